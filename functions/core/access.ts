@@ -1,0 +1,33 @@
+import { PacsError } from './errors.ts';
+
+/** Who asks. `tenant` is an opaque id of [a-z0-9-], at most 32 characters; it stands first in every key. */
+export interface Principal {
+  readonly tenant: string;
+  readonly subject: string;
+  readonly roles: readonly Role[];
+}
+
+export type Role = 'admin' | 'anonymous';
+
+export type Action = 'store' | 'search' | 'retrieve' | 'delete' | 'reject' | 'restore' | 'administer' | 'monitor' | 'readEvents';
+
+export interface Resource {
+  readonly StudyInstanceUID?: string;
+  readonly SeriesInstanceUID?: string;
+  readonly SOPInstanceUID?: string;
+}
+
+const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
+  admin: new Set<Action>(['store', 'search', 'retrieve', 'delete', 'reject', 'restore', 'administer', 'monitor', 'readEvents']),
+  anonymous: new Set<Action>(),
+};
+
+/**
+ * The one policy point: every door asks here before it touches anything.
+ * @throws PacsError UNAUTHENTICATED for nobody, FORBIDDEN for somebody without the right.
+ */
+export function authorize(principal: Principal | undefined, action: Action, _resource: Resource = {}): Principal {
+  if (principal === undefined) throw new PacsError('UNAUTHENTICATED', 'authentication is required');
+  if (principal.roles.some((role) => PERMISSIONS[role].has(action))) return principal;
+  throw new PacsError('FORBIDDEN', `the role does not permit ${action}`, { details: { action } });
+}

@@ -1,0 +1,157 @@
+import type { DataSet } from '../dicom/types.ts';
+import type { Item, Key } from '../ports/index-table.ts';
+
+/**
+ * The records of the archive and where they stand in the IndexTable. The tenant opens every partition, so no key of one
+ * tenant can be reached from another. One place for all key layouts: nothing else builds keys (the search module's postings,
+ * in search/postings.ts, excepted).
+ *
+ * | record    | partition                    | sort                | holds                                         |
+ * |-----------|------------------------------|---------------------|-----------------------------------------------|
+ * | study     | t|study|{Study}              | study               | StudyRecord                                   |
+ * | series    | t|study|{Study}              | series|{Series}     | SeriesRecord                                  |
+ * | delta     | t|study|{Study}              | delta|{id}          | Delta not yet folded into study and series    |
+ * | instance  | t|instances|{Study}|{Series} | {SOP}               | InstanceRecord                                |
+ * | metadata  | t|metadata|{Study}|{Series}  | {SOP}               | { json } | { blobKey }: the DICOM JSON text   |
+ * | SOP claim | t|sop|{SOP}                  | sop                 | SopClaim: the one owner of this SOPInstanceUID |
+ * | series at | t|seriesof|{Series}          | {Study}             | {}: in which studies a series UID stands      |
+ * | pending   | t|pending                    | {version}           | PendingRecord: a store that has begun         |
+ * | held      | t|held                       | {version}           | HeldRecord: a conflict kept in quarantine     |
+ * | trash     | t|trash                      | {id}                | TrashRecord                                   |
+ * | event     | t|feed                       | (appended)          | ArchiveEvent                                  |
+ */
+
+/** sort key of a version: time-ordered, unique (ULID) */
+export type Version = string;
+
+export interface StudyRecord {
+  /** optimistic lock of the fold, from 1 */
+  version: number;
+  StudyInstanceUID: string;
+  /** patient and study level attributes as received (STUDY_ATTRIBUTES in search/attributes.ts), DICOM JSON */
+  attributes: DataSet;
+  /** instances by Modality; ModalitiesInStudy = its keys */
+  modalities: Record<string, number>;
+  /** instances by SOPClassUID; SOPClassesInStudy = its keys */
+  sopClasses: Record<string, number>;
+  seriesCount: number;
+  instanceCount: number;
+  /** bytes as received */
+  sizeBytes: number;
+  /** ms since 1970 */
+  firstStoredAt: number;
+  lastStoredAt: number;
+  /** ONLINE | NEARLINE | OFFLINE (0008,0056) */
+  availability: string;
+  /** changes whenever anything a reader of this study sees changes: part of ETags */
+  revision: string;
+}
+
+export interface SeriesRecord {
+  version: number;
+  StudyInstanceUID: string;
+  SeriesInstanceUID: string;
+  /** series level attributes as received (SERIES_ATTRIBUTES), DICOM JSON */
+  attributes: DataSet;
+  modality: string;
+  sopClasses: Record<string, number>;
+  instanceCount: number;
+  sizeBytes: number;
+  firstStoredAt: number;
+  lastStoredAt: number;
+  availability: string;
+  revision: string;
+  /** the prepared metadata document, valid while its `revision` equals the series' own */
+  prepared?: { revision: string; blobKey: string; gzipBytes: number } | undefined;
+}
+
+export interface InstanceRecord {
+  StudyInstanceUID: string;
+  SeriesInstanceUID: string;
+  SOPInstanceUID: string;
+  SOPClassUID: string;
+  version: Version;
+  transferSyntaxUID: string;
+  blobKey: string;
+  sizeBytes: number;
+  sha256: string;
+  /** where the data set starts in the blob */
+  dataSetOffset: number;
+  storedAt: number;
+  /** AE title or 'STOW' etc: where it came from */
+  source: string;
+  /** instance level attributes (INSTANCE_ATTRIBUTES), DICOM JSON */
+  attributes: DataSet;
+  pixels?: InstancePixels | undefined;
+}
+
+/** The frame table stands in the record while small, else in a blob of its own. */
+export type InstancePixels =
+  | {
+      kind: 'native';
+      tag: string;
+      vr: string;
+      offset: number;
+      length: number;
+      frames: number;
+      frameLengthBits: number;
+      inflated?: boolean | undefined;
+    }
+  | { kind: 'fragments'; frames: number; table?: Uint8Array | undefined; tableBlobKey?: string | undefined };
+
+export interface SopClaim {
+  StudyInstanceUID: string;
+  SeriesInstanceUID: string;
+  version: Version;
+  sha256: string;
+}
+
+export interface PendingRecord {
+  blobKey: string;
+  StudyInstanceUID: string;
+  SeriesInstanceUID: string;
+  SOPInstanceUID: string;
+  startedAt: number;
+}
+
+export interface Delta {
+  SeriesInstanceUID: string;
+  modality: string;
+  instances: number;
+  sizeBytes: number;
+  sopClasses: Record<string, number>;
+  /** of the first instance of the batch; become the record's where it does not exist yet */
+  studyAttributes: DataSet;
+  seriesAttributes: DataSet;
+  at: number;
+}
+
+/** A string of digits and dots only, so it can stand in keys; separators are '|'. */
+export type Tenant = string;
+
+export const keys = {
+  study: (t: Tenant, study: string): Key => ({ partition: `${t}|study|${study}`, sort: 'study' }),
+  series: (t: Tenant, study: string, series: string): Key => ({
+    partition: `${t}|study|${study}`,
+    sort: `series|${series}`,
+  }),
+  delta: (t: Tenant, study: string, id: string): Key => ({ partition: `${t}|study|${study}`, sort: `delta|${id}` }),
+  instance: (t: Tenant, study: string, series: string, sop: string): Key => ({
+    partition: `${t}|instances|${study}|${series}`,
+    sort: sop,
+  }),
+  metadata: (t: Tenant, study: string, series: string, sop: string): Key => ({
+    partition: `${t}|metadata|${study}|${series}`,
+    sort: sop,
+  }),
+  sop: (t: Tenant, sop: string): Key => ({ partition: `${t}|sop|${sop}`, sort: 'sop' }),
+  seriesOf: (t: Tenant, series: string, study: string): Key => ({ partition: `${t}|seriesof|${series}`, sort: study }),
+  pending: (t: Tenant, version: Version): Key => ({ partition: `${t}|pending`, sort: version }),
+  held: (t: Tenant, version: Version): Key => ({ partition: `${t}|held`, sort: version }),
+  trash: (t: Tenant, id: string): Key => ({ partition: `${t}|trash`, sort: id }),
+  feed: (t: Tenant): string => `${t}|feed`,
+} as const;
+
+/** Records are plain JSON; the table neither knows nor changes their shape. */
+export const asItem = (record: object): Item => record as Item;
+export const asRecord = <R>(item: Item): R => item as unknown as R;

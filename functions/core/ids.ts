@@ -1,0 +1,18 @@
+import type { Clock } from './ports/clock.ts';
+
+const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** A ULID: 26 characters, ordered by time, unique by 80 random bits. Versions and ids of records. */
+export function newVersion(clock: Clock): string {
+  let time = clock.now();
+  let text = '';
+  for (let i = 0; i < 10; i++) {
+    text = CROCKFORD[time % 32] + text;
+    time = Math.floor(time / 32);
+  }
+  for (const byte of clock.randomBytes(16)) text += CROCKFORD[byte & 31];
+  return text;
+}
+
+/** PS3.5 §9.1: digits and dots, at most 64. Components with leading zeros occur in the field and are let through. */
+export const isUID = (text: string): boolean => text.length <= 64 && /^[0-9]+(\.[0-9]+)*$/.test(text);

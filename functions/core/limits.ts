@@ -1,0 +1,44 @@
+/** Every limit of the archive, named, with its default. A host may set any of them (NEPHOS_LIMIT_<NAME>). */
+export const DEFAULT_LIMITS = {
+  /** bytes of all that stands before the pixel data and is held while an object is scanned */
+  headerBytes: 128 * 1024 * 1024,
+  /** values longer than this are BulkData: skipped, never held (bytes) */
+  inlineValueBytes: 64 * 1024,
+  /** binary values (OB OW UN …) longer than this become BulkDataURI instead of InlineBinary (bytes) */
+  inlineBinaryBytes: 256,
+  /** items within items */
+  sequenceDepth: 64,
+  /** data elements of one object, nested ones included */
+  elements: 2_000_000,
+  /** inflated bytes allowed for each deflated byte */
+  inflateRatio: 1_032,
+  /** inflated bytes of a deflated data set */
+  inflatedBytes: 4 * 1024 * 1024 * 1024,
+  /** metadata text that still stands in the index; longer goes to a blob (bytes) */
+  metadataInIndexBytes: 200_000,
+  /** frame tables up to this size stand in the instance's record (bytes; 16 a frame) */
+  frameTableInIndexBytes: 4_096,
+  /** instances of one STOW request */
+  storeInstances: 100_000,
+  /** bytes of one STOW request */
+  storeRequestBytes: 1024 * 1024 * 1024 * 1024,
+  /** bytes of the DICOM JSON or XML part of a STOW request */
+  storeMetadataBytes: 256 * 1024 * 1024,
+  /** QIDO: results of one response when `limit` is absent, and the most that may be asked */
+  searchDefaultResults: 1_000,
+  searchMaxResults: 5_000,
+  /** QIDO: records read for one request before the answer is cut with a Warning header */
+  searchRecords: 20_000,
+  /** pixels of a rendered image's longer side */
+  renderedSidePixels: 8_192,
+  /** decoded bytes of one frame that is transcoded or rendered */
+  decodedFrameBytes: 512 * 1024 * 1024,
+  /** time without a new instance after which a study is quiet (ms) */
+  studyQuietMs: 30_000,
+  /** how long deleted and rejected objects stay recoverable (ms) */
+  trashMs: 30 * 24 * 60 * 60 * 1000,
+  /** a begun store older than this is an interrupted one (ms) */
+  pendingMs: 60 * 60 * 1000,
+} as const;
+
+export type Limits = { readonly [name in keyof typeof DEFAULT_LIMITS]: number };

@@ -1,0 +1,52 @@
+/**
+ * BlobStore — where the received bytes live.
+ *
+ * Contract (test/contract/blob-store.ts runs it against every adapter):
+ * - `put` is create-only and atomic: readers see the whole blob or none. It resolves only when the blob would survive
+ *   losing power (file and directory entry synced; S3 answered 200). It returns the SHA-256 of what was written.
+ *   If the source fails, or `sha256` was given and differs, nothing becomes visible and the error is thrown.
+ * - keys are relative paths of `[A-Za-z0-9._-]` segments joined by `/`; anything else throws BAD_REQUEST.
+ * - blobs are immutable. `delete` is idempotent and durable.
+ */
+export interface BlobStore {
+  /**
+   * Writes a new blob. A whole `Uint8Array` may be written in one go; an iterable is streamed in constant memory, and
+   * is pulled only as fast as the store takes it.
+   * @throws PacsError CONFLICT when the key exists; DATASET_MISMATCH when `sha256` differs; OUT_OF_SPACE; BUSY.
+   */
+  put(
+    key: string,
+    body: Uint8Array | AsyncIterable<Uint8Array>,
+    options?: { readonly sha256?: string },
+  ): Promise<BlobInfo>;
+
+  /**
+   * The bytes [offset, offset+length) as chunks of at most 1 MiB; to the end where length is absent.
+   * @throws PacsError NOT_FOUND; RANGE_NOT_SATISFIABLE when the range reaches outside the blob (checked before the first chunk).
+   */
+  read(key: string, range?: ByteRange): AsyncIterable<Uint8Array>;
+
+  /** The same range in one array; for frames, headers and tables. @throws as `read`. */
+  readBytes(key: string, range?: ByteRange): Promise<Uint8Array>;
+
+  /** Size in bytes, or undefined when there is no such blob. */
+  head(key: string): Promise<{ readonly key: string; readonly size: number } | undefined>;
+
+  /** Keys that start with `prefix`, ascending, those greater than `after`. */
+  list(prefix: string, after?: string): AsyncIterable<{ readonly key: string; readonly size: number }>;
+
+  delete(key: string): Promise<void>;
+}
+
+export interface BlobInfo {
+  readonly key: string;
+  /** bytes */
+  readonly size: number;
+  /** lower-case hex of the SHA-256 over all bytes */
+  readonly sha256: string;
+}
+
+export interface ByteRange {
+  readonly offset: number;
+  readonly length?: number;
+}

@@ -1,0 +1,101 @@
+/**
+ * IndexTable — records under (partition, sort) keys: what DynamoDB and LMDB both do well.
+ *
+ * Contract (test/contract/index-table.ts runs it against every adapter):
+ * - keys are non-empty UTF-8 strings without U+0000; within a partition, records are ordered by the UTF-8 bytes of `sort`.
+ *   Limits: partition 1,024 bytes, sort 900 bytes (LMDB's key of 1,978 bytes; DynamoDB's 2,048 and 1,024).
+ * - an item is a JSON value at the top an object; values may also be `Uint8Array`; at most 350 KB (`ITEM_LIMIT_BYTES`).
+ *   Keys whose value is `undefined` are dropped. What is read is the reader's own copy: changing it changes nothing stored.
+ * - reads see every write that resolved before them (strongly consistent), from any process that shares the store.
+ * - `write` is atomic over all its operations: readers, in any process, see all or none. It resolves when durable,
+ *   unless `durability: 'deferred'`: then it is visible at once, and durable no later than the next durable write of
+ *   the same process resolves (a store that cannot defer treats it as durable).
+ * - conditions are evaluated inside the atomic write; when any fails nothing is written and the outcome names them.
+ */
+export interface IndexTable {
+  get(key: Key, meter?: ReadMeter): Promise<Item | undefined>;
+
+  /** Items in the order of `keys` (at most 100), undefined where absent. */
+  getMany(keys: readonly Key[], meter?: ReadMeter): Promise<(Item | undefined)[]>;
+
+  /**
+   * Records of one partition in order. `prefix` and `from`/`to` combine (intersection).
+   * A page holds at most `limit` records; `more` tells whether the range holds further ones: continue with `after` = last sort.
+   */
+  query(query: RangeQuery, meter?: ReadMeter): Promise<Page>;
+
+  /** At most 100 operations (`WRITE_LIMIT_OPERATIONS`), each on another key (but for `append`). */
+  write(operations: readonly WriteOperation[], options?: { readonly durability?: 'durable' | 'deferred' }): Promise<WriteOutcome>;
+}
+
+export const WRITE_LIMIT_OPERATIONS = 100;
+export const ITEM_LIMIT_BYTES = 350_000;
+
+export interface Key {
+  readonly partition: string;
+  readonly sort: string;
+}
+
+export type ItemValue =
+  | null
+  | boolean
+  | number
+  | string
+  | Uint8Array
+  | readonly ItemValue[]
+  | { readonly [key: string]: ItemValue | undefined };
+export type Item = { readonly [key: string]: ItemValue | undefined };
+
+export interface RangeQuery {
+  readonly partition: string;
+  readonly prefix?: string;
+  /** inclusive */
+  readonly from?: string;
+  /** exclusive */
+  readonly to?: string;
+  /** continue behind this sort key, in the direction of the query; exclusive */
+  readonly after?: string;
+  readonly descending?: boolean;
+  /** records of the page, 1 to 10,000 */
+  readonly limit: number;
+  /** items come back as `{}`; cheaper where only the order matters */
+  readonly keysOnly?: boolean;
+}
+
+export interface Page {
+  readonly records: readonly { readonly sort: string; readonly item: Item }[];
+  readonly more: boolean;
+}
+
+/** `absent`: no record under the key. `present`: some record. `{version}`: the record's top-level number `version` equals it. */
+export type Condition = 'absent' | 'present' | { readonly version: number };
+
+export type WriteOperation =
+  | { readonly kind: 'put'; readonly key: Key; readonly item: Item; readonly if?: Condition }
+  | { readonly kind: 'delete'; readonly key: Key; readonly if?: Condition }
+  | { readonly kind: 'check'; readonly key: Key; readonly if: Condition }
+  /** Adds to top-level numbers, creating record and fields at 0; commutes with other adds; no condition. */
+  | { readonly kind: 'add'; readonly key: Key; readonly increments: Readonly<Record<string, number>> }
+  /**
+   * Puts `item` under a new sort key that is greater than every key ever appended to this partition by a write that became
+   * visible before this one, so a reader that continues behind the last key it saw misses nothing.
+   */
+  | { readonly kind: 'append'; readonly partition: string; readonly item: Item };
+
+export type WriteOutcome =
+  /** `appended`: the sort keys given to the `append` operations, in order */
+  | { readonly committed: true; readonly appended: readonly string[] }
+  /** `failed`: indexes into the operations whose condition did not hold (at least one) */
+  | { readonly committed: false; readonly failed: readonly number[] };
+
+/** Counts what reads cost; tests put budgets on it, the cost model prices it. */
+export interface ReadMeter {
+  /** requests to the engine */
+  calls: number;
+  /** records looked at, found or not */
+  records: number;
+  /** bytes of the records found, approximately */
+  bytes: number;
+}
+
+export const newReadMeter = (): ReadMeter => ({ calls: 0, records: 0, bytes: 0 });

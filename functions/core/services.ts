@@ -1,0 +1,24 @@
+import type { Limits } from './limits.ts';
+import type { BlobStore } from './ports/blob-store.ts';
+import type { Clock } from './ports/clock.ts';
+import type { IndexTable } from './ports/index-table.ts';
+import type { JobQueue } from './ports/job-queue.ts';
+
+/** What the same UID with other bytes leads to; nothing is dropped by any of them. */
+export type ConflictPolicy = 'keepFirst' | 'version' | 'replace';
+
+export interface Policy {
+  readonly conflict: ConflictPolicy;
+  /** zero the 128-byte preamble of objects on their way out (it may hide an executable) */
+  readonly sanitizePreamble: boolean;
+}
+
+/** All that a use case needs; a host makes one and hands it to every call. */
+export interface Services {
+  readonly blobs: BlobStore;
+  readonly index: IndexTable;
+  readonly jobs: JobQueue;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly policy: Policy;
+}

@@ -1,0 +1,16 @@
+import type { Principal } from '#core/access.ts';
+import type { Services } from '#core/services.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
+
+/** What a transaction gets: routes.ts has matched the path and authorized the principal before it is called. */
+export interface Context {
+  readonly request: HttpRequest;
+  /** path parameters, decoded; UIDs already checked for form: `study`, `series`, `instance`, `frames`, `bulk`, `id` */
+  readonly params: Readonly<Record<string, string>>;
+  readonly services: Services;
+  readonly principal: Principal;
+  /** absolute DICOMweb root as the client sees it, no trailing slash: `http://127.0.0.1:8080/dicomweb` */
+  readonly root: string;
+}
+
+export type Handler = (context: Context) => Promise<HttpResponse>;

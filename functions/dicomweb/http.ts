@@ -1,0 +1,28 @@
+import type { Principal } from '#core/access.ts';
+
+/**
+ * HTTP without a host. node:http, Lambda and tests translate to and from these; nothing else here knows about sockets.
+ */
+export interface HttpRequest {
+  readonly method: string;
+  /** decoded path below the host, always with a leading slash, without the query: `/dicomweb/studies/1.2/series` */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** lower-case names; repeated headers joined by ', ' */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  /** raw bytes, never decoded; may be iterated once */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** undefined: nobody has authenticated */
+  readonly principal?: Principal | undefined;
+  /** scheme and authority as the client sees them, no trailing slash: `http://127.0.0.1:8080` */
+  readonly origin: string;
+  /** aborted when the client went away */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** lower-case names; the host adds content-length where the body is whole */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>;
+}
