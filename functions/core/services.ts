@@ -3,6 +3,7 @@ import type { BlobStore } from './ports/blob-store.ts';
 import type { Clock } from './ports/clock.ts';
 import type { IndexTable } from './ports/index-table.ts';
 import type { JobQueue } from './ports/job-queue.ts';
+import type { PixelEngine } from './ports/pixel-engine.ts';
 
 /** What the same UID with other bytes leads to; nothing is dropped by any of them. */
 export type ConflictPolicy = 'keepFirst' | 'version' | 'replace';
@@ -18,6 +19,7 @@ export interface Services {
   readonly blobs: BlobStore;
   readonly index: IndexTable;
   readonly jobs: JobQueue;
+  readonly pixels: PixelEngine;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly policy: Policy;
