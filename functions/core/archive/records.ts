@@ -17,7 +17,10 @@ import type { Item, Key } from '../ports/index-table.ts';
  * | series at | t|seriesof|{Series}          | {Study}             | {}: in which studies a series UID stands      |
  * | pending   | t|pending                    | {version}           | PendingRecord: a store that has begun         |
  * | held      | t|held                       | {version}           | HeldRecord: a conflict kept in quarantine     |
+ * | held by   | t|heldof|{SOP}               | {sha256}            | { id }                                        |
  * | trash     | t|trash                      | {id}                | TrashRecord                                   |
+ * | trashed   | t|trashed|{id}               | {SOP}|{version}     | InstanceRecord                                |
+ * | old       | t|superseded|{SOP}           | {version}           | InstanceRecord                                |
  * | event     | t|feed                       | (appended)          | ArchiveEvent                                  |
  */
 
@@ -45,6 +48,8 @@ export interface StudyRecord {
   availability: string;
   /** changes whenever anything a reader of this study sees changes: part of ETags */
   revision: string;
+  /** a study-quiet job is on its way since then (ms) */
+  quietJobAt?: number | undefined;
 }
 
 export interface SeriesRecord {
@@ -99,11 +104,15 @@ export type InstancePixels =
     }
   | { kind: 'fragments'; frames: number; table?: Uint8Array | undefined; tableBlobKey?: string | undefined };
 
+/** Who owns a SOPInstanceUID. `version` is the optimistic lock; `instanceVersion` names the bytes that are current. */
 export interface SopClaim {
+  version: number;
   StudyInstanceUID: string;
   SeriesInstanceUID: string;
-  version: Version;
+  instanceVersion: Version;
   sha256: string;
+  /** a rejection note hides the instance: the id of its trash record */
+  rejectedBy?: string | undefined;
 }
 
 export interface PendingRecord {
@@ -124,6 +133,69 @@ export interface Delta {
   studyAttributes: DataSet;
   seriesAttributes: DataSet;
   at: number;
+}
+
+/** Same UID, other bytes: kept aside until a person decides. */
+export interface HeldRecord {
+  id: string;
+  kind: ConflictKind;
+  StudyInstanceUID: string;
+  SeriesInstanceUID: string;
+  SOPInstanceUID: string;
+  blobKey: string;
+  sizeBytes: number;
+  sha256: string;
+  receivedAt: number;
+  source: string;
+  existing: { sha256: string; sizeBytes: number; storedAt: number; StudyInstanceUID: string; SeriesInstanceUID: string };
+}
+
+export type ConflictKind =
+  | 'otherPatient'
+  | 'otherStudy'
+  | 'otherSopClass'
+  | 'otherTransferSyntax'
+  | 'otherPixels'
+  | 'otherHeader';
+
+/** What was deleted or rejected, and can be had back until `purgeAt`. Its instances stand in `trashed`. */
+export interface TrashRecord {
+  version: number;
+  id: string;
+  kind: 'deleted' | 'rejected' | 'replaced';
+  level: 'study' | 'series' | 'instance';
+  StudyInstanceUID: string;
+  SeriesInstanceUID?: string | undefined;
+  SOPInstanceUID?: string | undefined;
+  /** complete: every instance has been moved */
+  state: 'moving' | 'complete' | 'restoring';
+  instanceCount: number;
+  deletedAt: number;
+  /** ms since 1970; null: kept until a person decides */
+  purgeAt: number | null;
+  reason: string;
+  by: string;
+}
+
+/** What happened, in order. Types and UIDs only. */
+export interface ArchiveEvent {
+  type:
+    | 'InstanceStored'
+    | 'StudyQuiet'
+    | 'Conflict'
+    | 'ConflictResolved'
+    | 'Rejected'
+    | 'Deleted'
+    | 'Restored'
+    | 'Purged';
+  at: number;
+  StudyInstanceUID: string;
+  SeriesInstanceUID?: string | undefined;
+  SOPInstanceUID?: string | undefined;
+  /** id of the held or trash record the event speaks of */
+  id?: string | undefined;
+  sha256?: string | undefined;
+  instances?: number | undefined;
 }
 
 /** A string of digits and dots only, so it can stand in keys; separators are '|'. */
@@ -148,7 +220,16 @@ export const keys = {
   seriesOf: (t: Tenant, series: string, study: string): Key => ({ partition: `${t}|seriesof|${series}`, sort: study }),
   pending: (t: Tenant, version: Version): Key => ({ partition: `${t}|pending`, sort: version }),
   held: (t: Tenant, version: Version): Key => ({ partition: `${t}|held`, sort: version }),
+  /** held records by what they hold, so that a resend of held bytes is recognised */
+  heldOf: (t: Tenant, sop: string, sha256: string): Key => ({ partition: `${t}|heldof|${sop}`, sort: sha256 }),
   trash: (t: Tenant, id: string): Key => ({ partition: `${t}|trash`, sort: id }),
+  /** sort ends with the version: one trash record may hold several versions of an instance */
+  trashed: (t: Tenant, id: string, sop: string, version: Version): Key => ({
+    partition: `${t}|trashed|${id}`,
+    sort: `${sop}|${version}`,
+  }),
+  /** versions of an instance that are no longer current, under the conflict policy `version` */
+  superseded: (t: Tenant, sop: string, version: Version): Key => ({ partition: `${t}|superseded|${sop}`, sort: version }),
   feed: (t: Tenant): string => `${t}|feed`,
 } as const;
 
