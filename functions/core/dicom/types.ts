@@ -59,7 +59,16 @@ export interface ScannedObject {
  * fragments: frame n is frames[n-1]: a run of items, each with its 8-byte item header, which the reader strips.
  */
 export type PixelLayout =
-  | { kind: 'native'; tag: string; vr: string; offset: number; length: number; frames: number; frameLengthBits: number; inflated?: boolean }
+  | {
+      kind: 'native';
+      tag: string;
+      vr: string;
+      offset: number;
+      length: number;
+      frames: number;
+      frameLengthBits: number;
+      inflated?: boolean;
+    }
   | { kind: 'fragments'; frames: number; table: FrameTable };
 
 /**
