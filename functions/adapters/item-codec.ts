@@ -1,0 +1,72 @@
+import { PacsError } from '#core/errors.ts';
+import type { Item, ItemValue } from '#core/ports/index-table.ts';
+import { checkItemBytes } from './index-rules.ts';
+
+/**
+ * Items as bytes: JSON text, which V8 writes and reads faster than any codec in JavaScript. An item that holds binary
+ * values is written as one byte 0x01, the length of a JSON text (32 bits, little endian), that text and the binary values
+ * behind one another; the text is [item with null for each of them, their paths, their lengths].
+ */
+const WITH_BINARY = 1;
+const HEADER_BYTES = 5;
+
+type Path = (string | number)[];
+
+/** @throws PacsError TOO_LARGE over ITEM_LIMIT_BYTES. */
+export function encodeItem(item: Item): Buffer {
+  const bytes = holdsBinary(item) ? encodeWithBinary(item) : Buffer.from(JSON.stringify(item));
+  checkItemBytes(bytes.length);
+  return bytes;
+}
+
+/** The item in bytes[0, length); `bytes` may be reused afterwards. */
+export function decodeItem(bytes: Buffer, length: number): Item {
+  if (bytes[0] !== WITH_BINARY) return JSON.parse(bytes.toString('utf8', 0, length));
+  const start = HEADER_BYTES + bytes.readUInt32LE(1);
+  const [item, paths, lengths]: [Item, Path[], number[]] = JSON.parse(bytes.toString('utf8', HEADER_BYTES, start));
+  let at = start;
+  for (const [i, path] of paths.entries()) {
+    const end = at + (lengths[i] ?? 0);
+    const last = path.pop() as string;
+    let holder = item as Record<string, unknown>;
+    for (const step of path) holder = holder[step] as Record<string, unknown>;
+    holder[last] = new Uint8Array(bytes.subarray(at, end));
+    at = end;
+  }
+  return item;
+}
+
+function holdsBinary(value: object): boolean {
+  if (value instanceof Uint8Array) return true;
+  for (const name in value) {
+    const inner: unknown = (value as Record<string, unknown>)[name];
+    if (typeof inner === 'object' && inner !== null && holdsBinary(inner)) return true;
+  }
+  return false;
+}
+
+function encodeWithBinary(item: Item): Buffer {
+  const paths: Path[] = [];
+  const parts: Uint8Array[] = [];
+  const withoutBinary = (value: ItemValue | undefined, path: Path): unknown => {
+    if (typeof value !== 'object' || value === null) return value;
+    if (value instanceof Uint8Array) {
+      paths.push(path);
+      parts.push(value);
+      return null;
+    }
+    if (Array.isArray(value)) return value.map((inner: ItemValue, i) => withoutBinary(inner, [...path, i]));
+    const copy: Record<string, unknown> = {};
+    for (const [name, inner] of Object.entries(value)) {
+      if (name === '__proto__') throw new PacsError('BAD_REQUEST', 'an item may not name __proto__');
+      copy[name] = withoutBinary(inner, [...path, name]);
+    }
+    return copy;
+  };
+  const bare = withoutBinary(item, []);
+  const text = Buffer.from(JSON.stringify([bare, paths, parts.map((part) => part.length)]));
+  const header = Buffer.alloc(HEADER_BYTES);
+  header[0] = WITH_BINARY;
+  header.writeUInt32LE(text.length, 1);
+  return Buffer.concat([header, text, ...parts]);
+}

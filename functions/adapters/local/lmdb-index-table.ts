@@ -1,0 +1,248 @@
+import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
+import { PacsError } from '#core/errors.ts';
+import {
+  type IndexTable,
+  type Item,
+  type Key,
+  newReadMeter,
+  type Page,
+  type RangeQuery,
+  type ReadMeter,
+  type WriteOperation,
+  type WriteOutcome,
+} from '#core/ports/index-table.ts';
+import { appendedSort, checkKey, checkKeys, checkOperations, checkQuery, holds, increased } from '../index-rules.ts';
+import { decodeItem, encodeItem } from '../item-codec.ts';
+import { keyRange } from './key-range.ts';
+
+/** A key as LMDB has it: the bytes of `partition U+0000 sort`; strings are written as UTF-8, arrays as they are. */
+type RawKey = string | Uint8Array;
+
+/** Address space, not disk: the file grows with its content. */
+const MAP_BYTES = 2 ** 40;
+/** Processes (and their snapshots) that may read at once. */
+const MAX_READERS = 512;
+
+interface Waiting {
+  readonly operations: readonly WriteOperation[];
+  /** the bytes of each `put` and `append`, made before the transaction so that it is short */
+  readonly encoded: readonly (Buffer | undefined)[];
+  outcome: WriteOutcome | undefined;
+  error: unknown;
+  resolve(outcome: WriteOutcome): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * IndexTable on one LMDB file that any number of processes share.
+ *
+ * - Conditions and `add` are evaluated under LMDB's write lock, which all processes share.
+ * - Group commit: writes that arrive while a transaction is under way go into the next one together, and share its fsync.
+ * - LMDB syncs before a transaction becomes visible (`overlappingSync: false`), so nobody ever reads, and acknowledges on the
+ *   strength of, what a power cut could still take back. Deferred writes are therefore durable ones.
+ * - Each read starts on a fresh snapshot: lmdb-js would otherwise keep one for the whole turn of the event loop, and miss what
+ *   another process has committed since.
+ */
+export class LmdbIndexTable implements IndexTable {
+  readonly #db: Database<Item | Buffer, RawKey>;
+  #waiting: Waiting[] = [];
+  #committing: Promise<void> | undefined;
+  #closed = false;
+
+  private constructor(db: Database<Item | Buffer, RawKey>) {
+    this.#db = db;
+  }
+
+  /** @param path of the data file; a lock file `<path>-lock` stands beside it. */
+  static open(path: string, options: { readonly mapBytes?: number } = {}): LmdbIndexTable {
+    const db = open<Item | Buffer, RawKey>({
+      path,
+      noSubdir: true,
+      overlappingSync: false,
+      mapSize: options.mapBytes ?? MAP_BYTES,
+      maxReaders: MAX_READERS,
+      keyEncoder: { writeKey, readKey },
+      encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
+    } as RootDatabaseOptionsWithPath);
+    return new LmdbIndexTable(db);
+  }
+
+  /** Waits for the writes under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#committing !== undefined) await this.#committing;
+    await this.#db.close();
+  }
+
+  async get(key: Key, meter: ReadMeter = newReadMeter()): Promise<Item | undefined> {
+    checkKey(key);
+    this.#freshSnapshot();
+    meter.calls++;
+    return this.#read(key, meter);
+  }
+
+  async getMany(keys: readonly Key[], meter: ReadMeter = newReadMeter()): Promise<(Item | undefined)[]> {
+    checkKeys(keys);
+    this.#freshSnapshot();
+    meter.calls++;
+    return keys.map((key) => this.#read(key, meter));
+  }
+
+  async query(query: RangeQuery, meter: ReadMeter = newReadMeter()): Promise<Page> {
+    checkQuery(query);
+    this.#freshSnapshot();
+    meter.calls++;
+    const range = keyRange(query);
+    if (range === undefined) return { records: [], more: false };
+    const { limit, keysOnly = false } = query;
+    const records: { sort: string; item: Item }[] = [];
+    const sortAt = query.partition.length + 1;
+    if (keysOnly) {
+      for (const key of this.#db.getKeys({ ...range, limit: limit + 1 }))
+        records.push({ sort: (key as string).slice(sortAt), item: {} });
+    } else {
+      for (const { key, value } of this.#db.getRange({ ...range, limit: limit + 1 })) {
+        meter.bytes += valueBytes(this.#db);
+        records.push({ sort: (key as string).slice(sortAt), item: value as Item });
+      }
+    }
+    const more = records.length > limit;
+    if (more) records.pop();
+    meter.records += records.length;
+    return { records, more };
+  }
+
+  async write(operations: readonly WriteOperation[]): Promise<WriteOutcome> {
+    checkOperations(operations);
+    if (this.#closed) throw new PacsError('BUSY', 'the index is closed');
+    const encoded = operations.map((operation) =>
+      operation.kind === 'put' || operation.kind === 'append' ? encodeItem(operation.item) : undefined,
+    );
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ operations, encoded, outcome: undefined, error: undefined, resolve, reject });
+      this.#committing ??= this.#commitAll();
+    });
+  }
+
+  /** One transaction after another until nobody waits. */
+  async #commitAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      let group: Waiting[] = [];
+      try {
+        await this.#db.transaction(() => {
+          // taken as late as possible: what arrived while the lock was awaited goes along
+          group = this.#waiting;
+          this.#waiting = [];
+          for (const waiting of group) this.#apply(waiting);
+        });
+      } catch (error) {
+        const translated = await translate(error);
+        // if the transaction never began, those who wait have failed with it
+        if (group.length === 0) {
+          group = this.#waiting;
+          this.#waiting = [];
+        }
+        for (const waiting of group) waiting.reject(translated);
+        continue;
+      }
+      for (const waiting of group) {
+        if (waiting.outcome !== undefined) waiting.resolve(waiting.outcome);
+        else waiting.reject(waiting.error);
+      }
+    }
+    this.#committing = undefined;
+  }
+
+  /** Inside the transaction. First everything is read, checked and encoded; only then does anything change. */
+  #apply(waiting: Waiting): void {
+    const { operations, encoded } = waiting;
+    try {
+      let failed: number[] | undefined;
+      for (const [i, operation] of operations.entries()) {
+        if (operation.kind === 'append' || operation.kind === 'add' || operation.if === undefined) continue;
+        if (!this.#holds(operation.key, operation.if)) (failed ??= []).push(i);
+      }
+      if (failed !== undefined) {
+        waiting.outcome = { committed: false, failed };
+        return;
+      }
+      const changes = operations.map((operation, i) =>
+        operation.kind === 'add'
+          ? encodeItem(increased(this.#db.get(raw(operation.key)) as Item | undefined, operation.increments))
+          : encoded[i],
+      );
+      const appended: string[] = [];
+      for (const [i, operation] of operations.entries()) {
+        const bytes = changes[i];
+        if (operation.kind === 'delete') this.#db.remove(raw(operation.key));
+        else if (operation.kind === 'append') {
+          const sort = this.#nextAppended(operation.partition);
+          appended.push(sort);
+          this.#db.put(raw({ partition: operation.partition, sort }), bytes as Buffer);
+        } else if (bytes !== undefined && operation.kind !== 'check') this.#db.put(raw(operation.key), bytes);
+      }
+      waiting.outcome = { committed: true, appended };
+    } catch (error) {
+      waiting.error = error;
+    }
+  }
+
+  #holds(key: Key, condition: Parameters<typeof holds>[0]): boolean {
+    if (typeof condition === 'object') return holds(condition, this.#db.get(raw(key)) as Item | undefined);
+    return this.#db.doesExist(raw(key)) === (condition === 'present');
+  }
+
+  /** The counter stands under U+0000 and the partition, where no record can: a partition is never empty. */
+  #nextAppended(partition: string): string {
+    const key = `\0${partition}`;
+    const last = this.#db.get(key) as { readonly count: number } | undefined;
+    const count = (last?.count ?? 0) + 1;
+    this.#db.put(key, encodeItem({ count }));
+    return appendedSort(count);
+  }
+
+  #read(key: Key, meter: ReadMeter): Item | undefined {
+    const item = this.#db.get(raw(key)) as Item | undefined;
+    meter.records++;
+    if (item !== undefined) meter.bytes += valueBytes(this.#db);
+    return item;
+  }
+
+  #freshSnapshot(): void {
+    if (this.#closed) throw new PacsError('BUSY', 'the index is closed');
+    this.#db.resetReadTxn();
+  }
+}
+
+const raw = (key: Key): string => `${key.partition}\0${key.sort}`;
+
+/** lmdb-js notes the stored length of the value it read last. */
+const valueBytes = (db: unknown): number => (db as { readonly lastSize: number }).lastSize;
+
+function writeKey(key: RawKey, target: Buffer, start: number): number {
+  if (typeof key === 'string') return start + target.write(key, start, 'utf8');
+  target.set(key, start);
+  return start + key.length;
+}
+
+const readKey = (source: Buffer, start: number, end: number): string => source.toString('utf8', start, end);
+
+/** lmdb-js hands over a buffer that it will use again (whose `length`, but not `byteLength`, is the value's) or mapped memory. */
+function decodeValue(bytes: Uint8Array): Item {
+  return decodeItem(
+    Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+    bytes.length,
+  );
+}
+
+/** LMDB's own words stand in the promise that lmdb-js hangs on the error. */
+async function translate(error: unknown): Promise<unknown> {
+  const commitError = (error as { readonly commitError?: Promise<never> } | undefined)?.commitError;
+  const cause: unknown = commitError === undefined ? error : await commitError.catch((reason: unknown) => reason);
+  const text = cause instanceof Error ? `${cause.message} ${(cause as NodeJS.ErrnoException).code ?? ''}` : '';
+  if (/MDB_MAP_FULL|No space left|ENOSPC|Disk quota/.test(text))
+    return new PacsError('OUT_OF_SPACE', 'the index has no space left', { cause });
+  if (/MDB_READERS_FULL|temporarily unavailable|Too many open files|Cannot allocate/.test(text))
+    return new PacsError('BUSY', 'the index is out of resources', { cause });
+  return cause;
+}

@@ -1,0 +1,69 @@
+import type { BlobInfo, BlobStore, ByteRange } from '#core/ports/blob-store.ts';
+import {
+  blobExists,
+  blobNotFound,
+  CHUNK_LIMIT_BYTES,
+  checkBlobKey,
+  checkSha256,
+  resolveRange,
+  sha256Of,
+} from '../blob-rules.ts';
+
+/** The readable reference of the contract in core/ports/blob-store.ts. */
+export class MemoryBlobStore implements BlobStore {
+  readonly #blobs = new Map<string, Uint8Array>();
+
+  async put(
+    key: string,
+    body: Uint8Array | AsyncIterable<Uint8Array>,
+    options: { readonly sha256?: string } = {},
+  ): Promise<BlobInfo> {
+    checkBlobKey(key);
+    if (this.#blobs.has(key)) throw blobExists(key);
+    const bytes = body instanceof Uint8Array ? new Uint8Array(body) : await gathered(body);
+    const sha256 = sha256Of(bytes);
+    checkSha256(options.sha256, sha256);
+    if (this.#blobs.has(key)) throw blobExists(key); // another put won while the source was read
+    this.#blobs.set(key, bytes);
+    return { key, size: bytes.length, sha256 };
+  }
+
+  async *read(key: string, range?: ByteRange): AsyncIterable<Uint8Array> {
+    const bytes = await this.readBytes(key, range);
+    for (let at = 0; at < bytes.length; at += CHUNK_LIMIT_BYTES) yield bytes.subarray(at, at + CHUNK_LIMIT_BYTES);
+  }
+
+  async readBytes(key: string, range?: ByteRange): Promise<Uint8Array> {
+    checkBlobKey(key);
+    const bytes = this.#blobs.get(key);
+    if (bytes === undefined) throw blobNotFound(key);
+    const { start, end } = resolveRange(range, bytes.length);
+    return bytes.slice(start, end);
+  }
+
+  async head(key: string): Promise<{ readonly key: string; readonly size: number } | undefined> {
+    checkBlobKey(key);
+    const bytes = this.#blobs.get(key);
+    return bytes && { key, size: bytes.length };
+  }
+
+  async *list(prefix: string, after = ''): AsyncIterable<{ readonly key: string; readonly size: number }> {
+    // keys are ASCII: the order of UTF-16 units is the order of bytes
+    const keys = [...this.#blobs.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
+    for (const key of keys) {
+      const size = this.#blobs.get(key)?.length;
+      if (size !== undefined) yield { key, size };
+    }
+  }
+
+  async delete(key: string): Promise<void> {
+    checkBlobKey(key);
+    this.#blobs.delete(key);
+  }
+}
+
+async function gathered(source: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source) chunks.push(new Uint8Array(chunk));
+  return new Uint8Array(Buffer.concat(chunks));
+}
