@@ -6,6 +6,10 @@ export const DEFAULT_LIMITS = {
   inlineValueBytes: 64 * 1024,
   /** binary values (OB OW UN …) longer than this become BulkDataURI instead of InlineBinary (bytes) */
   inlineBinaryBytes: 256,
+  /** objects up to this size are gathered and written in one go; larger ones are streamed (bytes) */
+  wholeObjectBytes: 4 * 1024 * 1024,
+  /** objects of one STOW request that are being made durable at the same time */
+  storeConcurrency: 16,
   /** items within items */
   sequenceDepth: 64,
   /** data elements of one object, nested ones included */

@@ -1,3 +1,5 @@
+import type { CommitQueue } from './archive/commit.ts';
+import type { StudyFolder } from './archive/fold.ts';
 import type { Limits } from './limits.ts';
 import type { BlobStore } from './ports/blob-store.ts';
 import type { Clock } from './ports/clock.ts';
@@ -14,13 +16,15 @@ export interface Policy {
   readonly sanitizePreamble: boolean;
 }
 
-/** All that a use case needs; a host makes one and hands it to every call. */
+/** All that a use case needs; a host makes one (see assemble) and hands it to every call. */
 export interface Services {
   readonly blobs: BlobStore;
   readonly index: IndexTable;
   readonly jobs: JobQueue;
-  readonly pixels: PixelEngine;
   readonly clock: Clock;
+  readonly pixels: PixelEngine;
   readonly limits: Limits;
   readonly policy: Policy;
+  readonly commits: CommitQueue;
+  readonly folder: StudyFolder;
 }

@@ -19,6 +19,8 @@ import type { Item, Key } from '../ports/index-table.ts';
  * | held      | t|held                       | {version}           | HeldRecord: a conflict kept in quarantine     |
  * | held by   | t|heldof|{SOP}               | {sha256}            | { id }                                        |
  * | trash     | t|trash                      | {id}                | TrashRecord                                   |
+ * | unfolded  | t|unfolded                   | {delta id}          | { study }                                     |
+ * | trashing  | t|trashing|{id}              | {page}              | { instances }: what a removal set out to move |
  * | trashed   | t|trashed|{id}               | {SOP}|{version}     | InstanceRecord                                |
  * | old       | t|superseded|{SOP}           | {version}           | InstanceRecord                                |
  * | event     | t|feed                       | (appended)          | ArchiveEvent                                  |
@@ -75,6 +77,7 @@ export interface InstanceRecord {
   SeriesInstanceUID: string;
   SOPInstanceUID: string;
   SOPClassUID: string;
+  Modality: string;
   version: Version;
   transferSyntaxUID: string;
   blobKey: string;
@@ -115,7 +118,12 @@ export interface SopClaim {
   rejectedBy?: string | undefined;
 }
 
+/**
+ * A store that has begun. The commit removes it under the condition `version` 1; the sweeper raises it to 2 before it touches
+ * the blob. So either the commit or the sweeper has the bytes, never both.
+ */
 export interface PendingRecord {
+  version: 1 | 2;
   blobKey: string;
   StudyInstanceUID: string;
   SeriesInstanceUID: string;
@@ -129,7 +137,9 @@ export interface Delta {
   instances: number;
   sizeBytes: number;
   sopClasses: Record<string, number>;
-  /** of the first instance of the batch; become the record's where it does not exist yet */
+  /** the attributes replace the record's (a corrected object superseded another); else only a new record takes them */
+  overwrite?: boolean | undefined;
+  /** of the first instance of the batch */
   studyAttributes: DataSet;
   seriesAttributes: DataSet;
   at: number;
@@ -168,7 +178,7 @@ export interface TrashRecord {
   SeriesInstanceUID?: string | undefined;
   SOPInstanceUID?: string | undefined;
   /** complete: every instance has been moved */
-  state: 'moving' | 'complete' | 'restoring';
+  state: 'moving' | 'complete' | 'restoring' | 'purging';
   instanceCount: number;
   deletedAt: number;
   /** ms since 1970; null: kept until a person decides */
@@ -220,6 +230,8 @@ export const keys = {
   seriesOf: (t: Tenant, series: string, study: string): Key => ({ partition: `${t}|seriesof|${series}`, sort: study }),
   pending: (t: Tenant, version: Version): Key => ({ partition: `${t}|pending`, sort: version }),
   held: (t: Tenant, version: Version): Key => ({ partition: `${t}|held`, sort: version }),
+  /** the deltas not yet folded, so that one whose writer died is found */
+  unfolded: (t: Tenant, id: string): Key => ({ partition: `${t}|unfolded`, sort: id }),
   /** held records by what they hold, so that a resend of held bytes is recognised */
   heldOf: (t: Tenant, sop: string, sha256: string): Key => ({ partition: `${t}|heldof|${sop}`, sort: sha256 }),
   trash: (t: Tenant, id: string): Key => ({ partition: `${t}|trash`, sort: id }),

@@ -1,0 +1,221 @@
+import { createHash } from 'node:crypto';
+import type { DataSet } from '../dicom/types.ts';
+import { PacsError } from '../errors.ts';
+import { newVersion } from '../ids.ts';
+import type { WriteOperation } from '../ports/index-table.ts';
+import type { Services } from '../services.ts';
+import { deltaOf, deltaWrites, pendingDone, type PreparedInstance } from './commit.ts';
+import { eventWrite } from './feed.ts';
+import { firstString } from './instance.ts';
+import { type Manifest, putManifest } from './manifest.ts';
+import {
+  asItem,
+  asRecord,
+  type ConflictKind,
+  type HeldRecord,
+  type InstanceRecord,
+  keys,
+  type SopClaim,
+  type StudyRecord,
+  type Tenant,
+  type TrashRecord,
+} from './records.ts';
+
+export type Settlement =
+  | { readonly kind: 'duplicate' | 'stored' | 'replaced' }
+  | { readonly kind: 'held' | 'heldBefore'; readonly held: HeldRecord };
+
+const ATTEMPTS = 20;
+
+/**
+ * Another object owns the SOPInstanceUID. Same bytes: a duplicate. Other bytes: what policy says; nothing is dropped.
+ * The prepared instance's blob is durable and stays where it is, whatever becomes of it.
+ */
+export async function settleConflict(services: Services, prepared: PreparedInstance): Promise<Settlement> {
+  const { tenant, instance } = prepared;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const claimItem = await services.index.get(keys.sop(tenant, instance.SOPInstanceUID));
+    if (!claimItem) {
+      // The owner was deleted in the meantime: the UID is free again.
+      if ((await services.commits.commit(prepared)) === 'taken') continue;
+      await services.folder.fold(tenant, instance.StudyInstanceUID);
+      return { kind: 'stored' };
+    }
+    const claim = asRecord<SopClaim>(claimItem);
+    if (claim.sha256 === instance.sha256) return { kind: 'duplicate' };
+    // A rejected instance keeps its UID: no policy brings it back under other bytes.
+    if (services.policy.conflict === 'keepFirst' || claim.rejectedBy !== undefined) return hold(services, prepared, claim);
+    if (await supersede(services, prepared, claim, services.policy.conflict)) return { kind: 'replaced' };
+    await services.clock.sleep(5 * attempt);
+  }
+  throw new PacsError('BUSY', 'the instance is being changed by too many writers', {
+    details: { SOPInstanceUID: instance.SOPInstanceUID },
+  });
+}
+
+async function ownerOf(services: Services, tenant: Tenant, claim: SopClaim, sop: string): Promise<InstanceRecord | undefined> {
+  const item = await services.index.get(keys.instance(tenant, claim.StudyInstanceUID, claim.SeriesInstanceUID, sop));
+  return item && asRecord<InstanceRecord>(item);
+}
+
+async function hold(services: Services, prepared: PreparedInstance, claim: SopClaim): Promise<Settlement> {
+  const { tenant, instance } = prepared;
+  const { SOPInstanceUID: sop, StudyInstanceUID, SeriesInstanceUID } = instance;
+  const knownKey = keys.heldOf(tenant, sop, instance.sha256);
+  const known = await services.index.get(knownKey);
+  if (known) {
+    const held = await services.index.get(keys.held(tenant, known.id as string));
+    if (held) return { kind: 'heldBefore', held: asRecord<HeldRecord>(held) };
+  }
+  const owner = await ownerOf(services, tenant, claim, sop);
+  const held: HeldRecord = {
+    id: instance.version,
+    kind: owner ? await classify(services, prepared, owner) : 'otherHeader',
+    StudyInstanceUID,
+    SeriesInstanceUID,
+    SOPInstanceUID: sop,
+    blobKey: instance.blobKey,
+    sizeBytes: instance.sizeBytes,
+    sha256: instance.sha256,
+    receivedAt: instance.storedAt,
+    source: instance.source,
+    existing: {
+      sha256: claim.sha256,
+      sizeBytes: owner?.sizeBytes ?? 0,
+      storedAt: owner?.storedAt ?? 0,
+      StudyInstanceUID: claim.StudyInstanceUID,
+      SeriesInstanceUID: claim.SeriesInstanceUID,
+    },
+  };
+  await putManifest(services.blobs, tenant, { kind: 'held', held });
+  const outcome = await services.index.write([
+    { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
+    { kind: 'put', key: knownKey, item: { id: held.id }, if: known ? 'present' : 'absent' },
+    ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
+    eventWrite(tenant, { type: 'Conflict', at: held.receivedAt, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID: sop, id: held.id }),
+  ]);
+  if (outcome.committed) return { kind: 'held', held };
+  const pending = await services.index.get(keys.pending(tenant, instance.version));
+  if (prepared.pending && pending?.version !== 1) throw new PacsError('BUSY', 'the store took too long and was given up');
+  // The same bytes arrived twice at once, and the other one is held already.
+  return hold(services, prepared, claim);
+}
+
+/**
+ * Makes the prepared bytes the current ones. Policy `version` keeps the old record beside the new; `replace` puts it into
+ * the trash. Also how a person decides a held conflict. Returns false when the claim changed meanwhile.
+ */
+export async function supersede(
+  services: Services,
+  prepared: PreparedInstance,
+  claim: SopClaim,
+  policy: 'version' | 'replace',
+  alongside: readonly WriteOperation[] = [],
+  who: { by: string; reason: string } = { by: 'policy', reason: 'replaced by an object with the same SOPInstanceUID' },
+): Promise<boolean> {
+  const { tenant, instance } = prepared;
+  const { SOPInstanceUID: sop, StudyInstanceUID: study, SeriesInstanceUID: series } = instance;
+  const old = await ownerOf(services, tenant, claim, sop);
+  if (!old) return false;
+  const at = services.clock.now();
+  const next: SopClaim = {
+    version: claim.version + 1,
+    StudyInstanceUID: study,
+    SeriesInstanceUID: series,
+    instanceVersion: instance.version,
+    sha256: instance.sha256,
+  };
+  const operations: WriteOperation[] = [
+    { kind: 'put', key: keys.sop(tenant, sop), item: asItem(next), if: { version: claim.version } },
+    { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
+    { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: prepared.metadata },
+    { kind: 'put', key: keys.seriesOf(tenant, series, study), item: {} },
+    ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
+    ...deltaWrites(tenant, study, newVersion(services.clock), { ...deltaOf(prepared), overwrite: true }),
+    ...deltaWrites(
+      tenant,
+      old.StudyInstanceUID,
+      newVersion(services.clock),
+      deltaOf({ instance: old, studyAttributes: {}, seriesAttributes: {} }, -1),
+    ),
+    eventWrite(tenant, { type: 'InstanceStored', at, ...uids(instance), sha256: instance.sha256 }),
+    ...alongside,
+  ];
+  if (old.StudyInstanceUID !== study || old.SeriesInstanceUID !== series) {
+    operations.push(
+      { kind: 'delete', key: keys.instance(tenant, old.StudyInstanceUID, old.SeriesInstanceUID, sop) },
+      { kind: 'delete', key: keys.metadata(tenant, old.StudyInstanceUID, old.SeriesInstanceUID, sop) },
+    );
+  }
+  if (policy === 'version') {
+    await putManifest(services.blobs, tenant, { kind: 'superseded', blobKey: old.blobKey, by: instance.blobKey, at });
+    operations.push({ kind: 'put', key: keys.superseded(tenant, sop, old.version), item: asItem(old) });
+  } else {
+    const trash: TrashRecord = {
+      version: 1,
+      id: newVersion(services.clock),
+      kind: 'replaced',
+      level: 'instance',
+      ...uids(old),
+      state: 'complete',
+      instanceCount: 1,
+      deletedAt: at,
+      purgeAt: at + services.limits.trashMs,
+      ...who,
+    };
+    const manifest: Manifest = { kind: 'trash', trash, blobKeys: [old.blobKey] };
+    await putManifest(services.blobs, tenant, manifest);
+    operations.push(
+      { kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(trash) },
+      { kind: 'put', key: keys.trashed(tenant, trash.id, sop, old.version), item: asItem(old) },
+    );
+  }
+  const outcome = await services.index.write(operations);
+  if (!outcome.committed) return false;
+  for (const touched of new Set([study, old.StudyInstanceUID])) await services.folder.fold(tenant, touched);
+  return true;
+}
+
+const uids = (record: InstanceRecord) => ({
+  StudyInstanceUID: record.StudyInstanceUID,
+  SeriesInstanceUID: record.SeriesInstanceUID,
+  SOPInstanceUID: record.SOPInstanceUID,
+});
+
+/** The gravest difference first: another patient's image under the same UID is not the same thing as a corrected header. */
+async function classify(services: Services, prepared: PreparedInstance, owner: InstanceRecord): Promise<ConflictKind> {
+  const { tenant, instance } = prepared;
+  const study = await services.index.get(keys.study(tenant, owner.StudyInstanceUID));
+  const ownerAttributes = study && asRecord<StudyRecord>(study).attributes;
+  if (ownerAttributes && patientOf(ownerAttributes) !== patientOf(prepared.studyAttributes)) return 'otherPatient';
+  if (owner.StudyInstanceUID !== instance.StudyInstanceUID) return 'otherStudy';
+  if (owner.SOPClassUID !== instance.SOPClassUID) return 'otherSopClass';
+  if (owner.transferSyntaxUID !== instance.transferSyntaxUID) return 'otherTransferSyntax';
+  return (await pixelHash(services, owner)) === (await pixelHash(services, instance)) ? 'otherHeader' : 'otherPixels';
+}
+
+const patientOf = (attributes: DataSet): string =>
+  JSON.stringify([firstString(attributes, '00100020') ?? '', firstString(attributes, '00100021') ?? '']);
+
+/** SHA-256 over the pixel data as stored: native bytes, or the run of fragments; '' without pixels. */
+async function pixelHash(services: Services, { blobKey, pixels }: InstanceRecord): Promise<string> {
+  if (!pixels) return '';
+  const range = pixels.kind === 'native' ? pixels : await fragmentsRange(services, pixels);
+  if (!range || (pixels.kind === 'native' && pixels.inflated)) return '';
+  const hash = createHash('sha256');
+  for await (const chunk of services.blobs.read(blobKey, { offset: range.offset, length: range.length })) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+async function fragmentsRange(
+  services: Services,
+  pixels: Extract<InstanceRecord['pixels'], { kind: 'fragments' }>,
+): Promise<{ offset: number; length: number } | undefined> {
+  const table = pixels.table ?? (pixels.tableBlobKey && (await services.blobs.readBytes(pixels.tableBlobKey)));
+  if (!table || table.byteLength < 16) return undefined;
+  const view = new DataView(table.buffer, table.byteOffset, table.byteLength);
+  const last = table.byteLength - 16;
+  const offset = Number(view.getBigUint64(0, true));
+  const end = Number(view.getBigUint64(last, true)) + Number(view.getBigUint64(last + 8, true));
+  return { offset, length: Math.max(0, end - offset) };
+}

@@ -1,0 +1,146 @@
+import { bulkPath, dataSetToJson } from '../dicom/json.ts';
+import type { DataSet, ScannedObject } from '../dicom/types.ts';
+import { PacsError } from '../errors.ts';
+import { isUID } from '../ids.ts';
+import { pickAttributes } from '../search/attributes.ts';
+import type { Services } from '../services.ts';
+import type { PreparedInstance } from './commit.ts';
+import type { InstancePixels, InstanceRecord, Tenant, Version } from './records.ts';
+
+/** What an object says it is. UIDs checked for form, so they may stand in keys. */
+export interface Identity {
+  readonly StudyInstanceUID: string;
+  readonly SeriesInstanceUID: string;
+  readonly SOPInstanceUID: string;
+  readonly SOPClassUID: string;
+}
+
+const IDENTITY_TAGS = {
+  SOPClassUID: '00080016',
+  SOPInstanceUID: '00080018',
+  StudyInstanceUID: '0020000D',
+  SeriesInstanceUID: '0020000E',
+} as const;
+
+/**
+ * The identity of a data set.
+ * @throws PacsError UNREADABLE_DATASET where a UID is missing or is none: such an object could never be found again;
+ *   DATASET_MISMATCH where `study` was asked for and the object belongs to another.
+ */
+export function identify(uids: Partial<Identity>, study?: string): Identity {
+  for (const keyword of Object.keys(IDENTITY_TAGS) as (keyof Identity)[]) {
+    const uid = uids[keyword];
+    if (uid === undefined || uid === '') throw new PacsError('UNREADABLE_DATASET', `${keyword} is missing`);
+    if (!isUID(uid)) throw new PacsError('UNREADABLE_DATASET', `${keyword} is not a UID`);
+  }
+  if (study !== undefined && uids.StudyInstanceUID !== study) {
+    throw new PacsError('DATASET_MISMATCH', 'StudyInstanceUID differs from the study of the request');
+  }
+  return uids as Identity;
+}
+
+/** The UIDs a data set names, as found: any may be absent or malformed. */
+export function uidsOf(dataSet: DataSet): Partial<Identity> {
+  const uids: Partial<Record<keyof Identity, string>> = {};
+  for (const [keyword, tag] of Object.entries(IDENTITY_TAGS) as [keyof Identity, string][]) {
+    const value = firstString(dataSet, tag);
+    if (value !== undefined) uids[keyword] = value;
+  }
+  return uids;
+}
+
+export function firstString(dataSet: DataSet, tag: string): string | undefined {
+  const value = dataSet[tag]?.Value?.[0];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** Keys hold the tenant and UIDs only; the version keeps every set of bytes apart. */
+export const blobKeyOf = (tenant: Tenant, id: Identity, version: Version): string =>
+  `${tenant}/${id.StudyInstanceUID}/${id.SeriesInstanceUID}/${id.SOPInstanceUID}.${version}.dcm`;
+
+export const METADATA_BASE = 'nephos:';
+
+/** The DICOM JSON text of one instance as kept: BulkDataURIs stand on METADATA_BASE, which readers replace. */
+export function metadataText(dataSet: DataSet, id: Identity): string {
+  const base = `${METADATA_BASE}/studies/${id.StudyInstanceUID}/series/${id.SeriesInstanceUID}/instances/${id.SOPInstanceUID}/bulkdata/`;
+  return dataSetToJson(dataSet, (path, bulk) => base + bulkPath(path, bulk));
+}
+
+/**
+ * Everything the index holds of a scanned object. What is too large for the index (metadata text, frame table) goes to
+ * blobs beside the object's, durable before this resolves.
+ */
+export async function prepareInstance(
+  services: Services,
+  scanned: ScannedObject,
+  stored: {
+    tenant: Tenant;
+    id: Identity;
+    version: Version;
+    blobKey: string;
+    sizeBytes: number;
+    sha256: string;
+    source: string;
+    storedAt: number;
+    pending: boolean;
+  },
+): Promise<PreparedInstance> {
+  const { tenant, id, version, blobKey, sizeBytes, sha256, source, storedAt, pending } = stored;
+  const { dataSet } = scanned;
+  const json = metadataText(dataSet, id);
+  const side = blobKey.slice(0, -'.dcm'.length);
+  const instance: InstanceRecord = {
+    ...id,
+    Modality: firstString(dataSet, '00080060') ?? 'OT',
+    version,
+    transferSyntaxUID: scanned.transferSyntaxUID,
+    blobKey,
+    sizeBytes,
+    sha256,
+    dataSetOffset: scanned.dataSetOffset,
+    storedAt,
+    source,
+    attributes: pickAttributes(dataSet, 'instance'),
+    pixels: await keepPixels(services, scanned, `${side}.frames`),
+  };
+  return {
+    tenant,
+    instance,
+    metadata: await keepMetadata(services, json, `${side}.json`),
+    studyAttributes: pickAttributes(dataSet, 'study'),
+    seriesAttributes: pickAttributes(dataSet, 'series'),
+    pending,
+  };
+}
+
+async function keepMetadata(services: Services, json: string, blobKey: string): Promise<{ json: string } | { blobKey: string }> {
+  // A UTF-16 unit is at most three bytes of UTF-8; measure only where that could matter.
+  const limit = services.limits.metadataInIndexBytes;
+  if (json.length * 3 <= limit || Buffer.byteLength(json) <= limit) return { json };
+  await putSide(services, blobKey, Buffer.from(json));
+  return { blobKey };
+}
+
+async function keepPixels(services: Services, { pixels }: ScannedObject, tableBlobKey: string): Promise<InstancePixels | undefined> {
+  if (pixels === undefined || pixels.kind === 'native') return pixels;
+  if (pixels.table.byteLength <= services.limits.frameTableInIndexBytes) return pixels;
+  await putSide(services, tableBlobKey, pixels.table);
+  return { kind: 'fragments', frames: pixels.frames, tableBlobKey };
+}
+
+/** Side blobs derive from the object: one that an interrupted rebuild left behind is replaced. */
+async function putSide(services: Services, key: string, bytes: Uint8Array): Promise<void> {
+  try {
+    await services.blobs.put(key, bytes);
+  } catch (error) {
+    if (!(error instanceof PacsError) || error.code !== 'CONFLICT') throw error;
+    await services.blobs.delete(key);
+    await services.blobs.put(key, bytes);
+  }
+}
+
+/** Every blob that belongs to an instance's version. */
+export function blobKeysOf(instance: Pick<InstanceRecord, 'blobKey'>): string[] {
+  const side = instance.blobKey.slice(0, -'.dcm'.length);
+  return [instance.blobKey, `${side}.json`, `${side}.frames`];
+}

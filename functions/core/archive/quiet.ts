@@ -1,0 +1,41 @@
+import { prepareSeriesMetadata } from '../retrieve/prepare.ts';
+import type { Services } from '../services.ts';
+import { eventWrite } from './feed.ts';
+import { STUDY_QUIET } from './fold.ts';
+import { asItem, asRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
+
+/** series with fewer instances are put together from the index as fast as from a prepared document */
+const PREPARE_FROM_INSTANCES = 20;
+
+/**
+ * A study-quiet job: when nothing new came for `limits.studyQuietMs`, prepares the metadata documents and says so in the feed,
+ * once a burst; otherwise comes back when the time is over.
+ */
+export async function settleStudy(services: Services, tenant: Tenant, study: string): Promise<'quiet' | 'later' | 'gone'> {
+  const key = keys.study(tenant, study);
+  const item = await services.index.get(key);
+  if (!item) return 'gone';
+  const record = asRecord<StudyRecord>(item);
+  if (record.quietJobAt === undefined) return 'quiet';
+  const waitMs = record.lastStoredAt + services.limits.studyQuietMs - services.clock.now();
+  if (waitMs > 0) {
+    await services.jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: waitMs });
+    return 'later';
+  }
+  const page = await services.index.query({ partition: key.partition, prefix: 'series|', limit: 10_000 });
+  for (const { item: seriesItem } of page.records) {
+    const series = asRecord<SeriesRecord>(seriesItem);
+    if (series.instanceCount >= PREPARE_FROM_INSTANCES && series.prepared?.revision !== series.revision) {
+      await prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID);
+    }
+  }
+  const { quietJobAt: _, ...settled } = record;
+  const outcome = await services.index.write([
+    { kind: 'put', key, item: asItem({ ...settled, version: record.version + 1 }), if: { version: record.version } },
+    eventWrite(tenant, { type: 'StudyQuiet', at: services.clock.now(), StudyInstanceUID: study, instances: record.instanceCount }),
+  ]);
+  if (outcome.committed) return 'quiet';
+  // A new instance came in between: quiet again later.
+  await services.jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: services.limits.studyQuietMs });
+  return 'later';
+}

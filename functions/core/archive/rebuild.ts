@@ -1,0 +1,120 @@
+import { asPacsError, PacsError } from '../errors.ts';
+import type { Services } from '../services.ts';
+import { settleConflict } from './conflict.ts';
+import { readManifests } from './manifest.ts';
+import { asItem, type InstanceRecord, keys, type Tenant } from './records.ts';
+import { rescan } from './rescan.ts';
+
+export interface RebuildReport {
+  instances: number;
+  held: number;
+  trashed: number;
+  superseded: number;
+  /** blobs that could not be read, with the code of the error */
+  failed: { blobKey: string; code: string }[];
+}
+
+/** `<tenant>/<Study>/<Series>/<SOP>.<version>.dcm` */
+const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z]{26})\.dcm$/;
+
+/**
+ * Makes the index of a tenant anew from its blobs alone; the index must be empty. Decisions (deleted, held, superseded) come
+ * from the manifests; a UID that two blobs claim and no manifest speaks of goes through the conflict policy, oldest first.
+ * @throws PacsError CONFLICT when the index holds studies already
+ */
+export async function rebuildIndex(services: Services, tenant: Tenant, onProgress: (done: number) => void = () => {}): Promise<RebuildReport> {
+  const feed = await services.index.query({ partition: keys.feed(tenant), limit: 1 });
+  if (feed.records.length > 0) throw new PacsError('CONFLICT', 'the index is not empty: move it away before a rebuild');
+  const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [] };
+  const setAside = await restoreDecisions(services, tenant, report);
+  const studies = new Set<string>();
+  let done = 0;
+  for await (const { key } of services.blobs.list(`${tenant}/`)) {
+    const version = OBJECT_KEY.exec(key)?.[1];
+    if (version === undefined || setAside.has(key)) continue;
+    try {
+      const prepared = await rescan(services, tenant, { blobKey: key, version, source: 'rebuild', storedAt: timeOf(version) });
+      const outcome = await services.commits.commit(prepared);
+      if (outcome === 'taken' && (await settleConflict(services, prepared)).kind === 'held') report.held++;
+      else {
+        report.instances++;
+        studies.add(prepared.instance.StudyInstanceUID);
+      }
+    } catch (error) {
+      report.failed.push({ blobKey: key, code: asPacsError(error).code });
+    }
+    onProgress(++done);
+  }
+  for (const study of studies) await services.folder.fold(tenant, study);
+  return report;
+}
+
+/** Writes the records of held, trashed and superseded objects; returns their blob keys. */
+async function restoreDecisions(services: Services, tenant: Tenant, report: RebuildReport): Promise<Set<string>> {
+  const setAside = new Set<string>();
+  for (const manifest of await readManifests(services.blobs, tenant)) {
+    if (manifest.kind === 'held') {
+      const { held } = manifest;
+      if (!(await services.blobs.head(held.blobKey))) continue;
+      setAside.add(held.blobKey);
+      await services.index.write([
+        { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
+        { kind: 'put', key: keys.heldOf(tenant, held.SOPInstanceUID, held.sha256), item: { id: held.id } },
+      ]);
+      report.held++;
+    } else if (manifest.kind === 'trash') {
+      const { trash } = manifest;
+      const instances = await rescanAll(services, tenant, manifest.blobKeys, report);
+      for (const blobKey of manifest.blobKeys) setAside.add(blobKey);
+      for (const instance of instances) {
+        const key = keys.trashed(tenant, trash.id, instance.SOPInstanceUID, instance.version);
+        await services.index.write([{ kind: 'put', key, item: asItem(instance) }]);
+        if (trash.kind === 'rejected') await claimRejected(services, tenant, instance, trash.id);
+      }
+      report.trashed += instances.length;
+      const complete = { ...trash, state: 'complete', instanceCount: instances.length };
+      await services.index.write([{ kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(complete) }]);
+    } else if (manifest.kind === 'superseded') {
+      setAside.add(manifest.blobKey);
+      for (const instance of await rescanAll(services, tenant, [manifest.blobKey], report)) {
+        const key = keys.superseded(tenant, instance.SOPInstanceUID, instance.version);
+        await services.index.write([{ kind: 'put', key, item: asItem(instance) }]);
+        report.superseded++;
+      }
+    }
+  }
+  return setAside;
+}
+
+async function rescanAll(services: Services, tenant: Tenant, blobKeys: readonly string[], report: RebuildReport): Promise<InstanceRecord[]> {
+  const instances: InstanceRecord[] = [];
+  for (const blobKey of blobKeys) {
+    const version = OBJECT_KEY.exec(blobKey)?.[1];
+    if (version === undefined) continue;
+    try {
+      instances.push((await rescan(services, tenant, { blobKey, version, source: 'rebuild', storedAt: timeOf(version) })).instance);
+    } catch (error) {
+      report.failed.push({ blobKey, code: asPacsError(error).code });
+    }
+  }
+  return instances;
+}
+
+async function claimRejected(services: Services, tenant: Tenant, instance: InstanceRecord, trashId: string): Promise<void> {
+  const claim = {
+    version: 1,
+    StudyInstanceUID: instance.StudyInstanceUID,
+    SeriesInstanceUID: instance.SeriesInstanceUID,
+    instanceVersion: instance.version,
+    sha256: instance.sha256,
+    rejectedBy: trashId,
+  };
+  await services.index.write([{ kind: 'put', key: keys.sop(tenant, instance.SOPInstanceUID), item: asItem(claim) }]);
+}
+
+/** ms since 1970, from the first ten characters of a ULID */
+export function timeOf(version: string): number {
+  let time = 0;
+  for (const character of version.slice(0, 10)) time = time * 32 + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(character);
+  return time;
+}

@@ -1,0 +1,248 @@
+import { createHash } from 'node:crypto';
+import { Part10Scanner } from '../dicom/scanner.ts';
+import type { ScannedObject } from '../dicom/types.ts';
+import { asPacsError, type PacsError } from '../errors.ts';
+import { newVersion } from '../ids.ts';
+import type { Services } from '../services.ts';
+import { settleConflict } from './conflict.ts';
+import { blobKeyOf, blobKeysOf, type Identity, identify, prepareInstance, uidsOf } from './instance.ts';
+import { asItem, asRecord, type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
+import { applyRejectionNote, isRejectionNote } from './reject.ts';
+
+export interface StoreContext {
+  readonly tenant: Tenant;
+  /** where the object came from: 'STOW', an AE title; never an address of a person */
+  readonly source: string;
+  /** when given, the object must belong to it */
+  readonly StudyInstanceUID?: string | undefined;
+}
+
+/**
+ * `stored`: new, durable, visible. `duplicate`: these very bytes are here already. `replaced`: they took the place of other
+ * bytes by policy. `held`: other bytes own the UID; these wait in quarantine. `failed`: nothing was kept.
+ */
+export type StoreOutcome =
+  | { readonly kind: 'stored' | 'duplicate' | 'replaced'; readonly id: Identity; readonly sha256: string; readonly warnings: readonly string[] }
+  | { readonly kind: 'held'; readonly id: Identity; readonly held: HeldRecord }
+  | { readonly kind: 'failed'; readonly id: Partial<Identity>; readonly error: PacsError };
+
+/**
+ * Stores one Part 10 object, in one pass and constant memory, in three steps under a version: begin (reserve, invisible), write
+ * (blob, SHA-256, frame table), commit (visible, with event and aggregates). Resolves when the outcome would survive losing power.
+ *
+ * `received` resolves as soon as the body has been read to its end, so that the caller may go on with the next object while
+ * this one is being made durable. Errors of the body's source reject both; everything else is an outcome.
+ */
+export function storeObject(
+  services: Services,
+  context: StoreContext,
+  body: AsyncIterable<Uint8Array>,
+): { readonly received: Promise<void>; readonly outcome: Promise<StoreOutcome> } {
+  let markReceived = (): void => {};
+  const received = new Promise<void>((resolve) => {
+    markReceived = resolve;
+  });
+  const outcome = store(services, context, body, markReceived);
+  return { received: Promise.race([received, outcome.then(() => {})]), outcome };
+}
+
+async function store(
+  services: Services,
+  context: StoreContext,
+  body: AsyncIterable<Uint8Array>,
+  markReceived: () => void,
+): Promise<StoreOutcome> {
+  const source = new ObjectSource(body);
+  const object = new IncomingObject(services, context);
+  try {
+    const whole = await source.gather(services.limits.wholeObjectBytes);
+    if (whole) {
+      markReceived();
+      return await object.storeWhole(whole);
+    }
+    return await object.storeStream(source);
+  } catch (error) {
+    await object.abandon();
+    if (source.error !== undefined) throw source.error;
+    return { kind: 'failed', id: object.uids, error: asPacsError(error) };
+  }
+}
+
+/** The body, with what has been read of it so far. */
+class ObjectSource {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  readonly #chunks: Uint8Array[] = [];
+  error: unknown;
+
+  constructor(body: AsyncIterable<Uint8Array>) {
+    this.#iterator = body[Symbol.asyncIterator]();
+  }
+
+  /** The whole object when it ends within `limitBytes`, else undefined: then go on with `next`. */
+  async gather(limitBytes: number): Promise<Uint8Array | undefined> {
+    let size = 0;
+    for (;;) {
+      const chunk = await this.#pull();
+      if (chunk === undefined) return this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks, size);
+      this.#chunks.push(chunk);
+      size += chunk.byteLength;
+      if (size > limitBytes) return undefined;
+    }
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    return this.#chunks.shift() ?? this.#pull();
+  }
+
+  async #pull(): Promise<Uint8Array | undefined> {
+    try {
+      const { done, value } = await this.#iterator.next();
+      return done ? undefined : value;
+    } catch (error) {
+      this.error = error ?? new Error('the source of the object failed');
+      throw error;
+    }
+  }
+}
+
+/** One object on its way in: what has been reserved for it, so that a failure can take it back. */
+class IncomingObject {
+  readonly #services: Services;
+  readonly #context: StoreContext;
+  readonly #version: string;
+  #blobKey: string | undefined;
+  /** reserved, and not yet handed to the commit: from there on only the sweeper may tell whether the bytes are needed */
+  #revocable = false;
+  uids: Partial<Identity> = {};
+
+  constructor(services: Services, context: StoreContext) {
+    this.#services = services;
+    this.#context = context;
+    this.#version = newVersion(services.clock);
+  }
+
+  async storeWhole(bytes: Uint8Array): Promise<StoreOutcome> {
+    const scanner = new Part10Scanner(this.#services.limits);
+    scanner.push(bytes);
+    const scanned = scanner.end();
+    this.uids = uidsOf(scanned.dataSet);
+    const id = identify(this.uids, this.#context.StudyInstanceUID);
+    const claim = await this.#claim(id);
+    if (claim) {
+      // Somebody owns the UID: the hash tells whether there is anything to write at all.
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      if (sha256 === claim.sha256) {
+        await this.#complete(scanned, id);
+        return { kind: 'duplicate', id, sha256, warnings: scanned.warnings };
+      }
+    }
+    const [, blob] = await Promise.all([this.#begin(id), this.#services.blobs.put(this.#key(id), bytes)]);
+    return this.#commit(scanned, id, blob);
+  }
+
+  async storeStream(source: ObjectSource): Promise<StoreOutcome> {
+    const scanner = new Part10Scanner(this.#services.limits);
+    const passed: Uint8Array[] = [];
+    for (;;) {
+      const chunk = await source.next();
+      if (chunk === undefined) break;
+      scanner.push(chunk);
+      passed.push(chunk);
+      this.uids = scanner.identity() ?? {};
+      if (this.uids.SOPInstanceUID !== undefined) break;
+    }
+    if (this.uids.SOPInstanceUID === undefined) this.uids = uidsOf(scanner.end().dataSet);
+    const id = identify(this.uids, this.#context.StudyInstanceUID);
+    async function* scanningOnTheWay(): AsyncGenerator<Uint8Array> {
+      yield* passed.splice(0);
+      for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+        scanner.push(chunk);
+        yield chunk;
+      }
+      scanned = scanner.end();
+    }
+    let scanned: ScannedObject | undefined;
+    const [, blob] = await Promise.all([this.#begin(id), this.#services.blobs.put(this.#key(id), scanningOnTheWay())]);
+    if (!scanned) throw new Error('the blob store did not read the object to its end');
+    return this.#commit(scanned, id, blob);
+  }
+
+  /** Takes back what a failed store left; what this misses (a crash, a commit whose outcome is unknown), the sweeper settles. */
+  async abandon(): Promise<void> {
+    if (!this.#revocable || this.#blobKey === undefined) return;
+    this.#revocable = false;
+    try {
+      for (const key of blobKeysOf({ blobKey: this.#blobKey })) await this.#services.blobs.delete(key);
+      await this.#end();
+    } catch {
+      // The store has failed already; the pending record stays and tells the sweeper.
+    }
+  }
+
+  async #claim(id: Identity): Promise<SopClaim | undefined> {
+    const item = await this.#services.index.get(keys.sop(this.#context.tenant, id.SOPInstanceUID));
+    return item && asRecord<SopClaim>(item);
+  }
+
+  #key(id: Identity): string {
+    this.#blobKey = blobKeyOf(this.#context.tenant, id, this.#version);
+    return this.#blobKey;
+  }
+
+  async #begin(id: Identity): Promise<void> {
+    this.#revocable = true;
+    const pending: PendingRecord = { version: 1, ...id, blobKey: this.#key(id), startedAt: this.#services.clock.now() };
+    const key = keys.pending(this.#context.tenant, this.#version);
+    await this.#services.index.write([{ kind: 'put', key, item: asItem(pending) }], { durability: 'deferred' });
+  }
+
+  async #end(): Promise<void> {
+    const key = keys.pending(this.#context.tenant, this.#version);
+    await this.#services.index.write([{ kind: 'delete', key }], { durability: 'deferred' });
+  }
+
+  /** What follows the commit. Done for duplicates too: the first sender's process may have died right here. */
+  async #complete(scanned: ScannedObject, id: Identity): Promise<void> {
+    await this.#services.folder.fold(this.#context.tenant, id.StudyInstanceUID);
+    if (isRejectionNote(scanned.dataSet)) await applyRejectionNote(this.#services, this.#context.tenant, scanned.dataSet, id);
+  }
+
+  async #commit(scanned: ScannedObject, id: Identity, blob: { key: string; size: number; sha256: string }): Promise<StoreOutcome> {
+    const { tenant, source } = this.#context;
+    const prepared = await prepareInstance(this.#services, scanned, {
+      tenant,
+      id,
+      version: this.#version,
+      blobKey: blob.key,
+      sizeBytes: blob.size,
+      sha256: blob.sha256,
+      source,
+      storedAt: this.#services.clock.now(),
+      pending: true,
+    });
+    const { warnings } = scanned;
+    const { sha256 } = blob;
+    this.#revocable = false;
+    if ((await this.#services.commits.commit(prepared)) === 'committed') {
+      await this.#complete(scanned, id);
+      return { kind: 'stored', id, sha256, warnings };
+    }
+    const settled = await settleConflict(this.#services, prepared);
+    switch (settled.kind) {
+      case 'duplicate':
+        this.#revocable = true;
+        await this.abandon();
+        await this.#complete(scanned, id);
+        return { kind: 'duplicate', id, sha256, warnings };
+      case 'heldBefore':
+        this.#revocable = true;
+        await this.abandon();
+        return { kind: 'held', id, held: settled.held };
+      case 'held':
+        return { kind: 'held', id, held: settled.held };
+      case 'stored':
+      case 'replaced':
+        return { kind: settled.kind, id, sha256, warnings };
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import type { Services } from '../services.ts';
+import { blobKeysOf } from './instance.ts';
+import { asItem, asRecord, keys, type PendingRecord, type Tenant } from './records.ts';
+import { purgeTrash } from './trash.ts';
+
+export interface SweepReport {
+  /** stores that had begun and were given up; their bytes are gone, none was acknowledged */
+  readonly abandoned: number;
+  /** studies whose deltas a dead writer had left */
+  readonly folded: number;
+  /** instances removed for good from the trash */
+  readonly purged: number;
+}
+
+/**
+ * Puts right what interruptions left. Safe at any time, from several processes at once, and repeatable.
+ * @param pendingMs stores that began longer ago than this are given up; 0 when no other process can be storing
+ */
+export async function sweep(services: Services, tenant: Tenant, pendingMs: number = services.limits.pendingMs): Promise<SweepReport> {
+  const folded = await foldLeftovers(services, tenant);
+  const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
+  return { folded, abandoned, purged: await purgeTrash(services, tenant) };
+}
+
+async function foldLeftovers(services: Services, tenant: Tenant): Promise<number> {
+  const studies = new Set<string>();
+  const { partition } = keys.unfolded(tenant, '');
+  let after: string | undefined;
+  for (;;) {
+    const page = await services.index.query({ partition, limit: 1_000, ...(after === undefined ? {} : { after }) });
+    for (const { item } of page.records) studies.add(item.study as string);
+    if (!page.more) break;
+    after = page.records.at(-1)?.sort;
+  }
+  for (const study of studies) await services.folder.fold(tenant, study);
+  return studies.size;
+}
+
+async function abandonPending(services: Services, tenant: Tenant, before: number): Promise<number> {
+  const { partition } = keys.pending(tenant, '');
+  let abandoned = 0;
+  let after: string | undefined;
+  for (;;) {
+    const page = await services.index.query({ partition, limit: 500, ...(after === undefined ? {} : { after }) });
+    for (const { sort, item } of page.records) {
+      const pending = asRecord<PendingRecord>(item);
+      if (pending.startedAt <= before && (await giveUp(services, { partition, sort }, pending))) abandoned++;
+    }
+    if (!page.more) return abandoned;
+    after = page.records.at(-1)?.sort;
+  }
+}
+
+/** First the lock (see PendingRecord), then the bytes, then the record: a crash in between is gone on with next time. */
+async function giveUp(services: Services, key: { partition: string; sort: string }, pending: PendingRecord): Promise<boolean> {
+  if (pending.version === 1) {
+    const taken: PendingRecord = { ...pending, version: 2 };
+    const outcome = await services.index.write([{ kind: 'put', key, item: asItem(taken), if: { version: 1 } }]);
+    if (!outcome.committed) return false;
+  }
+  for (const blobKey of blobKeysOf(pending)) await services.blobs.delete(blobKey);
+  await services.index.write([{ kind: 'delete', key }]);
+  return true;
+}

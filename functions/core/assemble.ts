@@ -1,0 +1,21 @@
+import { CommitQueue } from './archive/commit.ts';
+import { StudyFolder } from './archive/fold.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import type { Policy, Services } from './services.ts';
+
+export const DEFAULT_POLICY: Policy = { conflict: 'keepFirst', sanitizePreamble: false };
+
+type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'>;
+
+/** Puts the archive together on a host's ports. */
+export function assemble(ports: Ports, options: { limits?: Partial<Limits>; policy?: Partial<Policy> } = {}): Services {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const policy = { ...DEFAULT_POLICY, ...options.policy };
+  return {
+    ...ports,
+    limits,
+    policy,
+    commits: new CommitQueue(ports),
+    folder: new StudyFolder({ ...ports, limits }),
+  };
+}
