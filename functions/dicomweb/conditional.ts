@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto';
+import type { HttpRequest, HttpResponse } from './http.ts';
+
+/** What identifies the state of a representation (RFC 9110 §8.8). */
+export interface Validators {
+  /** strong, with its quotes */
+  readonly etag: string;
+  /** ms since 1970 */
+  readonly lastModified?: number;
+}
+
+/** A strong ETag over everything that the representation depends on. */
+export const etagOf = (...parts: readonly string[]): string =>
+  `"${createHash('sha256').update(parts.join('\n')).digest('base64url').slice(0, 27)}"`;
+
+export function validatorHeaders({ etag, lastModified }: Validators): Record<string, string> {
+  return lastModified === undefined ? { etag } : { etag, 'last-modified': httpDate(lastModified) };
+}
+
+const httpDate = (ms: number): string => new Date(ms).toUTCString();
+
+/**
+ * 304 when the client has this very state, else undefined. If-None-Match decides alone when it is there; the comparison is
+ * weak, as RFC 9110 §13.1.2 has it for GET.
+ */
+export function notModified(
+  request: Pick<HttpRequest, 'headers'>,
+  validators: Validators,
+  headers: Readonly<Record<string, string>> = {},
+): HttpResponse | undefined {
+  return isUnchanged(request.headers, validators)
+    ? { status: 304, headers: { ...headers, ...validatorHeaders(validators) } }
+    : undefined;
+}
+
+function isUnchanged(headers: HttpRequest['headers'], { etag, lastModified }: Validators): boolean {
+  const noneMatch = headers['if-none-match'];
+  if (noneMatch !== undefined) {
+    return noneMatch
+      .split(',')
+      .map((candidate) => candidate.trim())
+      .some((candidate) => candidate === '*' || candidate.replace(/^W\//, '') === etag);
+  }
+  const since = headers['if-modified-since'];
+  if (since === undefined || lastModified === undefined) return false;
+  const time = Date.parse(since);
+  return Number.isFinite(time) && Math.floor(lastModified / 1000) * 1000 <= time;
+}
+
+export type RangeOutcome =
+  | { readonly kind: 'whole' }
+  | { readonly kind: 'part'; readonly offset: number; readonly length: number }
+  | { readonly kind: 'unsatisfiable' };
+
+/**
+ * The byte range asked for (RFC 9110 §14.2). Several ranges, another unit or a malformed header are answered with the whole, as
+ * is a range whose If-Range names another state.
+ */
+export function rangeOf(
+  request: Pick<HttpRequest, 'headers'>,
+  sizeBytes: number,
+  { etag, lastModified }: Validators,
+): RangeOutcome {
+  const ifRange = request.headers['if-range'];
+  if (ifRange !== undefined && ifRange !== etag && (lastModified === undefined || ifRange !== httpDate(lastModified))) {
+    return { kind: 'whole' };
+  }
+  const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(request.headers.range ?? '');
+  if (!match || (match[1] === '' && match[2] === '')) return { kind: 'whole' };
+  const [, first = '', last = ''] = match;
+  if (first === '') {
+    const length = Math.min(Number(last), sizeBytes);
+    return length === 0 ? { kind: 'unsatisfiable' } : { kind: 'part', offset: sizeBytes - length, length };
+  }
+  const offset = Number(first);
+  const end = last === '' ? sizeBytes - 1 : Math.min(Number(last), sizeBytes - 1);
+  if (last !== '' && Number(last) < offset) return { kind: 'whole' };
+  if (offset >= sizeBytes) return { kind: 'unsatisfiable' };
+  return { kind: 'part', offset, length: end - offset + 1 };
+}
+
+/** A body of known size as 200, 206 or 416 by the request's Range; `read` gets what is to be sent. */
+export async function rangedResponse(
+  request: Pick<HttpRequest, 'headers'>,
+  representation: {
+    readonly sizeBytes: number;
+    readonly validators: Validators;
+    readonly headers: Record<string, string>;
+  },
+  read: (offset: number, length: number) => AsyncIterable<Uint8Array> | Promise<Uint8Array>,
+): Promise<HttpResponse> {
+  const { sizeBytes, validators } = representation;
+  const headers = { ...representation.headers, ...validatorHeaders(validators), 'accept-ranges': 'bytes' };
+  const range = rangeOf(request, sizeBytes, validators);
+  if (range.kind === 'unsatisfiable') {
+    return { status: 416, headers: { 'content-range': `bytes */${sizeBytes}`, 'accept-ranges': 'bytes' } };
+  }
+  const { offset, length } = range.kind === 'part' ? range : { offset: 0, length: sizeBytes };
+  const body = read(offset, length);
+  return {
+    status: range.kind === 'part' ? 206 : 200,
+    headers: {
+      ...headers,
+      'content-length': String(length),
+      ...(range.kind === 'part' && { 'content-range': `bytes ${offset}-${offset + length - 1}/${sizeBytes}` }),
+    },
+    body: body instanceof Promise ? await body : body,
+  };
+}

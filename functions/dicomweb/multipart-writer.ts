@@ -1,0 +1,59 @@
+import { Buffer } from 'node:buffer';
+import type { Clock } from '#core/ports/clock.ts';
+import { coalesce, type Payload, releasePayload } from '#core/retrieve/stream.ts';
+import type { HttpResponse } from './http.ts';
+
+export interface Part {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Payload;
+}
+
+/** Random, so that nobody can store an object that holds the boundary it will be sent with. */
+export const newBoundary = (clock: Clock): string => `nephos-${Buffer.from(clock.randomBytes(16)).toString('hex')}`;
+
+/**
+ * A multipart/related response (PS3.18 §8.6.1.2). `type` is the root part's media type. Parts are asked for one by one
+ * as the client takes them; an error after the first one tears the connection, as the status is sent by then.
+ */
+export function multipartResponse(
+  clock: Clock,
+  type: string,
+  parts: AsyncIterable<Part> | Iterable<Part>,
+  headers: Readonly<Record<string, string>> = {},
+): HttpResponse {
+  const boundary = newBoundary(clock);
+  return {
+    status: 200,
+    headers: { 'content-type': `multipart/related; type="${type}"; boundary=${boundary}`, ...headers },
+    body: writeMultipart(parts, boundary),
+  };
+}
+
+/** Small parts are joined into chunks of 64 KiB, large payloads pass uncopied. */
+export const writeMultipart = (
+  parts: AsyncIterable<Part> | Iterable<Part>,
+  boundary: string,
+): AsyncIterable<Uint8Array> => coalesce(pieces(parts, boundary));
+
+async function* pieces(
+  parts: AsyncIterable<Part> | Iterable<Part>,
+  boundary: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let delimiter = `--${boundary}\r\n`;
+  for await (const { headers, body } of parts) {
+    let finished = false;
+    try {
+      let head = delimiter;
+      for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
+      yield Buffer.from(`${head}\r\n`, 'latin1');
+      if (body instanceof Uint8Array) yield body;
+      else yield* body;
+      finished = true;
+    } finally {
+      if (!finished) await releasePayload(body);
+    }
+    delimiter = `\r\n--${boundary}\r\n`;
+  }
+  // No parts at all still makes a well-formed, empty body.
+  yield Buffer.from(`${delimiter.slice(0, -2)}--\r\n`, 'latin1');
+}
