@@ -79,7 +79,7 @@ export function checkItemBytes(length: number): void {
 export function holds(condition: Condition, item: Item | undefined): boolean {
   if (condition === 'absent') return item === undefined;
   if (condition === 'present') return item !== undefined;
-  return item !== undefined && item['version'] === condition.version;
+  return item !== undefined && item.version === condition.version;
 }
 
 /** The record after an `add`; what is not a number counts as 0. */

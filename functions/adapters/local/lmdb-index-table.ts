@@ -157,12 +157,12 @@ export class LmdbIndexTable implements IndexTable {
   #apply(waiting: Waiting): void {
     const { operations, encoded } = waiting;
     try {
-      let failed: number[] | undefined;
+      const failed: number[] = [];
       for (const [i, operation] of operations.entries()) {
         if (operation.kind === 'append' || operation.kind === 'add' || operation.if === undefined) continue;
-        if (!this.#holds(operation.key, operation.if)) (failed ??= []).push(i);
+        if (!this.#holds(operation.key, operation.if)) failed.push(i);
       }
-      if (failed !== undefined) {
+      if (failed.length > 0) {
         waiting.outcome = { committed: false, failed };
         return;
       }

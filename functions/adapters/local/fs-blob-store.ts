@@ -1,0 +1,229 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, fstatSync, linkSync, mkdirSync, openSync, read, statSync, unlinkSync } from 'node:fs';
+import { opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import type { BlobInfo, BlobStore, ByteRange } from '#core/ports/blob-store.ts';
+import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
+import { DurableDirectories } from './durable-directories.ts';
+import { errno, translated } from './fs-errors.ts';
+import { writeSource, writeWhole } from './incoming-file.ts';
+
+const readAsync = promisify(read);
+
+/**
+ * BlobStore on a file system: each blob is a plain file `<root>/blobs/<key>` that any tool can read.
+ *
+ * put: write `<root>/incoming/<unique>` → fdatasync → link(2) to its place → unlink → fsync of the directories.
+ * link(2) fails when the name exists: of any number of processes that put the same key, one wins, and the file under the name
+ * is whole from its first moment. A crash leaves at most a file in `incoming`, which `sweep` removes.
+ */
+export class FsBlobStore implements BlobStore {
+  readonly #blobs: string;
+  readonly #incoming: string;
+  readonly #directories: DurableDirectories;
+  readonly #unique = `${process.pid}-${randomBytes(6).toString('hex')}`;
+  #count = 0;
+
+  private constructor(root: string) {
+    this.#blobs = join(root, 'blobs');
+    this.#incoming = join(root, 'incoming');
+    this.#directories = new DurableDirectories(root);
+  }
+
+  /** Creates the folders where they are missing. Any number of processes may open the same root. */
+  static async open(root: string): Promise<FsBlobStore> {
+    const absolute = resolve(root);
+    const store = new FsBlobStore(absolute);
+    mkdirSync(store.#blobs, { recursive: true });
+    mkdirSync(store.#incoming, { recursive: true });
+    await store.#directories.sync(store.#blobs);
+    return store;
+  }
+
+  async close(): Promise<void> {
+    this.#directories.close();
+  }
+
+  async put(
+    key: string,
+    body: Uint8Array | AsyncIterable<Uint8Array>,
+    options: { readonly sha256?: string } = {},
+  ): Promise<BlobInfo> {
+    checkBlobKey(key);
+    const path = join(this.#blobs, key);
+    // spares writing what link(2) would refuse
+    if (this.#size(path) !== undefined) throw blobExists(key);
+    const incoming = join(this.#incoming, `${this.#unique}-${this.#count++}`);
+    try {
+      const { size, sha256 } = await (body instanceof Uint8Array
+        ? writeWhole(incoming, body)
+        : writeSource(incoming, body));
+      checkSha256(options.sha256, sha256);
+      this.#link(incoming, path, key);
+      unlinkSync(incoming);
+      await this.#directories.sync(dirname(path)).catch((error: unknown) => {
+        unlinkSync(path); // not known to be durable: not stored
+        throw error;
+      });
+      return { key, size, sha256 };
+    } catch (error) {
+      await unlink(incoming).catch(() => undefined); // gone already, or for the sweep
+      throw translated(error);
+    }
+  }
+
+  async *read(key: string, range?: ByteRange): AsyncIterable<Uint8Array> {
+    const { fd, start, end } = this.#openRange(key, range);
+    try {
+      for (let at = start; at < end; ) {
+        const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_LIMIT_BYTES, end - at));
+        await readFully(fd, chunk, at);
+        at += chunk.length;
+        yield chunk;
+      }
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  async readBytes(key: string, range?: ByteRange): Promise<Uint8Array> {
+    const { fd, start, end } = this.#openRange(key, range);
+    try {
+      const bytes = Buffer.allocUnsafeSlow(end - start);
+      await readFully(fd, bytes, start);
+      return bytes;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  async head(key: string): Promise<{ readonly key: string; readonly size: number } | undefined> {
+    checkBlobKey(key);
+    const size = this.#size(join(this.#blobs, key));
+    return size === undefined ? undefined : { key, size };
+  }
+
+  list(prefix: string, after = ''): AsyncIterable<{ readonly key: string; readonly size: number }> {
+    return this.#walk('', prefix, after);
+  }
+
+  async delete(key: string): Promise<void> {
+    checkBlobKey(key);
+    const path = join(this.#blobs, key);
+    try {
+      unlinkSync(path);
+    } catch (error) {
+      if (errno(error) === 'ENOTDIR' || statSync(path, { throwIfNoEntry: false })?.isDirectory()) return; // no blob's name
+      if (errno(error) !== 'ENOENT') throw translated(error);
+      // whoever deleted it may not have synced yet; we say it is gone, so we do
+    }
+    await this.#directories.sync(dirname(path));
+    await this.#prune(dirname(path));
+  }
+
+  /** Removes what crashed writers left behind more than `olderThanMs` ago; returns how many files. `now` is ms since 1970. */
+  async sweep(olderThanMs: number, now: number): Promise<number> {
+    let removed = 0;
+    for await (const entry of await opendir(this.#incoming)) {
+      const path = join(this.#incoming, entry.name);
+      const found = await stat(path).catch(() => undefined);
+      if (found === undefined || found.mtimeMs > now - olderThanMs) continue;
+      await unlink(path).then(
+        () => removed++,
+        () => undefined, // its writer was alive and has just finished
+      );
+    }
+    return removed;
+  }
+
+  #link(incoming: string, path: string, key: string): void {
+    for (;;) {
+      try {
+        linkSync(incoming, path);
+        return;
+      } catch (error) {
+        if (errno(error) === 'EEXIST' || errno(error) === 'ENOTDIR') throw blobExists(key, error);
+        if (errno(error) !== 'ENOENT') throw error;
+      }
+      // no directory yet, or a delete has just removed the empty one: make it, and try until nobody comes between
+      try {
+        this.#directories.make(dirname(path));
+      } catch (error) {
+        if (errno(error) === 'EEXIST' || errno(error) === 'ENOTDIR') throw blobExists(key, error);
+        if (errno(error) !== 'ENOENT') throw error;
+      }
+    }
+  }
+
+  #size(path: string): number | undefined {
+    try {
+      const found = statSync(path, { throwIfNoEntry: false });
+      return found?.isFile() ? found.size : undefined;
+    } catch (error) {
+      if (errno(error) === 'ENOTDIR') return undefined;
+      throw translated(error);
+    }
+  }
+
+  #openRange(key: string, range: ByteRange | undefined): { fd: number; start: number; end: number } {
+    checkBlobKey(key);
+    let fd: number;
+    try {
+      fd = openSync(join(this.#blobs, key), 'r');
+    } catch (error) {
+      if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') throw blobNotFound(key, error);
+      throw translated(error);
+    }
+    try {
+      const found = fstatSync(fd);
+      if (!found.isFile()) throw blobNotFound(key);
+      return { fd, ...resolveRange(range, found.size) };
+    } catch (error) {
+      closeSync(fd);
+      throw translated(error);
+    }
+  }
+
+  /** One directory at a time, in the order of whole keys: a directory stands where its name and '/' belong. */
+  async *#walk(
+    base: string,
+    prefix: string,
+    after: string,
+  ): AsyncIterable<{ readonly key: string; readonly size: number }> {
+    const entries = await readdir(join(this.#blobs, base), { withFileTypes: true }).catch((error: unknown) => {
+      if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return []; // pruned meanwhile
+      throw translated(error);
+    });
+    const names = entries.map((entry) => `${base}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort();
+    for (const name of names) {
+      if (name.endsWith('/')) {
+        const mayHold = name.startsWith(prefix) || prefix.startsWith(name);
+        const allBefore = after > name && !after.startsWith(name);
+        if (mayHold && !allBefore) yield* this.#walk(name, prefix, after);
+      } else if (name.startsWith(prefix) && name > after) {
+        const size = this.#size(join(this.#blobs, name));
+        if (size !== undefined) yield { key: name, size };
+      }
+    }
+  }
+
+  /** Removes directories that have become empty. rmdir fails where a put was faster; a put that was slower makes it anew. */
+  async #prune(directory: string): Promise<void> {
+    for (let path = directory; path !== this.#blobs; path = dirname(path)) {
+      try {
+        await rmdir(path);
+      } catch (error) {
+        if (errno(error) !== 'ENOENT') return;
+      }
+    }
+  }
+}
+
+async function readFully(fd: number, into: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < into.length; ) {
+    const { bytesRead } = await readAsync(fd, into, done, into.length - done, position + done);
+    if (bytesRead === 0) throw new Error('a blob is shorter than it was when it was opened');
+    done += bytesRead;
+  }
+}
