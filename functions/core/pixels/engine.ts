@@ -1,0 +1,61 @@
+import { PacsError } from '../errors.ts';
+import type { Limits } from '../limits.ts';
+import type {
+  AnimationJob,
+  DecodedFrame,
+  EncodedFrame,
+  EncodeJob,
+  EncodeTarget,
+  PixelEngine,
+  Presentation,
+  RenderedImage,
+} from '../ports/pixel-engine.ts';
+import { Codecs } from './codecs.ts';
+import { decodeFrame } from './decode.ts';
+import { encodeFrame } from './encode.ts';
+import { encodeGif } from './gif.ts';
+import { encodeRaster, rasterize } from './render.ts';
+
+/**
+ * The PixelEngine in this thread: for tests, for Lambda, and inside each worker of a pool. Give it the compiled
+ * dcmjs-native-codecs.wasm; a job blocks the thread while it runs.
+ */
+export class InProcessPixelEngine implements PixelEngine {
+  readonly #codecs: Codecs;
+  readonly #limits: Pick<Limits, 'decodedFrameBytes'>;
+
+  constructor(module: WebAssembly.Module, limits: Pick<Limits, 'decodedFrameBytes'>) {
+    this.#codecs = new Codecs(module);
+    this.#limits = limits;
+  }
+
+  async decode(job: EncodedFrame): Promise<DecodedFrame> {
+    return this.#decode(job);
+  }
+
+  async encode(job: EncodeJob): Promise<EncodedFrame> {
+    return encodeFrame(this.#codecs, job.frame, job.target);
+  }
+
+  async transcode(job: EncodedFrame & { readonly target: EncodeTarget }): Promise<EncodedFrame> {
+    return encodeFrame(this.#codecs, this.#decode(job), job.target);
+  }
+
+  async render(job: EncodedFrame & { readonly presentation: Presentation }): Promise<RenderedImage> {
+    const { presentation } = job;
+    return encodeRaster(this.#codecs, rasterize(this.#decode(job), presentation), presentation);
+  }
+
+  async animate(job: AnimationJob): Promise<RenderedImage> {
+    const rasters = job.frames.map((frame) => rasterize(this.#decode(frame), job.presentation));
+    const first = rasters[0];
+    if (first === undefined) throw new PacsError('NOT_FOUND', 'there is no frame to animate');
+    return { mediaType: 'image/gif', bytes: encodeGif(rasters, job.delayMs), columns: first.columns, rows: first.rows };
+  }
+
+  async close(): Promise<void> {}
+
+  #decode(job: EncodedFrame): DecodedFrame {
+    return decodeFrame(this.#codecs, job, this.#limits.decodedFrameBytes);
+  }
+}

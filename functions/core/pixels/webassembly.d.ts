@@ -1,0 +1,11 @@
+/** The part of the WebAssembly JavaScript interface that is used here; TypeScript has it in its browser library only. */
+declare namespace WebAssembly {
+  interface Memory {
+    readonly buffer: ArrayBuffer;
+  }
+  interface Instance {
+    readonly exports: Readonly<Record<string, unknown>>;
+  }
+  var Instance: new (module: Module, imports: object) => Instance;
+  var Module: new (bytes: Uint8Array) => Module;
+}
