@@ -5,12 +5,13 @@ import { type CodecName, type Codecs, MONOCHROME2, RGB, YBR_FULL } from './codec
 import { type CodestreamHeader, readJpeg2000Header, readJpegHeader, readJpegXlHeader } from './codestream.ts';
 import { expand422, ybrFullToRgb } from './colour.ts';
 import { decodeRle } from './rle.ts';
-import { checkImage, decodedBytes, extend, interleave, sampleBytes, swapBytes, unpackBits } from './samples.ts';
+import { checkImage, decodedBytes, extend, interleave, plain, sampleBytes, swapBytes, unpackBits } from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 /** One frame to native samples. @throws PacsError UNREADABLE_DATASET; UNSUPPORTED_TRANSFER_SYNTAX; TOO_LARGE */
 export function decodeFrame(codecs: Codecs, frame: EncodedFrame, limitBytes: number): DecodedFrame {
-  const { codestream, image, transferSyntaxUID } = frame;
+  const { image, transferSyntaxUID } = frame;
+  const codestream = plain(frame.codestream);
   const syntax = PIXEL_SYNTAXES[transferSyntaxUID];
   if (syntax === undefined) {
     throw new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', 'there is no decoder for this transfer syntax', {
@@ -24,7 +25,9 @@ export function decodeFrame(codecs: Codecs, frame: EncodedFrame, limitBytes: num
     case 'deflatedFrame':
       return fromNative(inflate(codestream, image), image, false);
     case 'rle': {
-      if (image.BitsAllocated === 1) throw unreadable('RLE of 1-bit pixels');
+      // eight pixels a byte, as in native form
+      if (image.BitsAllocated === 1)
+        return fromNative(decodeRle(codestream, (image.Rows * image.Columns + 7) >> 3, 1, 1), image, false);
       const bytes = sampleBytes(image);
       const samples = decodeRle(codestream, image.Rows * image.Columns, image.SamplesPerPixel, bytes);
       return { samples, image: { ...image, PlanarConfiguration: 0 } };

@@ -12,11 +12,12 @@ import {
 } from './codecs.ts';
 import { toRgb } from './decode.ts';
 import { encodeRle } from './rle.ts';
-import { hasForeignBits, sampleBytes } from './samples.ts';
+import { hasForeignBits, plain, sampleBytes } from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, isHighThroughput, isRpcl, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 /** Native samples to one codestream. @throws PacsError UNSUPPORTED_TRANSFER_SYNTAX when the syntax cannot hold the image */
-export function encodeFrame(codecs: Codecs, frame: DecodedFrame, target: EncodeTarget): EncodedFrame {
+export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: EncodeTarget): EncodedFrame {
+  const frame = { samples: plain(source.samples), image: source.image };
   const { transferSyntaxUID } = target;
   const syntax = PIXEL_SYNTAXES[transferSyntaxUID];
   if (syntax === undefined || !syntax.encodes || transferSyntaxUID === EXPLICIT_VR_BIG_ENDIAN) {

@@ -49,14 +49,19 @@ export function interleave(planes: Uint8Array, pixels: number, samples: number, 
   return result;
 }
 
+/** The same bytes as a bare Uint8Array: `slice` of a Buffer copies nothing, and what we return must be ours. */
+export const plain = (bytes: Uint8Array): Uint8Array =>
+  bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
 /** Exchanges the bytes of every sample of 2, 4 or 8 bytes. */
 export function swapBytes(bytes: Uint8Array, size: number): Uint8Array {
-  const copy = Buffer.from(bytes);
+  const own = bytes.slice();
+  const copy = Buffer.from(own.buffer);
   const even = copy.subarray(0, copy.length - (copy.length % size));
   if (size === 2) even.swap16();
   else if (size === 4) even.swap32();
   else if (size === 8) even.swap64();
-  return copy;
+  return own;
 }
 
 /** One bit a pixel, least significant bit first (PS3.5 §8.1.1), to one byte a pixel. */
