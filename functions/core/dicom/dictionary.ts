@@ -124,6 +124,9 @@ export function attributeOf(tag: number): Attribute | undefined {
   return undefined;
 }
 
+/** Every attribute of PS3.6 that has a tag of its own, and the first of each repeating group. */
+export const attributes = (): Iterable<Attribute> => [...byNumber.values(), ...repeating.values()];
+
 /**
  * The attribute of a tag ('00100010', '(0010,0010)', '0010,0010') or of a keyword ('PatientName'); undefined when PS3.6
  * has none (private tags included).
