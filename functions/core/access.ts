@@ -9,7 +9,16 @@ export interface Principal {
 
 export type Role = 'admin' | 'anonymous';
 
-export type Action = 'store' | 'search' | 'retrieve' | 'delete' | 'reject' | 'restore' | 'administer' | 'monitor' | 'readEvents';
+export type Action =
+  | 'store'
+  | 'search'
+  | 'retrieve'
+  | 'delete'
+  | 'reject'
+  | 'restore'
+  | 'administer'
+  | 'monitor'
+  | 'readEvents';
 
 export interface Resource {
   readonly StudyInstanceUID?: string;
@@ -18,7 +27,17 @@ export interface Resource {
 }
 
 const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
-  admin: new Set<Action>(['store', 'search', 'retrieve', 'delete', 'reject', 'restore', 'administer', 'monitor', 'readEvents']),
+  admin: new Set<Action>([
+    'store',
+    'search',
+    'retrieve',
+    'delete',
+    'reject',
+    'restore',
+    'administer',
+    'monitor',
+    'readEvents',
+  ]),
   anonymous: new Set<Action>(),
 };
 

@@ -1,8 +1,8 @@
+import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type IndexTable, type Item, WRITE_LIMIT_OPERATIONS, type WriteOperation } from '../ports/index-table.ts';
-import type { DataSet } from '../dicom/types.ts';
 import { eventWrite } from './feed.ts';
 import { asItem, type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 
@@ -144,10 +144,11 @@ export class CommitQueue {
       else deltas.set(group, { study, delta: deltaOf(entry.prepared) });
     }
     for (const { study, delta } of deltas.values()) {
-      operations.push(
-        ...deltaWrites(tenant, study, newVersion(this.#clock), delta),
-        { kind: 'put', key: keys.seriesOf(tenant, delta.SeriesInstanceUID, study), item: {} },
-      );
+      operations.push(...deltaWrites(tenant, study, newVersion(this.#clock), delta), {
+        kind: 'put',
+        key: keys.seriesOf(tenant, delta.SeriesInstanceUID, study),
+        item: {},
+      });
     }
     return { operations, claims, guards };
   }
@@ -189,8 +190,9 @@ function takeBatch(waiting: Entry[]): Entry[] {
 }
 
 export function deltaOf(
-  prepared: Pick<PreparedInstance, "instance" | "studyAttributes" | "seriesAttributes">,
-  sign: 1 | -1 = 1): Delta {
+  prepared: Pick<PreparedInstance, 'instance' | 'studyAttributes' | 'seriesAttributes'>,
+  sign: 1 | -1 = 1,
+): Delta {
   const { instance } = prepared;
   return {
     SeriesInstanceUID: instance.SeriesInstanceUID,

@@ -4,7 +4,7 @@ import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { deltaOf, deltaWrites, pendingDone, type PreparedInstance } from './commit.ts';
+import { deltaOf, deltaWrites, type PreparedInstance, pendingDone } from './commit.ts';
 import { eventWrite } from './feed.ts';
 import { firstString } from './instance.ts';
 import { type Manifest, putManifest } from './manifest.ts';
@@ -44,7 +44,8 @@ export async function settleConflict(services: Services, prepared: PreparedInsta
     const claim = asRecord<SopClaim>(claimItem);
     if (claim.sha256 === instance.sha256) return { kind: 'duplicate' };
     // A rejected instance keeps its UID: no policy brings it back under other bytes.
-    if (services.policy.conflict === 'keepFirst' || claim.rejectedBy !== undefined) return hold(services, prepared, claim);
+    if (services.policy.conflict === 'keepFirst' || claim.rejectedBy !== undefined)
+      return hold(services, prepared, claim);
     if (await supersede(services, prepared, claim, services.policy.conflict)) return { kind: 'replaced' };
     await services.clock.sleep(5 * attempt);
   }
@@ -53,7 +54,12 @@ export async function settleConflict(services: Services, prepared: PreparedInsta
   });
 }
 
-async function ownerOf(services: Services, tenant: Tenant, claim: SopClaim, sop: string): Promise<InstanceRecord | undefined> {
+async function ownerOf(
+  services: Services,
+  tenant: Tenant,
+  claim: SopClaim,
+  sop: string,
+): Promise<InstanceRecord | undefined> {
   const item = await services.index.get(keys.instance(tenant, claim.StudyInstanceUID, claim.SeriesInstanceUID, sop));
   return item && asRecord<InstanceRecord>(item);
 }
@@ -92,11 +98,19 @@ async function hold(services: Services, prepared: PreparedInstance, claim: SopCl
     { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
     { kind: 'put', key: knownKey, item: { id: held.id }, if: known ? 'present' : 'absent' },
     ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
-    eventWrite(tenant, { type: 'Conflict', at: held.receivedAt, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID: sop, id: held.id }),
+    eventWrite(tenant, {
+      type: 'Conflict',
+      at: held.receivedAt,
+      StudyInstanceUID,
+      SeriesInstanceUID,
+      SOPInstanceUID: sop,
+      id: held.id,
+    }),
   ]);
   if (outcome.committed) return { kind: 'held', held };
   const pending = await services.index.get(keys.pending(tenant, instance.version));
-  if (prepared.pending && pending?.version !== 1) throw new PacsError('BUSY', 'the store took too long and was given up');
+  if (prepared.pending && pending?.version !== 1)
+    throw new PacsError('BUSY', 'the store took too long and was given up');
   // The same bytes arrived twice at once, and the other one is held already.
   return hold(services, prepared, claim);
 }
@@ -203,7 +217,8 @@ async function pixelHash(services: Services, { blobKey, pixels }: InstanceRecord
   const range = pixels.kind === 'native' ? pixels : await fragmentsRange(services, pixels);
   if (!range || (pixels.kind === 'native' && pixels.inflated)) return '';
   const hash = createHash('sha256');
-  for await (const chunk of services.blobs.read(blobKey, { offset: range.offset, length: range.length })) hash.update(chunk);
+  for await (const chunk of services.blobs.read(blobKey, { offset: range.offset, length: range.length }))
+    hash.update(chunk);
   return hash.digest('hex');
 }
 

@@ -4,8 +4,8 @@ import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type IndexTable, WRITE_LIMIT_OPERATIONS, type WriteOperation } from '../ports/index-table.ts';
 import type { JobQueue } from '../ports/job-queue.ts';
-import type { Services } from '../services.ts';
 import { countWrites, newTermWrites, postingDeletes, postingPuts } from '../search/postings.ts';
+import type { Services } from '../services.ts';
 import { asItem, asRecord, type Delta, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
 
 /** room left in the atomic fold for the study, its series and the counters */
@@ -76,7 +76,9 @@ export class StudyFolder {
         await this.#clock.sleep((ceiling * (this.#clock.randomBytes(1)[0] ?? 0)) / 255);
       } else attempt = 0;
     }
-    throw new PacsError('BUSY', 'the study is being changed by too many writers', { details: { StudyInstanceUID: study } });
+    throw new PacsError('BUSY', 'the study is being changed by too many writers', {
+      details: { StudyInstanceUID: study },
+    });
   }
 
   async #foldOnce(tenant: Tenant, study: string): Promise<'done' | 'more' | 'lost'> {
@@ -122,7 +124,9 @@ export class StudyFolder {
     }
     operations.push(replace(studyKey, before?.version, after), ...countWrites(tenant, before, visible));
     if (operations.length > WRITE_LIMIT_OPERATIONS) {
-      throw new PacsError('INTERNAL', 'a fold outgrew one atomic write', { details: { operations: operations.length } });
+      throw new PacsError('INTERNAL', 'a fold outgrew one atomic write', {
+        details: { operations: operations.length },
+      });
     }
 
     // Postings are hints that the study record verifies: written before it, removed after it, they never hide a study.

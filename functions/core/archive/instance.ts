@@ -113,7 +113,11 @@ export async function prepareInstance(
   };
 }
 
-async function keepMetadata(services: Services, json: string, blobKey: string): Promise<{ json: string } | { blobKey: string }> {
+async function keepMetadata(
+  services: Services,
+  json: string,
+  blobKey: string,
+): Promise<{ json: string } | { blobKey: string }> {
   // A UTF-16 unit is at most three bytes of UTF-8; measure only where that could matter.
   const limit = services.limits.metadataInIndexBytes;
   if (json.length * 3 <= limit || Buffer.byteLength(json) <= limit) return { json };
@@ -121,7 +125,11 @@ async function keepMetadata(services: Services, json: string, blobKey: string): 
   return { blobKey };
 }
 
-async function keepPixels(services: Services, { pixels }: ScannedObject, tableBlobKey: string): Promise<InstancePixels | undefined> {
+async function keepPixels(
+  services: Services,
+  { pixels }: ScannedObject,
+  tableBlobKey: string,
+): Promise<InstancePixels | undefined> {
   if (pixels === undefined || pixels.kind === 'native') return pixels;
   if (pixels.table.byteLength <= services.limits.frameTableInIndexBytes) return pixels;
   await putSide(services, tableBlobKey, pixels.table);

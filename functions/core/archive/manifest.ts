@@ -55,7 +55,12 @@ export async function readManifests(blobs: BlobStore, tenant: Tenant): Promise<M
 }
 
 /** Removes every manifest of a held or trash record whose blobs are gone for good. */
-export async function deleteManifests(blobs: BlobStore, tenant: Tenant, kind: 'held' | 'trash', id: string): Promise<void> {
+export async function deleteManifests(
+  blobs: BlobStore,
+  tenant: Tenant,
+  kind: 'held' | 'trash',
+  id: string,
+): Promise<void> {
   const undone = kind === 'held' ? 'released' : 'restored';
   await blobs.delete(`${folder(tenant)}${kind}.${id}.json`);
   await blobs.delete(`${folder(tenant)}${kind}.${id}.${undone}.json`);

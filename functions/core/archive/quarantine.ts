@@ -17,7 +17,12 @@ export async function getHeld(services: Services, tenant: Tenant, id: string): P
 }
 
 /** Newest first. */
-export async function listHeld(services: Services, tenant: Tenant, after: string, limit: number): Promise<{ items: HeldRecord[]; next?: string }> {
+export async function listHeld(
+  services: Services,
+  tenant: Tenant,
+  after: string,
+  limit: number,
+): Promise<{ items: HeldRecord[]; next?: string }> {
   const { partition } = keys.held(tenant, '');
   const page = await services.index.query({ partition, descending: true, limit, ...(after === '' ? {} : { after }) });
   const items = page.records.map(({ item }) => asRecord<HeldRecord>(item));
@@ -37,7 +42,12 @@ function release(services: Services, tenant: Tenant, held: HeldRecord): WriteOpe
 }
 
 /** The held bytes take the place of the current ones, which go to the trash. */
-export async function replaceByHeld(services: Services, tenant: Tenant, id: string, who: { by: string; reason: string }): Promise<void> {
+export async function replaceByHeld(
+  services: Services,
+  tenant: Tenant,
+  id: string,
+  who: { by: string; reason: string },
+): Promise<void> {
   const held = await getHeld(services, tenant, id);
   const prepared = await rescan(services, tenant, { ...held, version: id, storedAt: held.receivedAt });
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -51,7 +61,9 @@ export async function replaceByHeld(services: Services, tenant: Tenant, id: stri
     }
     const claim = asRecord<SopClaim>(item);
     if (claim.rejectedBy !== undefined) {
-      throw new PacsError('CONFLICT', 'the current instance was rejected: restore or delete it first', { details: { id } });
+      throw new PacsError('CONFLICT', 'the current instance was rejected: restore or delete it first', {
+        details: { id },
+      });
     }
     if (await supersede(services, prepared, claim, 'replace', release(services, tenant, held), who)) {
       return putManifest(services.blobs, tenant, { kind: 'released', id });
@@ -63,7 +75,12 @@ export async function replaceByHeld(services: Services, tenant: Tenant, id: stri
 }
 
 /** The held bytes go to the trash, from where they can still be had until it is purged. */
-export async function discardHeld(services: Services, tenant: Tenant, id: string, who: { by: string; reason: string }): Promise<TrashRecord> {
+export async function discardHeld(
+  services: Services,
+  tenant: Tenant,
+  id: string,
+  who: { by: string; reason: string },
+): Promise<TrashRecord> {
   const held = await getHeld(services, tenant, id);
   const prepared = await rescan(services, tenant, { ...held, version: id, storedAt: held.receivedAt });
   const at = services.clock.now();
@@ -87,7 +104,8 @@ export async function discardHeld(services: Services, tenant: Tenant, id: string
     { kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(trash) },
     { kind: 'put', key: keys.trashed(tenant, trash.id, held.SOPInstanceUID, id), item: asItem(prepared.instance) },
   ]);
-  if (!outcome.committed) throw new PacsError('NOT_FOUND', 'somebody else has decided this conflict', { details: { id } });
+  if (!outcome.committed)
+    throw new PacsError('NOT_FOUND', 'somebody else has decided this conflict', { details: { id } });
   await putManifest(services.blobs, tenant, { kind: 'released', id });
   return trash;
 }

@@ -11,7 +11,11 @@ const PREPARE_FROM_INSTANCES = 20;
  * A study-quiet job: when nothing new came for `limits.studyQuietMs`, prepares the metadata documents and says so in the feed,
  * once a burst; otherwise comes back when the time is over.
  */
-export async function settleStudy(services: Services, tenant: Tenant, study: string): Promise<'quiet' | 'later' | 'gone'> {
+export async function settleStudy(
+  services: Services,
+  tenant: Tenant,
+  study: string,
+): Promise<'quiet' | 'later' | 'gone'> {
   const key = keys.study(tenant, study);
   const item = await services.index.get(key);
   if (!item) return 'gone';
@@ -32,7 +36,12 @@ export async function settleStudy(services: Services, tenant: Tenant, study: str
   const { quietJobAt: _, ...settled } = record;
   const outcome = await services.index.write([
     { kind: 'put', key, item: asItem({ ...settled, version: record.version + 1 }), if: { version: record.version } },
-    eventWrite(tenant, { type: 'StudyQuiet', at: services.clock.now(), StudyInstanceUID: study, instances: record.instanceCount }),
+    eventWrite(tenant, {
+      type: 'StudyQuiet',
+      at: services.clock.now(),
+      StudyInstanceUID: study,
+      instances: record.instanceCount,
+    }),
   ]);
   if (outcome.committed) return 'quiet';
   // A new instance came in between: quiet again later.

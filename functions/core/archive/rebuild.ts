@@ -22,7 +22,11 @@ const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z]{26})\
  * from the manifests; a UID that two blobs claim and no manifest speaks of goes through the conflict policy, oldest first.
  * @throws PacsError CONFLICT when the index holds studies already
  */
-export async function rebuildIndex(services: Services, tenant: Tenant, onProgress: (done: number) => void = () => {}): Promise<RebuildReport> {
+export async function rebuildIndex(
+  services: Services,
+  tenant: Tenant,
+  onProgress: (done: number) => void = () => {},
+): Promise<RebuildReport> {
   const feed = await services.index.query({ partition: keys.feed(tenant), limit: 1 });
   if (feed.records.length > 0) throw new PacsError('CONFLICT', 'the index is not empty: move it away before a rebuild');
   const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [] };
@@ -33,7 +37,12 @@ export async function rebuildIndex(services: Services, tenant: Tenant, onProgres
     const version = OBJECT_KEY.exec(key)?.[1];
     if (version === undefined || setAside.has(key)) continue;
     try {
-      const prepared = await rescan(services, tenant, { blobKey: key, version, source: 'rebuild', storedAt: timeOf(version) });
+      const prepared = await rescan(services, tenant, {
+        blobKey: key,
+        version,
+        source: 'rebuild',
+        storedAt: timeOf(version),
+      });
       const outcome = await services.commits.commit(prepared);
       if (outcome === 'taken' && (await settleConflict(services, prepared)).kind === 'held') report.held++;
       else {
@@ -86,13 +95,20 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
   return setAside;
 }
 
-async function rescanAll(services: Services, tenant: Tenant, blobKeys: readonly string[], report: RebuildReport): Promise<InstanceRecord[]> {
+async function rescanAll(
+  services: Services,
+  tenant: Tenant,
+  blobKeys: readonly string[],
+  report: RebuildReport,
+): Promise<InstanceRecord[]> {
   const instances: InstanceRecord[] = [];
   for (const blobKey of blobKeys) {
     const version = OBJECT_KEY.exec(blobKey)?.[1];
     if (version === undefined) continue;
     try {
-      instances.push((await rescan(services, tenant, { blobKey, version, source: 'rebuild', storedAt: timeOf(version) })).instance);
+      instances.push(
+        (await rescan(services, tenant, { blobKey, version, source: 'rebuild', storedAt: timeOf(version) })).instance,
+      );
     } catch (error) {
       report.failed.push({ blobKey, code: asPacsError(error).code });
     }
@@ -100,7 +116,12 @@ async function rescanAll(services: Services, tenant: Tenant, blobKeys: readonly 
   return instances;
 }
 
-async function claimRejected(services: Services, tenant: Tenant, instance: InstanceRecord, trashId: string): Promise<void> {
+async function claimRejected(
+  services: Services,
+  tenant: Tenant,
+  instance: InstanceRecord,
+  trashId: string,
+): Promise<void> {
   const claim = {
     version: 1,
     StudyInstanceUID: instance.StudyInstanceUID,
@@ -115,6 +136,7 @@ async function claimRejected(services: Services, tenant: Tenant, instance: Insta
 /** ms since 1970, from the first ten characters of a ULID */
 export function timeOf(version: string): number {
   let time = 0;
-  for (const character of version.slice(0, 10)) time = time * 32 + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(character);
+  for (const character of version.slice(0, 10))
+    time = time * 32 + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(character);
   return time;
 }

@@ -68,8 +68,8 @@ export interface SeriesRecord {
   lastStoredAt: number;
   availability: string;
   revision: string;
-  /** the prepared metadata document, valid while its `revision` equals the series' own */
-  prepared?: { revision: string; blobKey: string; gzipBytes: number } | undefined;
+  /** the prepared metadata document, valid while its `revision` equals the series' own; `root`: what its references stand on */
+  prepared?: { revision: string; blobKey: string; gzipBytes: number; root?: string } | undefined;
 }
 
 export interface InstanceRecord {
@@ -157,7 +157,13 @@ export interface HeldRecord {
   sha256: string;
   receivedAt: number;
   source: string;
-  existing: { sha256: string; sizeBytes: number; storedAt: number; StudyInstanceUID: string; SeriesInstanceUID: string };
+  existing: {
+    sha256: string;
+    sizeBytes: number;
+    storedAt: number;
+    StudyInstanceUID: string;
+    SeriesInstanceUID: string;
+  };
 }
 
 export type ConflictKind =
@@ -241,7 +247,10 @@ export const keys = {
     sort: `${sop}|${version}`,
   }),
   /** versions of an instance that are no longer current, under the conflict policy `version` */
-  superseded: (t: Tenant, sop: string, version: Version): Key => ({ partition: `${t}|superseded|${sop}`, sort: version }),
+  superseded: (t: Tenant, sop: string, version: Version): Key => ({
+    partition: `${t}|superseded|${sop}`,
+    sort: version,
+  }),
   feed: (t: Tenant): string => `${t}|feed`,
 } as const;
 

@@ -32,7 +32,12 @@ export const isRejectionNote = (dataSet: DataSet): boolean => rejectionTitle(dat
  * Hides what the note names in its Current Requested Procedure Evidence Sequence (0040,A375). The note itself stays visible:
  * it is the record of who rejected what. What is not here (or hidden already) is passed over, so replays change nothing.
  */
-export async function applyRejectionNote(services: Services, tenant: Tenant, dataSet: DataSet, note: Identity): Promise<void> {
+export async function applyRejectionNote(
+  services: Services,
+  tenant: Tenant,
+  dataSet: DataSet,
+  note: Identity,
+): Promise<void> {
   const selections: Selection[] = [];
   for (const study of items(dataSet['0040A375'])) {
     for (const series of items(study['00081115'])) {
@@ -42,7 +47,8 @@ export async function applyRejectionNote(services: Services, tenant: Tenant, dat
           SeriesInstanceUID: firstString(series, '0020000E') ?? '',
           SOPInstanceUID: firstString(sop, '00081155') ?? '',
         };
-        if (Object.values(selection).every(isUID) && selection.SOPInstanceUID !== note.SOPInstanceUID) selections.push(selection);
+        if (Object.values(selection).every(isUID) && selection.SOPInstanceUID !== note.SOPInstanceUID)
+          selections.push(selection);
       }
     }
   }

@@ -6,9 +6,9 @@ import { deltaOf, deltaWrites } from './commit.ts';
 import { eventWrite } from './feed.ts';
 import { putManifest } from './manifest.ts';
 import {
+  type ArchiveEvent,
   asItem,
   asRecord,
-  type ArchiveEvent,
   type Delta,
   type InstanceRecord,
   keys,
@@ -51,14 +51,16 @@ export async function moveToTrash(
   const [first] = selections;
   if (!first) throw new PacsError('BAD_REQUEST', 'nothing is selected');
   const found = await Array.fromAsync(selectedInstances(services, tenant, selections));
-  if (found.length === 0) throw new PacsError('NOT_FOUND', 'there is no such study, series or instance', { details: { ...first } });
+  if (found.length === 0)
+    throw new PacsError('NOT_FOUND', 'there is no such study, series or instance', { details: { ...first } });
   const at = services.clock.now();
   const single = selections.length === 1 ? first : { StudyInstanceUID: first.StudyInstanceUID };
   const trash: TrashRecord = {
     version: 1,
     id: newVersion(services.clock),
     kind: removal.kind,
-    level: single.SOPInstanceUID !== undefined ? 'instance' : single.SeriesInstanceUID !== undefined ? 'series' : 'study',
+    level:
+      single.SOPInstanceUID !== undefined ? 'instance' : single.SeriesInstanceUID !== undefined ? 'series' : 'study',
     ...single,
     state: 'moving',
     instanceCount: found.length,
@@ -80,7 +82,12 @@ export async function moveToTrash(
 }
 
 /** The instances still to move stand under `trashing`, so that whoever finishes moves these and not what came later. */
-async function writeSelection(services: Services, tenant: Tenant, trash: TrashRecord, selected: readonly object[]): Promise<void> {
+async function writeSelection(
+  services: Services,
+  tenant: Tenant,
+  trash: TrashRecord,
+  selected: readonly object[],
+): Promise<void> {
   const pageSize = 500;
   const operations: WriteOperation[] = [{ kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(trash) }];
   for (let at = 0; at < selected.length; at += pageSize) {
@@ -88,7 +95,8 @@ async function writeSelection(services: Services, tenant: Tenant, trash: TrashRe
     const sort = String(at / pageSize).padStart(6, '0');
     operations.push({ kind: 'put', key: { partition: `${tenant}|trashing|${trash.id}`, sort }, item: asItem(page) });
   }
-  for (let at = operations.length; at > 0; at -= 50) await services.index.write(operations.slice(Math.max(0, at - 50), at));
+  for (let at = operations.length; at > 0; at -= 50)
+    await services.index.write(operations.slice(Math.max(0, at - 50), at));
 }
 
 /** Finishes a removal that was interrupted; nothing to do when it is complete. */
@@ -111,7 +119,12 @@ export async function finishRemoval(services: Services, tenant: Tenant, id: stri
   await move(services, tenant, trash, left);
 }
 
-async function move(services: Services, tenant: Tenant, trash: TrashRecord, found: readonly InstanceRecord[]): Promise<TrashRecord> {
+async function move(
+  services: Services,
+  tenant: Tenant,
+  trash: TrashRecord,
+  found: readonly InstanceRecord[],
+): Promise<TrashRecord> {
   const studies = new Set<string>();
   for (const group of groupBySeries(found)) {
     for (let at = 0; at < group.length; at += INSTANCES_PER_WRITE) {
@@ -135,7 +148,9 @@ async function move(services: Services, tenant: Tenant, trash: TrashRecord, foun
   return complete;
 }
 
-const selectionOf = (trash: TrashRecord): Pick<ArchiveEvent, 'StudyInstanceUID' | 'SeriesInstanceUID' | 'SOPInstanceUID'> => ({
+const selectionOf = (
+  trash: TrashRecord,
+): Pick<ArchiveEvent, 'StudyInstanceUID' | 'SeriesInstanceUID' | 'SOPInstanceUID'> => ({
   StudyInstanceUID: trash.StudyInstanceUID,
   SeriesInstanceUID: trash.SeriesInstanceUID,
   SOPInstanceUID: trash.SOPInstanceUID,
@@ -145,7 +160,12 @@ const selectionOf = (trash: TrashRecord): Pick<ArchiveEvent, 'StudyInstanceUID' 
  * One atomic write for instances of one series. The claim's lock decides the race with a store that supersedes one of them:
  * whichever instance was changed meanwhile is left out, and stays visible with its new bytes.
  */
-async function moveBatch(services: Services, tenant: Tenant, trash: TrashRecord, batch: readonly InstanceRecord[]): Promise<void> {
+async function moveBatch(
+  services: Services,
+  tenant: Tenant,
+  trash: TrashRecord,
+  batch: readonly InstanceRecord[],
+): Promise<void> {
   let instances = [...batch];
   while (instances.length > 0) {
     const claims = await services.index.getMany(instances.map((instance) => keys.sop(tenant, instance.SOPInstanceUID)));

@@ -24,5 +24,12 @@ export async function rescan(
   }
   const scanned = scanner.end();
   const id = identify(uidsOf(scanned.dataSet));
-  return prepareInstance(services, scanned, { tenant, id, ...stored, sizeBytes, sha256: hash.digest('hex'), pending: false });
+  return prepareInstance(services, scanned, {
+    tenant,
+    id,
+    ...stored,
+    sizeBytes,
+    sha256: hash.digest('hex'),
+    pending: false,
+  });
 }

@@ -22,7 +22,12 @@ export interface StoreContext {
  * bytes by policy. `held`: other bytes own the UID; these wait in quarantine. `failed`: nothing was kept.
  */
 export type StoreOutcome =
-  | { readonly kind: 'stored' | 'duplicate' | 'replaced'; readonly id: Identity; readonly sha256: string; readonly warnings: readonly string[] }
+  | {
+      readonly kind: 'stored' | 'duplicate' | 'replaced';
+      readonly id: Identity;
+      readonly sha256: string;
+      readonly warnings: readonly string[];
+    }
   | { readonly kind: 'held'; readonly id: Identity; readonly held: HeldRecord }
   | { readonly kind: 'failed'; readonly id: Partial<Identity>; readonly error: PacsError };
 
@@ -204,10 +209,15 @@ class IncomingObject {
   /** What follows the commit. Done for duplicates too: the first sender's process may have died right here. */
   async #complete(scanned: ScannedObject, id: Identity): Promise<void> {
     await this.#services.folder.fold(this.#context.tenant, id.StudyInstanceUID);
-    if (isRejectionNote(scanned.dataSet)) await applyRejectionNote(this.#services, this.#context.tenant, scanned.dataSet, id);
+    if (isRejectionNote(scanned.dataSet))
+      await applyRejectionNote(this.#services, this.#context.tenant, scanned.dataSet, id);
   }
 
-  async #commit(scanned: ScannedObject, id: Identity, blob: { key: string; size: number; sha256: string }): Promise<StoreOutcome> {
+  async #commit(
+    scanned: ScannedObject,
+    id: Identity,
+    blob: { key: string; size: number; sha256: string },
+  ): Promise<StoreOutcome> {
     const { tenant, source } = this.#context;
     const prepared = await prepareInstance(this.#services, scanned, {
       tenant,

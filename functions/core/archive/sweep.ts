@@ -16,7 +16,11 @@ export interface SweepReport {
  * Puts right what interruptions left. Safe at any time, from several processes at once, and repeatable.
  * @param pendingMs stores that began longer ago than this are given up; 0 when no other process can be storing
  */
-export async function sweep(services: Services, tenant: Tenant, pendingMs: number = services.limits.pendingMs): Promise<SweepReport> {
+export async function sweep(
+  services: Services,
+  tenant: Tenant,
+  pendingMs: number = services.limits.pendingMs,
+): Promise<SweepReport> {
   const folded = await foldLeftovers(services, tenant);
   const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
   return { folded, abandoned, purged: await purgeTrash(services, tenant) };
@@ -52,7 +56,11 @@ async function abandonPending(services: Services, tenant: Tenant, before: number
 }
 
 /** First the lock (see PendingRecord), then the bytes, then the record: a crash in between is gone on with next time. */
-async function giveUp(services: Services, key: { partition: string; sort: string }, pending: PendingRecord): Promise<boolean> {
+async function giveUp(
+  services: Services,
+  key: { partition: string; sort: string },
+  pending: PendingRecord,
+): Promise<boolean> {
   if (pending.version === 1) {
     const taken: PendingRecord = { ...pending, version: 2 };
     const outcome = await services.index.write([{ kind: 'put', key, item: asItem(taken), if: { version: 1 } }]);

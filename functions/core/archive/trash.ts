@@ -5,7 +5,15 @@ import { deltaOf, deltaWrites, type PreparedInstance } from './commit.ts';
 import { eventWrite } from './feed.ts';
 import { blobKeysOf } from './instance.ts';
 import { deleteManifests, putManifest } from './manifest.ts';
-import { asItem, asRecord, type InstanceRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
+import {
+  asItem,
+  asRecord,
+  type InstanceRecord,
+  keys,
+  type SopClaim,
+  type Tenant,
+  type TrashRecord,
+} from './records.ts';
 import { rescan } from './rescan.ts';
 
 export interface RestoreOutcome {
@@ -21,7 +29,12 @@ export async function getTrash(services: Services, tenant: Tenant, id: string): 
 }
 
 /** Newest first. */
-export async function listTrash(services: Services, tenant: Tenant, after: string, limit: number): Promise<{ items: TrashRecord[]; next?: string }> {
+export async function listTrash(
+  services: Services,
+  tenant: Tenant,
+  after: string,
+  limit: number,
+): Promise<{ items: TrashRecord[]; next?: string }> {
   const { partition } = keys.trash(tenant, '');
   const page = await services.index.query({ partition, descending: true, limit, ...(after === '' ? {} : { after }) });
   const items = page.records.map(({ item }) => asRecord<TrashRecord>(item));
@@ -50,20 +63,34 @@ export async function restoreFromTrash(services: Services, tenant: Tenant, id: s
   }
   for (const study of studies) await services.folder.fold(tenant, study);
   const at = services.clock.now();
-  const event = eventWrite(tenant, { type: 'Restored', at, StudyInstanceUID: trash.StudyInstanceUID, id, instances: restored });
+  const event = eventWrite(tenant, {
+    type: 'Restored',
+    at,
+    StudyInstanceUID: trash.StudyInstanceUID,
+    id,
+    instances: restored,
+  });
   if (conflicting === 0) {
     await putManifest(services.blobs, tenant, { kind: 'restored', id });
     await services.index.write([{ kind: 'delete', key: keys.trash(tenant, id) }, event]);
     await forgetSelection(services, tenant, id);
   } else {
     const rest: TrashRecord = { ...trash, version: trash.version + 1, state: 'complete', instanceCount: conflicting };
-    await services.index.write([{ kind: 'put', key: keys.trash(tenant, id), item: asItem(rest), if: { version: trash.version } }, event]);
+    await services.index.write([
+      { kind: 'put', key: keys.trash(tenant, id), item: asItem(rest), if: { version: trash.version } },
+      event,
+    ]);
   }
   return { restored, conflicting };
 }
 
 /** True when the instance is visible with these bytes; false when other bytes own its UID. */
-async function reinstate(services: Services, tenant: Tenant, prepared: PreparedInstance, trashId: string): Promise<boolean> {
+async function reinstate(
+  services: Services,
+  tenant: Tenant,
+  prepared: PreparedInstance,
+  trashId: string,
+): Promise<boolean> {
   const { instance } = prepared;
   const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
   for (;;) {
@@ -75,7 +102,12 @@ async function reinstate(services: Services, tenant: Tenant, prepared: PreparedI
     const { rejectedBy, ...claim } = asRecord<SopClaim>(item);
     if (rejectedBy !== trashId) return rejectedBy === undefined && claim.sha256 === instance.sha256;
     const outcome = await services.index.write([
-      { kind: 'put', key: keys.sop(tenant, sop), item: asItem({ ...claim, version: claim.version + 1 }), if: { version: claim.version } },
+      {
+        kind: 'put',
+        key: keys.sop(tenant, sop),
+        item: asItem({ ...claim, version: claim.version + 1 }),
+        if: { version: claim.version },
+      },
       { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
       { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: prepared.metadata },
       { kind: 'put', key: keys.seriesOf(tenant, series, study), item: {} },
@@ -93,7 +125,8 @@ export async function purgeTrash(services: Services, tenant: Tenant): Promise<nu
   for (;;) {
     const page = await listTrash(services, tenant, after, 100);
     for (const trash of page.items) {
-      const due = trash.purgeAt !== null && trash.purgeAt <= now && trash.state !== 'moving' && trash.state !== 'restoring';
+      const due =
+        trash.purgeAt !== null && trash.purgeAt <= now && trash.state !== 'moving' && trash.state !== 'restoring';
       if (due) purged += await purge(services, tenant, trash.id);
     }
     if (page.next === undefined) return purged;
@@ -121,13 +154,21 @@ async function purge(services: Services, tenant: Tenant, id: string): Promise<nu
 }
 
 /** Restoring and purging exclude each other by the record's lock. */
-async function enter(services: Services, tenant: Tenant, id: string, state: 'restoring' | 'purging'): Promise<TrashRecord> {
+async function enter(
+  services: Services,
+  tenant: Tenant,
+  id: string,
+  state: 'restoring' | 'purging',
+): Promise<TrashRecord> {
   for (;;) {
     const trash = await getTrash(services, tenant, id);
     if (trash.state === state) return trash;
-    if (trash.state === 'purging') throw new PacsError('GONE', 'the entry is being removed for good', { details: { id } });
+    if (trash.state === 'purging')
+      throw new PacsError('GONE', 'the entry is being removed for good', { details: { id } });
     if (trash.state !== 'complete') {
-      throw new PacsError('BEING_STORED', 'the entry is still being changed; try again', { details: { id, state: trash.state } });
+      throw new PacsError('BEING_STORED', 'the entry is still being changed; try again', {
+        details: { id, state: trash.state },
+      });
     }
     const next: TrashRecord = { ...trash, version: trash.version + 1, state };
     const outcome = await services.index.write([

@@ -1,0 +1,58 @@
+import { feedTail, readFeed } from '#core/archive/feed.ts';
+import type { Services } from '#core/services.ts';
+import type { Handler } from '#dicomweb/handler.ts';
+import type { HttpRequest } from '#dicomweb/http.ts';
+import { json, wholeNumber } from './json.ts';
+
+/** How often an open stream looks for new events (ms). */
+const POLL_MS = 250;
+/** A comment line this often keeps proxies from closing a silent stream (ms). */
+const KEEP_ALIVE_MS = 15_000;
+const STREAM_PAGE = 500;
+
+/**
+ * The feed, oldest first. JSON: one page behind `after`. `text/event-stream`: everything from `after` (or Last-Event-ID) on,
+ * then what comes; without either, only what comes.
+ */
+export const getEvents: Handler = async ({ request, services, principal }) => {
+  const after = request.query.get('after');
+  if (/text\/event-stream/.test(request.headers.accept ?? '')) {
+    const cursor = request.headers['last-event-id'] ?? after ?? (await feedTail(services.index, principal.tenant));
+    return {
+      status: 200,
+      headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
+      body: stream(services, principal.tenant, cursor, request),
+    };
+  }
+  return json(
+    200,
+    await readFeed(services.index, principal.tenant, after ?? '', wholeNumber(request, 'limit', 100, 1_000)),
+  );
+};
+
+async function* stream(
+  services: Services,
+  tenant: string,
+  from: string,
+  request: Pick<HttpRequest, 'signal'>,
+): AsyncGenerator<Uint8Array> {
+  let cursor = from;
+  let saidAt = services.clock.now();
+  yield Buffer.from(': open\n\n');
+  while (!request.signal?.aborted) {
+    const page = await readFeed(services.index, tenant, cursor, STREAM_PAGE);
+    cursor = page.next;
+    if (page.events.length > 0) {
+      saidAt = services.clock.now();
+      const lines = page.events.map(
+        ({ cursor: id, ...event }) => `id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+      );
+      yield Buffer.from(lines.join(''));
+      if (page.events.length === STREAM_PAGE) continue;
+    } else if (services.clock.now() - saidAt > KEEP_ALIVE_MS) {
+      saidAt = services.clock.now();
+      yield Buffer.from(': still here\n\n');
+    }
+    await services.clock.sleep(POLL_MS);
+  }
+}

@@ -1,0 +1,195 @@
+import type { Handler } from '#dicomweb/handler.ts';
+import type { Route } from '#dicomweb/router.ts';
+import { json } from './json.ts';
+
+type Schema = Record<string, unknown>;
+
+interface Operation {
+  readonly summary: string;
+  readonly parameters?: readonly { name: string; description: string; schema: Schema }[];
+  readonly requestBody?: Schema;
+  /** media type and schema of the answer; absent: no body (204) */
+  readonly response?: { readonly type?: string; readonly schema: Schema };
+}
+
+const text = { type: 'string' };
+const whole = { type: 'integer', minimum: 0 };
+const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
+const object = (properties: Record<string, Schema>, optional: string[] = []): Schema => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties).filter((name) => !optional.includes(name)),
+});
+const page = (items: Schema): Schema => object({ items: { type: 'array', items }, next: text }, ['next']);
+
+const uids = { StudyInstanceUID: text, SeriesInstanceUID: text, SOPInstanceUID: text };
+const session = object({ tenant: text, subject: text, roles: { type: 'array', items: text } });
+const held = object({
+  id: text,
+  kind: { enum: ['otherPatient', 'otherStudy', 'otherSopClass', 'otherTransferSyntax', 'otherPixels', 'otherHeader'] },
+  ...uids,
+  sizeBytes: whole,
+  sha256: text,
+  receivedAt: time,
+  source: text,
+  reason: text,
+  existing: object({ sha256: text, sizeBytes: whole, storedAt: time, StudyInstanceUID: text, SeriesInstanceUID: text }),
+});
+const trash = object(
+  {
+    version: whole,
+    id: text,
+    kind: { enum: ['deleted', 'rejected', 'replaced'] },
+    level: { enum: ['study', 'series', 'instance'] },
+    ...uids,
+    state: { enum: ['moving', 'complete', 'restoring', 'purging'] },
+    instanceCount: whole,
+    deletedAt: time,
+    purgeAt: { type: ['integer', 'null'], description: 'ms since 1970; null: kept until a person decides' },
+    reason: text,
+    by: text,
+  },
+  ['SeriesInstanceUID', 'SOPInstanceUID'],
+);
+const event = object(
+  {
+    cursor: text,
+    type: {
+      enum: [
+        'InstanceStored',
+        'StudyQuiet',
+        'Conflict',
+        'ConflictResolved',
+        'Rejected',
+        'Deleted',
+        'Restored',
+        'Purged',
+      ],
+    },
+    at: time,
+    ...uids,
+    id: text,
+    sha256: text,
+    instances: whole,
+  },
+  ['SeriesInstanceUID', 'SOPInstanceUID', 'id', 'sha256', 'instances'],
+);
+const paging = [
+  { name: 'after', description: 'continue behind this cursor (`next` of the page before)', schema: text },
+  { name: 'limit', description: 'entries of the page', schema: { type: 'integer', minimum: 1 } },
+];
+
+/** By route name. A test fails when a route has no row here, or a row no route. */
+export const OPERATIONS: Readonly<Record<string, Operation>> = {
+  GetSession: { summary: 'Who is signed in; 401 when nobody is', response: { schema: session } },
+  OpenSession: {
+    summary: 'Exchange an access token for the session cookie',
+    requestBody: object({ token: text }),
+    response: { schema: session },
+  },
+  CloseSession: { summary: 'Sign out' },
+  GetEvents: {
+    summary: 'The ordered feed of what happened: a page of JSON, or server-sent events for Accept: text/event-stream',
+    parameters: paging,
+    response: { schema: object({ events: { type: 'array', items: event }, next: text }) },
+  },
+  ListQuarantine: {
+    summary: 'Conflicts held in quarantine, newest first',
+    parameters: paging,
+    response: { schema: page(held) },
+  },
+  GetQuarantined: { summary: 'One conflict', response: { schema: held } },
+  GetQuarantinedContent: {
+    summary: 'The held object, as received',
+    response: { type: 'application/dicom', schema: { type: 'string', format: 'binary' } },
+  },
+  GetQuarantinedMetadata: {
+    summary: 'The held object as DICOM JSON',
+    response: { type: 'application/dicom+json', schema: { type: 'array', items: { type: 'object' } } },
+  },
+  DecideQuarantined: {
+    summary:
+      'Decide a conflict: replace the current object by the held one, or discard the held one; the loser goes to the trash',
+    requestBody: object({ action: { enum: ['replace', 'discard'] }, reason: text }, ['reason']),
+    response: { schema: object({ id: text, action: text }) },
+  },
+  ListTrash: {
+    summary: 'What was deleted, rejected or replaced, newest first',
+    parameters: paging,
+    response: { schema: page(trash) },
+  },
+  GetTrashed: { summary: 'One entry of the trash', response: { schema: trash } },
+  DecideTrashed: {
+    summary: 'Restore an entry of the trash',
+    requestBody: object({ action: { enum: ['restore'] } }),
+    response: { schema: object({ id: text, restored: whole, conflicting: whole }) },
+  },
+  GetOpenApi: { summary: 'This document', response: { schema: { type: 'object' } } },
+};
+
+const problem = { $ref: '#/components/schemas/Problem' };
+
+/** The OpenAPI 3.1 document of the routes. */
+export function openApiDocument(routes: readonly Route[]): Record<string, unknown> {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const route of routes) {
+    const operation = OPERATIONS[route.name];
+    if (!operation) throw new Error(`the route ${route.name} is not described`);
+    const parameters = [
+      ...[...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: text })),
+      ...(operation.parameters ?? []).map((parameter) => ({ ...parameter, in: 'query' })),
+    ];
+    const { response, requestBody } = operation;
+    const methods = paths[`/api${route.path}`] ?? {};
+    paths[`/api${route.path}`] = methods;
+    methods[route.method.toLowerCase()] = {
+      operationId: route.name,
+      summary: operation.summary,
+      'x-nephos-action': route.action,
+      ...(route.action === 'public' ? { security: [] } : {}),
+      ...(parameters.length > 0 ? { parameters } : {}),
+      ...(requestBody
+        ? { requestBody: { required: true, content: { 'application/json': { schema: requestBody } } } }
+        : {}),
+      responses: {
+        ...(response
+          ? {
+              200: {
+                description: 'done',
+                content: { [response.type ?? 'application/json']: { schema: response.schema } },
+              },
+            }
+          : { 204: { description: 'done' } }),
+        default: { description: 'refused', content: { 'application/problem+json': { schema: problem } } },
+      },
+    };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Nephos',
+      version: '1',
+      description: 'The archive’s own API beside DICOMweb.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    security: [{ bearer: [] }, { session: [] }],
+    paths,
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer' },
+        session: { type: 'apiKey', in: 'cookie', name: 'nephos_session' },
+      },
+      schemas: {
+        Problem: object({ status: whole, code: text, title: text, details: { type: 'object' } }, ['details']),
+      },
+    },
+  };
+}
+
+export const openApi = (routes: readonly Route[]): Handler => {
+  let document: Record<string, unknown> | undefined;
+  return async () => {
+    document ??= openApiDocument(routes);
+    return json(200, document);
+  };
+};

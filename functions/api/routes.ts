@@ -1,0 +1,55 @@
+import type { TokenStore } from '#core/tokens.ts';
+import type { Route } from '#dicomweb/router.ts';
+import { getEvents } from './events.ts';
+import { openApi } from './openapi.ts';
+import {
+  decideQuarantined,
+  getQuarantined,
+  getQuarantinedContent,
+  getQuarantinedMetadata,
+  listQuarantine,
+} from './quarantine.ts';
+import { closeSession, getSession, openSession } from './session.ts';
+import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
+
+/** The archive's own HTTP API beside DICOMweb, below /api. Described by openapi.ts; a test compares the two. */
+export function apiRoutes(tokens: TokenStore): Route[] {
+  const routes: Route[] = [
+    // Public: answers 401 itself, which is how the page learns that it must sign in.
+    { method: 'GET', path: '/session', action: 'public', name: 'GetSession', handler: getSession },
+    // Public: the access token is in the body.
+    { method: 'POST', path: '/session', action: 'public', name: 'OpenSession', handler: openSession(tokens) },
+    // Public: ends whatever session the cookie names.
+    { method: 'DELETE', path: '/session', action: 'public', name: 'CloseSession', handler: closeSession(tokens) },
+    { method: 'GET', path: '/events', action: 'readEvents', name: 'GetEvents', handler: getEvents },
+    { method: 'GET', path: '/quarantine', action: 'administer', name: 'ListQuarantine', handler: listQuarantine },
+    { method: 'GET', path: '/quarantine/{id}', action: 'administer', name: 'GetQuarantined', handler: getQuarantined },
+    {
+      method: 'POST',
+      path: '/quarantine/{id}',
+      action: 'administer',
+      name: 'DecideQuarantined',
+      handler: decideQuarantined,
+    },
+    {
+      method: 'GET',
+      path: '/quarantine/{id}/content',
+      action: 'administer',
+      name: 'GetQuarantinedContent',
+      handler: getQuarantinedContent,
+    },
+    {
+      method: 'GET',
+      path: '/quarantine/{id}/metadata',
+      action: 'administer',
+      name: 'GetQuarantinedMetadata',
+      handler: getQuarantinedMetadata,
+    },
+    { method: 'GET', path: '/trash', action: 'restore', name: 'ListTrash', handler: listTrashed },
+    { method: 'GET', path: '/trash/{id}', action: 'restore', name: 'GetTrashed', handler: getTrashed },
+    { method: 'POST', path: '/trash/{id}', action: 'restore', name: 'DecideTrashed', handler: decideTrashed },
+  ];
+  // Public: it names routes, not data.
+  routes.push({ method: 'GET', path: '/openapi.json', action: 'public', name: 'GetOpenApi', handler: openApi(routes) });
+  return routes;
+}

@@ -1,0 +1,68 @@
+import { PacsError } from '#core/errors.ts';
+import { SESSION_MS, type TokenStore } from '#core/tokens.ts';
+import type { Handler } from '#dicomweb/handler.ts';
+import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { json, readJson } from './json.ts';
+
+const COOKIE = 'nephos_session';
+
+/** The token that a request carries: Bearer, or the session's cookie. */
+export function tokenOf(
+  request: Pick<HttpRequest, 'headers'>,
+): { token: string; from: 'bearer' | 'cookie' } | undefined {
+  const bearer = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i.exec(request.headers.authorization ?? '')?.[1];
+  if (bearer !== undefined) return { token: bearer, from: 'bearer' };
+  for (const pair of (request.headers.cookie ?? '').split(';')) {
+    const [name, value] = pair.trim().split('=', 2);
+    if (name === COOKIE && value) return { token: value, from: 'cookie' };
+  }
+  return undefined;
+}
+
+/**
+ * A browser sends the cookie whatever page made it ask. The cookie is SameSite=Strict; as a second fence a request that changes
+ * something must come from our own origin, as the browser itself says.
+ */
+export function isCrossSite(
+  request: Pick<HttpRequest, 'headers' | 'method' | 'origin'>,
+  trustedOrigins: readonly string[],
+): boolean {
+  if (request.method === 'GET' || request.method === 'HEAD' || request.method === 'OPTIONS') return false;
+  const origin = request.headers.origin;
+  if (origin !== undefined && trustedOrigins.includes(origin)) return false;
+  const site = request.headers['sec-fetch-site'];
+  if (site !== undefined) return site !== 'same-origin' && site !== 'none';
+  return origin !== undefined && origin !== request.origin;
+}
+
+export const getSession: Handler = async ({ principal }) => {
+  if (principal.tenant === '') throw new PacsError('UNAUTHENTICATED', 'sign in first');
+  return json(200, { tenant: principal.tenant, subject: principal.subject, roles: principal.roles });
+};
+
+/** Exchanges an access token for an HttpOnly cookie, so that the page never keeps the token where scripts can read it. */
+export const openSession =
+  (tokens: TokenStore): Handler =>
+  async ({ request }) => {
+    const { token } = await readJson(request);
+    const principal = typeof token === 'string' ? await tokens.verify(token.trim()) : undefined;
+    if (!principal) throw new PacsError('UNAUTHENTICATED', 'the access token is not valid');
+    const session = await tokens.openSession(principal);
+    const { tenant, subject, roles } = principal;
+    return withCookie(json(200, { tenant, subject, roles }), request, session, SESSION_MS / 1000);
+  };
+
+export const closeSession =
+  (tokens: TokenStore): Handler =>
+  async ({ request }) => {
+    const carried = tokenOf(request);
+    // Only the session ends: the token of a machine that happens to ask is not the page's to revoke.
+    if (carried?.from === 'cookie') await tokens.revoke(carried.token);
+    return withCookie({ status: 204, headers: { 'cache-control': 'no-store' } }, request, '', 0);
+  };
+
+function withCookie(response: HttpResponse, request: HttpRequest, value: string, maxAgeSeconds: number): HttpResponse {
+  const secure = request.origin.startsWith('https:') ? '; Secure' : '';
+  const cookie = `${COOKIE}=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}${secure}`;
+  return { ...response, headers: { ...response.headers, 'set-cookie': cookie } };
+}

@@ -1,0 +1,141 @@
+import { type Action, authorize } from '#core/access.ts';
+import { PacsError } from '#core/errors.ts';
+import { isUID } from '#core/ids.ts';
+import type { Services } from '#core/services.ts';
+import { errorResponse } from './error-response.ts';
+import type { Handler } from './handler.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
+
+/** One row of a routes table. The policy stands in the row: a route without one does not compile. */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS';
+  /** segments; `{name}` matches one segment, `{name*}` as the last the rest of the path */
+  readonly path: string;
+  /** what the principal must be permitted; `public`: anyone, the handler says why */
+  readonly action: Action | 'public';
+  /** named in metrics, capabilities and documents: `RetrieveInstance` */
+  readonly name: string;
+  readonly handler: Handler;
+}
+
+/** parameters that stand for UIDs */
+const UID_PARAMETERS = new Set(['study', 'series', 'instance']);
+
+export interface Routed {
+  readonly response: HttpResponse;
+  /** name of the route that answered, for metrics; undefined when none matched */
+  readonly route: string | undefined;
+  /** what went wrong, for the log; the response never says more than its code and message */
+  readonly error?: PacsError;
+}
+
+interface Node {
+  readonly children: Map<string, Node>;
+  parameter?: { readonly name: string; readonly node: Node };
+  rest?: { readonly name: string; readonly routes: Map<string, Route> };
+  readonly routes: Map<string, Route>;
+}
+
+const newNode = (): Node => ({ children: new Map(), routes: new Map() });
+
+/** A table of routes as one function: match, authorize, run, and turn whatever is thrown into its response. */
+export class Router {
+  readonly #root = newNode();
+  readonly #prefix: string;
+  readonly #services: Services;
+  readonly routes: readonly Route[];
+
+  /** @param prefix path of the table's root, no trailing slash: `/dicomweb` */
+  constructor(services: Services, prefix: string, routes: readonly Route[]) {
+    this.#services = services;
+    this.#prefix = prefix;
+    this.routes = routes;
+    for (const route of routes) this.#add(route);
+  }
+
+  matches(path: string): boolean {
+    return path === this.#prefix || path.startsWith(`${this.#prefix}/`);
+  }
+
+  async handle(request: HttpRequest): Promise<Routed> {
+    let route: Route | undefined;
+    try {
+      const found = this.#find(request.path);
+      if (!found) throw new PacsError('NOT_FOUND', 'there is no such resource');
+      const method = request.method === 'HEAD' ? 'GET' : request.method;
+      route = found.routes.get(method);
+      if (!route) {
+        const allow = [...found.routes.keys()];
+        if (found.routes.has('GET')) allow.push('HEAD');
+        throw new PacsError('METHOD_NOT_ALLOWED', 'the method is not allowed here', { details: { allow } });
+      }
+      for (const name of UID_PARAMETERS) {
+        const uid = found.params[name];
+        if (uid !== undefined && !isUID(uid))
+          throw new PacsError('BAD_REQUEST', `the ${name} of the path is not a UID`);
+      }
+      const { study, series, instance } = found.params;
+      const principal =
+        route.action === 'public'
+          ? (request.principal ?? { tenant: '', subject: 'nobody', roles: ['anonymous' as const] })
+          : authorize(request.principal, route.action, {
+              ...(study === undefined ? {} : { StudyInstanceUID: study }),
+              ...(series === undefined ? {} : { SeriesInstanceUID: series }),
+              ...(instance === undefined ? {} : { SOPInstanceUID: instance }),
+            });
+      const response = await route.handler({
+        request,
+        params: found.params,
+        services: this.#services,
+        principal,
+        root: request.origin + this.#prefix,
+      });
+      return { response, route: route.name };
+    } catch (thrown) {
+      const { response, error } = errorResponse(thrown);
+      return { response, error, route: route?.name };
+    }
+  }
+
+  #add(route: Route): void {
+    let node = this.#root;
+    for (const segment of route.path.split('/').slice(1)) {
+      const parameter = /^\{(\w+)(\*?)\}$/.exec(segment);
+      if (parameter?.[2]) {
+        node.rest ??= { name: parameter[1]!, routes: new Map() };
+        node.rest.routes.set(route.method, route);
+        return;
+      }
+      if (parameter) {
+        node.parameter ??= { name: parameter[1]!, node: newNode() };
+        node = node.parameter.node;
+      } else {
+        const child = node.children.get(segment) ?? newNode();
+        node.children.set(segment, child);
+        node = child;
+      }
+    }
+    if (node.routes.has(route.method)) throw new Error(`two routes for ${route.method} ${route.path}`);
+    node.routes.set(route.method, route);
+  }
+
+  #find(path: string): { routes: ReadonlyMap<string, Route>; params: Record<string, string> } | undefined {
+    const params: Record<string, string> = {};
+    const segments = path.slice(this.#prefix.length).split('/').slice(1);
+    if (segments.at(-1) === '') segments.pop();
+    let node = this.#root;
+    for (let at = 0; at < segments.length; at++) {
+      const segment = segments[at]!;
+      const child = node.children.get(segment);
+      if (child) node = child;
+      else if (node.parameter && segment !== '') {
+        params[node.parameter.name] = segment;
+        node = node.parameter.node;
+      } else if (node.rest) {
+        params[node.rest.name] = segments.slice(at).join('/');
+        return { routes: node.rest.routes, params };
+      } else return undefined;
+    }
+    return node.routes.size > 0 ? { routes: node.routes, params } : undefined;
+  }
+}

@@ -1,0 +1,136 @@
+import { authorize } from '#core/access.ts';
+import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
+import { asPacsError, PacsError } from '#core/errors.ts';
+import { isUID } from '#core/ids.ts';
+import type { Services } from '#core/services.ts';
+import type { Context, Handler } from './handler.ts';
+import type { HttpRequest } from './http.ts';
+import { type MediaType, parseMediaType } from './media-type.ts';
+import { type ReceivedPart, readMultipart } from './multipart.ts';
+import { negotiate } from './negotiate.ts';
+import { objectsFromMetadata } from './store-metadata.ts';
+import { storeResponse } from './store-response.ts';
+
+/**
+ * Store transaction (PS3.18 §10.5): POST /studies[/{study}]. One pass over the body in constant memory; each instance has its own
+ * outcome, answered only when that would survive losing power.
+ */
+export const storeInstances: Handler = async (context) => {
+  const { request, params } = context;
+  const study = params.study;
+  if (study !== undefined && !isUID(study)) throw new PacsError('BAD_REQUEST', 'the study of the path is not a UID');
+  authorize(context.principal, 'store', study === undefined ? {} : { StudyInstanceUID: study });
+  const offer = negotiate(
+    request,
+    [
+      { type: 'application/dicom+json', packaging: 'single', aliases: ['application/json'] },
+      { type: 'application/dicom+xml', packaging: 'single', aliases: ['text/xml', 'application/xml'] },
+    ],
+    { tolerate: 'application/dicom' },
+  ).offer;
+  const outcomes = await storeAll(context, study);
+  return storeResponse(outcomes, { root: context.root, study, xml: offer.type === 'application/dicom+xml' });
+};
+
+async function storeAll(context: Context, study: string | undefined): Promise<StoreOutcome[]> {
+  const { request, services, principal } = context;
+  const { type, objects } = objectsOf(request, services, principal.tenant);
+  const pending = new Set<Promise<void>>();
+  const outcomes: StoreOutcome[] = [];
+  let count = 0;
+  try {
+    for await (const object of objects) {
+      if (++count > services.limits.storeInstances) {
+        throw new PacsError('TOO_LARGE', 'the request holds too many instances', {
+          details: { limitInstances: services.limits.storeInstances },
+        });
+      }
+      const position = outcomes.length;
+      outcomes.push({ kind: 'failed', id: {}, error: new PacsError('INTERNAL', 'not finished') });
+      const { received, outcome } = storeObject(
+        services,
+        { tenant: principal.tenant, source: 'STOW', StudyInstanceUID: study },
+        object,
+      );
+      // A source that breaks off fails its own object here; what ends the request is thrown by the next part.
+      const settled = outcome
+        .catch((error: unknown): StoreOutcome => ({ kind: 'failed', id: {}, error: asPacsError(error) }))
+        .then((result) => {
+          outcomes[position] = result;
+          pending.delete(settled);
+        });
+      pending.add(settled);
+      await received.catch(() => {});
+      while (pending.size >= services.limits.storeConcurrency) await Promise.race(pending);
+    }
+  } catch (error) {
+    await Promise.all(pending);
+    // What has been stored stays stored and must be told: only a request that stored nothing fails as a whole.
+    if (!outcomes.some(({ kind }) => kind !== 'failed')) throw error;
+    outcomes.push({ kind: 'failed', id: {}, error: asPacsError(error) });
+  }
+  await Promise.all(pending);
+  if (outcomes.length === 0) throw new PacsError('BAD_REQUEST', `the request holds no ${type} part`);
+  return outcomes;
+}
+
+/** The Part 10 objects of the request's body, one after the other; each is read to its end before the next is asked for. */
+function objectsOf(
+  request: HttpRequest,
+  services: Services,
+  tenant: string,
+): { type: string; objects: AsyncIterable<AsyncIterable<Uint8Array>> } {
+  const media = parseMediaType(request.headers['content-type'] ?? '');
+  const body = withinLimit(request.body, services.limits.storeRequestBytes);
+  if (media.type === 'application/dicom') return { type: media.type, objects: only(body) };
+  if (media.type !== 'multipart/related') throw unsupported(media.type);
+  const { boundary } = media.parameters;
+  if (boundary === undefined) throw new PacsError('BAD_REQUEST', 'the Content-Type names no boundary');
+  const parts = readMultipart(body, boundary);
+  const type = parseMediaType(media.parameters.type ?? 'application/dicom').type;
+  switch (type) {
+    case 'application/dicom':
+      return { type, objects: dicomParts(parts) };
+    case 'application/dicom+json':
+    case 'application/dicom+xml':
+      return { type, objects: objectsFromMetadata(services, tenant, type, parts) };
+    default:
+      throw unsupported(type);
+  }
+}
+
+const unsupported = (type: string): PacsError =>
+  new PacsError('UNSUPPORTED_MEDIA', 'the media type cannot be stored', {
+    details: {
+      received: type.slice(0, 100),
+      supported: [
+        'multipart/related; type="application/dicom"',
+        'multipart/related; type="application/dicom+json"',
+        'multipart/related; type="application/dicom+xml"',
+        'application/dicom',
+      ],
+    },
+  });
+
+async function* only(body: AsyncIterable<Uint8Array>): AsyncGenerator<AsyncIterable<Uint8Array>> {
+  yield body;
+}
+
+async function* dicomParts(parts: AsyncIterable<ReceivedPart>): AsyncGenerator<AsyncIterable<Uint8Array>> {
+  for await (const { headers, body } of parts) {
+    const media: MediaType = parseMediaType(headers['content-type'] ?? 'application/dicom');
+    // Some senders label the part octet-stream: the bytes decide.
+    if (media.type !== 'application/dicom' && media.type !== 'application/octet-stream') throw unsupported(media.type);
+    yield body;
+  }
+}
+
+async function* withinLimit(body: AsyncIterable<Uint8Array>, limitBytes: number): AsyncGenerator<Uint8Array> {
+  let received = 0;
+  for await (const chunk of body) {
+    received += chunk.byteLength;
+    if (received > limitBytes)
+      throw new PacsError('TOO_LARGE', 'the request is too large', { details: { limitBytes } });
+    yield chunk;
+  }
+}

@@ -1,0 +1,192 @@
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { rebuildIndex } from '#core/archive/rebuild.ts';
+import { selectedInstances } from '#core/archive/remove.ts';
+import { storeObject } from '#core/archive/store.ts';
+import { sweep } from '#core/archive/sweep.ts';
+import { verifyArchive } from '#core/archive/verify.ts';
+import { PacsError } from '#core/errors.ts';
+import { type Archive, openArchive } from './archive.ts';
+import { type Config, ConfigError, readConfig } from './config.ts';
+import { lockDataDir } from './data-lock.ts';
+
+const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
+
+  nephos import FOLDER...                store every DICOM file below the folders
+  nephos export STUDY_UID --to FOLDER    write a study's objects, as received, one file each
+  nephos verify                          read every object and compare it with its SHA-256
+  nephos sweep                           put right what interruptions left
+  nephos rebuild                         make the index anew from the blobs alone (the index folder must be moved away first)
+  nephos token                           a new administrator's token; the one before stops working
+
+import, export, verify, sweep and token also work while the archive is running.
+`;
+
+type Command = (
+  archive: Archive,
+  config: Config,
+  args: readonly string[],
+  options: { to?: string | undefined },
+) => Promise<number>;
+
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+/** How many objects an import makes durable at the same time. */
+const IMPORT_CONCURRENCY = 8;
+
+const importFolders: Command = async ({ services }, config, folders) => {
+  if (folders.length === 0) throw new ConfigError('name at least one folder');
+  const counts = { stored: 0, duplicate: 0, replaced: 0, held: 0, failed: 0, skipped: 0 };
+  const running = new Set<Promise<void>>();
+  const importFile = async (path: string): Promise<void> => {
+    if (!(await looksLikeDicom(path))) {
+      counts.skipped++;
+      return;
+    }
+    const body = createReadStream(path, { highWaterMark: 1024 * 1024 });
+    const { outcome } = storeObject(services, { tenant: config.tenant, source: 'import' }, body);
+    const result = await outcome;
+    counts[result.kind]++;
+    if (result.kind === 'failed') say(`refused  ${path}: ${result.error.code} ${result.error.message}`);
+    if (result.kind === 'held') say(`held     ${path}: ${result.held.kind}`);
+  };
+  for (const folder of folders) {
+    for await (const path of filesBelow(folder)) {
+      const job: Promise<void> = importFile(path).finally(() => running.delete(job));
+      running.add(job);
+      if (running.size >= IMPORT_CONCURRENCY) await Promise.race(running);
+    }
+  }
+  await Promise.all(running);
+  say(
+    Object.entries(counts)
+      .map(([kind, count]) => `${count} ${kind}`)
+      .join(', '),
+  );
+  return counts.failed > 0 ? 1 : 0;
+};
+
+async function* filesBelow(path: string): AsyncGenerator<string> {
+  if (!(await stat(path)).isDirectory()) {
+    yield path;
+    return;
+  }
+  const entries = await readdir(path, { withFileTypes: true });
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const child = join(path, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(child);
+    else if (entry.isFile() && entry.name !== 'DICOMDIR') yield child;
+  }
+}
+
+/** A Part 10 file by its magic; a folder of a CD holds viewers and pictures too. */
+async function looksLikeDicom(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(132), 0, 132, 0);
+    return bytesRead === 132 && buffer.toString('latin1', 128) === 'DICM';
+  } finally {
+    await file.close();
+  }
+}
+
+const exportStudy: Command = async ({ services }, config, [study], { to }) => {
+  if (study === undefined || to === undefined) throw new ConfigError('name a StudyInstanceUID and --to FOLDER');
+  let count = 0;
+  for await (const instance of selectedInstances(services, config.tenant, [{ StudyInstanceUID: study }])) {
+    const path = join(to, instance.SeriesInstanceUID, `${instance.SOPInstanceUID}.dcm`);
+    await mkdir(dirname(path), { recursive: true });
+    const file = await open(path, 'wx');
+    try {
+      for await (const chunk of services.blobs.read(instance.blobKey)) await file.write(chunk);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    count++;
+  }
+  if (count === 0) throw new PacsError('NOT_FOUND', 'there is no such study');
+  say(`${count} objects of study ${basename(study)} written to ${to}`);
+  return 0;
+};
+
+const verify: Command = async ({ services }, config) => {
+  const report = await verifyArchive(services, config.tenant, (done) => {
+    if (done % 10_000 === 0) say(`${done} objects read`);
+  });
+  for (const { blobKey, problem } of report.damaged) say(`${problem}  ${blobKey}`);
+  for (const blobKey of report.orphans) say(`orphan  ${blobKey}`);
+  for (const { StudyInstanceUID, counted, recorded } of report.miscounted) {
+    say(`miscounted  ${StudyInstanceUID}: ${counted} instances, ${recorded} recorded`);
+  }
+  say(
+    `${report.intact} objects intact (${report.bytes} bytes), ${report.damaged.length} damaged, ${report.orphans.length} orphans`,
+  );
+  return report.damaged.length + report.miscounted.length > 0 ? 1 : 0;
+};
+
+const sweepNow: Command = async ({ services }, config) => {
+  say(JSON.stringify(await sweep(services, config.tenant)));
+  return 0;
+};
+
+const rebuild: Command = async ({ services }, config) => {
+  const unlock = lockDataDir(config.dataDir);
+  try {
+    const report = await rebuildIndex(services, config.tenant, (done) => {
+      if (done % 10_000 === 0) say(`${done} objects read`);
+    });
+    for (const { blobKey, code } of report.failed) say(`${code}  ${blobKey}`);
+    const { instances, held, trashed, superseded, failed } = report;
+    say(
+      `${instances} instances, ${held} held, ${trashed} in the trash, ${superseded} superseded, ${failed.length} failed`,
+    );
+    return failed.length > 0 ? 1 : 0;
+  } finally {
+    unlock();
+  }
+};
+
+const token: Command = async ({ tokens }, config) => {
+  say(await tokens.renewBootstrap(config.tenant));
+  return 0;
+};
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  import: importFolders,
+  export: exportStudy,
+  verify,
+  sweep: sweepNow,
+  rebuild,
+  token,
+};
+
+async function main(): Promise<number> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { to: { type: 'string' }, help: { type: 'boolean' } },
+  });
+  const [name = '', ...args] = positionals;
+  const command = COMMANDS[name];
+  if (!command || values.help) {
+    process.stdout.write(USAGE);
+    return values.help ? 0 : 2;
+  }
+  const config = readConfig(process.env);
+  const archive = await openArchive(config);
+  try {
+    return await command(archive, config, args, values);
+  } catch (error) {
+    if (!(error instanceof ConfigError) && !(error instanceof PacsError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 2;
+  } finally {
+    await archive.close();
+  }
+}
+
+process.exitCode = await main();

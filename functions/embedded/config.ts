@@ -1,0 +1,98 @@
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { DEFAULT_LIMITS, type Limits } from '#core/limits.ts';
+import type { ConflictPolicy, Policy } from '#core/services.ts';
+
+/** What the environment says, checked. Names and defaults of DESIGN §10. */
+export interface Config {
+  readonly bind: string;
+  readonly httpPort: number;
+  readonly dataDir: string;
+  readonly auth: 'on' | 'off';
+  readonly tenant: string;
+  readonly workers: number;
+  readonly policy: Partial<Policy>;
+  readonly limits: Partial<Limits>;
+  /** origins whose pages may read our answers; `*` for any */
+  readonly corsOrigins: readonly string[];
+  /** scheme and authority under which clients reach us, where a proxy stands before us */
+  readonly publicUrl: string | undefined;
+  readonly logLevel: 'debug' | 'info' | 'error';
+}
+
+/** The configuration is wrong: the message is all a person needs. */
+export class ConfigError extends Error {}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
+
+/** @throws ConfigError that names the variable */
+export function readConfig(env: Environment): Config {
+  const bind = env.NEPHOS_BIND ?? '127.0.0.1';
+  const auth = oneOf(env, 'NEPHOS_AUTH', ['on', 'off'], 'on');
+  if (auth === 'off' && !LOOPBACK.has(bind)) {
+    throw new ConfigError(`NEPHOS_AUTH=off is refused on ${bind}: without access control only loopback may be served`);
+  }
+  const tenant = env.NEPHOS_TENANT ?? 'main';
+  if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(tenant))
+    throw new ConfigError('NEPHOS_TENANT must match [a-z0-9][a-z0-9-]{0,31}');
+  return {
+    bind,
+    auth,
+    tenant,
+    httpPort: whole(env, 'NEPHOS_HTTP_PORT', 8080, 0, 65_535),
+    dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
+    workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
+    policy: {
+      conflict: oneOf<ConflictPolicy>(env, 'NEPHOS_CONFLICT_POLICY', ['keepFirst', 'version', 'replace'], 'keepFirst'),
+      sanitizePreamble: oneOf(env, 'NEPHOS_SANITIZE_PREAMBLE', ['on', 'off'], 'off') === 'on',
+    },
+    limits: readLimits(env),
+    corsOrigins: (env.NEPHOS_CORS_ORIGINS ?? '')
+      .split(',')
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== ''),
+    publicUrl: readPublicUrl(env),
+    logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
+  };
+}
+
+function oneOf<T extends string>(env: Environment, name: string, allowed: readonly T[], fallback: T): T {
+  const value = env[name] ?? fallback;
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw new ConfigError(`${name} must be one of ${allowed.join(', ')}`);
+  return found;
+}
+
+function whole(env: Environment, name: string, fallback: number, least: number, most: number): number {
+  const text = env[name];
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < least || value > most) {
+    throw new ConfigError(`${name} must be a whole number from ${least} to ${most}`);
+  }
+  return value;
+}
+
+function readPublicUrl(env: Environment): string | undefined {
+  const text = env.NEPHOS_PUBLIC_URL;
+  if (text === undefined) return undefined;
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
+    throw new ConfigError('NEPHOS_PUBLIC_URL must be an http or https URL');
+  }
+  return new URL(text).origin;
+}
+
+/** `studyQuietMs` is NEPHOS_LIMIT_STUDY_QUIET_MS. */
+export const limitVariable = (name: string): string =>
+  `NEPHOS_LIMIT_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+
+function readLimits(env: Environment): Partial<Limits> {
+  const limits: Record<string, number> = {};
+  for (const [name, fallback] of Object.entries(DEFAULT_LIMITS)) {
+    const variable = limitVariable(name);
+    if (env[variable] !== undefined) limits[name] = whole(env, variable, fallback, 1, Number.MAX_SAFE_INTEGER);
+  }
+  return limits;
+}

@@ -1,0 +1,166 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+
+/** Answers a request; what it throws is a defect and becomes a bare 500. */
+export type Answer = (request: HttpRequest) => Promise<{ response: HttpResponse; route: string | undefined }>;
+
+export interface HttpHostOptions {
+  readonly answer: Answer;
+  /** scheme and authority as clients see them; from the Host header when undefined */
+  readonly publicUrl: string | undefined;
+  readonly onDone?: (done: {
+    route: string | undefined;
+    status: number;
+    seconds: number;
+    received: number;
+    sent: number;
+  }) => void;
+  readonly onDefect?: (error: unknown) => void;
+}
+
+/** A connection on which nothing moves for this long is closed (ms). */
+const IDLE_MS = 120_000;
+const HEADERS_MS = 30_000;
+/** What is left of a refused body is read up to this much, so that the client gets to see the answer (bytes). */
+const DRAIN_BYTES = 8 * 1024 * 1024;
+
+/** node:http ↔ HttpRequest and HttpResponse. No rules of the archive here. */
+export function createHttpHost(options: HttpHostOptions): Server {
+  const server = createServer(
+    { keepAliveTimeout: 65_000, headersTimeout: HEADERS_MS, requestTimeout: 0, noDelay: true },
+    (incoming, outgoing) => {
+      void serve(options, incoming, outgoing);
+    },
+  );
+  // Large bodies may take hours; what must not last is silence.
+  server.timeout = IDLE_MS;
+  return server;
+}
+
+async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  const startedAt = performance.now();
+  const gone = new AbortController();
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) gone.abort();
+  });
+  const body = new IncomingBody(incoming);
+  let route: string | undefined;
+  let status = 500;
+  let sent = 0;
+  try {
+    const request = toRequest(incoming, body, options.publicUrl, gone.signal);
+    if (!request) {
+      status = 400;
+      outgoing.writeHead(400, { 'content-length': '0', connection: 'close' }).end();
+      return;
+    }
+    const answered = await options.answer(request);
+    route = answered.route;
+    status = answered.response.status;
+    sent = await send(answered.response, incoming, outgoing, body);
+  } catch (error) {
+    if (!gone.signal.aborted) options.onDefect?.(error);
+    if (outgoing.headersSent) outgoing.destroy();
+    else outgoing.writeHead(500, { 'content-length': '0', connection: 'close' }).end();
+  } finally {
+    options.onDone?.({ route, status, seconds: (performance.now() - startedAt) / 1000, received: body.received, sent });
+  }
+}
+
+function toRequest(
+  incoming: IncomingMessage,
+  body: IncomingBody,
+  publicUrl: string | undefined,
+  signal: AbortSignal,
+): HttpRequest | undefined {
+  const target = incoming.url ?? '/';
+  const mark = target.indexOf('?');
+  let path: string;
+  try {
+    path = decodeURIComponent(mark < 0 ? target : target.slice(0, mark));
+  } catch {
+    return undefined;
+  }
+  if (!path.startsWith('/')) return undefined;
+  return {
+    method: incoming.method ?? 'GET',
+    path,
+    query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)),
+    headers: incoming.headers as Record<string, string | undefined>,
+    body,
+    origin: publicUrl ?? `http://${incoming.headers.host ?? 'localhost'}`,
+    signal,
+  };
+}
+
+/** The request's body, once; counts what came. An early end of the loop leaves the connection usable for the answer. */
+class IncomingBody implements AsyncIterable<Uint8Array> {
+  readonly #incoming: IncomingMessage;
+  received = 0;
+
+  constructor(incoming: IncomingMessage) {
+    this.#incoming = incoming;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    const chunks = this.#incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+    for await (const chunk of chunks) {
+      this.received += chunk.byteLength;
+      yield chunk;
+    }
+    if (!this.#incoming.complete) throw new Error('the client broke off');
+  }
+}
+
+async function send(
+  response: HttpResponse,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  body: IncomingBody,
+): Promise<number> {
+  const headers: Record<string, string> = { ...response.headers };
+  const content = response.body;
+  const whole = typeof content === 'string' || content instanceof Uint8Array;
+  if (whole) headers['content-length'] = String(Buffer.byteLength(content));
+  else if (content === undefined && response.status !== 204 && response.status !== 304)
+    headers['content-length'] ??= '0';
+  const unread = !incoming.complete;
+  if (unread) headers.connection = 'close';
+  outgoing.writeHead(response.status, headers);
+  if (incoming.method === 'HEAD' || content === undefined || whole) {
+    outgoing.end(incoming.method === 'HEAD' || content === undefined ? undefined : content);
+    if (unread) await drain(incoming, body);
+    return whole && incoming.method !== 'HEAD' ? Buffer.byteLength(content) : 0;
+  }
+  let sent = 0;
+  for await (const chunk of content) {
+    if (outgoing.destroyed) return sent;
+    sent += chunk.byteLength;
+    if (!outgoing.write(chunk)) await once(outgoing, 'drain', { signal: closing(outgoing) });
+  }
+  outgoing.end();
+  return sent;
+}
+
+/** One signal a response that aborts when it closes, for whoever waits for it to drain. */
+const closings = new WeakMap<ServerResponse, AbortSignal>();
+function closing(outgoing: ServerResponse): AbortSignal {
+  const known = closings.get(outgoing);
+  if (known) return known;
+  const controller = new AbortController();
+  if (outgoing.destroyed) controller.abort();
+  else outgoing.once('close', () => controller.abort());
+  closings.set(outgoing, controller.signal);
+  return controller.signal;
+}
+
+async function drain(incoming: IncomingMessage, body: IncomingBody): Promise<void> {
+  const before = body.received;
+  try {
+    for await (const _ of body) if (body.received - before > DRAIN_BYTES) break;
+  } catch {
+    // The client has gone: nothing left to drain.
+  }
+  if (!incoming.complete) incoming.destroy();
+}

@@ -1,0 +1,62 @@
+import { STUDY_QUIET } from '#core/archive/fold.ts';
+import { settleStudy } from '#core/archive/quiet.ts';
+import { FINISH_REMOVAL, finishRemoval } from '#core/archive/remove.ts';
+import type { Item } from '#core/ports/index-table.ts';
+import type { Services } from '#core/services.ts';
+import { describeError, type Log } from './log.ts';
+
+/** What each queue's jobs do. Each may run twice. */
+const HANDLERS: Readonly<Record<string, (services: Services, payload: Item) => Promise<unknown>>> = {
+  [STUDY_QUIET]: (services, payload) => settleStudy(services, payload.tenant as string, payload.study as string),
+  [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
+};
+
+const POLL_MS = 1_000;
+const BATCH = 10;
+const VISIBILITY_MS = 5 * 60_000;
+const MAX_ATTEMPTS = 10;
+
+/** Works off the queues until `signal` aborts. Every process may run one: the queue shares the jobs out. */
+export async function workQueues(services: Services, log: Log, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    let worked = 0;
+    for (const queue of Object.keys(HANDLERS)) {
+      try {
+        worked += await workQueue(services, log, queue, signal);
+      } catch (error) {
+        log.error('queue-failed', { queue, ...describeError(error) });
+      }
+    }
+    if (worked === 0) await pause(POLL_MS, signal);
+  }
+}
+
+async function workQueue(services: Services, log: Log, queue: string, signal: AbortSignal): Promise<number> {
+  const jobs = await services.jobs.receive(queue, {
+    max: BATCH,
+    visibilityMs: VISIBILITY_MS,
+    maxAttempts: MAX_ATTEMPTS,
+  });
+  for (const job of jobs) {
+    if (signal.aborted) break;
+    try {
+      await HANDLERS[queue]?.(services, job.payload);
+      await services.jobs.complete(queue, job);
+    } catch (error) {
+      log.error('job-failed', { queue, attempt: job.attempt, ...describeError(error) });
+      await services.jobs.release(queue, job, Math.min(60_000, 1_000 * 2 ** job.attempt));
+    }
+  }
+  return jobs.length;
+}
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+    signal.addEventListener('abort', done);
+  });

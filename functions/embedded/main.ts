@@ -1,0 +1,14 @@
+import cluster from 'node:cluster';
+import { ConfigError, readConfig } from './config.ts';
+import { runPrimary } from './primary.ts';
+import { runServer } from './server.ts';
+
+/** `npm start`: the whole archive on one machine. The primary watches over one server process per core. */
+try {
+  const config = readConfig(process.env);
+  await (cluster.isPrimary ? runPrimary(config) : runServer(config));
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 2;
+}

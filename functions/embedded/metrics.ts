@@ -1,0 +1,86 @@
+import cluster from 'node:cluster';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Histogram, register } from 'prom-client';
+
+/** Classes of sizes, so that a slow 2 GB object does not hide among fast small ones. */
+const SIZE_CLASSES: readonly [limitBytes: number, name: string][] = [
+  [64 * 1024, 'le_64k'],
+  [1024 * 1024, 'le_1m'],
+  [16 * 1024 * 1024, 'le_16m'],
+  [256 * 1024 * 1024, 'le_256m'],
+];
+export const sizeClass = (bytes: number): string => SIZE_CLASSES.find(([limit]) => bytes <= limit)?.[1] ?? 'gt_256m';
+
+const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const requestSeconds = new Histogram({
+  name: 'nephos_request_seconds',
+  help: 'Time from a request to the last byte of its answer, by transaction and size class of what was carried',
+  labelNames: ['transaction', 'size'],
+  buckets,
+});
+const requests = new Counter({
+  name: 'nephos_requests_total',
+  help: 'Requests by transaction and status',
+  labelNames: ['transaction', 'status'],
+});
+const bytes = new Counter({
+  name: 'nephos_body_bytes_total',
+  help: 'Bytes of bodies received and sent',
+  labelNames: ['direction'],
+});
+
+export function observe(request: {
+  transaction: string;
+  status: number;
+  seconds: number;
+  received: number;
+  sent: number;
+}): void {
+  const { transaction } = request;
+  requestSeconds.observe({ transaction, size: sizeClass(Math.max(request.received, request.sent)) }, request.seconds);
+  requests.inc({ transaction, status: request.status });
+  if (request.received > 0) bytes.inc({ direction: 'received' }, request.received);
+  if (request.sent > 0) bytes.inc({ direction: 'sent' }, request.sent);
+}
+
+const COLLECT_MS = 5_000;
+const ASK = 'nephos:metrics?';
+const ANSWER = 'nephos:metrics!';
+let nextQuestion = 0;
+
+/** In the primary: collects from all workers and answers those that are asked for `/metrics`. */
+export function serveMetrics(): void {
+  const aggregator = new AggregatorRegistry();
+  cluster.on('message', (worker, message: { type?: string; id?: number }) => {
+    if (message?.type !== ASK) return;
+    aggregator
+      .clusterMetrics()
+      .catch(() => '')
+      .then((text) => worker.isConnected() && worker.send({ type: ANSWER, id: message.id, text }));
+  });
+}
+
+export function startMetrics(): void {
+  collectDefaultMetrics();
+  // Workers answer the primary's questions only where a registry of this kind has been made.
+  if (cluster.isWorker) new AggregatorRegistry();
+}
+
+/** Prometheus text of all processes. */
+export function metricsText(): Promise<string> {
+  if (!cluster.isWorker) return register.metrics();
+  return new Promise((resolve, reject) => {
+    const id = nextQuestion++;
+    const timer = setTimeout(() => {
+      process.off('message', listen);
+      reject(new Error('the primary did not answer'));
+    }, COLLECT_MS);
+    const listen = (message: { type?: string; id?: number; text?: string }) => {
+      if (message?.type !== ANSWER || message.id !== id) return;
+      clearTimeout(timer);
+      process.off('message', listen);
+      resolve(message.text ?? '');
+    };
+    process.on('message', listen);
+    process.send?.({ type: ASK, id });
+  });
+}

@@ -1,0 +1,84 @@
+import cluster, { type Worker } from 'node:cluster';
+import { mkdir } from 'node:fs/promises';
+import { sweep } from '#core/archive/sweep.ts';
+import { openArchive } from './archive.ts';
+import type { Config } from './config.ts';
+import { lockDataDir } from './data-lock.ts';
+import { createLog } from './log.ts';
+import { serveMetrics } from './metrics.ts';
+
+/** How long servers may take to finish what they are doing when the archive is stopped (ms). */
+const STOP_MS = 20_000;
+/** A server that died is replaced after this time, so that one which cannot start does not spin (ms). */
+const RESTART_MS = 500;
+/** threads that wait for the disk, a process */
+const IO_THREADS = 16;
+
+/**
+ * Opens the archive once, alone: puts right what an interrupted run left, makes the administrator's token at the very first start;
+ * then forks the servers and keeps them running.
+ */
+export async function runPrimary(config: Config): Promise<void> {
+  const log = createLog(config.logLevel, (line) => process.stdout.write(line));
+  await mkdir(config.dataDir, { recursive: true });
+  const unlock = lockDataDir(config.dataDir);
+  process.once('exit', unlock);
+  const archive = await openArchive(config);
+  await archive.blobs.sweep(0, Date.now());
+  const swept = await sweep(archive.services, config.tenant, 0);
+  const token = config.auth === 'on' ? await archive.tokens.bootstrap(config.tenant) : undefined;
+  await archive.close();
+  if (swept.abandoned + swept.folded + swept.purged > 0) log.info('swept', { ...swept });
+
+  serveMetrics();
+  const env = { UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? String(IO_THREADS) };
+  let stopping = false;
+  let ready = 0;
+  const fork = (): Worker => {
+    const worker = cluster.fork(env);
+    worker.on('message', (message: { type?: string; port?: number }) => {
+      if (message?.type !== 'nephos:listening') return;
+      if (++ready === config.workers) greet(config, message.port ?? config.httpPort, token);
+    });
+    worker.on('exit', (code, signal) => {
+      if (stopping) return;
+      log.error('server-died', { code, signal });
+      if (code === 2) {
+        stopping = true;
+        process.exitCode = 2;
+        stopAll();
+      } else setTimeout(() => stopping || fork(), RESTART_MS);
+    });
+    return worker;
+  };
+  const stopAll = (): void => {
+    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGTERM');
+    setTimeout(() => {
+      for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL');
+    }, STOP_MS).unref();
+  };
+  for (let i = 0; i < config.workers; i++) fork();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      stopping = true;
+      log.info('stopping', { signal });
+      stopAll();
+    });
+  }
+}
+
+function greet(config: Config, port: number, token: string | undefined): void {
+  const host = config.bind.includes(':') ? `[${config.bind}]` : config.bind;
+  const origin = config.publicUrl ?? `http://${host}:${port}`;
+  const lines = [
+    '',
+    `  Nephos is running.   Open ${origin}/`,
+    `  DICOMweb             ${origin}/dicomweb`,
+    `  Data                 ${config.dataDir}`,
+  ];
+  if (config.auth === 'off') lines.push('  Access control       off (loopback only)');
+  else if (token === undefined)
+    lines.push('  Access token         as printed at the first start (a new one: npm run nephos -- token)');
+  else lines.push('', '  Access token, shown this once:', '', `    ${token}`);
+  process.stderr.write(`${lines.join('\n')}\n\n`);
+}

@@ -1,0 +1,63 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { sweep } from '#core/archive/sweep.ts';
+import { createApp } from './app.ts';
+import { openArchive } from './archive.ts';
+import { type Config, ConfigError } from './config.ts';
+import { createHttpHost } from './http-host.ts';
+import { workQueues } from './jobs.ts';
+import { createLog, describeError } from './log.ts';
+import { observe, startMetrics } from './metrics.ts';
+
+const SWEEP_MS = 10 * 60_000;
+
+/** One server process: HTTP, and its share of the work in the queues. */
+export async function runServer(config: Config): Promise<void> {
+  const log = createLog(config.logLevel, (line) => process.stdout.write(line));
+  startMetrics();
+  const archive = await openArchive(config);
+  const { answer } = createApp({ archive, config, log });
+  const server = createHttpHost({
+    answer,
+    publicUrl: config.publicUrl,
+    onDefect: (error) => log.error('defect', describeError(error)),
+    onDone: ({ route, status, seconds, received, sent }) => {
+      const transaction = route ?? 'none';
+      observe({ transaction, status, seconds, received, sent });
+      log.debug('request', { transaction, status, ms: Math.round(seconds * 1e6) / 1e3, received, sent });
+    },
+  });
+  server.listen(config.httpPort, config.bind);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    throw new ConfigError(
+      `cannot listen on ${config.bind}:${config.httpPort}: ${(error as NodeJS.ErrnoException).code}`,
+    );
+  }
+  process.send?.({ type: 'nephos:listening', port: (server.address() as AddressInfo).port });
+
+  const stop = new AbortController();
+  const queues = workQueues(archive.services, log, stop.signal);
+  const sweeper = setInterval(() => {
+    sweep(archive.services, config.tenant).catch((error) => log.error('sweep-failed', describeError(error)));
+  }, SWEEP_MS);
+
+  /** No new connections, what runs is finished, then the index is closed. A second signal does not hurry it: nothing is lost either way. */
+  const shutDown = async (): Promise<void> => {
+    if (stop.signal.aborted) return;
+    stop.abort();
+    clearInterval(sweeper);
+    server.close();
+    server.closeIdleConnections();
+    await once(server, 'close');
+    await queues;
+    await archive.close();
+    process.exit();
+  };
+  process.once('SIGTERM', () => void shutDown());
+  process.on('SIGINT', () => {
+    // A terminal sends it to all processes: the primary decides.
+  });
+  process.once('disconnect', () => void shutDown());
+}
