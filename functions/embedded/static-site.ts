@@ -1,0 +1,273 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, extname, join, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { brotliCompress, constants, gzip } from 'node:zlib';
+import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+
+/**
+ * The two web applications of one origin: the console (web/dist) at `/`, and the viewer (the package @ohif/app) at `/viewer`.
+ *
+ * Both stand at the root, the console laid over the viewer, as they would in one bucket: the console keeps to `index.html`
+ * and `/console/`, the viewer has everything else, and `app-config.js` of the console takes the place of the viewer's own.
+ * The files are listed once, at the start: what is not in the list does not exist, so no path can lead out of the folders.
+ */
+export interface StaticSiteOptions {
+  /** folder of the built console; default `web/dist` of this project */
+  readonly consoleDir?: string;
+  /** folder of the prebuilt viewer; default that of the package @ohif/app */
+  readonly viewerDir?: string;
+  /** where compressed copies are kept, so that each file is compressed once; may be removed at any time */
+  readonly cacheDir?: string;
+}
+
+const PROJECT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+
+/** The viewer's modes: addresses that only its router knows. `/viewer/nephos` names the data source as well. */
+const VIEWER_PAGES = /^\/(viewer|basic|segmentation|tmtv|microscopy|dynamic-volume|usAnnotation)(\/nephos)?\/?$/;
+
+/** Of the viewer's package, what must not be served: its service worker, hosts' files, sign-in pages of others, source maps. */
+const LEFT_OUT =
+  /\.map$|^\/(sw\.js|google\.js|_headers|_redirects|serve\.json|silent-refresh\.html|oidc-client\.min\.js|index\.html|app-config\.js)$/;
+
+const MEDIA_TYPES: Record<string, string> = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.ico': 'image/x-icon',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json',
+  '.jsonc': 'application/json',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.png': 'image/png',
+  '.svg': 'image/svg+xml',
+  '.txt': 'text/plain; charset=utf-8',
+  '.wasm': 'application/wasm',
+  '.webapp': 'application/x-web-app-manifest+json',
+  '.woff2': 'font/woff2',
+  '.xml': 'application/xml',
+};
+const COMPRESSIBLE = new Set([
+  '.css',
+  '.html',
+  '.js',
+  '.json',
+  '.jsonc',
+  '.mjs',
+  '.svg',
+  '.txt',
+  '.wasm',
+  '.webapp',
+  '.xml',
+]);
+/** below this a compressed copy saves no packet (bytes) */
+const COMPRESS_FROM_BYTES = 1_024;
+/** files up to this are answered from one buffer, larger ones streamed (bytes) */
+const WHOLE_BYTES = 256 * 1024;
+
+/** Names that hold a digest of the content never stand for other content. */
+const HASHED = /^\/console\/.+-[\w-]{8}\.\w+$|[./][0-9a-f]{16,20}\.(js|wasm|woff2|css)$/;
+
+type Encoding = 'br' | 'gzip' | 'identity';
+
+interface Asset {
+  readonly path: string;
+  readonly file: string;
+  readonly isViewer: boolean;
+}
+
+/** One version of a file's bytes. */
+interface Content {
+  /** size, time and inode of the file it was read from: another build shows itself by them */
+  readonly stamp: string;
+  readonly sha256: string;
+  readonly size: number;
+}
+
+/**
+ * Answers GET and HEAD of the console and the viewer; undefined where neither has such a path, so the host goes on.
+ */
+export function staticSite(
+  options: StaticSiteOptions = {},
+): (request: HttpRequest) => Promise<HttpResponse | undefined> {
+  const consoleDir = resolve(options.consoleDir ?? join(PROJECT, 'web/dist'));
+  const viewerDir = resolve(options.viewerDir ?? join(PROJECT, 'node_modules/@ohif/app/dist'));
+  const assets = new Map<string, Asset>();
+  for (const [path, file] of listFiles(viewerDir)) {
+    if (!LEFT_OUT.test(path)) assets.set(path, { path, file, isViewer: true });
+  }
+  for (const [path, file] of listFiles(consoleDir)) assets.set(path, { path, file, isViewer: false });
+  const viewerPage: Asset = { path: '/viewer', file: join(viewerDir, 'index.html'), isViewer: true };
+  const consolePage = assets.get('/index.html');
+  const copies = compressedCopies(resolve(options.cacheDir ?? join(PROJECT, 'node_modules/.cache/nephos')));
+  const contents = new Map<string, Content>();
+  const viewerPolicy = viewerSecurityPolicy(viewerPage.file);
+
+  const find = (path: string): Asset | undefined => {
+    if (path === '/') return consolePage;
+    return VIEWER_PAGES.test(path) ? viewerPage : assets.get(path);
+  };
+
+  return async (request) => {
+    const asset = find(request.path);
+    if (asset === undefined) return undefined;
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      return { status: 405, headers: { allow: 'GET, HEAD', 'content-type': 'text/plain' }, body: 'method not allowed' };
+    }
+    const content = await contentOf(asset, contents);
+    if (content === undefined) return undefined;
+    const extension = extname(asset.file);
+    const mayCompress = COMPRESSIBLE.has(extension) && content.size >= COMPRESS_FROM_BYTES;
+    const encoding = mayCompress ? chooseEncoding(request.headers['accept-encoding']) : 'identity';
+    const etag = `"${content.sha256.slice(0, 32)}${encoding === 'identity' ? '' : `-${encoding}`}"`;
+    const headers: Record<string, string> = {
+      'content-type': MEDIA_TYPES[extension] ?? 'application/octet-stream',
+      'cache-control': HASHED.test(asset.path) ? 'public, max-age=31536000, immutable' : 'no-cache',
+      etag,
+      ...(mayCompress ? { vary: 'accept-encoding' } : {}),
+      ...securityHeaders(asset, viewerPolicy),
+    };
+    if (matches(request.headers['if-none-match'], etag)) return { status: 304, headers };
+    const copy = encoding === 'identity' ? undefined : await copies(asset.file, content, encoding);
+    if (copy !== undefined) headers['content-encoding'] = encoding;
+    else if (encoding !== 'identity') headers.etag = `"${content.sha256.slice(0, 32)}"`;
+    const { file, size } = copy ?? { file: asset.file, size: content.size };
+    headers['content-length'] = String(size);
+    if (request.method === 'HEAD') return { status: 200, headers };
+    return { status: 200, headers, body: size <= WHOLE_BYTES ? await readFile(file) : createReadStream(file) };
+  };
+}
+
+/** `/console/index-1a2b3c4d.js` → its file; nothing where the folder is absent (the console is not built yet). */
+function* listFiles(folder: string): Generator<[path: string, file: string]> {
+  let entries: import('node:fs').Dirent[];
+  try {
+    entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    const file = join(entry.parentPath, entry.name);
+    yield [file.slice(folder.length).replaceAll(sep, '/'), file];
+  }
+}
+
+/** The digest of a file, taken again when the file has changed; undefined when it is gone. npm gives every file the same time. */
+async function contentOf(asset: Asset, known: Map<string, Content>): Promise<Content | undefined> {
+  const found = await stat(asset.file).catch(() => undefined);
+  if (found === undefined) return undefined;
+  const stamp = `${found.size}-${found.ctimeMs}-${found.ino}`;
+  const before = known.get(asset.file);
+  if (before?.stamp === stamp) return before;
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(asset.file)) hash.update(chunk);
+  const content = { stamp, sha256: hash.digest('hex'), size: found.size };
+  known.set(asset.file, content);
+  return content;
+}
+
+const compressBrotli = promisify(brotliCompress);
+const compressGzip = promisify(gzip);
+
+type Copies = (
+  file: string,
+  content: Content,
+  encoding: 'br' | 'gzip',
+) => Promise<{ file: string; size: number } | undefined>;
+
+/**
+ * Compressed copies on disk under the digest of what they hold: shared by all processes of the host and by its next start.
+ * The first reader of a file waits for it (17 MB take about a second); undefined where the folder cannot be written.
+ */
+function compressedCopies(folder: string): Copies {
+  const ready = new Map<string, Promise<{ file: string; size: number } | undefined>>();
+  const make = async (file: string, content: Content, encoding: 'br' | 'gzip') => {
+    const copy = join(folder, `${content.sha256}.${encoding}`);
+    const made = await stat(copy).catch(() => undefined);
+    if (made !== undefined) return { file: copy, size: made.size };
+    const bytes = await readFile(file);
+    const compressed =
+      encoding === 'br'
+        ? await compressBrotli(bytes, {
+            params: { [constants.BROTLI_PARAM_QUALITY]: 6, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
+          })
+        : await compressGzip(bytes, { level: 6 });
+    // Written aside and renamed, so that no other process ever reads a half.
+    const aside = `${copy}.${process.pid}.part`;
+    try {
+      await mkdir(folder, { recursive: true });
+      await writeFile(aside, compressed);
+      await rename(aside, copy);
+    } catch {
+      await rm(aside, { force: true }).catch(() => {});
+      return undefined;
+    }
+    return { file: copy, size: compressed.length };
+  };
+  return async (file, content, encoding) => {
+    const key = `${content.sha256}.${encoding}`;
+    const before = await ready.get(key);
+    if (before !== undefined && (await stat(before.file).catch(() => undefined)) !== undefined) return before;
+    if (before !== undefined || !ready.has(key)) ready.set(key, make(file, content, encoding));
+    return ready.get(key);
+  };
+}
+
+/** By quality value (RFC 9110 §12.5.3); between equals brotli, which is smaller. */
+export function chooseEncoding(accepted: string | undefined): Encoding {
+  if (accepted === undefined) return 'identity';
+  const quality = new Map<string, number>();
+  for (const part of accepted.toLowerCase().split(',')) {
+    const [name = '', ...parameters] = part.split(';').map((text) => text.trim());
+    const q = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
+    quality.set(name, q === undefined ? 1 : Number(q) || 0);
+  }
+  const of = (name: string) => quality.get(name) ?? quality.get('*') ?? 0;
+  const best = of('br') >= of('gzip') ? 'br' : 'gzip';
+  // identity is acceptable unless excluded, but a client that names an encoding wants it.
+  return of(best) > 0 && of(best) >= (quality.get('identity') ?? 0) ? best : 'identity';
+}
+
+const matches = (ifNoneMatch: string | undefined, etag: string): boolean =>
+  ifNoneMatch?.split(',').some((one) => one.trim() === '*' || one.trim().replace(/^W\//, '') === etag) ?? false;
+
+/**
+ * COOP and COEP give the viewer its SharedArrayBuffers. The console's policy allows nothing but its own files; the viewer's has
+ * to allow code made from strings, by which its image maths and its wasm decoders call their functions, and inline styles.
+ */
+function securityHeaders(asset: Asset, viewerPolicy: string): Record<string, string> {
+  return {
+    'content-security-policy': asset.isViewer ? viewerPolicy : CONSOLE_POLICY,
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-embedder-policy': 'require-corp',
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'same-origin',
+    'x-content-type-options': 'nosniff',
+  };
+}
+
+const CONSOLE_POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
+  "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
+
+/** The viewer's page has inline scripts; they are allowed by the digests of their text, so no other one runs. */
+function viewerSecurityPolicy(page: string): string {
+  let html = '';
+  try {
+    html = readFileSync(page, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  const inline = [...html.matchAll(/<script>([\s\S]*?)<\/script>/g)].map(
+    ([, text = '']) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`,
+  );
+  return (
+    `default-src 'none'; script-src 'self' 'unsafe-eval' ${inline.join(' ')}; worker-src 'self' blob:; ` +
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; " +
+    "connect-src 'self' blob: data:; frame-src 'self' blob:; object-src 'self' blob:; manifest-src 'self'; " +
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+  );
+}

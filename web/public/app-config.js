@@ -1,0 +1,65 @@
+// The configuration of the viewer (OHIF), served in place of the one in its package: the archive of the same origin.
+// https://docs.ohif.org/configuration/dataSources/dicom-web
+window.config = {
+  name: 'nephos',
+  routerBasename: null,
+  extensions: [],
+  modes: [],
+  customizationService: {},
+  // The arrow beside the logo leads to `/`: the study list of the console (see below).
+  showStudyList: true,
+  maxNumberOfWebWorkers: Math.max(2, Math.min(8, (navigator.hardwareConcurrency ?? 4) - 1)),
+  showWarningMessageForCrossOrigin: false,
+  showCPUFallbackMessage: true,
+  showLoadingIndicator: true,
+  experimentalStudyBrowserSort: false,
+  strictZSpacingForVolumeViewport: true,
+  groupEnabledModesFirst: true,
+  allowMultiSelectExport: false,
+  investigationalUseDialog: { option: 'never' },
+  maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 25 },
+  showErrorDetails: 'production',
+  defaultDataSourceName: 'nephos',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'nephos',
+      configuration: {
+        friendlyName: 'Nephos',
+        name: 'nephos',
+        wadoUriRoot: `${location.origin}/wado`,
+        qidoRoot: `${location.origin}/dicomweb`,
+        wadoRoot: `${location.origin}/dicomweb`,
+        stowRoot: `${location.origin}/dicomweb`,
+        qidoSupportsIncludeField: true,
+        supportsFuzzyMatching: true,
+        supportsWildcard: true,
+        supportsReject: false,
+        staticWado: false,
+        enableStudyLazyLoad: true,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'thumbnail',
+        thumbnailRequestStrategy: 'fetch',
+        // `*`: frames come as they were received, whatever their transfer syntax; the viewer decodes them.
+        requestTransferSyntaxUID: '*',
+        omitQuotationForMultipartRequest: true,
+        singlepart: 'bulkdata,video,pdf',
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+  httpErrorHandler: (error) => {
+    // Signed out, or the session is over: the console asks for the token.
+    if (error.status === 401) location.assign('/');
+  },
+};
+
+// The viewer's router would draw its own study list at `/` without leaving the page. That address is the console's.
+for (const method of ['pushState', 'replaceState']) {
+  const original = history[method];
+  history[method] = function (state, title, url) {
+    const target = new URL(url ?? location.href, location.href);
+    if (target.pathname === '/' && location.pathname !== '/') location.assign('/');
+    else original.call(this, state, title, url);
+  };
+}

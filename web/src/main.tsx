@@ -1,0 +1,11 @@
+import './styles/base.css';
+import './styles/layout.css';
+import './styles/studies.css';
+import './styles/study.css';
+import './styles/upload.css';
+import { render } from 'preact';
+import { App } from './app.tsx';
+import { resumeAfterViewer } from './router.ts';
+
+resumeAfterViewer();
+render(<App />, document.getElementById('app') as HTMLElement);

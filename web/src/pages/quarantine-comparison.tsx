@@ -1,0 +1,150 @@
+import { useState } from 'preact/hooks';
+import { type HeldObject, resolveHeld } from '../api/archive.ts';
+import { instancePath, readMetadata } from '../api/search.ts';
+import { Confirm } from '../components/confirm.tsx';
+import { Failure } from '../components/notice.tsx';
+import { Picture } from '../components/picture.tsx';
+import { useLoaded } from '../components/use-loaded.ts';
+import { useKeywords } from '../dicom/dictionary.ts';
+import { formatBytes, formatMoment, formatTag, plural } from '../dicom/json.ts';
+import { compare } from '../dicom/tag-rows.ts';
+
+interface Props {
+  readonly held: HeldObject;
+  readonly kind: string;
+  readonly onResolved: () => void;
+}
+
+/** The object in the archive and the one that is held, side by side, with every tag that differs. */
+export function Comparison({ held, kind, onResolved }: Props) {
+  const keywordOf = useKeywords();
+  const [asks, setAsks] = useState<'discard' | 'replace'>();
+  const path = instancePath(held.existing.StudyInstanceUID, held.existing.SeriesInstanceUID, held.SOPInstanceUID);
+  const api = `/api/quarantine/${encodeURIComponent(held.id)}`;
+  const { value, error, reload } = useLoaded(held.id, async (signal) => {
+    const [existing, incoming] = await Promise.all([
+      readMetadata(`${path}/metadata`, signal),
+      readMetadata(`${api}/metadata`, signal),
+    ]);
+    return compare(existing, incoming);
+  });
+  return (
+    <section class="comparison" aria-labelledby="comparison-title">
+      <h2 id="comparison-title">{kind}</h2>
+      <div class="sides">
+        <Side
+          title="In the archive"
+          path={`${path}?accept=application/dicom`}
+          picture={`${path}/rendered`}
+          sha256={held.existing.sha256}
+          sizeBytes={held.existing.sizeBytes}
+          moment={held.existing.storedAt}
+        />
+        <Side
+          title="Held"
+          path={`${api}/content`}
+          picture={`${api}/rendered`}
+          sha256={held.sha256}
+          sizeBytes={held.sizeBytes}
+          moment={held.receivedAt}
+        />
+      </div>
+      {error && <Failure message={error} onRetry={reload} />}
+      {value && (
+        <>
+          <h3>
+            {value.length === 0
+              ? 'No tag differs'
+              : `${plural(value.length, 'tag')} ${value.length === 1 ? 'differs' : 'differ'}`}
+          </h3>
+          {value.length > 0 && (
+            <div class="table-frame">
+              <table class="tag-list differences">
+                <thead>
+                  <tr>
+                    <th scope="col">Tag</th>
+                    <th scope="col">Keyword</th>
+                    <th scope="col">In the archive</th>
+                    <th scope="col">Held</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {value.map((row) => (
+                    <tr key={row.path}>
+                      <td class="tag">{formatTag(row.tag)}</td>
+                      <td class="keyword">{keywordOf(row.tag)}</td>
+                      <td class="value">{row.existing ?? <em>absent</em>}</td>
+                      <td class="value">{row.held ?? <em>absent</em>}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )}
+        </>
+      )}
+      <div class="buttons">
+        <button type="button" onClick={() => setAsks('discard')}>
+          Keep what is in the archive…
+        </button>
+        <button type="button" class="danger" onClick={() => setAsks('replace')}>
+          Replace it by the held one…
+        </button>
+      </div>
+      {asks && (
+        <Confirm
+          title={asks === 'discard' ? 'Discard the held object?' : 'Replace what is in the archive?'}
+          action={asks === 'discard' ? 'Discard' : 'Replace'}
+          reasonLabel="Reason"
+          dangerous
+          onConfirm={async (reason) => {
+            await resolveHeld(held.id, asks, reason);
+            onResolved();
+          }}
+          onClose={() => setAsks(undefined)}
+        >
+          <p>
+            {asks === 'discard'
+              ? 'Readers see no change.'
+              : 'Readers will see the held object. The one it replaces goes to the trash.'}
+          </p>
+        </Confirm>
+      )}
+    </section>
+  );
+}
+
+interface SideProps {
+  readonly title: string;
+  readonly path: string;
+  readonly picture: string;
+  readonly sha256: string | undefined;
+  readonly sizeBytes: number | undefined;
+  readonly moment: string | number | undefined;
+}
+
+function Side({ title, path, picture, sha256, sizeBytes, moment }: SideProps) {
+  return (
+    <div class="side">
+      <h3>{title}</h3>
+      <Picture src={picture} alt={`The image ${title.toLowerCase()}`} fallback="No picture" />
+      <dl class="facts">
+        <div>
+          <dt>Received</dt>
+          <dd>{moment === undefined ? '–' : formatMoment(moment)}</dd>
+        </div>
+        <div>
+          <dt>Size</dt>
+          <dd>{sizeBytes === undefined ? '–' : formatBytes(sizeBytes)}</dd>
+        </div>
+        <div>
+          <dt>SHA-256</dt>
+          <dd class="uid">{sha256 ?? '–'}</dd>
+        </div>
+      </dl>
+      <a class="button" href={path} download>
+        Download
+      </a>
+    </div>
+  );
+}

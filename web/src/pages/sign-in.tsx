@@ -1,0 +1,68 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { loadSession, signIn } from '../api/session.ts';
+import { messageOf } from '../components/use-loaded.ts';
+
+export function SignInPage({ unreachable }: { unreachable: string | undefined }) {
+  const [token, setToken] = useState('');
+  const [error, setError] = useState('');
+  const [busy, setBusy] = useState(false);
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    document.title = 'Sign in – Nephos';
+    input.current?.focus();
+  }, []);
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setBusy(true);
+    setError('');
+    try {
+      await signIn(token.trim());
+    } catch (failure) {
+      setError(messageOf(failure));
+      setBusy(false);
+      input.current?.select();
+    }
+  };
+  return (
+    <main class="sign-in">
+      <img src="/nephos.svg" alt="" width="44" height="44" />
+      <h1>Nephos</h1>
+      {unreachable === undefined ? (
+        <form onSubmit={submit}>
+          <label class="field">
+            <span>Access token</span>
+            <input
+              ref={input}
+              type="password"
+              autoComplete="current-password"
+              spellcheck={false}
+              required
+              value={token}
+              aria-invalid={error !== ''}
+              aria-describedby="sign-in-help"
+              onInput={(event) => setToken(event.currentTarget.value)}
+            />
+          </label>
+          <p id="sign-in-help" class="hint">
+            The archive prints it once, when it is started for the first time.
+          </p>
+          {error && (
+            <p class="error" role="alert">
+              {error}
+            </p>
+          )}
+          <button type="submit" class="primary" disabled={busy}>
+            {busy ? 'Signing in…' : 'Sign in'}
+          </button>
+        </form>
+      ) : (
+        <div class="notice failure" role="alert">
+          <p>{unreachable}</p>
+          <button type="button" onClick={() => void loadSession()}>
+            Try again
+          </button>
+        </div>
+      )}
+    </main>
+  );
+}

@@ -1,0 +1,82 @@
+import { ViewerLink } from '../components/viewer-link.tsx';
+import {
+  type DataSet,
+  formatAge,
+  formatDate,
+  formatTime,
+  nameOf,
+  numberOf,
+  plural,
+  textOf,
+  textsOf,
+} from '../dicom/json.ts';
+import { href } from '../router.ts';
+
+/** One study: a row on a desk, a card on a phone. The patient's name is the link; a click anywhere in the row follows it. */
+export function StudyRow({ study, isFresh }: { study: DataSet; isFresh: boolean }) {
+  const uid = textOf(study, 'StudyInstanceUID');
+  const name = nameOf(study, 'PatientName');
+  const modalities = textsOf(study, 'ModalitiesInStudy');
+  const target = href(`/study/${uid}`);
+  const images = numberOf(study, 'NumberOfStudyRelatedInstances');
+  const series = numberOf(study, 'NumberOfStudyRelatedSeries');
+  const availability = textOf(study, 'InstanceAvailability');
+  const open = (event: MouseEvent) => {
+    const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
+    const isControl = (event.target as Element).closest('a, button') !== null;
+    // Selecting an accession number to copy it is no click on the row.
+    if (isPlain && !isControl && getSelection()?.isCollapsed) location.hash = target;
+  };
+  return (
+    <tr class={isFresh ? 'fresh' : undefined} onClick={open}>
+      <td class="patient">
+        <a href={target}>{name.main || 'No name'}</a>
+        {name.other && <span class="other-name">{name.other}</span>}
+        <span class="demographics">{demographics(study)}</span>
+      </td>
+      <td class="mrn" data-label="MRN">
+        {textOf(study, 'PatientID')}
+      </td>
+      <td class="date">
+        {formatDate(textOf(study, 'StudyDate'))} <span class="time">{formatTime(textOf(study, 'StudyTime'))}</span>
+      </td>
+      <td class="modality">
+        {modalities.map((modality) => (
+          <span key={modality} class="chip">
+            {modality}
+          </span>
+        ))}
+        {availability !== '' && availability !== 'ONLINE' && (
+          <span class="chip cold">{availability.toLowerCase()}</span>
+        )}
+      </td>
+      <td class="description">{textOf(study, 'StudyDescription')}</td>
+      <td class="accession" data-label="Acc.">
+        {textOf(study, 'AccessionNumber')}
+      </td>
+      <td class="number series">
+        {series?.toLocaleString('en')}
+        <span class="unit"> series,</span>
+      </td>
+      <td class="number images">
+        {images?.toLocaleString('en')}
+        <span class="unit"> {images === 1 ? 'image' : 'images'}</span>
+      </td>
+      <td class="actions">
+        <ViewerLink
+          study={uid}
+          modalities={modalities}
+          class="button"
+          label={`Open ${name.main}, ${plural(images ?? 0, 'image')}, in the viewer`}
+        >
+          View
+        </ViewerLink>
+      </td>
+    </tr>
+  );
+}
+
+function demographics(study: DataSet): string {
+  const age = formatAge(textOf(study, 'PatientAge'), textOf(study, 'PatientBirthDate'), textOf(study, 'StudyDate'));
+  return [textOf(study, 'PatientSex'), age].filter(Boolean).join(' · ');
+}

@@ -1,0 +1,202 @@
+import { ArchiveError } from '../api/http.ts';
+import { type FileMeta, isDirectory, readFileMeta } from '../dicom/part10.ts';
+import { createStore } from '../store.ts';
+import type { Source } from './collect.ts';
+import { type Outcome, type StowAnswer, store } from './stow.ts';
+
+/** One file of the upload, and where it stands. */
+export interface Item {
+  readonly id: number;
+  readonly source: Source;
+  readonly state: 'waiting' | 'sending' | 'skipped' | 'cancelled' | Outcome['kind'];
+  /** 0 to 1 while it is sent */
+  readonly progress: number;
+  /** why it was skipped or refused */
+  readonly reason: string;
+  readonly mayRetry: boolean;
+  readonly StudyInstanceUID: string;
+}
+
+const REQUESTS_AT_ONCE = 4;
+const BATCH_FILES = 16;
+const BATCH_BYTES = 8 * 1024 * 1024;
+const REDRAW_MS = 100;
+
+/** The upload goes on while the person looks at other pages, so it stands outside of them. Replaced, never changed. */
+export const upload = createStore<readonly Item[]>([]);
+
+const items = new Map<number, Item>();
+const waiting: number[] = [];
+let abort = new AbortController();
+let running = 0;
+let gathering = false;
+let nextId = 1;
+let redraw: ReturnType<typeof setTimeout> | undefined;
+
+/** Redraws are gathered: 10,000 small files change state 20,000 times. */
+function changed(): void {
+  if (redraw !== undefined) return;
+  redraw = setTimeout(() => {
+    redraw = undefined;
+    upload.set([...items.values()]);
+  }, REDRAW_MS);
+}
+
+function update(id: number, change: Partial<Item>): void {
+  const item = items.get(id);
+  if (item === undefined) return;
+  items.set(id, { ...item, ...change });
+  changed();
+}
+
+export async function add(sources: AsyncIterable<Source>): Promise<void> {
+  for await (const source of sources) {
+    const id = nextId++;
+    items.set(id, { id, source, state: 'waiting', progress: 0, reason: '', mayRetry: false, StudyInstanceUID: '' });
+    waiting.push(id);
+    changed();
+    start();
+  }
+}
+
+export function cancel(): void {
+  abort.abort(new DOMException('cancelled', 'AbortError'));
+  abort = new AbortController();
+  for (const id of waiting.splice(0)) update(id, { state: 'cancelled', mayRetry: true });
+}
+
+export function retry(): void {
+  for (const item of items.values()) {
+    if (!item.mayRetry) continue;
+    update(item.id, { state: 'waiting', mayRetry: false, reason: '', progress: 0 });
+    waiting.push(item.id);
+  }
+  start();
+}
+
+/** Forgets what is finished. */
+export function clear(): void {
+  for (const item of items.values()) if (item.state !== 'waiting' && item.state !== 'sending') items.delete(item.id);
+  changed();
+}
+
+/** Batches are put together one after the other and sent side by side. */
+function start(): void {
+  if (gathering || running >= REQUESTS_AT_ONCE || waiting.length === 0) return;
+  gathering = true;
+  running++;
+  const { signal } = abort;
+  void takeBatch()
+    .then((batch) => {
+      gathering = false;
+      start();
+      return batch.length > 0 ? send(batch, signal) : undefined;
+    })
+    .finally(() => {
+      running--;
+      start();
+    });
+}
+
+interface Opened {
+  readonly id: number;
+  readonly blob: Blob;
+  readonly meta: FileMeta;
+}
+
+/** Small files together, a big one alone; never the same instance twice in one request, so that each outcome has one owner. */
+async function takeBatch(): Promise<Opened[]> {
+  const batch: Opened[] = [];
+  const uids = new Set<string>();
+  let bytes = 0;
+  while (batch.length < BATCH_FILES) {
+    const id = waiting[0];
+    const item = id === undefined ? undefined : items.get(id);
+    if (id === undefined || item === undefined) {
+      if (waiting.shift() === undefined) break;
+      continue;
+    }
+    if (batch.length > 0 && bytes + item.source.sizeBytes > BATCH_BYTES) break;
+    waiting.shift();
+    update(id, { state: 'sending' });
+    const opened = await open(item);
+    if (opened === undefined) continue;
+    if (uids.has(opened.meta.SOPInstanceUID)) {
+      update(id, { state: 'waiting' });
+      waiting.unshift(id);
+      break;
+    }
+    uids.add(opened.meta.SOPInstanceUID);
+    batch.push(opened);
+    bytes += item.source.sizeBytes;
+  }
+  return batch;
+}
+
+async function open(item: Item): Promise<Opened | undefined> {
+  try {
+    const blob = await item.source.open();
+    const meta = await readFileMeta(blob);
+    if (meta !== undefined && !isDirectory(meta)) return { id: item.id, blob, meta };
+    update(item.id, {
+      state: 'skipped',
+      reason: meta ? 'A DICOMDIR: a table of contents, not an image' : 'Not a DICOM file',
+    });
+  } catch (error) {
+    const said =
+      error instanceof Error && error.name === 'ZipError' ? error.message : 'It could not be read. Has it moved?';
+    update(item.id, { state: 'refused', reason: said, mayRetry: true });
+  }
+  return undefined;
+}
+
+async function send(batch: readonly Opened[], signal: AbortSignal): Promise<void> {
+  const total = batch.reduce((sum, { blob }) => sum + blob.size, 0);
+  const onProgress = (sentBytes: number) => {
+    for (const { id } of batch) update(id, { progress: Math.min(1, sentBytes / Math.max(1, total)) });
+  };
+  try {
+    if (signal.aborted) throw signal.reason;
+    const answer = await store(
+      batch.map(({ blob }) => blob),
+      onProgress,
+      signal,
+    );
+    await settle(batch, answer, signal);
+  } catch (error) {
+    const cancelled = signal.aborted;
+    const reason = error instanceof ArchiveError ? error.message : 'It could not be sent.';
+    for (const { id } of batch)
+      update(id, cancelled ? { state: 'cancelled', mayRetry: true } : { state: 'refused', reason, mayRetry: true });
+  }
+}
+
+async function settle(batch: readonly Opened[], answer: StowAnswer, signal: AbortSignal): Promise<void> {
+  const unnamed: Opened[] = [];
+  for (const opened of batch) {
+    const outcome = answer.bySOPInstanceUID.get(opened.meta.SOPInstanceUID);
+    if (outcome) conclude(opened.id, outcome);
+    else unnamed.push(opened);
+  }
+  if (unnamed.length === 1 && batch.length === 1) {
+    // The data set's own UID may differ from the one of the file meta: a lone answer belongs to the lone file.
+    const only = answer.nameless[0] ?? [...answer.bySOPInstanceUID.values()][0];
+    conclude(
+      unnamed[0]!.id,
+      only ?? { kind: 'refused', reason: 'The archive did not say what became of it.', mayRetry: true },
+    );
+    return;
+  }
+  // Which of several files the archive could not read, it cannot say: alone, each gets its own answer.
+  for (const opened of unnamed) await send([opened], signal);
+}
+
+function conclude(id: number, outcome: Outcome): void {
+  update(id, {
+    state: outcome.kind,
+    progress: 1,
+    reason: outcome.kind === 'refused' ? outcome.reason : '',
+    mayRetry: outcome.kind === 'refused' && outcome.mayRetry,
+    StudyInstanceUID: 'StudyInstanceUID' in outcome ? outcome.StudyInstanceUID : '',
+  });
+}
