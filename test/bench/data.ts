@@ -1,6 +1,8 @@
+import { CT_IMAGE_STORAGE, element, elementHeader, imagePixel, preambleAndMeta, sequence } from './encode.ts';
+
 /**
- * Synthetic DICOM for measuring: CT slices with the header a scanner writes (about 120 elements, 527 KB), tiny objects of one
- * instance a study (1.7 KB), and one large multi-frame. Everything follows from a seed and an index, so the same study can be asked
+ * Synthetic DICOM for measuring: CT slices with the header a scanner writes (about 120 elements, 527 KB) and tiny objects of one
+ * instance a study (1.7 KB); large ones are in large-data.ts. Everything follows from a seed and an index, so the same study can be asked
  * for again without being remembered.
  */
 
@@ -15,65 +17,6 @@ export function randomFrom(seed: number): () => number {
     state >>>= 0;
     return state / 4294967296;
   };
-}
-
-const LONG_VRS = new Set(['OB', 'OW', 'UN', 'SQ', 'UT']);
-
-/** One explicit VR little endian element. Text is padded as PS3.5 §6.2 wants. */
-function element(tag: number, vr: string, value: string | number[] | Buffer): Buffer {
-  let bytes: Buffer;
-  if (typeof value === 'string') {
-    bytes = Buffer.from(value, 'utf8');
-    if (bytes.length % 2 === 1) bytes = Buffer.concat([bytes, Buffer.from(vr === 'UI' ? '\0' : ' ')]);
-  } else if (Array.isArray(value)) {
-    bytes = Buffer.alloc(value.length * (vr === 'US' ? 2 : 4));
-    value.forEach((number, i) => {
-      if (vr === 'US') bytes.writeUInt16LE(number, i * 2);
-      else bytes.writeUInt32LE(number, i * 4);
-    });
-  } else {
-    bytes = value;
-  }
-  return Buffer.concat([elementHeader(tag, vr, bytes.length), bytes]);
-}
-
-function elementHeader(tag: number, vr: string, length: number): Buffer {
-  const long = LONG_VRS.has(vr);
-  const header = Buffer.alloc(long ? 12 : 8);
-  header.writeUInt16LE(tag >>> 16, 0);
-  header.writeUInt16LE(tag & 0xffff, 2);
-  header.write(vr, 4, 'latin1');
-  if (long) header.writeUInt32LE(length, 8);
-  else header.writeUInt16LE(length, 6);
-  return header;
-}
-
-function sequence(tag: number, ...items: Buffer[][]): Buffer {
-  const encoded = items.map((elements) => {
-    const body = Buffer.concat(elements);
-    const header = Buffer.from([0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]);
-    header.writeUInt32LE(body.length, 4);
-    return Buffer.concat([header, body]);
-  });
-  return element(tag, 'SQ', Buffer.concat(encoded));
-}
-
-const EXPLICIT_VR_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
-export const CT_IMAGE_STORAGE = '1.2.840.10008.5.1.4.1.1.2';
-const MULTIFRAME_GRAYSCALE_WORD_SC = '1.2.840.10008.5.1.4.1.1.7.3';
-
-function preambleAndMeta(SOPClassUID: string, SOPInstanceUID: string): Buffer {
-  const meta = Buffer.concat([
-    element(0x00020001, 'OB', Buffer.from([0, 1])),
-    element(0x00020002, 'UI', SOPClassUID),
-    element(0x00020003, 'UI', SOPInstanceUID),
-    element(0x00020010, 'UI', EXPLICIT_VR_LITTLE_ENDIAN),
-    element(0x00020012, 'UI', '1.2.826.0.1.3680043.10.1462.1'),
-    element(0x00020013, 'SH', 'NEPHOS_BENCH'),
-  ]);
-  const groupLength = Buffer.alloc(4);
-  groupLength.writeUInt32LE(meta.length);
-  return Buffer.concat([Buffer.alloc(128), Buffer.from('DICM'), element(0x00020000, 'UL', groupLength), meta]);
 }
 
 const FAMILY =
@@ -162,26 +105,6 @@ export function tinyObject(study: TinyStudy): Buffer {
   ]);
 }
 const TINY_PIXELS = Buffer.alloc(16 * 16 * 2);
-
-function imagePixel(rows: number, columns: number, frames?: number): Buffer[] {
-  return [
-    element(0x00280002, 'US', [1]),
-    element(0x00280004, 'CS', 'MONOCHROME2'),
-    ...(frames === undefined ? [] : [element(0x00280008, 'IS', String(frames))]),
-    element(0x00280010, 'US', [rows]),
-    element(0x00280011, 'US', [columns]),
-    element(0x00280030, 'DS', '0.488281\\0.488281'),
-    element(0x00280100, 'US', [16]),
-    element(0x00280101, 'US', [12]),
-    element(0x00280102, 'US', [11]),
-    element(0x00280103, 'US', [0]),
-    element(0x00281050, 'DS', '1064'),
-    element(0x00281051, 'DS', '400'),
-    element(0x00281052, 'DS', '-1024'),
-    element(0x00281053, 'DS', '1'),
-    element(0x00281054, 'LO', 'HU'),
-  ];
-}
 
 /** A 12-bit slice: an ellipse of tissue with organs, noise as a scanner's, air around. */
 export function ctPixels(rows: number, columns: number, seed: number): Buffer {
@@ -395,55 +318,3 @@ const byTag = (a: Buffer, b: Buffer): number =>
   a.readUInt16LE(0) - b.readUInt16LE(0) || a.readUInt16LE(2) - b.readUInt16LE(2);
 
 const doubles = (...values: number[]): Buffer => Buffer.from(new Float64Array(values).buffer);
-
-export interface LargeObject {
-  readonly StudyInstanceUID: string;
-  readonly SeriesInstanceUID: string;
-  readonly SOPInstanceUID: string;
-  readonly header: Buffer;
-  /** The same frame over and over; its first four bytes are the frame's number. */
-  readonly frame: Buffer;
-  readonly frames: number;
-  readonly sizeBytes: number;
-}
-
-/** A native multi-frame of 512 × 512 × 2 bytes a frame; 954 frames are 500 MB. @param frames at most 8191 (4 GiB lengths) */
-export function largeObject(seed: number, frames: number): LargeObject {
-  const StudyInstanceUID = `1.2.826.0.1.3680043.10.1462.6.${seed}`;
-  const SeriesInstanceUID = `${StudyInstanceUID}.1`;
-  const SOPInstanceUID = `${SeriesInstanceUID}.1`;
-  const frame = slicePixels(3);
-  const header = Buffer.concat([
-    preambleAndMeta(MULTIFRAME_GRAYSCALE_WORD_SC, SOPInstanceUID),
-    element(0x00080005, 'CS', 'ISO_IR 100'),
-    element(0x00080008, 'CS', 'ORIGINAL\\PRIMARY'),
-    element(0x00080016, 'UI', MULTIFRAME_GRAYSCALE_WORD_SC),
-    element(0x00080018, 'UI', SOPInstanceUID),
-    element(0x00080020, 'DA', '20260102'),
-    element(0x00080030, 'TM', '081500'),
-    element(0x00080050, 'SH', `L${seed}`),
-    element(0x00080060, 'CS', 'OT'),
-    element(0x00080064, 'CS', 'WSD'),
-    element(0x00080090, 'PN', ''),
-    element(0x00100010, 'PN', 'Large^Object'),
-    element(0x00100020, 'LO', `L${seed}`),
-    element(0x00100030, 'DA', ''),
-    element(0x00100040, 'CS', ''),
-    element(0x0020000d, 'UI', StudyInstanceUID),
-    element(0x0020000e, 'UI', SeriesInstanceUID),
-    element(0x00200010, 'SH', '1'),
-    element(0x00200011, 'IS', '1'),
-    element(0x00200013, 'IS', '1'),
-    ...imagePixel(512, 512, frames),
-    elementHeader(0x7fe00010, 'OW', frames * frame.length),
-  ]);
-  return {
-    StudyInstanceUID,
-    SeriesInstanceUID,
-    SOPInstanceUID,
-    header,
-    frame,
-    frames,
-    sizeBytes: header.length + frames * frame.length,
-  };
-}

@@ -1,5 +1,6 @@
 import { BODY_END, get, median, PART_END, PART_HEAD, post, postStream, STOW_TYPE, stowPieces } from './client.ts';
-import { ctStudy, type LargeObject, largeObject, randomFrom } from './data.ts';
+import { ctStudy, randomFrom } from './data.ts';
+import { type LargeObject, largeObject } from './large-data.ts';
 import type { Metric, Results } from './results.ts';
 import type { Target } from './targets.ts';
 
@@ -55,7 +56,7 @@ export async function measureLarge(targets: readonly Target[], results: Results,
     for (let i = 0; i < 60 && (i < 4 || performance.now() - started < 10_000); i++) {
       const number = 1 + Math.floor(random() * frames);
       const answer = await get(`${large}/frames/${number}`, { accept: OCTETS_MULTIPART, keepBody: i === 0 });
-      if (i === 0 && !answer.body!.includes(numbered(object.frame, number))) {
+      if (i === 0 && !answer.body!.includes(object.frame(number))) {
         results.note(`${target.name}: frame ${number} of the large object is another one's bytes`);
       }
       times.push(answer.totalMs);
@@ -85,17 +86,9 @@ export async function measureLarge(targets: readonly Target[], results: Results,
   }
 }
 
-/** The frame with its number in the first four bytes. */
-function numbered(frame: Buffer, number: number): Buffer {
-  const copy = Buffer.from(frame);
-  copy.writeUInt32LE(number);
-  return copy;
-}
-
 export function* bodyOf(object: LargeObject): Generator<Buffer> {
   yield PART_HEAD;
-  yield object.header;
-  for (let number = 1; number <= object.frames; number++) yield numbered(object.frame, number);
+  yield* object.pieces();
   yield PART_END;
   yield BODY_END;
 }

@@ -13,6 +13,8 @@ export interface RunningServer {
   cpuMs(): number;
   /** Sum of the peaks of resident memory of the living processes, in bytes. */
   peakRssBytes(): number;
+  /** The largest of those peaks: the process that handled it. */
+  largestPeakRssBytes(): number;
   /** Start the peak anew from what is resident now. */
   resetPeakRss(): void;
   /** SIGTERM, and SIGKILL when the server is not gone after `graceMs`. */
@@ -72,6 +74,7 @@ export async function startServer(command: ServerCommand): Promise<RunningServer
     pids: () => processTree(group),
     cpuMs: () => processTree(group).reduce((sum, pid) => sum + cpuMsOf(pid), 0),
     peakRssBytes: () => processTree(group).reduce((sum, pid) => sum + peakRssOf(pid), 0),
+    largestPeakRssBytes: () => Math.max(...processTree(group).map(peakRssOf)),
     resetPeakRss: () => {
       for (const pid of processTree(group)) {
         try {
