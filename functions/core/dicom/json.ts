@@ -205,8 +205,10 @@ function readValue(value: unknown, vr: Vr, path: string, index: number, depth: n
   if (value === null || value === '') return null;
   const wrong = (): never => refuse(path, `has a value that ${vr.name} does not permit`);
   switch (vr.kind) {
-    case 'names':
-      return readName(value) ?? wrong();
+    case 'names': {
+      const name = readName(value);
+      return name === undefined ? wrong() : name;
+    }
     case 'numbers':
       if (typeof value === 'number') return value;
       if (typeof value !== 'string') return wrong();
