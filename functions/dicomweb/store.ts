@@ -60,7 +60,7 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
           pending.delete(settled);
         });
       pending.add(settled);
-      await received.catch(() => {});
+      await received;
       while (pending.size >= services.limits.storeConcurrency) await Promise.race(pending);
     }
   } catch (error) {

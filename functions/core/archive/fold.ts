@@ -104,14 +104,13 @@ export class StudyFolder {
     seriesUIDs.forEach((seriesUID, i) => {
       const item = seriesItems[i];
       const own = deltas.filter((delta) => delta.SeriesInstanceUID === seriesUID);
-      const old = item && asRecord<SeriesRecord>(item);
-      const series = old ?? newSeries(study, own[0]!);
-      const countBefore = series.instanceCount;
+      const series = item ? asRecord<SeriesRecord>(item) : newSeries(study, own[0]!);
+      const { version: versionBefore, instanceCount: countBefore } = series;
       for (const delta of own) applyDelta(after, series, delta);
       series.version++;
       series.revision = revision;
       after.seriesCount += Number(series.instanceCount > 0) - Number(countBefore > 0);
-      operations.push(replace(keys.series(tenant, study, seriesUID), old?.version, series));
+      operations.push(replace(keys.series(tenant, study, seriesUID), item && versionBefore, series));
       if (series.instanceCount === 0) {
         operations.push({ kind: 'delete', key: keys.seriesOf(tenant, seriesUID, study) });
       }

@@ -23,13 +23,17 @@ export async function rescan(
     sizeBytes += chunk.byteLength;
   }
   const scanned = scanner.end();
-  const id = identify(uidsOf(scanned.dataSet));
+  const { blobKey, version, source, storedAt } = stored;
+  const sha256 = hash.digest('hex');
   return prepareInstance(services, scanned, {
     tenant,
-    id,
-    ...stored,
+    id: identify(uidsOf(scanned.dataSet)),
+    version,
+    blobKey,
     sizeBytes,
-    sha256: hash.digest('hex'),
+    sha256,
+    source,
+    storedAt,
     pending: false,
   });
 }

@@ -36,19 +36,20 @@ export type StoreOutcome =
  * (blob, SHA-256, frame table), commit (visible, with event and aggregates). Resolves when the outcome would survive losing power.
  *
  * `received` resolves as soon as the body has been read to its end, so that the caller may go on with the next object while
- * this one is being made durable. Errors of the body's source reject both; everything else is an outcome.
+ * this one is being made durable; it never rejects. `outcome` rejects with what the body's source throws, and with nothing else.
  */
 export function storeObject(
   services: Services,
   context: StoreContext,
   body: AsyncIterable<Uint8Array>,
 ): { readonly received: Promise<void>; readonly outcome: Promise<StoreOutcome> } {
-  let markReceived = (): void => {};
+  const nothing = (): void => {};
+  let markReceived = nothing;
   const received = new Promise<void>((resolve) => {
     markReceived = resolve;
   });
   const outcome = store(services, context, body, markReceived);
-  return { received: Promise.race([received, outcome.then(() => {})]), outcome };
+  return { received: Promise.race([received, outcome.then(nothing, nothing)]), outcome };
 }
 
 async function store(
