@@ -1,6 +1,8 @@
 import { useMemo } from 'preact/hooks';
 import { createStore, useStore } from './store.ts';
 
+export { href } from './address.ts';
+
 /**
  * The page and its state stand behind the `#` of the address: shareable and kept by the back button, yet never sent to a
  * server. Filters hold patients' names, and a query string would carry those into access logs.
@@ -25,14 +27,6 @@ export function useRoute(): Route {
     const [path = '', query = ''] = text.split(/\?(.*)/s);
     return { path, query: new URLSearchParams(query) };
   }, [text]);
-}
-
-/** The address of a page; empty values are left out. */
-export function href(path: string, query: Readonly<Record<string, string | undefined>> = {}): string {
-  const pairs = Object.entries(query).filter(
-    (pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== '',
-  );
-  return `#${path}${pairs.length > 0 ? `?${new URLSearchParams(pairs)}` : ''}`;
 }
 
 export function navigate(target: string, how: 'push' | 'replace' = 'push'): void {

@@ -8,6 +8,9 @@ export type Session =
   /** `canSignOut` is false where the archive runs without access control */
   | { readonly state: 'signedIn'; readonly subject: string; readonly canSignOut: boolean };
 
+/** whom the archive names where access control is off (functions/embedded/app.ts) */
+const EVERYBODY = 'local';
+
 export const session = createStore<Session>({ state: 'unknown' });
 onSignedOut(() => session.set({ state: 'signedOut' }));
 
@@ -19,9 +22,9 @@ export async function loadSession(): Promise<void> {
     });
     if (response.status === 401) return session.set({ state: 'signedOut' });
     if (!response.ok) return session.set({ state: 'unreachable', message: explain(response.status) });
-    const body = (await response.json().catch(() => ({}))) as { subject?: string; auth?: string | boolean };
-    const open = body.auth === 'off' || body.auth === false;
-    session.set({ state: 'signedIn', subject: body.subject ?? '', canSignOut: !open });
+    const body = (await response.json().catch(() => ({}))) as { subject?: string };
+    const subject = body.subject ?? '';
+    session.set({ state: 'signedIn', subject, canSignOut: subject !== EVERYBODY });
   } catch {
     session.set({ state: 'unreachable', message: explain(0) });
   }

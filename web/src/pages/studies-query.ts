@@ -1,5 +1,5 @@
+import { href } from '../address.ts';
 import { SORT_FIELDS, type SortField, type StudyQuery } from '../api/search.ts';
-import { href } from '../router.ts';
 
 export const PAGE_SIZES = [25, 50, 100] as const;
 export const MODALITIES = [
