@@ -82,16 +82,7 @@ beforeAll(async () => {
   await keep('img2dcm of a JPEG', photo, true);
   const renamed = join(dir, 'renamed.dcm');
   writeFileSync(renamed, readFileSync(source));
-  await runOk('dcmodify', [
-    '-nb',
-    '-i',
-    'PatientName=Other^Name',
-    '-i',
-    '(0009,0010)=PRIVATE',
-    '-i',
-    '(0009,1001)=value',
-    renamed,
-  ]);
+  await runOk('dcmodify', ['-nb', '-i', 'PatientName=Other^Name', '-i', '(0040,0275)[0].(0040,0007)=Changed', renamed]);
   await keep('dcmodify', renamed);
 });
 
