@@ -102,7 +102,8 @@ export class LmdbIndexTable implements IndexTable {
         records.push({ sort: (key as string).slice(sortAt), item: {} });
     } else {
       for (const { key, value } of this.#db.getRange({ ...range, limit: limit + 1 })) {
-        meter.bytes += valueBytes(this.#db);
+        // the record that only tells that there is more is not the reader's
+        if (records.length < limit) meter.bytes += valueBytes(this.#db);
         records.push({ sort: (key as string).slice(sortAt), item: value as Item });
       }
     }

@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe } from 'vitest';
+import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
+import { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
+import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
+import { blobStoreContract } from '#test/contract/blob-store.ts';
+import { indexTableContract } from '#test/contract/index-table.ts';
+import { jobQueueContract } from '#test/contract/job-queue.ts';
+
+const newFolder = (): string => mkdtempSync(join(tmpdir(), 'nephos-local-'));
+
+const openTable = async () => {
+  const folder = newFolder();
+  const table = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+  const close = async (): Promise<void> => {
+    await table.close();
+    rmSync(folder, { recursive: true });
+  };
+  return { table, close };
+};
+
+const openStore = async () => {
+  const folder = newFolder();
+  const store = await FsBlobStore.open(folder);
+  const close = async (): Promise<void> => {
+    await store.close();
+    rmSync(folder, { recursive: true });
+  };
+  return { store, close };
+};
+
+describe('LmdbIndexTable', () => indexTableContract(openTable));
+describe('FsBlobStore', () => blobStoreContract(openStore));
+describe('IndexJobQueue on LMDB', () =>
+  jobQueueContract(async (clock) => {
+    const { table, close } = await openTable();
+    return { queue: new IndexJobQueue(table, clock), close };
+  }));
