@@ -4,6 +4,7 @@ import type { IndexTable, Item, Key, WriteOperation } from '../ports/index-table
 import { ATTRIBUTES, type SearchAttribute } from './attributes.ts';
 import { studyLine, studySort } from './study-list.ts';
 import { foldText, soundsOf, wordsOf } from './terms.ts';
+import { dateDigits } from './values.ts';
 
 /**
  * The rows beside the study records by which searches find them. `sort` below is a study's place in the list,
@@ -12,7 +13,7 @@ import { foldText, soundsOf, wordsOf } from './terms.ts';
  * | rows       | partition                | sort                              | item, meaning                                  |
  * |------------|--------------------------|-----------------------------------|------------------------------------------------|
  * | list       | t|x|list                 | {sort}                            | StudyLine: the truth that postings point at    |
- * | counts     | t|x|count                | d|YYYYMMDD, m|YYYYMM              | n, m|{Modality}: studies of the day, the month |
+ * | counts     | t|x|count                | d|YYYYMMDD, m|YYYYMM, y|YYYY      | n, m|{Modality}: studies of day, month, year   |
  * | modality   | t|x|mod|{Modality}       | {sort}                            | posting                                        |
  * | word       | t|x|word|{A}|{word}      | {sort}                            | posting: a word of attribute A                 |
  * | whole      | t|x|id|{A}|{c}           | {value}␁{sort}                    | posting: the whole value of A; c = its start   |
@@ -29,12 +30,13 @@ export const SEPARATOR = '\u0001';
 /** the word of values that have more than is indexed (more words, or longer ones): every plan over words reads it too */
 export const OVERFLOW = '*';
 
-const LIMITS = {
-  /** words of one attribute of a study */
-  words: 12,
-  /** characters of a word or an identifier */
-  characters: 64,
-} as const;
+/** words of one attribute of a study */
+const INDEXED_WORDS = 12;
+/** characters of a word or an identifier */
+export const INDEXED_CHARACTERS = 64;
+/** Whether an identifier has rows of its own: short enough, and cut anywhere without splitting a character. */
+export const isIndexable = (value: string): boolean =>
+  value !== '' && value.length <= INDEXED_CHARACTERS && !/[\ud800-\udfff]/.test(value);
 /** identifiers are indexed by each third end: four rows for twelve characters; a search tries three alignments */
 export const PART_STRIDE = 3;
 
@@ -51,7 +53,11 @@ export const partitions = {
 } as const;
 
 /** a modality as it stands in keys; it comes from objects, so it may be anything */
-export const modalityKey = (modality: string): string => foldText(modality).slice(0, LIMITS.characters);
+export const modalityKey = (modality: string): string =>
+  modality
+    .replace(/\p{Cc}/gu, ' ')
+    .slice(0, INDEXED_CHARACTERS)
+    .toWellFormed();
 
 const firstOf = (text: string): string => String.fromCodePoint(text.codePointAt(0) ?? 0x20);
 
@@ -60,7 +66,8 @@ export function endHead(text: string): string | undefined {
   const first = text.codePointAt(0);
   if (first === undefined) return undefined;
   if (first >= 0x2e80) return String.fromCodePoint(first);
-  return text.length < 2 ? undefined : text.slice(0, 2);
+  const second = text.codePointAt(1);
+  return second === undefined ? undefined : String.fromCodePoint(first, second);
 }
 
 const INDEXED: readonly SearchAttribute[] = ATTRIBUTES.study.filter(
@@ -71,7 +78,8 @@ const INDEXED: readonly SearchAttribute[] = ATTRIBUTES.study.filter(
 function foldedValues(element: Element | undefined): string[] {
   const texts: string[] = [];
   for (const value of element?.Value ?? []) {
-    if (typeof value === 'string') texts.push(foldText(value).trim());
+    if (typeof value === 'string' && element?.vr === 'DA') texts.push(dateDigits(value.trim()) ?? '');
+    else if (typeof value === 'string') texts.push(foldText(value).trim());
     else if (typeof value === 'number') texts.push(String(value));
     else if (value !== null)
       for (const group of Object.values(value as PersonName)) texts.push(foldText(String(group)));
@@ -84,7 +92,7 @@ function indexedWords(element: Element | undefined): Set<string> {
   const words = new Set<string>();
   for (const text of foldedValues(element)) {
     for (const word of wordsOf(text)) {
-      words.add(word.length <= LIMITS.characters && words.size < LIMITS.words ? word : OVERFLOW);
+      words.add(word.length <= INDEXED_CHARACTERS && words.size < INDEXED_WORDS ? word : OVERFLOW);
     }
   }
   return words;
@@ -104,7 +112,7 @@ function postingsOf(tenant: Tenant, record: StudyRecord): Map<string, Key> {
       continue;
     }
     for (const text of foldedValues(element)) {
-      const value = text.length <= LIMITS.characters && !/[\ud800-\udfff]/.test(text) ? text : OVERFLOW;
+      const value = isIndexable(text) ? text : OVERFLOW;
       add(partitions.whole(tenant, tag, value), `${value}${SEPARATOR}${place}`);
       if (index === 'value' || value === OVERFLOW) continue;
       for (let at = PART_STRIDE; at < value.length; at += PART_STRIDE) {
@@ -142,7 +150,7 @@ export const postingDeletes = (
   postingPuts(tenant, after, before).map((put) => ({ kind: 'delete', key: (put as { key: Key }).key }));
 
 /**
- * The study's line in the list and the counters of its day and month: at most six operations, which belong in the atomic
+ * The study's line in the list and the counters of its day, month and year: at most eight operations, which belong in the atomic
  * write of the study record, so that they change exactly once. Whoever writes a study record adds these.
  */
 export function countWrites(
@@ -177,7 +185,7 @@ export function countWrites(
 }
 
 function addCounts(counts: Map<string, Record<string, number>>, sort: string, record: StudyRecord, sign: 1 | -1): void {
-  for (const period of [`d|${sort.slice(0, 8)}`, `m|${sort.slice(0, 6)}`]) {
+  for (const period of [`d|${sort.slice(0, 8)}`, `m|${sort.slice(0, 6)}`, `y|${sort.slice(0, 4)}`]) {
     const sums = counts.get(period) ?? {};
     sums.n = (sums.n ?? 0) + sign;
     for (const modality of Object.keys(record.modalities)) {

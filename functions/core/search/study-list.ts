@@ -8,7 +8,7 @@ import { dateKey, timeKey } from './values.ts';
  * The study list: one line per study, ordered by date, time and UID, written in the same atomic write as the study's
  * record. A page of search results is one range read of it, and each line holds its result ready as JSON text.
  */
-export interface StudyLine {
+interface StudyLine {
   /** members of the result's JSON object with tags below RetrieveURL (0008,1190), without braces: of the default result */
   readonly head: string;
   /** those above it */
@@ -37,15 +37,14 @@ export function studyDataSet(record: StudyRecord): DataSet {
     '00201206': { vr: 'IS', Value: [record.seriesCount] },
     '00201208': { vr: 'IS', Value: [record.instanceCount] },
   };
-  const ordered: DataSet = {};
-  for (const tag of Object.keys(all).sort()) ordered[tag] = all[tag] as Element;
-  return ordered;
+  return inTagOrder(all);
 }
 
 const BY_DEFAULT = new Map(
   ATTRIBUTES.study.filter((row) => row.byDefault && row.tag !== RETRIEVE_URL).map((row) => [row.tag, row.vr]),
 );
 
+/** The item of a study's line. */
 export function studyLine(record: StudyRecord): Item {
   const all = studyDataSet(record);
   // PS3.18 Table 10.6.3-3: required attributes without a value are returned empty. The two that depend are not.
@@ -60,4 +59,66 @@ export function studyLine(record: StudyRecord): Item {
     else tail += tail === '' ? member : `,${member}`;
   }
   return { head, tail, rest };
+}
+
+/** A line as it was read: values are parsed one by one, and only when they are asked for. */
+export class StudyRow {
+  readonly place: string;
+  readonly #line: StudyLine;
+  #rest: DataSet | undefined;
+
+  constructor(place: string, item: Item) {
+    this.place = place;
+    this.#line = item as unknown as StudyLine;
+  }
+
+  get StudyInstanceUID(): string {
+    return studyOfSort(this.place);
+  }
+
+  element(tag: string): Element | undefined {
+    if (!BY_DEFAULT.has(tag)) return this.#parsedRest()[tag];
+    const text = tag < RETRIEVE_URL ? this.#line.head : this.#line.tail;
+    // A quote within a value is escaped, so this cannot be found inside one; and no sequence is returned by default.
+    const at = text.indexOf(`"${tag}":`);
+    if (at < 0) return undefined;
+    const next = text.indexOf(NEXT_MEMBER, at + MEMBER_START);
+    return JSON.parse(text.slice(at + 11, next < 0 ? text.length : next - 10));
+  }
+
+  /** The result as JSON text. `more`: tags beyond the default, or all. `retrieveURL` needs no escaping. */
+  json(retrieveURL: string, more: ReadonlySet<string> | 'all'): string {
+    const { head, tail, rest } = this.#line;
+    if (rest === '' || (more !== 'all' && more.size === 0)) {
+      return `{${head},"00081190":{"vr":"UR","Value":["${retrieveURL}"]},${tail}}`;
+    }
+    return JSON.stringify(this.dataSet(retrieveURL, more));
+  }
+
+  /** The result as a data set, in tag order. */
+  dataSet(retrieveURL: string, more: ReadonlySet<string> | 'all'): DataSet {
+    const { head, tail } = this.#line;
+    const all: DataSet = JSON.parse(`{${head},"00081190":{"vr":"UR","Value":["${retrieveURL}"]},${tail}}`);
+    const rest = this.#parsedRest();
+    for (const tag of more === 'all' ? Object.keys(rest) : more) {
+      const element = rest[tag];
+      if (element !== undefined) all[tag] = element;
+    }
+    return inTagOrder(all);
+  }
+
+  #parsedRest(): DataSet {
+    this.#rest ??= JSON.parse(`{${this.#line.rest}}`) as DataSet;
+    return this.#rest;
+  }
+}
+
+/** `"GGGGEEEE":{"vr":"` of one member, and where the next one is told apart from it */
+const NEXT_MEMBER = '":{"vr":"';
+const MEMBER_START = 12;
+
+export function inTagOrder(dataSet: DataSet): DataSet {
+  const ordered: DataSet = {};
+  for (const tag of Object.keys(dataSet).sort()) ordered[tag] = dataSet[tag] as Element;
+  return ordered;
 }

@@ -1,0 +1,267 @@
+import type { IndexTable, ReadMeter } from '../ports/index-table.ts';
+
+/**
+ * Ordered streams of places in the study list (`YYYYMMDD|HHMMSS|{Study}`), read from the postings page by page, merged and
+ * intersected as they are read. All cursors of one search run in the same direction.
+ */
+export interface Cursor {
+  /** The place it stands on; undefined behind the last. */
+  current(): Promise<string | undefined>;
+  advance(): void;
+  /** To the first place that is not before `place`. */
+  seek(place: string): void;
+}
+
+/** What one search may still read. Cursors end, and `cut` turns true, when nothing is left. */
+export class ReadBudget {
+  readonly meter: ReadMeter;
+  readonly #limit: number;
+  /** the answer may lack matches, as not all could be read */
+  cut = false;
+
+  constructor(meter: ReadMeter, limit: number) {
+    this.meter = meter;
+    this.#limit = limit;
+  }
+
+  /** At most `wanted` records of what is left; 0 marks the search as cut. */
+  grant(wanted: number): number {
+    const left = Math.min(wanted, this.#limit - this.meter.records);
+    if (left > 0) return left;
+    this.cut = true;
+    return 0;
+  }
+}
+
+/** The stretch of places that the dates asked for allow: `from` inclusive, `to` exclusive. */
+export interface PlaceRange {
+  readonly descending: boolean;
+  readonly from?: string;
+  readonly to?: string;
+}
+
+const FIRST_PAGE = 32;
+const LARGEST_PAGE = 1_000;
+
+/** The postings of one list; `prefix` stands before each place in its sort keys. */
+export class PostingCursor implements Cursor {
+  readonly #index: IndexTable;
+  readonly #partition: string;
+  readonly #prefix: string;
+  readonly #range: PlaceRange;
+  readonly #budget: ReadBudget;
+  #pageSize: number;
+  #page: string[] = [];
+  #at = 0;
+  #more = true;
+  /** where the next page starts: inclusive place, or exclusive last sort read */
+  #seekTo: string | undefined;
+  #after: string | undefined;
+
+  constructor(
+    index: IndexTable,
+    list: { readonly partition: string; readonly prefix?: string; readonly firstPage?: number },
+    range: PlaceRange,
+    budget: ReadBudget,
+  ) {
+    this.#index = index;
+    this.#partition = list.partition;
+    this.#prefix = list.prefix ?? '';
+    this.#range = range;
+    this.#budget = budget;
+    this.#pageSize = list.firstPage ?? FIRST_PAGE;
+  }
+
+  async current(): Promise<string | undefined> {
+    if (this.#at >= this.#page.length && this.#more) await this.#read();
+    return this.#page[this.#at];
+  }
+
+  /** The number of places when they all stand in the page that is read, else undefined. */
+  async countIfFew(): Promise<number | undefined> {
+    await this.current();
+    return this.#more ? undefined : this.#page.length;
+  }
+
+  advance(): void {
+    this.#at++;
+  }
+
+  seek(place: string): void {
+    const { descending } = this.#range;
+    while (this.#at < this.#page.length && isBefore(this.#page[this.#at]!, place, descending)) this.#at++;
+    if (this.#at === this.#page.length) this.#seekTo = place;
+  }
+
+  async #read(): Promise<void> {
+    const limit = this.#budget.grant(this.#pageSize);
+    if (limit === 0) {
+      this.#more = false;
+      return;
+    }
+    this.#pageSize = Math.min(this.#pageSize * 2, LARGEST_PAGE);
+    const { descending } = this.#range;
+    let { from, to } = this.#range;
+    if (this.#seekTo !== undefined) {
+      if (descending) to = to === undefined || this.#seekTo < to ? `${this.#seekTo}\u0002` : to;
+      else from = from === undefined || this.#seekTo > from ? this.#seekTo : from;
+      this.#seekTo = undefined;
+    }
+    const prefix = this.#prefix;
+    const page = await this.#index.query(
+      {
+        partition: this.#partition,
+        ...(prefix !== '' && { prefix }),
+        ...(from !== undefined && { from: prefix + from }),
+        ...(to !== undefined && { to: prefix + to }),
+        ...(this.#after !== undefined && { after: this.#after }),
+        descending,
+        limit,
+        keysOnly: true,
+      },
+      this.#budget.meter,
+    );
+    this.#after = page.records.at(-1)?.sort ?? this.#after;
+    this.#page = page.records.map(({ sort }) => (prefix === '' ? sort : sort.slice(prefix.length)));
+    this.#at = 0;
+    this.#more = page.more;
+  }
+}
+
+const isBefore = (a: string, b: string, descending: boolean): boolean => (descending ? a > b : a < b);
+
+/** Places that are known already. */
+export class ArrayCursor implements Cursor {
+  readonly #places: readonly string[];
+  readonly #descending: boolean;
+  #at = 0;
+
+  constructor(places: Iterable<string>, { descending, from, to }: PlaceRange) {
+    const inRange = [...new Set(places)].filter(
+      (place) => (from === undefined || place >= from) && (to === undefined || place < to),
+    );
+    inRange.sort();
+    this.#places = descending ? inRange.reverse() : inRange;
+    this.#descending = descending;
+  }
+
+  get length(): number {
+    return this.#places.length;
+  }
+
+  async current(): Promise<string | undefined> {
+    return this.#places[this.#at];
+  }
+
+  advance(): void {
+    this.#at++;
+  }
+
+  seek(place: string): void {
+    while (this.#at < this.#places.length && isBefore(this.#places[this.#at]!, place, this.#descending)) this.#at++;
+  }
+}
+
+/** Every place of any cursor, once. */
+export class UnionCursor implements Cursor {
+  readonly #descending: boolean;
+  /** a heap by current place; those that have to be asked again stand in `#moved` */
+  readonly #heap: { place: string; cursor: Cursor }[] = [];
+  #moved: Cursor[];
+
+  constructor(cursors: readonly Cursor[], descending: boolean) {
+    this.#moved = [...cursors];
+    this.#descending = descending;
+  }
+
+  async current(): Promise<string | undefined> {
+    if (this.#moved.length > 0) {
+      const moved = this.#moved;
+      this.#moved = [];
+      const places = await Promise.all(moved.map((cursor) => cursor.current()));
+      moved.forEach((cursor, i) => {
+        const place = places[i];
+        if (place !== undefined) this.#push({ place, cursor });
+      });
+    }
+    return this.#heap[0]?.place;
+  }
+
+  advance(): void {
+    const place = this.#heap[0]?.place;
+    while (this.#heap.length > 0 && this.#heap[0]!.place === place) this.#pop().advance();
+  }
+
+  seek(place: string): void {
+    for (const cursor of this.#moved) cursor.seek(place);
+    while (this.#heap.length > 0 && isBefore(this.#heap[0]!.place, place, this.#descending)) this.#pop().seek(place);
+  }
+
+  #pop(): Cursor {
+    const heap = this.#heap;
+    const top = heap[0]!;
+    const last = heap.pop()!;
+    if (heap.length > 0) {
+      heap[0] = last;
+      this.#sink();
+    }
+    this.#moved.push(top.cursor);
+    return top.cursor;
+  }
+
+  #push(entry: { place: string; cursor: Cursor }): void {
+    const heap = this.#heap;
+    let at = heap.push(entry) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!isBefore(heap[at]!.place, heap[parent]!.place, this.#descending)) break;
+      [heap[at], heap[parent]] = [heap[parent]!, heap[at]!];
+      at = parent;
+    }
+  }
+
+  #sink(): void {
+    const heap = this.#heap;
+    let at = 0;
+    for (;;) {
+      let least = at;
+      for (const child of [2 * at + 1, 2 * at + 2]) {
+        if (child < heap.length && isBefore(heap[child]!.place, heap[least]!.place, this.#descending)) least = child;
+      }
+      if (least === at) return;
+      [heap[at], heap[least]] = [heap[least]!, heap[at]!];
+      at = least;
+    }
+  }
+}
+
+/** The places that all cursors have: each leaps to where the others stand. */
+export class IntersectCursor implements Cursor {
+  readonly #cursors: readonly Cursor[];
+
+  constructor(cursors: readonly Cursor[]) {
+    this.#cursors = cursors;
+  }
+
+  async current(): Promise<string | undefined> {
+    let agreed = 0;
+    let place: string | undefined;
+    for (let i = 0; agreed < this.#cursors.length; i = (i + 1) % this.#cursors.length) {
+      const cursor = this.#cursors[i]!;
+      if (place !== undefined) cursor.seek(place);
+      const here = await cursor.current();
+      if (here === undefined) return undefined;
+      agreed = here === place ? agreed + 1 : 1;
+      place = here;
+    }
+    return place;
+  }
+
+  advance(): void {
+    this.#cursors[0]?.advance();
+  }
+
+  seek(place: string): void {
+    this.#cursors[0]?.seek(place);
+  }
+}

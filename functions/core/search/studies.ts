@@ -1,0 +1,338 @@
+import { asRecord, keys, type SopClaim, type StudyRecord, type Tenant } from '../archive/records.ts';
+import { type IndexTable, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
+import type { Services } from '../services.ts';
+import { StudyCounts } from './counts.ts';
+import { type PlaceRange, PostingCursor, ReadBudget } from './cursors.ts';
+import { type Condition, matchesAll } from './match.ts';
+import { inOrder } from './order.ts';
+import { StudyPlanner } from './plan.ts';
+import { partitions } from './postings.ts';
+import type { OrderKey, Query } from './query.ts';
+import { StudyRow, studyLine, studySort } from './study-list.ts';
+
+/** What a search found: one page of it. */
+export interface Results<R> {
+  readonly rows: readonly R[];
+  /** matches in all, where that is known */
+  readonly total?: number;
+  /** there are matches behind this page */
+  readonly more: boolean;
+  /** the budget of reads was spent: matches may be missing */
+  readonly cut: boolean;
+}
+
+export type SearchServices = Pick<Services, 'index' | 'limits'>;
+
+/**
+ * The studies that meet a query of level `study`, newest first unless it orders otherwise. Also what C-FIND asks.
+ * Reads at most `limits.searchRecords` records; docs/search-budgets.md says how many each shape of query needs.
+ */
+export async function searchStudyRecords(
+  services: SearchServices,
+  tenant: Tenant,
+  query: Query,
+  meter: ReadMeter = newReadMeter(),
+): Promise<Results<StudyRow>> {
+  const budget = new ReadBudget(meter, meter.records + services.limits.searchRecords);
+  const search = new StudySearch(services.index, tenant, query, budget);
+  const jump = await search.page();
+  if (jump !== undefined) return jump;
+  return takePage(
+    search.matches(query.offset + query.limit + 1),
+    query,
+    search.sorted ? undefined : (row, tag) => row.element(tag),
+    budget,
+  );
+}
+
+/** One page of a stream of matches, put in order first where the stream is not. */
+export async function takePage<R>(
+  matches: AsyncIterable<R>,
+  { offset, limit, order }: Pick<Query, 'offset' | 'limit' | 'order'>,
+  elementOf: ((row: R, tag: string) => ReturnType<StudyRow['element']>) | undefined,
+  budget: ReadBudget,
+): Promise<Results<R>> {
+  const end = offset + limit;
+  const rows: R[] = [];
+  let count = 0;
+  let more = false;
+  for await (const row of matches) {
+    if (elementOf === undefined && count === end) {
+      more = true;
+      break;
+    }
+    if (elementOf !== undefined || count >= offset) rows.push(row);
+    count++;
+  }
+  if (elementOf !== undefined) {
+    const page = inOrder(rows, order, elementOf).slice(offset, end);
+    return { rows: page, ...(!budget.cut && { total: rows.length }), more: rows.length > end, cut: budget.cut };
+  }
+  return { rows, ...(!more && !budget.cut && { total: count }), more, cut: budget.cut };
+}
+
+const STUDY_DATE = '00080020';
+const STUDY_TIME = '00080030';
+const STUDY_INSTANCE_UID = '0020000D';
+const SERIES_INSTANCE_UID = '0020000E';
+const SOP_INSTANCE_UID = '00080018';
+const GET_MANY = 100;
+const LARGEST_PAGE = 1_000;
+
+/** The study side of a search of any level: the studies that meet the study conditions, in the order of the list. */
+export class StudySearch {
+  readonly #index: IndexTable;
+  readonly #tenant: Tenant;
+  readonly #query: Query;
+  readonly #budget: ReadBudget;
+  readonly #conditions: readonly Condition[];
+  readonly #range: PlaceRange;
+  /** the stream of matches is in the order asked for */
+  readonly sorted: boolean;
+
+  constructor(index: IndexTable, tenant: Tenant, query: Query, budget: ReadBudget) {
+    this.#index = index;
+    this.#tenant = tenant;
+    this.#query = query;
+    this.#budget = budget;
+    this.#conditions = query.conditions.study;
+    const direction = listDirection(query.order);
+    this.sorted = direction !== undefined;
+    this.#range = rangeOf(this.#conditions, direction !== 'ascending');
+  }
+
+  /** A page of the list, or of one modality's list, found by the counters; undefined when the query asks more than that. */
+  async page(): Promise<Results<StudyRow> | undefined> {
+    if (!this.sorted || this.#named() !== undefined) return undefined;
+    const { offset, limit } = this.#query;
+    const modality = onlyModality(this.#conditions);
+    if (modality === undefined && !this.#conditions.every(isDateRange)) return undefined;
+    const counts = new StudyCounts(this.#index, this.#tenant, modality, this.#budget);
+    const periods = await counts.periods(this.#range);
+    const total = periods.reduce((sum, period) => sum + period.studies, 0);
+    const start =
+      limit === 0 || offset >= total ? undefined : await counts.dayOf(periods, offset, this.#range.descending);
+    if (start === undefined) return { rows: [], total, more: offset < total, cut: this.#budget.cut };
+    const range = fromDay(this.#range, start.day);
+    const rows =
+      modality === undefined
+        ? await this.#lines(range, start.before, limit)
+        : await this.#modalityLines(modality, range, start.before, limit);
+    return { rows, total, more: offset + limit < total, cut: this.#budget.cut };
+  }
+
+  async #lines(range: PlaceRange, skip: number, limit: number): Promise<StudyRow[]> {
+    const granted = this.#budget.grant(skip + limit);
+    if (granted === 0) return [];
+    const page = await this.#index.query(listQuery(this.#tenant, range, undefined, granted), this.#budget.meter);
+    return page.records.slice(skip).map(({ sort, item }) => new StudyRow(sort, item));
+  }
+
+  async #modalityLines(modality: string, range: PlaceRange, skip: number, limit: number): Promise<StudyRow[]> {
+    const list = {
+      partition: partitions.modality(this.#tenant, modality),
+      firstPage: Math.min(skip + limit, LARGEST_PAGE),
+    };
+    const cursor = new PostingCursor(this.#index, list, range, this.#budget);
+    for (let i = 0; i < skip && (await cursor.current()) !== undefined; i++) cursor.advance();
+    const rows: StudyRow[] = [];
+    while (rows.length < limit) {
+      const batch = await this.#next(cursor, Math.min(GET_MANY, limit - rows.length));
+      if (batch === undefined) break;
+      rows.push(...batch.filter((row) => matchesAll(this.#conditions, (tag) => row.element(tag))));
+    }
+    return rows;
+  }
+
+  /** Matches in the order of the list (unless `sorted` is false, then any). `wanted`: how many are likely to be taken. */
+  async *matches(wanted: number): AsyncGenerator<StudyRow> {
+    for await (const row of this.#candidates(wanted)) {
+      if (matchesAll(this.#conditions, (tag) => row.element(tag))) yield row;
+    }
+  }
+
+  async *#candidates(wanted: number): AsyncGenerator<StudyRow> {
+    const named = this.#named();
+    if (named !== undefined) {
+      yield* await this.#rowsOfStudies(await named);
+      return;
+    }
+    const planner = new StudyPlanner(this.#index, this.#tenant, this.#budget, this.#range);
+    const plan = await planner.plan(this.#conditions);
+    if (plan.kind === 'none') return;
+    if (plan.kind === 'list') {
+      yield* this.#scan(this.#conditions.every(isDateRange) ? wanted : 4 * wanted);
+      return;
+    }
+    for (let size = Math.min(GET_MANY, wanted); ; size = GET_MANY) {
+      const rows = await this.#next(plan.cursor, size);
+      if (rows === undefined) return;
+      yield* rows;
+    }
+  }
+
+  async *#scan(wanted: number): AsyncGenerator<StudyRow> {
+    let after: string | undefined;
+    for (let size = Math.min(Math.max(wanted, 25), LARGEST_PAGE); ; size = Math.min(2 * size, LARGEST_PAGE)) {
+      const granted = this.#budget.grant(size);
+      if (granted === 0) return;
+      const page = await this.#index.query(listQuery(this.#tenant, this.#range, after, granted), this.#budget.meter);
+      for (const { sort, item } of page.records) yield new StudyRow(sort, item);
+      if (!page.more) return;
+      after = page.records.at(-1)?.sort;
+    }
+  }
+
+  /** The lines of the next places of a cursor; a posting without a line is one left behind. Undefined at the end. */
+  async #next(
+    cursor: { current(): Promise<string | undefined>; advance(): void },
+    size: number,
+  ): Promise<StudyRow[] | undefined> {
+    const places: string[] = [];
+    while (places.length < size) {
+      const place = await cursor.current();
+      if (place === undefined) break;
+      places.push(place);
+      cursor.advance();
+    }
+    const granted = places.slice(0, places.length === 0 ? 0 : this.#budget.grant(places.length));
+    if (granted.length === 0) return undefined;
+    const partition = partitions.list(this.#tenant);
+    const items = await this.#index.getMany(
+      granted.map((sort) => ({ partition, sort })),
+      this.#budget.meter,
+    );
+    return items.flatMap((item, i) => (item === undefined ? [] : [new StudyRow(granted[i]!, item)]));
+  }
+
+  /** The studies that the query names, directly or by the UIDs of what they hold; undefined when it names none. */
+  #named(): Promise<readonly string[]> | undefined {
+    const { level, StudyInstanceUID, SeriesInstanceUID, conditions } = this.#query;
+    const study = StudyInstanceUID === undefined ? uidsIn(conditions.study, STUDY_INSTANCE_UID) : [StudyInstanceUID];
+    // Below the study level these conditions are met by series and instances; a named study is all that is needed here.
+    if (study !== undefined && level !== 'study') return Promise.resolve(study);
+    const series =
+      SeriesInstanceUID === undefined ? uidsIn(conditions.series, SERIES_INSTANCE_UID) : [SeriesInstanceUID];
+    const instances = uidsIn(conditions.instance, SOP_INSTANCE_UID);
+    if (study === undefined && series === undefined && instances === undefined) return undefined;
+    return this.#holding(study, series, instances);
+  }
+
+  async #holding(
+    study: readonly string[] | undefined,
+    series: readonly string[] | undefined,
+    instances: readonly string[] | undefined,
+  ): Promise<readonly string[]> {
+    const named = [
+      study,
+      instances && (await this.#studiesOfInstances(instances)),
+      series && (await this.#studiesOfSeries(series)),
+    ].filter((uids) => uids !== undefined);
+    return named.reduce((common, uids) => common.filter((uid) => uids.includes(uid)));
+  }
+
+  async #studiesOfInstances(uids: readonly string[]): Promise<string[]> {
+    const studies = new Set<string>();
+    for (const batch of batchesOf(uids, this.#budget)) {
+      const items = await this.#index.getMany(
+        batch.map((uid) => keys.sop(this.#tenant, uid)),
+        this.#budget.meter,
+      );
+      for (const item of items) if (item !== undefined) studies.add(asRecord<SopClaim>(item).StudyInstanceUID);
+    }
+    return [...studies];
+  }
+
+  async #studiesOfSeries(uids: readonly string[]): Promise<string[]> {
+    const studies = new Set<string>();
+    for (const uid of uids) {
+      const limit = this.#budget.grant(LARGEST_PAGE);
+      if (limit === 0) break;
+      const { partition } = keys.seriesOf(this.#tenant, uid, '0');
+      const page = await this.#index.query({ partition, limit, keysOnly: true }, this.#budget.meter);
+      for (const { sort } of page.records) studies.add(sort);
+    }
+    return [...studies];
+  }
+
+  async #rowsOfStudies(uids: readonly string[]): Promise<StudyRow[]> {
+    const rows: StudyRow[] = [];
+    for (const batch of batchesOf([...new Set(uids)], this.#budget)) {
+      const items = await this.#index.getMany(
+        batch.map((uid) => keys.study(this.#tenant, uid)),
+        this.#budget.meter,
+      );
+      for (const item of items) {
+        const record = item && asRecord<StudyRecord>(item);
+        if (record && record.instanceCount > 0) rows.push(new StudyRow(studySort(record), studyLine(record)));
+      }
+    }
+    const sign = this.#range.descending ? -1 : 1;
+    return rows.sort((a, b) => (a.place < b.place ? -sign : sign));
+  }
+}
+
+function* batchesOf(uids: readonly string[], budget: ReadBudget): Generator<readonly string[]> {
+  for (let at = 0; at < uids.length; ) {
+    const size = budget.grant(Math.min(GET_MANY, uids.length - at));
+    if (size === 0) return;
+    yield uids.slice(at, at + size);
+    at += size;
+  }
+}
+
+export function uidsIn(conditions: readonly Condition[], tag: string): readonly string[] | undefined {
+  for (const condition of conditions)
+    if (condition.tag === tag && condition.key.kind === 'values') return condition.key.texts;
+  return undefined;
+}
+
+const listQuery = (tenant: Tenant, { descending, from, to }: PlaceRange, after: string | undefined, limit: number) => ({
+  partition: partitions.list(tenant),
+  descending,
+  limit,
+  ...(from !== undefined && { from }),
+  ...(to !== undefined && { to }),
+  ...(after !== undefined && { after }),
+});
+
+/** The direction of the list that gives the order asked for; undefined when it has to be sorted. */
+function listDirection(order: readonly OrderKey[]): 'ascending' | 'descending' | undefined {
+  const [date, time, ...others] = order;
+  if (date === undefined) return 'descending';
+  if (date.tag !== STUDY_DATE || others.length > 0) return undefined;
+  if (time !== undefined && (time.tag !== STUDY_TIME || time.descending !== date.descending)) return undefined;
+  return date.descending ? 'descending' : 'ascending';
+}
+
+const isDateRange = ({ tag, key }: Condition): boolean => tag === STUDY_DATE && key.kind === 'range';
+
+/** The modality, where nothing but it and whole days are asked for. */
+function onlyModality(conditions: readonly Condition[]): string | undefined {
+  const [condition, ...others] = conditions.filter((candidate) => !isDateRange(candidate));
+  if (condition === undefined || others.length > 0 || condition.tag !== '00080061' || condition.key.kind !== 'values')
+    return undefined;
+  return condition.key.texts.length === 1 ? condition.key.texts[0] : undefined;
+}
+
+/** `~` stands behind everything that follows a date or a time in a place. */
+function rangeOf(conditions: readonly Condition[], descending: boolean): PlaceRange {
+  let from: string | undefined;
+  let to: string | undefined;
+  for (const { tag, key } of conditions) {
+    if (tag !== STUDY_DATE || (key.kind !== 'range' && key.kind !== 'dateAndTime')) continue;
+    const place = (moment: string) => (moment.length === 8 ? moment : `${moment.slice(0, 8)}|${moment.slice(8, 14)}`);
+    // What has no date never matches: it stands under zeros.
+    const least = key.from === undefined ? '00010000' : place(key.from);
+    const greatest = key.to === undefined ? undefined : `${place(key.to)}~`;
+    if (from === undefined || least > from) from = least;
+    if (greatest !== undefined && (to === undefined || greatest < to)) to = greatest;
+  }
+  return { descending, ...(from !== undefined && { from }), ...(to !== undefined && { to }) };
+}
+
+/** The rest of a range from a day on, in its direction. */
+const fromDay = (range: PlaceRange, day: string): PlaceRange =>
+  range.descending
+    ? { ...range, to: range.to !== undefined && range.to < `${day}~` ? range.to : `${day}~` }
+    : { ...range, from: range.from !== undefined && range.from > day ? range.from : day };
