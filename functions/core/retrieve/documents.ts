@@ -1,0 +1,118 @@
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import type { SeriesRecord, Tenant } from '../archive/records.ts';
+import type { BlobStore } from '../ports/blob-store.ts';
+import type { Services } from '../services.ts';
+import { ByteCache } from './byte-cache.ts';
+import { onRoot, seriesMetadata } from './metadata.ts';
+import { inflatePrepared, readPrepared } from './prepare.ts';
+
+/** kept in memory for all series of this process (bytes) */
+const CACHE_BYTES = 64 * 1024 * 1024;
+/** larger documents are streamed and not kept (bytes) */
+const WHOLE_BYTES = 16 * 1024 * 1024;
+/** cheap: on-the-fly compression is for slow lines, and the prepared document is compressed well already */
+const GZIP_LEVEL = 1;
+
+const deflate = promisify(gzip);
+const caches = new WeakMap<BlobStore, ByteCache>();
+
+function cacheOf({ blobs }: Pick<Services, 'blobs'>): ByteCache {
+  const cache = caches.get(blobs) ?? new ByteCache(CACHE_BYTES);
+  caches.set(blobs, cache);
+  return cache;
+}
+
+/** What a series' metadata document is asked for by. `record`: only when all commits are folded into it, so its revision holds. */
+export interface DocumentRequest {
+  readonly tenant: Tenant;
+  readonly StudyInstanceUID: string;
+  readonly SeriesInstanceUID: string;
+  readonly record: SeriesRecord | undefined;
+  /** the DICOMweb root that the client sees */
+  readonly root: string;
+}
+
+/** Names the bytes for ever: another revision or root is another document. */
+const nameOf = ({ tenant, record, root }: DocumentRequest): string | undefined =>
+  record && `${tenant}|${record.StudyInstanceUID}|${record.SeriesInstanceUID}|${record.revision}|${root}`;
+
+/**
+ * The DICOM JSON array of a series, references on `root`: out of memory, else the prepared document, else put together from
+ * the index. One array, or pieces where it is too large to hold. @throws PacsError NOT_FOUND
+ */
+export async function seriesDocument(
+  services: Services,
+  request: DocumentRequest,
+): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  const name = nameOf(request);
+  const known = name === undefined ? undefined : cacheOf(services).get(name);
+  if (known) return known;
+  const document = (await preparedDocument(services, request)) ?? (await assembledDocument(services, request));
+  if (name !== undefined && document instanceof Uint8Array) cacheOf(services).set(name, document);
+  return document;
+}
+
+/** The same, gzip: the prepared document as it is where its references stand on `root`; else compressed once and kept. */
+export async function gzipSeriesDocument(
+  services: Services,
+  request: DocumentRequest,
+): Promise<Uint8Array | undefined> {
+  const { record, root } = request;
+  const name = nameOf(request);
+  if (name === undefined) return undefined;
+  const known = cacheOf(services).get(`${name}|gzip`);
+  if (known) return known;
+  const prepared = record?.prepared;
+  const asIs =
+    prepared?.revision === record?.revision && prepared?.root === root
+      ? await readPrepared(services, prepared.blobKey)
+      : undefined;
+  const bytes = asIs ?? (await compressed(await seriesDocument(services, request)));
+  if (bytes) cacheOf(services).set(`${name}|gzip`, bytes);
+  return bytes;
+}
+
+const compressed = async (document: Uint8Array | AsyncIterable<Uint8Array>): Promise<Uint8Array | undefined> =>
+  document instanceof Uint8Array ? gzipBytes(document) : undefined;
+
+/** On a thread of the pool, not on this one. */
+export const gzipBytes = (bytes: Uint8Array): Promise<Uint8Array> => deflate(bytes, { level: GZIP_LEVEL });
+
+async function preparedDocument(
+  services: Services,
+  { record, root }: DocumentRequest,
+): Promise<Uint8Array | undefined> {
+  const prepared = record?.prepared;
+  if (!prepared || prepared.revision !== record.revision) return undefined;
+  const bytes = await readPrepared(services, prepared.blobKey);
+  if (!bytes) return undefined;
+  const text = await inflatePrepared(bytes);
+  if (prepared.root === undefined) return Buffer.from(onRoot(text, root));
+  return Buffer.from(
+    prepared.root === root ? text : text.replaceAll(`"BulkDataURI":"${prepared.root}/`, `"BulkDataURI":"${root}/`),
+  );
+}
+
+async function assembledDocument(
+  services: Services,
+  request: DocumentRequest,
+): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  const { tenant, StudyInstanceUID, SeriesInstanceUID, root } = request;
+  const texts = seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
+  const held: string[] = [];
+  let characters = 0;
+  for (;;) {
+    const next = await texts.next();
+    if (next.done === true) return Buffer.from(onRoot(`[${held.join(',')}]`, root));
+    held.push(next.value);
+    characters += next.value.length;
+    if (characters > WHOLE_BYTES) return pieces(held, texts, root);
+  }
+}
+
+async function* pieces(held: string[], rest: AsyncIterable<string>, root: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(onRoot(`[${held.splice(0).join(',')}`, root));
+  for await (const text of rest) yield Buffer.from(onRoot(`,${text}`, root));
+  yield Buffer.from(']');
+}

@@ -1,0 +1,116 @@
+import type { InstanceRecord } from '../archive/records.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntaxes.ts';
+import { PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
+import { transcodeInstance } from '../pixels/transcode.ts';
+import type { Services } from '../services.ts';
+import { openStream, type Payload } from './stream.ts';
+
+/** what is not longer is read in one go */
+const WHOLE_READ_BYTES = 1024 * 1024;
+/** PS3.10 §7.1: 128 bytes that mean nothing to DICOM, and may be the head of an executable */
+const PREAMBLE_BYTES = 128;
+
+/** How an instance leaves: the stored bytes, or re-encoded in another transfer syntax. */
+export interface Delivery {
+  readonly instance: InstanceRecord;
+  readonly transferSyntaxUID: string;
+  readonly transcode: boolean;
+  /** bytes; known for stored objects only */
+  readonly sizeBytes: number | undefined;
+  /** names these very bytes: input for a strong ETag */
+  readonly identity: string;
+}
+
+/** No syntax was named: PS3.18 §8.7.3 has a default. `'*'`: any, so the stored one. Otherwise the UID that is asked for. */
+export type AskedSyntax = string | undefined;
+
+/**
+ * How an instance can be had in the syntax asked for, or undefined when it cannot be.
+ *
+ * Without a name the default is Explicit VR Little Endian, unless the pixels are there only in lossy form, or in one that we
+ * cannot decode: then as stored (docs/decisions/retrieve-transfer-syntax.md).
+ */
+export function deliveryOf(services: Services, instance: InstanceRecord, asked: AskedSyntax): Delivery | undefined {
+  const stored = instance.transferSyntaxUID;
+  if (asked === '*' || asked === stored) return asStored(services, instance);
+  if (asked === undefined) {
+    if (stored === EXPLICIT_VR_LITTLE_ENDIAN || (hasPixels(instance) && transferSyntax(stored).lossy)) {
+      return asStored(services, instance);
+    }
+    return transcoded(services, instance, EXPLICIT_VR_LITTLE_ENDIAN) ?? asStored(services, instance);
+  }
+  // Without pixels there is nothing to compress: a report asked for in JPEG comes as plain Explicit VR Little Endian.
+  if (!hasPixels(instance) && transferSyntax(asked).encapsulated) return deliveryOf(services, instance, undefined);
+  return transcoded(services, instance, asked);
+}
+
+const hasPixels = (instance: InstanceRecord): boolean => instance.pixels !== undefined;
+
+function asStored({ policy }: Services, instance: InstanceRecord): Delivery {
+  return {
+    instance,
+    transferSyntaxUID: instance.transferSyntaxUID,
+    transcode: false,
+    sizeBytes: instance.sizeBytes,
+    identity: policy.sanitizePreamble ? `${instance.sha256}-sanitized` : instance.sha256,
+  };
+}
+
+function transcoded(services: Services, instance: InstanceRecord, target: string): Delivery | undefined {
+  if (!canTranscode(instance, target)) return undefined;
+  const { identity } = asStored(services, instance);
+  return {
+    instance,
+    transferSyntaxUID: target,
+    transcode: true,
+    sizeBytes: undefined,
+    identity: `${identity}-${target}`,
+  };
+}
+
+/** Whether the codecs read the stored syntax and write the other. What a single image holds may still not fit it. */
+export function canTranscode(instance: InstanceRecord, target: string): boolean {
+  const to = PIXEL_SYNTAXES[target];
+  if (to === undefined || !to.encodes) return false;
+  return instance.pixels === undefined || PIXEL_SYNTAXES[instance.transferSyntaxUID] !== undefined;
+}
+
+/** Starts reading what is delivered. The caller reads the payload to its end, or releases it. */
+export async function openDelivery(services: Services, delivery: Delivery): Promise<Payload> {
+  const { instance } = delivery;
+  const bytes = readDelivery(services, delivery, { offset: 0, length: instance.sizeBytes });
+  return bytes instanceof Promise ? bytes : openStream(bytes);
+}
+
+/** The bytes of a delivery; of a stored object those of `range`, in one array when they are few. */
+export function readDelivery(
+  services: Services,
+  { instance, transferSyntaxUID, transcode }: Delivery,
+  range: { readonly offset: number; readonly length: number },
+): AsyncIterable<Uint8Array> | Promise<Uint8Array> {
+  const sanitize = services.policy.sanitizePreamble && instance.dataSetOffset > PREAMBLE_BYTES;
+  if (transcode) {
+    const bytes = transcodeInstance(services, instance, transferSyntaxUID);
+    return sanitize ? withoutPreamble(bytes, 0) : bytes;
+  }
+  const inPreamble = sanitize && range.offset < PREAMBLE_BYTES;
+  if (range.length <= WHOLE_READ_BYTES) {
+    const bytes = services.blobs.readBytes(instance.blobKey, range);
+    return inPreamble ? bytes.then((whole) => zeroed(whole, PREAMBLE_BYTES - range.offset)) : bytes;
+  }
+  const bytes = services.blobs.read(instance.blobKey, range);
+  return inPreamble ? withoutPreamble(bytes, range.offset) : bytes;
+}
+
+/** Zeroes what of `bytes`, which start `offset` bytes into the object, lies in the preamble. */
+async function* withoutPreamble(bytes: AsyncIterable<Uint8Array>, offset: number): AsyncGenerator<Uint8Array> {
+  let left = PREAMBLE_BYTES - offset;
+  for await (const chunk of bytes) {
+    yield left > 0 ? zeroed(chunk, left) : chunk;
+    left -= chunk.length;
+  }
+}
+
+/** A copy, as the array may be the store's own memory, with the first `count` bytes 0. */
+const zeroed = (bytes: Uint8Array, count: number): Uint8Array =>
+  Uint8Array.from(bytes).fill(0, 0, Math.min(count, bytes.length));

@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
+import { gunzip, gzip } from 'node:zlib';
+import { asItem, asRecord, keys, type SeriesRecord, type Tenant } from '../archive/records.ts';
+import { PacsError } from '../errors.ts';
+import type { Services } from '../services.ts';
+import { isFolded } from './find.ts';
+import { onRoot, seriesMetadata } from './metadata.ts';
+
+const deflate = promisify(gzip);
+const inflate = promisify(gunzip);
+
+/** larger documents are not prepared: they would have to be held while they are made and served (characters) */
+const DOCUMENT_CHARACTERS = 64 * 1024 * 1024;
+
+/**
+ * Builds the metadata document of a series: the DICOM JSON array of its instances in display order, gzip, as a blob beside the
+ * series' objects; and names it in the series' record. Run when a study is quiet; may be repeated. With `root`, the DICOMweb root
+ * that clients see, its references are final and it is served as it is; without, they are put on the root when it is read.
+ *
+ * The race that the conditional write decides:
+ *
+ *   prepare   read series v7 ── no deltas ── read instances ── put blob ── no deltas ── write { v8 if v7, prepared } ── won
+ *   store     ───────────────── commit A, delta a ─────────── fold: write { v8 if v7, new revision, delete a } ──────── lost, retries
+ *
+ * A commit that is folded before our write makes us lose; one that is not yet folded is seen as a delta; one after both looks
+ * is not in the document, and its fold gives the series another revision than the document's.
+ * Returns whether the document stands.
+ */
+export async function prepareSeriesMetadata(
+  services: Services,
+  tenant: Tenant,
+  study: string,
+  series: string,
+  root?: string,
+): Promise<boolean> {
+  const key = keys.series(tenant, study, series);
+  const item = await services.index.get(key);
+  if (!item || !(await isFolded(services, tenant, study))) return false;
+  const record = asRecord<SeriesRecord>(item);
+  if (record.prepared?.revision === record.revision && record.prepared.root === root) return true;
+
+  const texts: string[] = [];
+  let characters = 0;
+  for await (const text of seriesMetadata(services, tenant, study, series)) {
+    texts.push(root === undefined ? text : onRoot(text, root));
+    characters += text.length;
+    if (characters > DOCUMENT_CHARACTERS) return false;
+  }
+  const bytes = await deflate(`[${texts.join(',')}]`, { level: 6 });
+  const base = root === undefined ? '' : `.${createHash('sha256').update(root).digest('hex').slice(0, 12)}`;
+  const blobKey = `${tenant}/${study}/${series}/metadata.${record.revision}${base}.json.gz`;
+  await putDerived(services, blobKey, bytes);
+
+  const prepared = { revision: record.revision, blobKey, gzipBytes: bytes.length, ...(root !== undefined && { root }) };
+  const next: SeriesRecord = { ...record, version: record.version + 1, prepared };
+  const won =
+    (await isFolded(services, tenant, study)) &&
+    (await services.index.write([{ kind: 'put', key, item: asItem(next), if: { version: record.version } }])).committed;
+  const superseded = won ? record.prepared?.blobKey : blobKey;
+  // Where another process prepared the same revision first, the blob is the one its record names.
+  const current = won ? next : await services.index.get(key).then((found) => found && asRecord<SeriesRecord>(found));
+  if (superseded !== undefined && current?.prepared?.blobKey !== superseded) await services.blobs.delete(superseded);
+  return won;
+}
+
+/** Another process may have prepared the same revision: the same bytes, so either will do. */
+async function putDerived(services: Services, key: string, bytes: Uint8Array): Promise<void> {
+  try {
+    await services.blobs.put(key, bytes);
+  } catch (error) {
+    if (!(error instanceof PacsError) || error.code !== 'CONFLICT') throw error;
+  }
+}
+
+/** A prepared document, still gzip; undefined when it is gone: superseded since the record was read. */
+export async function readPrepared(
+  services: Pick<Services, 'blobs'>,
+  blobKey: string,
+): Promise<Uint8Array | undefined> {
+  try {
+    return await services.blobs.readBytes(blobKey);
+  } catch (error) {
+    if (error instanceof PacsError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+/** A prepared document's text, as kept. */
+export const inflatePrepared = async (bytes: Uint8Array): Promise<string> => (await inflate(bytes)).toString();

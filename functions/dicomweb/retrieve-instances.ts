@@ -1,0 +1,160 @@
+import type { InstanceRecord } from '#core/archive/records.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
+import { PacsError } from '#core/errors.ts';
+import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
+import { type Delivery, deliveryOf, openDelivery, readDelivery } from '#core/retrieve/objects.ts';
+import { releasePayload, startAhead } from '#core/retrieve/stream.ts';
+import { writeZip, type ZipEntry } from '#core/retrieve/zip.ts';
+import type { Services } from '#core/services.ts';
+import { cacheControlOf } from './cache-control.ts';
+import { notModified, rangedResponse, validatorHeaders } from './conditional.ts';
+import type { Context, Handler } from './handler.ts';
+import type { HttpResponse } from './http.ts';
+import { multipartResponse, type Part } from './multipart-writer.ts';
+import { acceptable, type Choice, type Offer } from './negotiate.ts';
+
+const DICOM = 'application/dicom';
+const ZIP = 'application/zip';
+/** objects that are being read while one is being sent */
+const READ_AHEAD = 2;
+
+const PARTS: Offer = { type: DICOM, packaging: 'multipart' };
+const ARCHIVE: Offer = { type: ZIP, packaging: 'single' };
+
+/** GET studies/{study} (PS3.18 §10.4.1.1.1): multipart application/dicom, or application/zip. */
+export const retrieveStudy: Handler = (context) =>
+  retrieveMany(context, instancesOfStudy(context.services, context.principal.tenant, context.params.study!));
+
+/** GET studies/{study}/series/{series} */
+export const retrieveSeries: Handler = (context) => {
+  const { study, series } = context.params;
+  return retrieveMany(context, instancesOfSeries(context.services, context.principal.tenant, study!, series!));
+};
+
+/**
+ * GET studies/{study}/series/{series}/instances/{instance}: as a study, and as the object alone (application/dicom), which
+ * has a strong ETag and, as stored, byte ranges.
+ */
+export const retrieveInstance: Handler = async (context) => {
+  const { services, request, principal, params } = context;
+  const instance = await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
+  const canDeliver = (syntax: string | undefined): boolean => deliveryOf(services, instance, syntax) !== undefined;
+  const choices = acceptable(request, [
+    { ...PARTS, accepts: canDeliver },
+    { type: DICOM, packaging: 'single', accepts: canDeliver },
+    { ...ARCHIVE, accepts: canDeliver },
+  ]);
+  const { offer } = choices[0]!;
+  const delivery = deliver(services, instance, choices)!;
+  if (offer.packaging === 'single' && offer.type === DICOM) return sendObject(context, delivery);
+  return send(context, choices, once(delivery));
+};
+
+async function retrieveMany(context: Context, instances: AsyncGenerator<InstanceRecord>): Promise<HttpResponse> {
+  const { services, request } = context;
+  const choices = acceptable(request, [PARTS, ARCHIVE]);
+  const deliveries = deliverable(services, instances, choices);
+  // The first one decides the status: nothing there is 404, nothing that can be had as asked is 406.
+  const first = await deliveries.next();
+  if (first.done === true) {
+    throw new PacsError('NOT_ACCEPTABLE', 'no instance can be had in a transfer syntax that is accepted', {
+      details: { available: [`multipart/related; type="${DICOM}"; transfer-syntax=*`] },
+    });
+  }
+  return send(context, choices, prepend(first.value, deliveries));
+}
+
+/** The best way to deliver an instance among the choices that are packed like the best one. */
+function deliver(services: Services, instance: InstanceRecord, choices: readonly Choice[]): Delivery | undefined {
+  const best = choices[0]!.offer;
+  for (const { offer, transferSyntax, wildcard } of choices) {
+    if (offer.type !== best.type || offer.packaging !== best.packaging) continue;
+    // Who takes anything takes the object as it is; so does who downloads an archive of files.
+    const asked = transferSyntax ?? (wildcard || offer.type === ZIP ? '*' : undefined);
+    const delivery = deliveryOf(services, instance, asked);
+    if (delivery) return delivery;
+  }
+  return undefined;
+}
+
+async function* deliverable(
+  services: Services,
+  instances: AsyncIterable<InstanceRecord>,
+  choices: readonly Choice[],
+): AsyncGenerator<Delivery, void, undefined> {
+  for await (const instance of instances) {
+    // PS3.18 §10.4.3.3.1: the response holds every instance that can be converted to what was asked for.
+    const delivery = deliver(services, instance, choices);
+    if (delivery) yield delivery;
+  }
+}
+
+function send(
+  { services, params }: Context,
+  choices: readonly Choice[],
+  deliveries: AsyncIterable<Delivery>,
+): HttpResponse {
+  const opened = startAhead(
+    deliveries,
+    async (delivery) => ({ delivery, body: await openDelivery(services, delivery) }),
+    { ahead: READ_AHEAD, release: ({ body }) => releasePayload(body) },
+  );
+  if (choices[0]!.offer.type === ZIP) {
+    return {
+      status: 200,
+      headers: {
+        'content-type': ZIP,
+        'content-disposition': `attachment; filename="${params.instance ?? params.series ?? params.study}.zip"`,
+        'cache-control': 'private, no-cache',
+      },
+      body: writeZip(mapped(opened, ({ delivery, body }): ZipEntry => ({ ...zipPlace(delivery), body }))),
+    };
+  }
+  const parts = mapped(
+    opened,
+    ({ delivery, body }): Part => ({ headers: { 'content-type': contentType(delivery) }, body }),
+  );
+  return multipartResponse(services.clock, DICOM, parts, {
+    'cache-control': 'private, no-cache',
+    vary: 'accept, origin',
+  });
+}
+
+/** One object alone, with validators and, as stored, byte ranges. */
+export async function sendObject({ services, request }: Context, delivery: Delivery): Promise<HttpResponse> {
+  const validators = { etag: `"${delivery.identity}"`, lastModified: delivery.instance.storedAt };
+  const cache = { 'cache-control': cacheControlOf(services.policy), vary: 'accept, origin' };
+  const unchanged = notModified(request, validators, cache);
+  if (unchanged) return unchanged;
+  const headers = { 'content-type': contentType(delivery), ...cache };
+  if (delivery.sizeBytes === undefined) {
+    const body = await openDelivery(services, delivery);
+    return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body };
+  }
+  return rangedResponse(request, { sizeBytes: delivery.sizeBytes, validators, headers }, (offset, length) =>
+    readDelivery(services, delivery, { offset, length }),
+  );
+}
+
+/** PS3.18 §8.7.3.5.2: the parameter may be left out for the default syntax */
+const contentType = ({ transferSyntaxUID }: Delivery): string =>
+  transferSyntaxUID === EXPLICIT_VR_LITTLE_ENDIAN ? DICOM : `${DICOM}; transfer-syntax=${transferSyntaxUID}`;
+
+const zipPlace = ({ instance, sizeBytes }: Delivery): Omit<ZipEntry, 'body'> => ({
+  name: `DICOM/${instance.StudyInstanceUID}/${instance.SeriesInstanceUID}/${instance.SOPInstanceUID}.dcm`,
+  modifiedAt: instance.storedAt,
+  sizeBytes,
+});
+
+async function* mapped<T, R>(source: AsyncIterable<T>, map: (value: T) => R): AsyncGenerator<R, void, undefined> {
+  for await (const value of source) yield map(value);
+}
+
+async function* once<T>(value: T): AsyncGenerator<T, void, undefined> {
+  yield value;
+}
+
+async function* prepend<T>(first: T, rest: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  yield first;
+  yield* rest;
+}
