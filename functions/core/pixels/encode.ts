@@ -12,7 +12,7 @@ import {
 } from './codecs.ts';
 import { toRgb } from './decode.ts';
 import { encodeRle } from './rle.ts';
-import { hasForeignBits, plain, sampleBytes } from './samples.ts';
+import { hasForeignBits, packBits, plain, sampleBytes } from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, isHighThroughput, isRpcl, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 /** Native samples to one codestream. @throws PacsError UNSUPPORTED_TRANSFER_SYNTAX when the syntax cannot hold the image */
@@ -54,6 +54,20 @@ export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: Encode
     case 'jpeg2000':
       return jpeg2000(codecs, frame, transferSyntaxUID, syntax.lossless, quality);
   }
+}
+
+/**
+ * A frame of one bit a pixel, packed again: its data set says BitsAllocated 1 and goes on saying so. Native, RLE (eight pixels
+ * a byte) and deflated frames hold such pixels. @throws PacsError UNSUPPORTED_TRANSFER_SYNTAX for the others
+ */
+export function encodeBits(frame: DecodedFrame, transferSyntaxUID: string): EncodedFrame {
+  const coding = PIXEL_SYNTAXES[transferSyntaxUID]?.coding;
+  const packed = packBits(frame.samples);
+  const image: ImageDescription = { ...frame.image, BitsAllocated: 1, BitsStored: 1, HighBit: 0 };
+  if (coding === 'native') return { codestream: packed, transferSyntaxUID, image };
+  if (coding === 'rle') return { codestream: encodeRle(packed, packed.length, 1, 1, 1), transferSyntaxUID, image };
+  if (coding === 'deflatedFrame') return { codestream: even(deflateRawSync(packed)), transferSyntaxUID, image };
+  throw cannot('pixels of one bit cannot be compressed in this syntax', transferSyntaxUID);
 }
 
 const cannot = (what: string, transferSyntaxUID: string): PacsError =>

@@ -12,7 +12,7 @@ import type {
 } from '../ports/pixel-engine.ts';
 import { Codecs } from './codecs.ts';
 import { decodeFrame } from './decode.ts';
-import { encodeFrame } from './encode.ts';
+import { encodeBits, encodeFrame } from './encode.ts';
 import { encodeGif } from './gif.ts';
 import { encodeRaster, rasterize } from './render.ts';
 
@@ -38,7 +38,10 @@ export class InProcessPixelEngine implements PixelEngine {
   }
 
   async transcode(job: EncodedFrame & { readonly target: EncodeTarget }): Promise<EncodedFrame> {
-    return encodeFrame(this.#codecs, this.#decode(job), job.target);
+    const decoded = this.#decode(job);
+    return job.image.BitsAllocated === 1
+      ? encodeBits(decoded, job.target.transferSyntaxUID)
+      : encodeFrame(this.#codecs, decoded, job.target);
   }
 
   async render(job: EncodedFrame & { readonly presentation: Presentation }): Promise<RenderedImage> {
