@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
@@ -32,6 +32,16 @@ const openStore = async () => {
 };
 
 describe('LmdbIndexTable', () => indexTableContract(openTable));
+test('a long scan of LmdbIndexTable lets others have their turn', async () => {
+  const { table, close } = await openTable();
+  let turns = 0;
+  const ticking = setInterval(() => turns++, 0);
+  for (let i = 0; i < 20_000; i++) await table.get({ partition: 'p', sort: 'a' });
+  clearInterval(ticking);
+  expect(turns).toBeGreaterThan(3);
+  await close();
+});
+
 describe('FsBlobStore', () => blobStoreContract(openStore));
 describe('IndexJobQueue on LMDB', () =>
   jobQueueContract(async (clock) => {

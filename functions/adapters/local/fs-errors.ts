@@ -2,7 +2,7 @@ import { PacsError } from '#core/errors.ts';
 
 export const errno = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
 
-const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
+const NO_SPACE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 const NO_RESOURCES = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM']);
 
 /** What the operating system said, in the words of the ports; anything unforeseen stays what it is. */

@@ -22,6 +22,8 @@ type RawKey = string | Uint8Array;
 const MAP_BYTES = 2 ** 40;
 /** Processes (and their snapshots) that may read at once. */
 const MAX_READERS = 512;
+/** Records read, after which others get a turn of the event loop; about a millisecond. */
+const READS_PER_TURN = 1000;
 
 interface Waiting {
   readonly operations: readonly WriteOperation[];
@@ -47,6 +49,7 @@ export class LmdbIndexTable implements IndexTable {
   readonly #db: Database<Item | Buffer, RawKey>;
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
+  #readsThisTurn = 0;
   #closed = false;
 
   private constructor(db: Database<Item | Buffer, RawKey>) {
@@ -54,12 +57,14 @@ export class LmdbIndexTable implements IndexTable {
   }
 
   /** @param path of the data file; a lock file `<path>-lock` stands beside it. */
-  static open(path: string, options: { readonly mapBytes?: number } = {}): LmdbIndexTable {
+  static open(path: string): LmdbIndexTable {
     const db = open<Item | Buffer, RawKey>({
       path,
       noSubdir: true,
       overlappingSync: false,
-      mapSize: options.mapBytes ?? MAP_BYTES,
+      // lmdb-js' own batching leaves a promise that nobody can reach, and that ends the process when a commit fails
+      eventTurnBatching: false,
+      mapSize: MAP_BYTES,
       maxReaders: MAX_READERS,
       keyEncoder: { writeKey, readKey },
       encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
@@ -76,6 +81,7 @@ export class LmdbIndexTable implements IndexTable {
 
   async get(key: Key, meter: ReadMeter = newReadMeter()): Promise<Item | undefined> {
     checkKey(key);
+    if (this.#readsThisTurn > READS_PER_TURN) await this.#nextTurn();
     this.#freshSnapshot();
     meter.calls++;
     return this.#read(key, meter);
@@ -83,6 +89,7 @@ export class LmdbIndexTable implements IndexTable {
 
   async getMany(keys: readonly Key[], meter: ReadMeter = newReadMeter()): Promise<(Item | undefined)[]> {
     checkKeys(keys);
+    if (this.#readsThisTurn > READS_PER_TURN) await this.#nextTurn();
     this.#freshSnapshot();
     meter.calls++;
     return keys.map((key) => this.#read(key, meter));
@@ -90,6 +97,7 @@ export class LmdbIndexTable implements IndexTable {
 
   async query(query: RangeQuery, meter: ReadMeter = newReadMeter()): Promise<Page> {
     checkQuery(query);
+    if (this.#readsThisTurn > READS_PER_TURN) await this.#nextTurn();
     this.#freshSnapshot();
     meter.calls++;
     const range = keyRange(query);
@@ -110,6 +118,7 @@ export class LmdbIndexTable implements IndexTable {
     const more = records.length > limit;
     if (more) records.pop();
     meter.records += records.length;
+    this.#readsThisTurn += records.length;
     return { records, more };
   }
 
@@ -137,18 +146,18 @@ export class LmdbIndexTable implements IndexTable {
           for (const waiting of group) this.#apply(waiting);
         });
       } catch (error) {
-        const translated = await translate(error);
+        const reason = await translated(error);
         // if the transaction never began, those who wait have failed with it
         if (group.length === 0) {
           group = this.#waiting;
           this.#waiting = [];
         }
-        for (const waiting of group) waiting.reject(translated);
+        for (const waiting of group) waiting.reject(reason);
         continue;
       }
       for (const waiting of group) {
         if (waiting.outcome !== undefined) waiting.resolve(waiting.outcome);
-        else waiting.reject(waiting.error);
+        else waiting.reject(await translated(waiting.error));
       }
     }
     this.#committing = undefined;
@@ -205,8 +214,15 @@ export class LmdbIndexTable implements IndexTable {
   #read(key: Key, meter: ReadMeter): Item | undefined {
     const item = this.#db.get(raw(key)) as Item | undefined;
     meter.records++;
+    this.#readsThisTurn++;
     if (item !== undefined) meter.bytes += valueBytes(this.#db);
     return item;
+  }
+
+  /** Reads resolve at once; without this, a use case that scans a million records would let nobody else have a turn. */
+  async #nextTurn(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#readsThisTurn = 0;
   }
 
   #freshSnapshot(): void {
@@ -237,12 +253,13 @@ function decodeValue(bytes: Uint8Array): Item {
 }
 
 /** LMDB's own words stand in the promise that lmdb-js hangs on the error. */
-async function translate(error: unknown): Promise<unknown> {
+async function translated(error: unknown): Promise<unknown> {
   const commitError = (error as { readonly commitError?: Promise<never> } | undefined)?.commitError;
   const cause: unknown = commitError === undefined ? error : await commitError.catch((reason: unknown) => reason);
   const text = cause instanceof Error ? `${cause.message} ${(cause as NodeJS.ErrnoException).code ?? ''}` : '';
-  if (/MDB_MAP_FULL|No space left|ENOSPC|Disk quota/.test(text))
-    return new PacsError('OUT_OF_SPACE', 'the index has no space left', { cause });
+  // LMDB says "Input/output error" for a write that the disk took only a part of
+  if (/MDB_MAP_FULL|No space left|Disk quota|File too large|Input\/output error/.test(text))
+    return new PacsError('OUT_OF_SPACE', 'the disk takes no more of the index', { cause });
   if (/MDB_READERS_FULL|temporarily unavailable|Too many open files|Cannot allocate/.test(text))
     return new PacsError('BUSY', 'the index is out of resources', { cause });
   return cause;
