@@ -4,7 +4,7 @@ import { type Decoder, decoderFor, isUnknownCharacterSet } from './character-set
 import { type Attribute, attributeOf, privateVrOf, tagText } from './dictionary.ts';
 import type { FragmentCollector, NativePixels } from './frames.ts';
 import type { Bulk, DataSet, Element } from './types.ts';
-import { decodeValue } from './values.ts';
+import { decodeValue, swapped } from './values.ts';
 import { LO, looksLikeVr, OB, OW, SQ, UL, UN, US, type Vr, vrNamed, vrOfBytes } from './vr.ts';
 
 const ITEM = 0xfffee000;
@@ -50,6 +50,8 @@ export interface ParserOptions {
   /** File Meta Information: stop before the first element of another group */
   readonly meta?: boolean;
   readonly fragments?: FragmentCollector;
+  /** for writing again: elements keep their `raw` value, and UN stays UN */
+  readonly literal?: boolean;
   readonly warn: (code: string, tag?: number) => void;
 }
 
@@ -71,6 +73,7 @@ export class DataSetParser {
   readonly #warn: (code: string, tag?: number) => void;
   readonly #meta: boolean;
   readonly #inflated: boolean;
+  readonly #literal: boolean;
   readonly #fragments: FragmentCollector | undefined;
   readonly #stack: Level[] = [];
   #level: Level;
@@ -99,6 +102,7 @@ export class DataSetParser {
     this.#warn = options.warn;
     this.#meta = options.meta ?? false;
     this.#inflated = options.inflated ?? false;
+    this.#literal = options.literal ?? false;
     this.#fragments = options.fragments;
     this.#level = {
       dataSet: this.dataSet,
@@ -117,6 +121,11 @@ export class DataSetParser {
   /** Greatest tag of the data set itself that was met so far. */
   get greatestTag(): number {
     return (this.#stack[0] ?? this.#level).greatest;
+  }
+
+  /** The data set's own pixel data has begun. */
+  get pixelsSeen(): boolean {
+    return this.#pixelsSeen;
   }
 
   /** Reads what it can. Returns the number of bytes of `chunk` used: fewer than all only when `done`. */
@@ -265,7 +274,7 @@ export class DataSetParser {
     if (length === UNDEFINED_LENGTH) return this.#startUndefined(tag, attribute, vr, at, headerBytes);
     if (valueOffset + length > level.end) this.#fail('an element is longer than what encloses it', tag);
 
-    if (vr === UN && explicit !== undefined && length <= this.#limits.inlineValueBytes) {
+    if (vr === UN && explicit !== undefined && !this.#literal && length <= this.#limits.inlineValueBytes) {
       // Encoded as implicit little endian by whoever did not know the VR (PS3.5 6.2.2).
       const known = this.#impliedVr(tag, attribute, level);
       if (known === SQ) unknownSequence = length > 0;
@@ -334,8 +343,13 @@ export class DataSetParser {
       return valueEnd;
     }
     if ((length & 1) === 1) this.#warn('ODD_LENGTH', tag);
-    const element = length === 0 ? { vr: vr.name } : decodeValue(b, valueAt, valueEnd, vr, little, level.decoder);
+    const element: Element =
+      length === 0 ? { vr: vr.name } : decodeValue(b, valueAt, valueEnd, vr, little, level.decoder);
     if (length > 0 && vr.kind === 'numbers' && length % vr.width !== 0) this.#warn('LENGTH_NOT_MULTIPLE', tag);
+    if (this.#literal && length > 0) {
+      const raw = b.subarray(valueAt, valueEnd);
+      element.raw = little ? Uint8Array.prototype.slice.call(raw) : swapped(raw, vr.width);
+    }
     this.#add(level, tag, attribute, element);
     this.#after(level, tag, attribute, element, explicit);
     return valueEnd;

@@ -50,8 +50,12 @@ export class Part10Scanner {
   #transferSyntaxUID = '';
   #dataSetOffset = 0;
 
-  constructor(limits: Limits) {
+  readonly #literal: boolean;
+
+  /** @param options.literal keep the `raw` value of every element, for writing the object again */
+  constructor(limits: Limits, options: { readonly literal?: boolean } = {}) {
     this.#limits = limits;
+    this.#literal = options.literal ?? false;
   }
 
   push(chunk: Uint8Array): void {
@@ -85,6 +89,20 @@ export class Part10Scanner {
       SOPClassUID: text('00080016'),
       transferSyntaxUID: this.#transferSyntaxUID,
     };
+  }
+
+  /** Of the data set as it was found, which may differ from what its transfer syntax says. */
+  get littleEndian(): boolean {
+    return this.#parser?.encoding.little ?? true;
+  }
+
+  /** What stands before the pixel data, as soon as that has begun; so an object need not be read to its end for it. */
+  header(): { fileMeta: DataSet; dataSet: DataSet; transferSyntaxUID: string; littleEndian: boolean } | undefined {
+    const parser = this.#parser;
+    if (parser === undefined || !parser.pixelsSeen) return undefined;
+    const { dataSet } = parser;
+    const transferSyntaxUID = this.#transferSyntaxUID;
+    return { fileMeta: this.#fileMeta, dataSet, transferSyntaxUID, littleEndian: this.littleEndian };
   }
 
   /** All bytes have been pushed. */
@@ -171,6 +189,7 @@ export class Part10Scanner {
       little: syntax.littleEndian,
       inflated: syntax.deflated,
       fragments: this.#fragments,
+      literal: this.#literal,
       warn: this.#warn,
     });
     if (syntax.deflated) this.#inflater = new DeflatedDataSet(this.#limits, this.#parser);

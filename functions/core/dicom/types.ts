@@ -14,6 +14,8 @@ export interface Element {
   BulkDataURI?: string;
   /** never written out: where the value lies */
   bulk?: Bulk;
+  /** never written out: the value as it stood in the object, little endian; only where an object is read to be written again */
+  raw?: Uint8Array;
 }
 
 export type ElementValue = string | number | null | PersonName | DataSet;

@@ -1,0 +1,395 @@
+import { PacsError } from '../errors.ts';
+import { UTF8_TERM } from './character-sets.ts';
+import { encodeValue, hasUnicode } from './encode.ts';
+import { sortedTags } from './json.ts';
+import { transferSyntax } from './transfer-syntaxes.ts';
+import type { Bulk, DataSet, Element } from './types.ts';
+import { vrNamed } from './vr.ts';
+
+/** Who wrote an object (PS3.7 D.3.3.2): ours for every Part 10 file we write. */
+export const IMPLEMENTATION_CLASS_UID = '2.25.314926225844295305025194824841920678977';
+export const IMPLEMENTATION_VERSION_NAME = 'NEPHOS';
+
+/** The frames of pixel data, in order: one fragment each where the transfer syntax encapsulates, else one after the other. */
+export interface Frames {
+  readonly frames: Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+  /** bytes of each; needed for native pixel data, and for an offset table, unless `frames` is an array */
+  readonly lengths?: readonly number[];
+}
+
+export type BulkContent = Uint8Array | AsyncIterable<Uint8Array> | Frames;
+
+/**
+ * Gives the bytes of a value that the data set does not hold: of `bulk` (for encapsulated pixel data: its items, to be
+ * copied as they are) or of `uri` (a BulkDataURI). Little endian. `path` is as in BulkUri.
+ */
+export type BulkSource = (path: string, bulk: Bulk | undefined, uri: string | undefined, vr: string) => BulkContent;
+
+export interface WriteOptions {
+  /** frames are located by ExtendedOffsetTable; it is used anyway where a Basic Offset Table cannot reach (4 GiB) */
+  readonly extendedOffsetTable?: boolean;
+}
+
+const UNDEFINED_LENGTH = 0xffffffff;
+const PIXEL_DATA = '7FE00010';
+const FLUSH_BYTES = 64 * 1024;
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * Writes a Part 10 object (PS3.10 §7): preamble, File Meta Information, data set in UTF-8, sequences of undefined length.
+ * @param fileMeta may hold more than the archive sets by itself (source AE titles, private information)
+ * @param transferSyntaxUID Implicit or Explicit VR Little Endian, or one that encapsulates
+ * @throws PacsError UNSUPPORTED_TRANSFER_SYNTAX, BAD_REQUEST; DATASET_MISMATCH when bulk content has another length than
+ *   `bulk` or `lengths` say
+ */
+export async function* writePart10(
+  fileMeta: DataSet,
+  dataSet: DataSet,
+  transferSyntaxUID: string,
+  bulk: BulkSource,
+  options: WriteOptions = {},
+): AsyncGenerator<Uint8Array> {
+  const writer = new Writer(transferSyntaxUID, bulk, options);
+  for (const piece of writer.part10(fileMeta, dataSet)) {
+    if (piece instanceof Uint8Array) yield piece;
+    else yield* writer.stream(piece);
+  }
+  yield writer.take();
+}
+
+/** writePart10 for small objects whose bulk values are held. @throws as writePart10; INTERNAL where one is a stream */
+export function writePart10Bytes(
+  fileMeta: DataSet,
+  dataSet: DataSet,
+  transferSyntaxUID: string,
+  bulk: BulkSource = () => new Uint8Array(0),
+  options: WriteOptions = {},
+): Uint8Array {
+  const writer = new Writer(transferSyntaxUID, bulk, options);
+  const parts: Uint8Array[] = [];
+  for (const piece of writer.part10(fileMeta, dataSet)) {
+    if (!(piece instanceof Uint8Array)) throw new PacsError('INTERNAL', 'a bulk value is not held');
+    parts.push(piece);
+  }
+  parts.push(writer.take());
+  return Buffer.concat(parts);
+}
+
+/** A value that is streamed at this place of the object. */
+interface Pending {
+  readonly element: { tag: string; vr: string };
+  readonly source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  readonly kind: 'value' | 'items' | 'frames';
+  readonly length: number | undefined;
+}
+
+class Writer {
+  readonly #implicit: boolean;
+  readonly #encapsulated: boolean;
+  readonly #syntaxUID: string;
+  readonly #bulk: BulkSource;
+  readonly #options: WriteOptions;
+  #buffer: Buffer = EMPTY;
+  #used = 0;
+
+  constructor(transferSyntaxUID: string, bulk: BulkSource, options: WriteOptions) {
+    const syntax = transferSyntax(transferSyntaxUID);
+    if (!syntax.littleEndian || syntax.deflated) {
+      throw new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', 'objects are not written in this transfer syntax', {
+        details: { transferSyntaxUID },
+      });
+    }
+    this.#syntaxUID = transferSyntaxUID;
+    this.#implicit = !syntax.explicitVR;
+    this.#encapsulated = syntax.encapsulated;
+    this.#bulk = bulk;
+    this.#options = options;
+  }
+
+  /** What has been written and not yet taken. */
+  take(): Uint8Array {
+    const bytes = this.#buffer.subarray(0, this.#used);
+    this.#buffer = EMPTY;
+    this.#used = 0;
+    return bytes;
+  }
+
+  *part10(fileMeta: DataSet, dataSet: DataSet): Generator<Uint8Array | Pending> {
+    this.#bytes(Buffer.concat([Buffer.alloc(128), Buffer.from('DICM', 'latin1')]));
+    this.#fileMeta(fileMeta, dataSet);
+    yield* this.#dataSet(this.#labelled(dataSet), '', this.#implicit);
+  }
+
+  #fileMeta(given: DataSet, dataSet: DataSet): void {
+    const ui = (value: unknown): Element => (typeof value === 'string' ? { vr: 'UI', Value: [value] } : { vr: 'UI' });
+    const meta: DataSet = {
+      '00020002': ui(dataSet['00080016']?.Value?.[0]),
+      '00020003': ui(dataSet['00080018']?.Value?.[0]),
+      ...given,
+      '00020001': { vr: 'OB', InlineBinary: 'AAE=' },
+      '00020010': ui(this.#syntaxUID),
+      '00020012': ui(IMPLEMENTATION_CLASS_UID),
+      '00020013': { vr: 'SH', Value: [IMPLEMENTATION_VERSION_NAME] },
+    };
+    delete meta['00020000'];
+    const values = sortedTags(meta)
+      .filter((tag) => tag.startsWith('0002') && meta[tag]!.bulk === undefined)
+      .map((tag) => ({ tag, vr: meta[tag]!.vr, value: meta[tag]!.raw ?? encodeValue(meta[tag]!, tag) }));
+    let length = 0;
+    for (const { vr, value } of values) length += headerBytes(vr, value.length, false) + value.length;
+    this.#header('00020000', 'UL', 4, false);
+    this.#uint32(length);
+    for (const { tag, vr, value } of values) {
+      this.#header(tag, vr, value.length, false);
+      this.#bytes(value);
+    }
+  }
+
+  /** The data set with the Specific Character Set that its text will have. */
+  #labelled(dataSet: DataSet): DataSet {
+    const declared = dataSet['00080005'];
+    if (declared?.Value !== undefined || declared?.raw !== undefined || !hasUnicode(dataSet)) return dataSet;
+    return { ...dataSet, '00080005': { vr: 'CS', Value: [UTF8_TERM] } };
+  }
+
+  *#dataSet(dataSet: DataSet, prefix: string, implicit: boolean): Generator<Uint8Array | Pending> {
+    for (const tag of sortedTags(dataSet)) {
+      if (tag.endsWith('0000') || tag.startsWith('0002')) continue;
+      const element = dataSet[tag]!;
+      if (this.#used >= FLUSH_BYTES / 2) yield this.take();
+      if (element.vr === 'SQ') yield* this.#sequence(tag, element, prefix, implicit);
+      else if (element.raw !== undefined) this.#value(tag, element.vr, element.raw, implicit);
+      else if (element.bulk !== undefined || element.BulkDataURI !== undefined) {
+        // Offset tables belong to the frames as they were encoded; new ones are written with PixelData.
+        if (prefix === '' && (tag === '7FE00001' || tag === '7FE00002')) continue;
+        yield* this.#bulkValue(tag, element, prefix + tag, implicit);
+      } else if (tag === PIXEL_DATA && prefix === '' && this.#encapsulated && element.InlineBinary !== undefined) {
+        yield* this.#frames({ frames: [Buffer.from(element.InlineBinary, 'base64')] }, implicit);
+      } else if (tag === '00080005' && element.Value !== undefined) {
+        this.#value(tag, 'CS', encodeValue({ vr: 'CS', Value: [UTF8_TERM] }, tag), implicit);
+      } else this.#value(tag, element.vr, encodeValue(element, tag), implicit);
+    }
+  }
+
+  *#sequence(tag: string, element: Element, prefix: string, implicit: boolean): Generator<Uint8Array | Pending> {
+    const items = (element.Value ?? []) as (DataSet | null)[];
+    if (items.length === 0) {
+      this.#header(tag, 'SQ', 0, implicit);
+      return;
+    }
+    this.#header(tag, 'SQ', UNDEFINED_LENGTH, implicit);
+    for (let i = 0; i < items.length; i++) {
+      this.#item(0xe000, UNDEFINED_LENGTH);
+      yield* this.#dataSet(items[i] ?? {}, `${prefix}${tag}-${i + 1}-`, implicit);
+      this.#item(0xe00d, 0);
+    }
+    this.#item(0xe0dd, 0);
+  }
+
+  #value(tag: string, vr: string, value: Uint8Array, implicit: boolean): void {
+    this.#header(tag, vr, value.length + (value.length & 1), implicit);
+    this.#bytes(value);
+    if (value.length % 2 === 1) this.#bytes(PADDING[isText(vr) ? 1 : 0]!);
+  }
+
+  *#bulkValue(tag: string, element: Element, path: string, implicit: boolean): Generator<Uint8Array | Pending> {
+    const content = this.#bulk(path, element.bulk, element.BulkDataURI, element.vr);
+    const isPixelData = tag === PIXEL_DATA && path === tag;
+    if (element.bulk?.encapsulated && !isFrames(content)) {
+      this.#header(tag, 'OB', UNDEFINED_LENGTH, implicit);
+      yield* this.#pending(tag, 'OB', iterableOf(content), 'items', element.bulk.length);
+      this.#item(0xe0dd, 0);
+    } else if (isPixelData && this.#encapsulated) {
+      yield* this.#frames(isFrames(content) ? content : { frames: iterableOf(content) }, implicit);
+    } else if (isFrames(content)) {
+      const lengths =
+        content.lengths ??
+        (Array.isArray(content.frames) ? content.frames.map((frame: Uint8Array) => frame.length) : undefined);
+      const length = lengths?.reduce((sum, one) => sum + one, 0);
+      yield* this.#long(tag, element.vr, content.frames, length, implicit);
+    } else if (content instanceof Uint8Array) {
+      yield* this.#long(tag, element.vr, [content], content.length, implicit);
+    } else yield* this.#long(tag, element.vr, content, element.bulk?.length, implicit);
+  }
+
+  /** A value of known length is streamed behind its header; else the reader of `Pending` collects it first. */
+  *#long(
+    tag: string,
+    vr: string,
+    source: Pending['source'],
+    length: number | undefined,
+    implicit: boolean,
+  ): Generator<Uint8Array | Pending> {
+    if (length !== undefined) this.#header(tag, vr, length + (length & 1), implicit);
+    yield* this.#pending(tag, vr, source, 'value', length);
+  }
+
+  *#frames(content: Frames, implicit: boolean): Generator<Uint8Array | Pending> {
+    const lengths =
+      content.lengths ??
+      (Array.isArray(content.frames) ? content.frames.map((frame: Uint8Array) => frame.length) : undefined);
+    const offsets: number[] = [];
+    let total = 0;
+    for (const length of lengths ?? []) {
+      offsets.push(total);
+      total += 8 + length + (length & 1);
+    }
+    const extended = lengths !== undefined && (this.#options.extendedOffsetTable === true || total > 0xffffffff);
+    if (extended) {
+      this.#value('7FE00001', 'OV', words64(offsets), implicit);
+      this.#value('7FE00002', 'OV', words64(lengths), implicit);
+    }
+    this.#header(PIXEL_DATA, 'OB', UNDEFINED_LENGTH, implicit);
+    const basic = extended ? [] : offsets;
+    this.#item(0xe000, basic.length * 4);
+    for (const offset of basic) this.#uint32(offset);
+    yield* this.#pending(PIXEL_DATA, 'OB', content.frames, 'frames', lengths?.length);
+    this.#item(0xe0dd, 0);
+  }
+
+  /** Sources that are held are written at once, others handed to whoever can wait for them. */
+  *#pending(
+    tag: string,
+    vr: string,
+    source: Pending['source'],
+    kind: Pending['kind'],
+    length: number | undefined,
+  ): Generator<Uint8Array | Pending> {
+    if (Symbol.asyncIterator in source || (kind === 'value' && length === undefined)) {
+      yield { element: { tag, vr }, source, kind, length };
+      return;
+    }
+    const progress = new Progress(tag, kind === 'frames', length);
+    for (const chunk of source) {
+      yield* this.#chunk(chunk, kind, progress);
+    }
+    this.#finish(kind, vr, progress);
+  }
+
+  async *stream({ element, source, kind, length }: Pending): AsyncGenerator<Uint8Array> {
+    if (kind === 'value' && length === undefined) {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of source) chunks.push(chunk);
+      this.#value(element.tag, element.vr, Buffer.concat(chunks), this.#implicit);
+      return;
+    }
+    const progress = new Progress(element.tag, kind === 'frames', length);
+    for await (const chunk of source) yield* this.#chunk(chunk, kind, progress);
+    this.#finish(kind, element.vr, progress);
+  }
+
+  *#chunk(chunk: Uint8Array, kind: Pending['kind'], progress: Progress): Generator<Uint8Array> {
+    progress.add(chunk.length);
+    if (kind === 'frames') this.#item(0xe000, chunk.length + (chunk.length & 1));
+    if (chunk.length > FLUSH_BYTES / 4) {
+      yield this.take();
+      yield chunk;
+    } else {
+      this.#bytes(chunk);
+      if (this.#used >= FLUSH_BYTES / 2) yield this.take();
+    }
+    if (kind === 'frames' && chunk.length % 2 === 1) this.#bytes(PADDING[0]!);
+  }
+
+  #finish(kind: Pending['kind'], vr: string, progress: Progress): void {
+    progress.check();
+    if (kind === 'value' && progress.bytes % 2 === 1) this.#bytes(PADDING[isText(vr) ? 1 : 0]!);
+  }
+
+  #header(tag: string, vr: string, length: number, implicit: boolean): void {
+    this.#room(12);
+    const b = this.#buffer;
+    let at = b.writeUInt16LE(Number.parseInt(tag.slice(0, 4), 16), this.#used);
+    at = b.writeUInt16LE(Number.parseInt(tag.slice(4), 16), at);
+    if (implicit) at = b.writeUInt32LE(length, at);
+    else {
+      // A value too long for a 16-bit length is written as UN (PS3.5 §6.2.2).
+      const name = headerBytes(vr, length, false) === 12 && !vrNamed(vr)!.long ? 'UN' : vr;
+      at += b.write(name, at, 'latin1');
+      at =
+        headerBytes(vr, length, false) === 8
+          ? b.writeUInt16LE(length, at)
+          : b.writeUInt32LE(length, b.writeUInt16LE(0, at));
+    }
+    this.#used = at;
+  }
+
+  #item(element: number, length: number): void {
+    this.#room(8);
+    const at = this.#buffer.writeUInt16LE(element, this.#buffer.writeUInt16LE(0xfffe, this.#used));
+    this.#used = this.#buffer.writeUInt32LE(length, at);
+  }
+
+  #uint32(value: number): void {
+    this.#room(4);
+    this.#used = this.#buffer.writeUInt32LE(value, this.#used);
+  }
+
+  #bytes(bytes: Uint8Array): void {
+    this.#room(bytes.length);
+    this.#buffer.set(bytes, this.#used);
+    this.#used += bytes.length;
+  }
+
+  #room(bytes: number): void {
+    if (this.#used + bytes <= this.#buffer.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(2048, this.#buffer.length * 2, this.#used + bytes));
+    this.#buffer.copy(grown, 0, 0, this.#used);
+    this.#buffer = grown;
+  }
+}
+
+const PADDING = [Uint8Array.of(0), Uint8Array.of(0x20)] as const;
+
+function isText(name: string): boolean {
+  const vr = vrNamed(name);
+  return vr !== undefined && vr.kind !== 'octets' && vr.kind !== 'numbers' && vr.kind !== 'tags' && name !== 'UI';
+}
+
+function headerBytes(name: string, length: number, implicit: boolean): 8 | 12 {
+  const vr = vrNamed(name);
+  if (vr === undefined) throw new PacsError('BAD_REQUEST', 'an element has a VR that is none');
+  return implicit || (!vr.long && length <= 0xffff) ? 8 : 12;
+}
+
+const isFrames = (content: BulkContent): content is Frames => 'frames' in content;
+
+const iterableOf = (content: Uint8Array | AsyncIterable<Uint8Array>): Pending['source'] =>
+  content instanceof Uint8Array ? [content] : content;
+
+function words64(values: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(values.length * 8);
+  const view = new DataView(bytes.buffer);
+  values.forEach((value, i) => {
+    view.setBigUint64(i * 8, BigInt(value), true);
+  });
+  return bytes;
+}
+
+/** Counts what a source gives against what the header says it will. */
+class Progress {
+  bytes = 0;
+  #chunks = 0;
+  readonly #tag: string;
+  readonly #countsChunks: boolean;
+  readonly #expected: number | undefined;
+
+  constructor(tag: string, countsChunks: boolean, expected: number | undefined) {
+    this.#tag = tag;
+    this.#countsChunks = countsChunks;
+    this.#expected = expected;
+  }
+
+  add(bytes: number): void {
+    this.bytes += bytes;
+    this.#chunks++;
+  }
+
+  check(): void {
+    const given = this.#countsChunks ? this.#chunks : this.bytes;
+    if (this.#expected === undefined || given === this.#expected) return;
+    throw new PacsError('DATASET_MISMATCH', `the bulk value of ${this.#tag} is not of the length given`, {
+      details: { tag: this.#tag, expected: this.#expected, given },
+    });
+  }
+}
