@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
@@ -17,7 +17,14 @@ const CHILD = join(import.meta.dirname, 'local-child.ts');
 /** A limit that stands for a full disk. The signal that would kill the process is ignored, so that write(2) fails. */
 const FILES_OF_1_MIB = 'trap "" XFSZ; ulimit -f 2048';
 let folder = '';
+/** Saves three quarters of the time that a child needs to start. */
+const compiled = mkdtempSync(join(tmpdir(), 'nephos-compiled-'));
 
+beforeAll(async () => {
+  folder = compiled;
+  await start('nothing').done; // a process that ends by itself fills the cache
+});
+afterAll(() => rmSync(compiled, { recursive: true }));
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'nephos-crash-'));
 });
@@ -25,12 +32,15 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 /** Starts a child on the shared folder. `lines` has what it says; `done` resolves when it has ended and all was read. */
 function start(job: string, name = 'child', shell?: string, stderr: 'inherit' | 'ignore' = 'inherit') {
-  const child: ChildProcess =
+  const childArguments = [CHILD, job, folder, name];
+  const [command, ...rest] =
     shell === undefined
-      ? spawn(process.execPath, [CHILD, job, folder, name], { stdio: ['ignore', 'pipe', stderr] })
-      : spawn('sh', ['-c', `${shell}; exec "$0" "$@"`, process.execPath, CHILD, job, folder, name], {
-          stdio: ['ignore', 'pipe', stderr],
-        });
+      ? [process.execPath, ...childArguments]
+      : ['sh', '-c', `${shell}; exec "$0" "$@"`, process.execPath, ...childArguments];
+  const child: ChildProcess = spawn(command as string, rest, {
+    stdio: ['ignore', 'pipe', stderr],
+    env: { ...process.env, NODE_COMPILE_CACHE: compiled },
+  });
   const lines: Line[] = [];
   let onLine = (_line: Line): void => undefined;
   const reader = createInterface({ input: child.stdout as NodeJS.ReadableStream });
