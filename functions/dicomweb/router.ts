@@ -99,7 +99,8 @@ export class Router {
 
   #add(route: Route): void {
     let node = this.#root;
-    for (const segment of route.path.split('/').slice(1)) {
+    for (const segment of route.path.split('/')) {
+      if (segment === '') continue;
       const parameter = /^\{(\w+)(\*?)\}$/.exec(segment);
       if (parameter?.[2]) {
         node.rest ??= { name: parameter[1]!, routes: new Map() };

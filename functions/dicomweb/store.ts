@@ -1,4 +1,5 @@
 import { authorize } from '#core/access.ts';
+import type { Identity } from '#core/archive/instance.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
@@ -32,6 +33,12 @@ export const storeInstances: Handler = async (context) => {
   return storeResponse(outcomes, { root: context.root, study, xml: offer.type === 'application/dicom+xml' });
 };
 
+/** One object of a request, with the UIDs it will have where they are known beforehand. */
+export interface IncomingObject {
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly uids?: Partial<Identity>;
+}
+
 async function storeAll(context: Context, study: string | undefined): Promise<StoreOutcome[]> {
   const { request, services, principal } = context;
   const { type, objects } = objectsOf(request, services, principal.tenant);
@@ -46,15 +53,16 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
         });
       }
       const position = outcomes.length;
-      outcomes.push({ kind: 'failed', id: {}, error: new PacsError('INTERNAL', 'not finished') });
+      const id = object.uids ?? {};
+      outcomes.push({ kind: 'failed', id, error: new PacsError('INTERNAL', 'not finished') });
       const { received, outcome } = storeObject(
         services,
         { tenant: principal.tenant, source: 'STOW', StudyInstanceUID: study },
-        object,
+        object.body,
       );
       // A source that breaks off fails its own object here; what ends the request is thrown by the next part.
       const settled = outcome
-        .catch((error: unknown): StoreOutcome => ({ kind: 'failed', id: {}, error: asPacsError(error) }))
+        .catch((error: unknown): StoreOutcome => ({ kind: 'failed', id, error: asPacsError(error) }))
         .then((result) => {
           outcomes[position] = result;
           pending.delete(settled);
@@ -79,7 +87,7 @@ function objectsOf(
   request: HttpRequest,
   services: Services,
   tenant: string,
-): { type: string; objects: AsyncIterable<AsyncIterable<Uint8Array>> } {
+): { type: string; objects: AsyncIterable<IncomingObject> } {
   const media = parseMediaType(request.headers['content-type'] ?? '');
   const body = withinLimit(request.body, services.limits.storeRequestBytes);
   if (media.type === 'application/dicom') return { type: media.type, objects: only(body) };
@@ -112,16 +120,16 @@ const unsupported = (type: string): PacsError =>
     },
   });
 
-async function* only(body: AsyncIterable<Uint8Array>): AsyncGenerator<AsyncIterable<Uint8Array>> {
-  yield body;
+async function* only(body: AsyncIterable<Uint8Array>): AsyncGenerator<IncomingObject> {
+  yield { body };
 }
 
-async function* dicomParts(parts: AsyncIterable<ReceivedPart>): AsyncGenerator<AsyncIterable<Uint8Array>> {
+async function* dicomParts(parts: AsyncIterable<ReceivedPart>): AsyncGenerator<IncomingObject> {
   for await (const { headers, body } of parts) {
     const media: MediaType = parseMediaType(headers['content-type'] ?? 'application/dicom');
     // Some senders label the part octet-stream: the bytes decide.
     if (media.type !== 'application/dicom' && media.type !== 'application/octet-stream') throw unsupported(media.type);
-    yield body;
+    yield { body };
   }
 }
 
