@@ -124,3 +124,34 @@ export function hasForeignBits(values: Uint8Array | Uint16Array, image: ImageDes
   for (let i = 0; i < values.length; i++) if ((values[i]! & above) !== 0) return true;
   return false;
 }
+
+/** Packed frames one after the other without gaps (PS3.5 §8.1.1): a frame may begin inside a byte. @param bits of one frame */
+export async function* joinBits(
+  frames: AsyncIterable<Uint8Array>,
+  bits: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let held = 0;
+  let count = 0;
+  for await (const frame of frames) {
+    if (count === 0 && bits % 8 === 0) {
+      yield frame;
+      continue;
+    }
+    const total = count + bits;
+    const out = new Uint8Array(total >> 3);
+    let at = 0;
+    const bytes = (bits + 7) >> 3;
+    for (let i = 0; i < bytes; i++) {
+      const valid = i === bytes - 1 && bits % 8 !== 0 ? bits % 8 : 8;
+      held |= (frame[i]! & ((1 << valid) - 1)) << count;
+      count += valid;
+      if (count >= 8) {
+        out[at++] = held & 255;
+        held >>>= 8;
+        count -= 8;
+      }
+    }
+    yield out;
+  }
+  if (count > 0) yield Uint8Array.of(held);
+}

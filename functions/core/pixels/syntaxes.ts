@@ -21,7 +21,7 @@ export const EXPLICIT_VR_BIG_ENDIAN = `${UID}.2`;
 export const PIXEL_SYNTAXES: Readonly<Record<string, PixelSyntax>> = {
   [IMPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
   [EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
-  [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
+  [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, false),
   [EXPLICIT_VR_BIG_ENDIAN]: entry('native', true, false),
   // Deflated Image Frame Compression
   [`${UID}.8.1`]: entry('deflatedFrame', true, true),

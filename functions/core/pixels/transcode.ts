@@ -1,14 +1,27 @@
 import type { InstanceRecord } from '../archive/records.ts';
+import { type Rewrite, rewritePart10 } from '../dicom/rewrite.ts';
+import type { Bulk, DataSet, Element } from '../dicom/types.ts';
+import type { Frames } from '../dicom/writer.ts';
 import { PacsError } from '../errors.ts';
-import type { EncodedFrame } from '../ports/pixel-engine.ts';
+import type { EncodedFrame, ImageDescription } from '../ports/pixel-engine.ts';
+import { frameCount } from '../retrieve/frames.ts';
+import { inflatedRange } from '../retrieve/inflated.ts';
+import { startAhead } from '../retrieve/stream.ts';
 import type { Services } from '../services.ts';
-import { encodedFrame } from './image-source.ts';
+import { numbersAt, textAt } from './attributes.ts';
+import { dataSetOf, encodedFrame } from './image-source.ts';
+import { joinBits } from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 type Uses = Pick<Services, 'blobs' | 'index' | 'limits' | 'pixels'>;
 
 /** JPEG Baseline and its like are made once, at this quality; lossless syntaxes know none */
 const QUALITY = 90;
+/** objects whose samples are no more than this are compressed before they are sent, so that they get an offset table (bytes) */
+const HELD_BYTES = 32 * 1024 * 1024;
+/** frames that are worked on while one is being sent */
+const AHEAD = 2;
+const PIXEL_DATA = '7FE00010';
 
 /**
  * One frame, from 1, in another transfer syntax: a codestream, or samples as Explicit VR Little Endian has them.
@@ -20,34 +33,140 @@ export async function transcodeFrame(
   frameNumber: number,
   targetSyntaxUID: string,
 ): Promise<Uint8Array> {
-  const source = await encodedFrame(services, instance, frameNumber);
-  return (await reencode(services, source, targetSyntaxUID)).codestream;
+  return (await reencode(services, instance, frameNumber, targetSyntaxUID)).codestream;
 }
 
 /** The frame in the target syntax, with what its data set must then say of it. */
-export async function reencode(
-  services: Pick<Services, 'pixels'>,
-  source: EncodedFrame,
+async function reencode(
+  services: Uses,
+  instance: InstanceRecord,
+  frameNumber: number,
   target: string,
 ): Promise<EncodedFrame> {
-  if (keepsBytes(source, target)) return { ...source, transferSyntaxUID: target };
+  const source = await encodedFrame(services, instance, frameNumber);
+  if (keepsSamples(instance, target)) return { ...source, transferSyntaxUID: target };
   return services.pixels.transcode({ ...source, target: { transferSyntaxUID: target, quality: QUALITY } });
 }
 
 const isNative = (uid: string): boolean => PIXEL_SYNTAXES[uid]?.coding === 'native';
 
-/** Little endian samples stay as they are between little endian syntaxes: packed bits and subsampled colour too. */
-function keepsBytes({ transferSyntaxUID, image }: EncodedFrame, target: string): boolean {
-  if (!isNative(target) || !isNative(transferSyntaxUID) || target === EXPLICIT_VR_BIG_ENDIAN) return false;
-  return transferSyntaxUID !== EXPLICIT_VR_BIG_ENDIAN || image.BitsAllocated <= 8;
+/** Samples stay as they lie between little endian syntaxes: packed bits, planes and subsampled colour too. */
+const keepsSamples = ({ transferSyntaxUID }: InstanceRecord, target: string): boolean =>
+  isNative(target) && isNative(transferSyntaxUID) && transferSyntaxUID !== EXPLICIT_VR_BIG_ENDIAN;
+
+/**
+ * The whole object (Part 10) in another transfer syntax, frame by frame: memory holds a few frames, whatever the object holds. The
+ * header says what the pixels then are: PhotometricInterpretation, PlanarConfiguration, BitsAllocated, LossyImageCompression.
+ * The offset table is filled where the object is small, and empty (PS3.5 A.4 allows it) where it is not.
+ * @throws PacsError before the first chunk as transcodeFrame; and UNREADABLE_DATASET for later frames
+ */
+export async function* transcodeInstance(
+  services: Uses,
+  instance: InstanceRecord,
+  targetSyntaxUID: string,
+): AsyncGenerator<Uint8Array> {
+  const { blobs, limits } = services;
+  const frames = frameCount(instance);
+  const rewrite: Rewrite = {
+    object: blobs.read(instance.blobKey),
+    limits,
+    transferSyntaxUID: targetSyntaxUID,
+    bulk: (bulk) => rangeOf(services, instance, bulk),
+  };
+  if (frames === 0 || keepsSamples(instance, targetSyntaxUID)) {
+    yield* rewritePart10(rewrite);
+    return;
+  }
+  const header = await dataSetOf(services, instance);
+  if (header[PIXEL_DATA] === undefined) throw unfit(targetSyntaxUID);
+  const first = await reencode(services, instance, 1, targetSyntaxUID);
+  const rest = startAhead(
+    Array.from({ length: frames - 1 }, (_, i) => i + 2),
+    (number) => reencode(services, instance, number, targetSyntaxUID),
+    { ahead: AHEAD },
+  );
+  const content = await pixelContent(first, rest, frames);
+  const changes = headerChanges(header, first, instance.transferSyntaxUID);
+  yield* rewritePart10({ ...rewrite, frames: content, changes });
 }
 
-/** The whole object in another transfer syntax. */
-export async function* transcodeInstance(
-  _services: Uses,
-  _instance: InstanceRecord,
-  _targetSyntaxUID: string,
-): AsyncGenerator<Uint8Array> {
-  yield* [];
-  throw new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', 'whole objects cannot be transcoded yet');
+const unfit = (transferSyntaxUID: string): PacsError =>
+  new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', 'these pixels cannot be compressed', { details: { transferSyntaxUID } });
+
+async function pixelContent(first: EncodedFrame, rest: AsyncIterable<EncodedFrame>, frames: number): Promise<Frames> {
+  async function* codestreams(): AsyncGenerator<Uint8Array, void, undefined> {
+    yield first.codestream;
+    for await (const { codestream } of rest) yield codestream;
+  }
+  const { image, transferSyntaxUID } = first;
+  const pixels = image.Rows * image.Columns;
+  if (isNative(transferSyntaxUID)) {
+    if (image.BitsAllocated !== 1) return { frames: codestreams(), lengths: [first.codestream.length * frames] };
+    return { frames: joinBits(codestreams(), pixels), lengths: [Math.ceil((pixels * frames) / 8)] };
+  }
+  if (uncompressedBytes(image) * frames > HELD_BYTES) return { frames: codestreams() };
+  const held: Uint8Array[] = [];
+  for await (const codestream of codestreams()) held.push(codestream);
+  return { frames: held };
+}
+
+/** What the header says of pixels as `frame` has them. */
+function headerChanges(
+  header: DataSet,
+  frame: EncodedFrame,
+  sourceSyntaxUID: string,
+): Record<string, Element | undefined> {
+  const { image, codestream, transferSyntaxUID } = frame;
+  const us = (value: number): Element => ({ vr: 'US', Value: [value] });
+  const wide = isNative(transferSyntaxUID) && image.BitsAllocated > 8;
+  const changes: Record<string, Element | undefined> = {
+    [PIXEL_DATA]: { vr: wide ? 'OW' : 'OB', bulk: { offset: 0, length: 0 } },
+    '00280004': { vr: 'CS', Value: [image.PhotometricInterpretation] },
+    '00280100': us(image.BitsAllocated),
+    '00280101': us(image.BitsStored),
+    '00280102': us(image.HighBit),
+    // tables of the frames as they were; the writer makes its own
+    '7FE00001': undefined,
+    '7FE00002': undefined,
+  };
+  if (image.SamplesPerPixel > 1) changes['00280006'] = us(0);
+  const method = LOSSY_METHODS[transferSyntaxUID];
+  if (method !== undefined) {
+    const ratio = Number((uncompressedBytes(image) / Math.max(1, codestream.length)).toPrecision(4));
+    changes['00282110'] = { vr: 'CS', Value: ['01'] };
+    changes['00282112'] = { vr: 'DS', Value: [...numbersAt(header, '00282112'), ratio] };
+    changes['00282114'] = { vr: 'CS', Value: [...(header['00282114']?.Value ?? []), method] };
+  } else if (ALWAYS_LOSSY.has(sourceSyntaxUID) && textAt(header, '00282110') !== '01') {
+    // PS3.3 C.7.6.1.1.5: once lossy, always lossy, also when it is decompressed
+    changes['00282110'] = { vr: 'CS', Value: ['01'] };
+  }
+  return changes;
+}
+
+const uncompressedBytes = (image: ImageDescription): number =>
+  (image.Rows * image.Columns * image.SamplesPerPixel * image.BitsAllocated) / 8;
+
+/** LossyImageCompressionMethod (0028,2114) of what we write with loss */
+const LOSSY_METHODS: Readonly<Record<string, string>> = {
+  '1.2.840.10008.1.2.4.50': 'ISO_10918_1',
+  '1.2.840.10008.1.2.4.81': 'ISO_14495_1',
+  '1.2.840.10008.1.2.4.91': 'ISO_15444_1',
+  '1.2.840.10008.1.2.4.112': 'ISO_18181_1',
+  '1.2.840.10008.1.2.4.203': 'ISO_15444_15',
+};
+
+/** syntaxes that hold no lossless image */
+const ALWAYS_LOSSY: ReadonlySet<string> = new Set([
+  '1.2.840.10008.1.2.4.50',
+  '1.2.840.10008.1.2.4.51',
+  '1.2.840.10008.1.2.4.111',
+]);
+
+async function* rangeOf(
+  services: Uses,
+  instance: InstanceRecord,
+  { offset, length, inflated }: Bulk,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (inflated === true) yield await inflatedRange(services, instance, offset, length);
+  else yield* services.blobs.read(instance.blobKey, { offset, length });
 }
