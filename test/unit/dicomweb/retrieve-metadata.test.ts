@@ -1,0 +1,283 @@
+import { gunzipSync } from 'node:zlib';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { newReadMeter } from '#core/ports/index-table.ts';
+import { seriesMetadata } from '#core/retrieve/metadata.ts';
+import { prepareSeriesMetadata } from '#core/retrieve/prepare.ts';
+import {
+  retrieveInstanceMetadata,
+  retrieveSeriesMetadata,
+  retrieveStudyMetadata,
+} from '#dicomweb/retrieve-metadata.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { ask, partsOf, ROOT } from './asking.ts';
+
+const STUDY = uid(1);
+const JSON_TYPE = 'application/dicom+json';
+const gzip = { 'accept-encoding': 'gzip' };
+
+/** 20 × 20 pixels: too long to stand inline */
+const slice = (series: number, instance: number, extra: Record<string, string | number> = {}): Uint8Array =>
+  buildDicom({
+    SeriesInstanceUID: uid(series),
+    SeriesNumber: 100 - series,
+    SOPInstanceUID: uid(series * 1_000 + instance),
+    InstanceNumber: 500 - instance,
+    Rows: 20,
+    Columns: 20,
+    ...extra,
+  });
+
+type Json = Record<string, { vr: string; Value?: unknown[]; BulkDataURI?: string }>;
+const sops = (json: Json[]): unknown[] => json.map((dataSet) => dataSet['00080018']?.Value?.[0]);
+
+describe('metadata of a study of two series', () => {
+  let services: ReturnType<typeof memoryServices>;
+
+  beforeEach(async () => {
+    services = memoryServices();
+    for (const [series, instance] of [
+      [20, 1],
+      [20, 2],
+      [10, 1],
+      [10, 2],
+      [10, 3],
+    ] as const) {
+      expect((await store(services, slice(series, instance))).kind).toBe('stored');
+    }
+  });
+
+  const seriesRecord = async (series: number): Promise<SeriesRecord> =>
+    asRecord<SeriesRecord>((await services.index.get(keys.series(TENANT, STUDY, uid(series))))!);
+
+  test('is a DICOM JSON array in display order, with references on the root that the client sees', async () => {
+    const { status, headers, body } = await ask(
+      services,
+      retrieveStudyMetadata,
+      { study: STUDY },
+      { accept: JSON_TYPE },
+    );
+    expect(status).toBe(200);
+    expect(headers['content-type']).toBe(JSON_TYPE);
+    const json = JSON.parse(body.toString()) as Json[];
+    expect(sops(json)).toEqual([uid(20002), uid(20001), uid(10003), uid(10002), uid(10001)]);
+    const { BulkDataURI } = json[0]!['7FE00010']!;
+    expect(BulkDataURI).toMatch(/\/bulkdata\/7FE00010\.\d+\.800$/);
+    expect(
+      BulkDataURI!.startsWith(`${ROOT}/studies/${STUDY}/series/${uid(20)}/instances/${uid(20002)}/bulkdata/`),
+    ).toBe(true);
+    expect(body.toString()).not.toContain('nephos:');
+  });
+
+  test('is there by series and by instance', async () => {
+    const series = await ask(
+      services,
+      retrieveSeriesMetadata,
+      { study: STUDY, series: uid(10) },
+      { accept: JSON_TYPE },
+    );
+    expect(sops(JSON.parse(series.body.toString()))).toEqual([uid(10003), uid(10002), uid(10001)]);
+    const params = { study: STUDY, series: uid(10), instance: uid(10001) };
+    const instance = await ask(services, retrieveInstanceMetadata, params, { accept: JSON_TYPE });
+    const json = JSON.parse(instance.body.toString()) as Json[];
+    expect(sops(json)).toEqual([uid(10001)]);
+    expect(json[0]!['7FE00010']!.BulkDataURI!.startsWith(ROOT)).toBe(true);
+  });
+
+  test('is there as DICOM XML, one part an instance', async () => {
+    const accept = 'multipart/related; type="application/dicom+xml"';
+    for (const [handler, params, count] of [
+      [retrieveStudyMetadata, { study: STUDY }, 5],
+      [retrieveSeriesMetadata, { study: STUDY, series: uid(10) }, 3],
+      [retrieveInstanceMetadata, { study: STUDY, series: uid(10), instance: uid(10001) }, 1],
+    ] as const) {
+      const parts = await partsOf(await ask(services, handler, params, { accept }));
+      expect(parts).toHaveLength(count);
+      for (const { headers, body } of parts) {
+        expect(headers['content-type']).toBe('application/dicom+xml');
+        expect(body.toString()).toContain('<NativeDicomModel');
+        expect(body.toString()).toContain(`<BulkData uri="${ROOT}/studies/`);
+      }
+    }
+  });
+
+  test('is not there for what does not exist', async () => {
+    const status = async (...args: Parameters<typeof ask>) => (await ask(...args)).status;
+    for (const accept of [JSON_TYPE, 'multipart/related; type="application/dicom+xml"']) {
+      expect(await status(services, retrieveStudyMetadata, { study: uid(9) }, { accept })).toBe(404);
+      expect(await status(services, retrieveSeriesMetadata, { study: STUDY, series: uid(9) }, { accept })).toBe(404);
+      const params = { study: STUDY, series: uid(20), instance: uid(10001) };
+      expect(await status(services, retrieveInstanceMetadata, params, { accept })).toBe(404);
+    }
+  });
+
+  test('refuses what it is not', async () => {
+    expect((await ask(services, retrieveStudyMetadata, { study: STUDY }, { accept: 'image/png' })).status).toBe(406);
+  });
+
+  test('has an ETag that changes with every new instance, root, form and encoding', async () => {
+    const params = { study: STUDY, series: uid(10) };
+    const etag = async (asked: Parameters<typeof ask>[3]) =>
+      (await ask(services, retrieveSeriesMetadata, params, asked)).headers.etag;
+    const first = await etag({ accept: JSON_TYPE });
+    expect(first).toMatch(/^"[\w-]{27}"$/);
+    expect(await etag({ accept: JSON_TYPE })).toBe(first);
+    expect(await etag({ accept: JSON_TYPE, headers: gzip })).not.toBe(first);
+    expect(await etag({ accept: JSON_TYPE, origin: 'http://other.example' })).not.toBe(first);
+    expect(await etag({ accept: 'multipart/related; type="application/dicom+xml"' })).not.toBe(first);
+    const asked = { accept: JSON_TYPE, headers: { 'if-none-match': first! } };
+    expect((await ask(services, retrieveSeriesMetadata, params, asked)).status).toBe(304);
+    await store(services, slice(10, 4));
+    const after = await ask(services, retrieveSeriesMetadata, params, asked);
+    expect(after.status).toBe(200);
+    expect(JSON.parse(after.body.toString())).toHaveLength(4);
+  });
+
+  test('has no ETag while a commit is not folded in: its revision would lie', async () => {
+    await services.index.write([{ kind: 'put', key: keys.delta(TENANT, STUDY, 'x'), item: { at: 1 } }]);
+    const { headers, status } = await ask(services, retrieveSeriesMetadata, { study: STUDY, series: uid(10) }, {});
+    expect(status).toBe(200);
+    expect(headers.etag).toBeUndefined();
+    expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10))).toBe(false);
+  });
+
+  test('is compressed for a line, not for loopback', async () => {
+    for (let i = 5; i < 30; i++) await store(services, slice(10, i));
+    const params = { study: STUDY, series: uid(10) };
+    const plain = await ask(services, retrieveSeriesMetadata, params, {
+      headers: gzip,
+      origin: 'http://127.0.0.1:8080',
+    });
+    expect(plain.headers['content-encoding']).toBeUndefined();
+    for (const [handler, which] of [
+      [retrieveSeriesMetadata, params],
+      [retrieveStudyMetadata, { study: STUDY }],
+    ] as const) {
+      const whole = await ask(services, handler, which);
+      const packed = await ask(services, handler, which, { headers: gzip });
+      expect(packed.headers['content-encoding']).toBe('gzip');
+      expect(gunzipSync(packed.body).equals(whole.body)).toBe(true);
+    }
+    const refused = await ask(services, retrieveSeriesMetadata, params, {
+      headers: { 'accept-encoding': 'gzip;q=0, br' },
+    });
+    expect(refused.headers['content-encoding']).toBeUndefined();
+  });
+
+  describe('prepared when the study is quiet', () => {
+    const read = async (asked: Parameters<typeof ask>[3] = {}) =>
+      ask(services, retrieveSeriesMetadata, { study: STUDY, series: uid(10) }, asked);
+
+    test('says the same, from one blob and without a metadata record', async () => {
+      const before = await read();
+      expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10))).toBe(true);
+      const record = await seriesRecord(10);
+      expect(record.prepared?.revision).toBe(record.revision);
+      // Prove where it comes from: the records are gone, and another root is not in memory yet.
+      for (const n of [1, 2, 3]) {
+        await services.index.write([{ kind: 'delete', key: keys.metadata(TENANT, STUDY, uid(10), uid(10000 + n)) }]);
+      }
+      const after = await read({ origin: 'http://elsewhere.example' });
+      expect(after.body.toString().replaceAll('http://elsewhere.example', 'http://pacs.example')).toBe(
+        before.body.toString(),
+      );
+      const study = await ask(services, retrieveStudyMetadata, { study: STUDY }, { origin: 'http://third.example' });
+      expect(JSON.parse(study.body.toString())).toHaveLength(5);
+    });
+
+    test('for a root, goes out as the very bytes of its blob', async () => {
+      expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10), ROOT)).toBe(true);
+      const { prepared } = await seriesRecord(10);
+      const blob = await services.blobs.readBytes(prepared!.blobKey);
+      const { body, headers } = await read({ headers: gzip });
+      expect(headers['content-encoding']).toBe('gzip');
+      expect(body.equals(blob)).toBe(true);
+      const other = await read({ origin: 'http://other.example' });
+      expect(other.body.toString()).toContain('"BulkDataURI":"http://other.example/dicomweb/studies/');
+      expect(other.body.toString()).not.toContain(ROOT);
+    });
+
+    test('is superseded by a new instance, and its blob removed when it is prepared again', async () => {
+      await prepareSeriesMetadata(services, TENANT, STUDY, uid(10));
+      const old = (await seriesRecord(10)).prepared!.blobKey;
+      await store(services, slice(10, 4));
+      expect(JSON.parse((await read()).body.toString())).toHaveLength(4);
+      expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10))).toBe(true);
+      expect(await services.blobs.head(old)).toBeUndefined();
+      expect(JSON.parse((await read({ origin: 'http://new.example' })).body.toString())).toHaveLength(4);
+    });
+
+    test('twice is once, and two at a time leave one blob that the record names', async () => {
+      const both = await Promise.all([1, 2].map(() => prepareSeriesMetadata(services, TENANT, STUDY, uid(10))));
+      expect(both).toContain(true);
+      expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10))).toBe(true);
+      const documents: string[] = [];
+      for await (const { key } of services.blobs.list(`${TENANT}/`)) if (key.endsWith('.json.gz')) documents.push(key);
+      expect(documents).toEqual([(await seriesRecord(10)).prepared!.blobKey]);
+    });
+
+    test('that lost the race against a store leaves nothing behind', async () => {
+      const { index } = services;
+      const { query } = index;
+      let raced = false;
+      index.query = async (...args) => {
+        const page = await query.apply(index, args);
+        if (!raced && args[0].partition.includes('|metadata|')) {
+          raced = true;
+          await store(services, slice(10, 4));
+        }
+        return page;
+      };
+      expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10))).toBe(false);
+      expect((await seriesRecord(10)).prepared).toBeUndefined();
+      for await (const { key } of services.blobs.list(`${TENANT}/`)) expect(key).not.toMatch(/json\.gz$/);
+      expect(JSON.parse((await read()).body.toString())).toHaveLength(4);
+    });
+  });
+});
+
+test('metadata too long for the index stands in a blob and takes its place in the order', async () => {
+  const services = memoryServices({ limits: { metadataInIndexBytes: 1_500 } });
+  await store(services, slice(10, 1));
+  await store(services, slice(10, 2, { ImageComments: 'long '.repeat(300) }));
+  await store(services, slice(10, 3));
+  const { body } = await ask(services, retrieveSeriesMetadata, { study: STUDY, series: uid(10) });
+  expect(sops(JSON.parse(body.toString()))).toEqual([uid(10003), uid(10002), uid(10001)]);
+});
+
+test('a series that is larger than a page is read twice, never held, and still in order', async () => {
+  const services = memoryServices();
+  const count = 1_050;
+  for (let i = 0; i < count; i++) {
+    const text = `{"00080018":{"vr":"UI","Value":["${uid(i)}"]},"00200013":{"vr":"IS","Value":[${(i * 11) % count}]}}`;
+    await services.index.write([
+      { kind: 'put', key: keys.metadata(TENANT, STUDY, uid(10), uid(i)), item: { json: text } },
+    ]);
+  }
+  const meter = newReadMeter();
+  const numbers: number[] = [];
+  for await (const text of seriesMetadata(services, TENANT, STUDY, uid(10), meter)) {
+    numbers.push((JSON.parse(text) as Json)['00200013']!.Value![0] as number);
+  }
+  expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i));
+  expect(meter.records).toBe(2 * count);
+  expect(meter.calls).toBe(2 + Math.ceil(count / 100));
+});
+
+test('instances without a number come last, by UID', async () => {
+  const services = memoryServices();
+  for (const [n, number] of [
+    [1, undefined],
+    [2, '7'],
+    [3, undefined],
+    [4, '-1'],
+  ] as const) {
+    await store(
+      services,
+      buildDicom({ SeriesInstanceUID: uid(10), SOPInstanceUID: uid(100 + n), InstanceNumber: number }),
+    );
+  }
+  const { body } = await ask(services, retrieveSeriesMetadata, { study: STUDY, series: uid(10) });
+  expect(sops(JSON.parse(body.toString()))).toEqual([uid(104), uid(102), uid(101), uid(103)]);
+});

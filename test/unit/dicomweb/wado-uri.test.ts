@@ -1,0 +1,94 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Services } from '#core/services.ts';
+import type { Context, Handler } from '#dicomweb/handler.ts';
+import { wadoUri } from '#dicomweb/wado-uri.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { memoryServices, store } from '#test/fixtures/services.ts';
+import { ask } from './asking.ts';
+
+const OBJECT = `requestType=WADO&studyUID=${uid(1)}&seriesUID=${uid(2)}&objectUID=${uid(3)}`;
+
+describe('the URI service', () => {
+  let services: Services;
+  const object = buildDicom({ Rows: 4, Columns: 4 });
+  const seen: { kind: string; accept: string | undefined; query: string; params: Context['params'] }[] = [];
+  const recorder =
+    (kind: string): Handler =>
+    async ({ request, params }) => {
+      seen.push({ kind, accept: request.headers.accept, query: decodeURIComponent(request.query.toString()), params });
+      return { status: 200, headers: {}, body: kind };
+    };
+  const get = (query: string, accept = '*/*') =>
+    ask(services, wadoUri(recorder('instance'), recorder('frames')), {}, { query, accept });
+
+  beforeEach(async () => {
+    seen.length = 0;
+    services = memoryServices();
+    await store(services, object);
+  });
+
+  test('gives the object', async () => {
+    const { status, headers, body } = await get(`${OBJECT}&contentType=application/dicom`);
+    expect([status, headers['content-type']]).toEqual([200, 'application/dicom']);
+    expect(body.equals(object)).toBe(true);
+    expect(
+      (await get(`${OBJECT}&contentType=application%2Fdicom&transferSyntax=1.2.840.10008.1.2.1`)).body.equals(object),
+    ).toBe(true);
+  });
+
+  test('renders images, as JPEG unless told', async () => {
+    await get(OBJECT);
+    await get(`${OBJECT}&contentType=image/png&frameNumber=2`);
+    expect(seen).toEqual([
+      {
+        kind: 'instance',
+        accept: 'image/jpeg',
+        query: '',
+        params: { study: uid(1), series: uid(2), instance: uid(3) },
+      },
+      {
+        kind: 'frames',
+        accept: 'image/png',
+        query: '',
+        params: { study: uid(1), series: uid(2), instance: uid(3), frames: '2' },
+      },
+    ]);
+  });
+
+  test('translates window, size, region, quality and annotation', async () => {
+    await get(
+      `${OBJECT}&windowCenter=40&windowWidth=400&rows=128&columns=64&region=0.25,0,0.75,0.5&imageQuality=80&annotation=patient`,
+    );
+    expect(seen[0]!.query).toBe('window=40,400,linear&quality=80&annotation=patient&viewport=64,128,1,0,2,2');
+    await get(`${OBJECT}&rows=2`);
+    expect(seen[1]!.query).toBe('viewport=4,2');
+  });
+
+  test.each([
+    ['no requestType', OBJECT.slice('requestType=WADO&'.length), 400],
+    ['a UID that is none', OBJECT.replace(uid(3), 'x'), 400],
+    ['a UID missing', OBJECT.replace('seriesUID', 'other'), 400],
+    ['an object that is not there', OBJECT.replace(uid(3), uid(99)), 404],
+    ['an anonymous object, which would not be one', `${OBJECT}&contentType=application/dicom&anonymize=yes`, 400],
+    ['half a window', `${OBJECT}&windowCenter=40`, 400],
+    ['a region outside', `${OBJECT}&region=0,0,2,1`, 400],
+    ['a frame of an object', `${OBJECT}&contentType=application/dicom&frameNumber=1`, 400],
+    ['rows that are no number', `${OBJECT}&rows=many`, 400],
+  ])('refuses %s', async (_why, query, status) => {
+    expect((await get(query)).status).toBe(status);
+  });
+
+  test('gives what has no pixels as the object, or a document as itself', async () => {
+    const pdf = buildDicom({
+      SOPInstanceUID: uid(4),
+      PixelData: undefined,
+      MIMETypeOfEncapsulatedDocument: 'application/pdf',
+      EncapsulatedDocument: { vr: 'OB', value: Buffer.from(`%PDF${'x'.repeat(400)}`) },
+    });
+    await store(services, pdf);
+    const document = OBJECT.replace(uid(3), uid(4));
+    expect((await get(document)).headers['content-type']).toBe('application/dicom');
+    const { headers, body } = await get(`${document}&contentType=application/pdf`);
+    expect([headers['content-type'], body.subarray(0, 4).toString()]).toEqual(['application/pdf', '%PDF']);
+  });
+});
