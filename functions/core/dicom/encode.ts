@@ -58,10 +58,14 @@ function nameText(name: PersonName | null): string {
 /** At most 16 characters for DS and 12 for IS: digits that do not fit are rounded away. */
 function decimalText(value: number, vr: Vr): string {
   if (vr.name === 'IS') return String(Math.trunc(value));
-  let digits = String(value);
-  for (let precision = 15; digits.length > 16 && precision > 0; precision--)
-    digits = String(Number(value.toPrecision(precision)));
-  return digits;
+  for (let precision = 17; precision > 0; precision--) {
+    const rounded = precision === 17 ? value : Number(value.toPrecision(precision));
+    const plain = String(rounded);
+    if (plain.length <= 16) return plain;
+    const scientific = rounded.toExponential();
+    if (scientific.length <= 16) return scientific;
+  }
+  return '0';
 }
 
 const NOT_FINITE: Record<string, number> = {
