@@ -35,6 +35,12 @@ export const writeMultipart = (
   boundary: string,
 ): AsyncIterable<Uint8Array> => coalesce(pieces(parts, boundary));
 
+/** Case does not matter to MIME, yet cornerstone, OHIF's image loader, finds a frame's type by these very letters. */
+const WIRE_NAMES: Readonly<Record<string, string>> = {
+  'content-type': 'Content-Type',
+  'content-location': 'Content-Location',
+};
+
 async function* pieces(
   parts: AsyncIterable<Part> | Iterable<Part>,
   boundary: string,
@@ -44,7 +50,7 @@ async function* pieces(
     let finished = false;
     try {
       let head = delimiter;
-      for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
+      for (const name in headers) head += `${WIRE_NAMES[name] ?? name}: ${headers[name]}\r\n`;
       yield Buffer.from(`${head}\r\n`, 'latin1');
       if (body instanceof Uint8Array) yield body;
       else yield* body;
