@@ -5,7 +5,8 @@ window.config = {
   routerBasename: null,
   extensions: [],
   modes: [],
-  customizationService: {},
+  // No guided tour over the images of whoever opens the viewer for the first time.
+  customizationService: { 'ohif.tours': { $set: [] } },
   // The arrow beside the logo leads to `/`: the study list of the console (see below).
   showStudyList: true,
   maxNumberOfWebWorkers: Math.max(2, Math.min(8, (navigator.hardwareConcurrency ?? 4) - 1)),
