@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, fsync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, fsync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -112,6 +112,28 @@ export class DurableDirectories {
   #forget(directory: Directory): void {
     if (this.#kept.get(directory.path) === directory) this.#kept.delete(directory.path);
     if (directory.users === 0) closeSync(directory.fd);
+  }
+}
+
+/**
+ * Syncs a directory and all above it, once, when a store is opened: whoever made them may not have.
+ * What may not be opened (the folders above a home, say) is not ours, and was there before.
+ */
+export function syncUpwards(path: string): void {
+  for (let at = path; ; at = dirname(at)) {
+    let fd: number;
+    try {
+      fd = openSync(at, 'r');
+    } catch (error) {
+      if (at === path) throw error;
+      return;
+    }
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    if (at === dirname(at)) return;
   }
 }
 

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { BlobInfo, BlobStore, ByteRange } from '#core/ports/blob-store.ts';
 import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
-import { DurableDirectories } from './durable-directories.ts';
+import { DurableDirectories, syncUpwards } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
 import { writeSource, writeWhole } from './incoming-file.ts';
 
@@ -38,6 +38,7 @@ export class FsBlobStore implements BlobStore {
     mkdirSync(store.#blobs, { recursive: true });
     mkdirSync(store.#incoming, { recursive: true });
     await store.#directories.sync(store.#blobs);
+    syncUpwards(absolute);
     return store;
   }
 

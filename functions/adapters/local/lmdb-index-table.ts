@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path';
 import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
 import { PacsError } from '#core/errors.ts';
 import {
@@ -13,6 +14,7 @@ import {
 } from '#core/ports/index-table.ts';
 import { appendedSort, checkKey, checkKeys, checkOperations, checkQuery, holds, increased } from '../index-rules.ts';
 import { decodeItem, encodeItem } from '../item-codec.ts';
+import { syncUpwards } from './durable-directories.ts';
 import { keyRange } from './key-range.ts';
 
 /** A key as LMDB has it: the bytes of `partition U+0000 sort`; strings are written as UTF-8, arrays as they are. */
@@ -69,6 +71,7 @@ export class LmdbIndexTable implements IndexTable {
       keyEncoder: { writeKey, readKey },
       encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
     } as RootDatabaseOptionsWithPath);
+    syncUpwards(dirname(resolve(path))); // LMDB syncs the file, not its name
     return new LmdbIndexTable(db);
   }
 
