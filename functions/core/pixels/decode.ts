@@ -6,7 +6,7 @@ import { type CodestreamHeader, readJpeg2000Header, readJpegHeader, readJpegXlHe
 import { expand422, ybrFullToRgb } from './colour.ts';
 import { decodeRle } from './rle.ts';
 import { checkImage, decodedBytes, extend, interleave, plain, sampleBytes, swapBytes, unpackBits } from './samples.ts';
-import { EXPLICIT_VR_BIG_ENDIAN, PIXEL_SYNTAXES } from './syntaxes.ts';
+import { EXPLICIT_VR_BIG_ENDIAN, JPEG_XL_RECOMPRESSION, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 /** One frame to native samples. @throws PacsError UNREADABLE_DATASET; UNSUPPORTED_TRANSFER_SYNTAX; TOO_LARGE */
 export function decodeFrame(codecs: Codecs, frame: EncodedFrame, limitBytes: number): DecodedFrame {
@@ -39,7 +39,7 @@ export function decodeFrame(codecs: Codecs, frame: EncodedFrame, limitBytes: num
     case 'jpeg2000':
       return fromJpeg2000(codecs, codestream, image);
     case 'jpegXl':
-      return fromJpegXl(codecs, codestream, image, limitBytes);
+      return fromJpegXl(codecs, codestream, image, limitBytes, transferSyntaxUID === JPEG_XL_RECOMPRESSION);
   }
 }
 
@@ -247,7 +247,14 @@ function fromLines(decoded: Uint8Array, header: CodestreamHeader, bytes: number)
   return result;
 }
 
-function fromJpegXl(codecs: Codecs, codestream: Uint8Array, image: ImageDescription, limitBytes: number): DecodedFrame {
+function fromJpegXl(
+  codecs: Codecs,
+  codestream: Uint8Array,
+  image: ImageDescription,
+  limitBytes: number,
+  recompressed: boolean,
+): DecodedFrame {
+  const stated = image.PhotometricInterpretation;
   const header = { ...readJpegXlHeader(codestream), components: image.SamplesPerPixel };
   const bits = header.bits || image.BitsStored;
   fits({ ...header, bits }, image);
@@ -262,13 +269,9 @@ function fromJpegXl(codecs: Codecs, codestream: Uint8Array, image: ImageDescript
     const values = wide ? new Uint16Array(decoded.buffer, decoded.byteOffset, decoded.length >> 1) : decoded;
     for (let i = 0; i < values.length; i++) values[i] = Math.round((values[i]! * top) / full);
   }
-  // XYB and recompressed YCbCr are both converted by libjxl
-  const photometric =
-    image.SamplesPerPixel === 3
-      ? image.PhotometricInterpretation === 'YBR_FULL'
-        ? 'YBR_FULL'
-        : 'RGB'
-      : image.PhotometricInterpretation;
+  // libjxl converts XYB and the YCbCr of a recompressed JPEG; samples that were put in as YBR_FULL come out as such
+  const stays = image.SamplesPerPixel !== 3 || (stated === 'YBR_FULL' && !recompressed);
+  const photometric = stays ? stated : 'RGB';
   return { samples: toCells(decoded, bits, wide, image), image: cellImage(image, photometric) };
 }
 

@@ -20,7 +20,7 @@ export async function presentationOf(dataSet: DataSet, frame: number, bytesOf: B
     const voi =
       (await sequenceTable(dataSet, '00283010', signed || rescales(modality), bytesOf)) ??
       windowOf(functionalGroup(dataSet, frame, '00289132') ?? dataSet);
-    if (voi !== undefined) own.voi = voi;
+    if (voi !== undefined) own.voi = image.float === true ? exact(voi) : voi;
     const lut = await presentationLutOf(dataSet, bytesOf);
     if (lut !== undefined) own.presentationLut = lut;
     const padding = paddingOf(dataSet, image.BitsStored, signed);
@@ -34,6 +34,10 @@ export async function presentationOf(dataSet: DataSet, frame: number, bytesOf: B
   if (aspect !== 1) own.pixelAspect = aspect;
   return own;
 }
+
+/** A linear window loses one unit of its width, which for values from 0 to 1 is all of it: float images mean the exact one. */
+const exact = (voi: NonNullable<Presentation['voi']>): NonNullable<Presentation['voi']> =>
+  'values' in voi || voi.function !== 'LINEAR' ? voi : { ...voi, function: 'LINEAR_EXACT' };
 
 const rescales = (modality: Presentation['modality']): boolean =>
   modality !== undefined && 'slope' in modality && modality.intercept < 0;

@@ -18,6 +18,8 @@ export const EXPLICIT_VR_LITTLE_ENDIAN = `${UID}.1`;
 export const DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = `${UID}.1.99`;
 export const EXPLICIT_VR_BIG_ENDIAN = `${UID}.2`;
 
+export const JPEG_XL_RECOMPRESSION = `${UID}.4.111`;
+
 export const PIXEL_SYNTAXES: Readonly<Record<string, PixelSyntax>> = {
   [IMPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
   [EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
@@ -42,7 +44,7 @@ export const PIXEL_SYNTAXES: Readonly<Record<string, PixelSyntax>> = {
   [`${UID}.4.92`]: entry('jpeg2000', true, false),
   [`${UID}.4.93`]: entry('jpeg2000', false, false),
   [`${UID}.4.110`]: entry('jpegXl', true, true),
-  [`${UID}.4.111`]: entry('jpegXl', false, false),
+  [JPEG_XL_RECOMPRESSION]: entry('jpegXl', false, false),
   [`${UID}.4.112`]: entry('jpegXl', false, true),
   [`${UID}.4.201`]: entry('jpeg2000', true, true),
   [`${UID}.4.202`]: entry('jpeg2000', true, true),
