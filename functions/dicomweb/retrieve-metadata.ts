@@ -185,7 +185,10 @@ function takesGzip({ headers, origin }: HttpRequest): boolean {
 
 async function* everyText({ services, principal }: Context, all: readonly SeriesToSend[]): AsyncGenerator<string> {
   for (const { series } of all) {
-    yield* seriesMetadata(services, principal.tenant, series.StudyInstanceUID, series.SeriesInstanceUID);
+    const { StudyInstanceUID, SeriesInstanceUID } = series;
+    for await (const text of seriesMetadata(services, principal.tenant, StudyInstanceUID, SeriesInstanceUID)) {
+      yield text.toString();
+    }
   }
 }
 

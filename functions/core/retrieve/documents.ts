@@ -4,7 +4,7 @@ import type { SeriesRecord, Tenant } from '../archive/records.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
 import { ByteCache } from './byte-cache.ts';
-import { onRoot, seriesMetadata } from './metadata.ts';
+import { joinTexts, seriesMetadata } from './metadata.ts';
 import { inflatePrepared, readPrepared } from './prepare.ts';
 
 /** kept in memory for all series of this process (bytes) */
@@ -88,10 +88,9 @@ async function preparedDocument(
   const bytes = await readPrepared(services, prepared.blobKey);
   if (!bytes) return undefined;
   const text = await inflatePrepared(bytes);
-  if (prepared.root === undefined) return Buffer.from(onRoot(text, root));
-  return Buffer.from(
-    prepared.root === root ? text : text.replaceAll(`"BulkDataURI":"${prepared.root}/`, `"BulkDataURI":"${root}/`),
-  );
+  if (prepared.root === root) return text;
+  if (prepared.root === undefined) return joinTexts([text], '', '', root);
+  return Buffer.from(text.toString().replaceAll(`"BulkDataURI":"${prepared.root}/`, `"BulkDataURI":"${root}/`));
 }
 
 async function assembledDocument(
@@ -100,19 +99,19 @@ async function assembledDocument(
 ): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const { tenant, StudyInstanceUID, SeriesInstanceUID, root } = request;
   const texts = seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
-  const held: string[] = [];
-  let characters = 0;
+  const held: Buffer[] = [];
+  let size = 0;
   for (;;) {
     const next = await texts.next();
-    if (next.done === true) return Buffer.from(onRoot(`[${held.join(',')}]`, root));
+    if (next.done === true) return joinTexts(held, '[', ']', root);
     held.push(next.value);
-    characters += next.value.length;
-    if (characters > WHOLE_BYTES) return pieces(held, texts, root);
+    size += next.value.length;
+    if (size > WHOLE_BYTES) return pieces(held, texts, root);
   }
 }
 
-async function* pieces(held: string[], rest: AsyncIterable<string>, root: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(onRoot(`[${held.splice(0).join(',')}`, root));
-  for await (const text of rest) yield Buffer.from(onRoot(`,${text}`, root));
+async function* pieces(held: Buffer[], rest: AsyncIterable<Buffer>, root: string): AsyncGenerator<Uint8Array> {
+  yield joinTexts(held.splice(0), '[', '', root);
+  for await (const text of rest) yield joinTexts([text], ',', '', root);
   yield Buffer.from(']');
 }

@@ -11,6 +11,8 @@ import type { IndexTable, Item, ReadMeter } from '../ports/index-table.ts';
 
 /** records of one page while instances are walked */
 const PAGE_RECORDS = 1_000;
+/** records that one call gets by their keys */
+const GET_RECORDS = 100;
 
 type Reads = { readonly index: IndexTable };
 
@@ -109,8 +111,11 @@ export async function* instancesOfSeries(
   meter?: ReadMeter,
 ): AsyncGenerator<InstanceRecord, void, undefined> {
   const { partition } = keys.instance(tenant, study, series, '');
-  const number = (item: Item): number => numberOf(asRecord<InstanceRecord>(item).attributes['00200013']?.Value?.[0]);
-  for await (const item of inOrder(index, partition, number, meter)) yield asRecord<InstanceRecord>(item);
+  const place = (item: Item): Placed<InstanceRecord> => {
+    const value = asRecord<InstanceRecord>(item);
+    return { number: numberOf(value.attributes['00200013']?.Value?.[0]), value };
+  };
+  yield* inOrder(index, partition, place, meter);
 }
 
 /** All instances of a study, series by series. @throws PacsError NOT_FOUND */
@@ -125,19 +130,25 @@ export async function* instancesOfStudy(
   }
 }
 
-/** The items of a partition by a number that each of them tells, then by sort key. @throws PacsError NOT_FOUND when empty */
-export async function* inOrder(
+/** What a record is worth to the reader, and the number that it is ordered by. */
+export interface Placed<V> {
+  readonly number: number;
+  readonly value: V;
+}
+
+/** The records of a partition by a number that each of them tells, then by sort key. @throws PacsError NOT_FOUND when empty */
+export async function* inOrder<V>(
   index: IndexTable,
   partition: string,
-  number: (item: Item, sort: string) => number | Promise<number>,
+  place: (item: Item, sort: string) => Placed<V> | Promise<Placed<V>>,
   meter?: ReadMeter,
-): AsyncGenerator<Item, void, undefined> {
-  interface Place {
+): AsyncGenerator<V, void, undefined> {
+  interface Found {
     readonly sort: string;
     readonly number: number;
-    readonly item: Item | undefined;
+    readonly value: V | undefined;
   }
-  const places: Place[] = [];
+  const found: Found[] = [];
   let small = true;
   for (let after: string | undefined; ; ) {
     const page = await index.query(
@@ -146,27 +157,29 @@ export async function* inOrder(
     );
     if (page.more) small = false;
     for (const { sort, item } of page.records) {
-      const value = number(item, sort);
-      places.push({ sort, number: typeof value === 'number' ? value : await value, item: small ? item : undefined });
+      const placed = place(item, sort);
+      const { number, value } = placed instanceof Promise ? await placed : placed;
+      found.push({ sort, number, value: small ? value : undefined });
     }
     after = page.records.at(-1)?.sort;
     if (!page.more) break;
   }
-  if (places.length === 0) throw new PacsError('NOT_FOUND', 'there is no such series');
-  places.sort((a, b) => compareNumbers(a.number, b.number) || compareText(a.sort, b.sort));
+  if (found.length === 0) throw new PacsError('NOT_FOUND', 'there is no such series');
+  found.sort((a, b) => compareNumbers(a.number, b.number) || compareText(a.sort, b.sort));
   if (small) {
-    for (const { item } of places) yield item!;
+    for (const { value } of found) yield value!;
     return;
   }
-  const batchSize = 100;
-  for (let at = 0; at < places.length; at += batchSize) {
-    const batch = places.slice(at, at + batchSize);
+  for (let at = 0; at < found.length; at += GET_RECORDS) {
+    const sorts = found.slice(at, at + GET_RECORDS).map(({ sort }) => sort);
     const items = await index.getMany(
-      batch.map(({ sort }) => ({ partition, sort })),
+      sorts.map((sort) => ({ partition, sort })),
       meter,
     );
-    // Removed between the two reads: gone is gone.
-    for (const item of items) if (item) yield item;
+    for (const [i, item] of items.entries()) {
+      // Removed between the two reads: gone is gone.
+      if (item) yield (await place(item, sorts[i]!)).value;
+    }
   }
 }
 

@@ -1,19 +1,21 @@
+import { Buffer } from 'node:buffer';
 import { METADATA_BASE } from '../archive/instance.ts';
 import { asRecord, type InstanceRecord, keys, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
 import type { Item, ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { inOrder, numberOf } from './find.ts';
+import { inOrder, numberOf, type Placed } from './find.ts';
 
 type Reads = Pick<Services, 'index' | 'blobs'>;
 
-/** The metadata record of one instance: the text, or where it stands when it is too long for the index. */
-type MetadataRecord = { readonly json: string } | { readonly blobKey: string };
+/** The metadata record of one instance: DICOM JSON, as text or as its UTF-8 bytes, or where it stands when it is too long. */
+type MetadataRecord = { readonly json: string | Uint8Array } | { readonly blobKey: string };
 
 /** What opens a bulk data reference on the base it is kept with; no value can look like it, as quotes are escaped in JSON. */
 const KEPT_REFERENCE = `"BulkDataURI":"${METADATA_BASE}/`;
+const KEPT_REFERENCE_BYTES = Buffer.from(KEPT_REFERENCE);
 
-/** DICOM JSON texts as kept (references on METADATA_BASE), of one instance. @throws PacsError NOT_FOUND */
+/** The DICOM JSON text of one instance as kept: references on METADATA_BASE. @throws PacsError NOT_FOUND */
 export async function instanceMetadata(
   services: Reads,
   tenant: Tenant,
@@ -28,20 +30,23 @@ export async function instanceMetadata(
       details: { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop },
     });
   }
-  return textOf(services, item);
+  return (await bytesOf(services, item)).toString();
 }
 
-/** … and of every instance of a series, in display order. @throws PacsError NOT_FOUND */
+/** … of every instance of a series, in display order, as UTF-8 bytes. @throws PacsError NOT_FOUND */
 export async function* seriesMetadata(
   services: Reads,
   tenant: Tenant,
   study: string,
   series: string,
   meter?: ReadMeter,
-): AsyncGenerator<string, void, undefined> {
-  const number = (item: Item, sop: string): number | Promise<number> => {
+): AsyncGenerator<Buffer, void, undefined> {
+  type Place = Placed<Buffer | { readonly blobKey: string }>;
+  const place = (item: Item, sop: string): Place | Promise<Place> => {
     const record = asRecord<MetadataRecord>(item);
-    return 'json' in record ? instanceNumberIn(record.json) : storedInstanceNumber(sop);
+    if ('blobKey' in record) return storedInstanceNumber(sop).then((number) => ({ number, value: record }));
+    const value = toBuffer(record.json);
+    return { number: instanceNumberIn(value), value };
   };
   const storedInstanceNumber = async (sop: string): Promise<number> => {
     const item = await services.index.get(keys.instance(tenant, study, series, sop), meter);
@@ -50,28 +55,63 @@ export async function* seriesMetadata(
       : Number.POSITIVE_INFINITY;
   };
   const { partition } = keys.metadata(tenant, study, series, '');
-  for await (const item of inOrder(services.index, partition, number, meter)) yield await textOf(services, item);
+  for await (const value of inOrder(services.index, partition, place, meter)) {
+    yield 'blobKey' in value ? toBuffer(await services.blobs.readBytes(value.blobKey)) : value;
+  }
 }
 
-async function textOf({ blobs }: Reads, item: Item): Promise<string> {
+async function bytesOf({ blobs }: Reads, item: Item): Promise<Buffer> {
   const record = asRecord<MetadataRecord>(item);
-  return 'json' in record ? record.json : Buffer.from(await blobs.readBytes(record.blobKey)).toString();
+  return toBuffer('json' in record ? record.json : await blobs.readBytes(record.blobKey));
 }
 
-const INSTANCE_NUMBER = '"00200013":{"vr":"IS","Value":[';
+const toBuffer = (text: string | Uint8Array): Buffer =>
+  typeof text === 'string' ? Buffer.from(text) : Buffer.from(text.buffer, text.byteOffset, text.byteLength);
+
+const INSTANCE_NUMBER = Buffer.from('"00200013":{"vr":"IS","Value":[');
+const CLOSING_BRACKET = 0x5d;
 
 /**
  * InstanceNumber (0020,0013), cut out of the text: parsing it would cost a hundred times as much, for each of thousands. Elements
  * stand in tag order, so the first one found is the data set's own, but for odd private sequences before it.
  */
-function instanceNumberIn(json: string): number {
+function instanceNumberIn(json: Buffer): number {
   const at = json.indexOf(INSTANCE_NUMBER);
   if (at < 0) return Number.POSITIVE_INFINITY;
   const start = at + INSTANCE_NUMBER.length;
-  const text = json.slice(start, json.indexOf(']', start));
+  const text = json.toString('latin1', start, json.indexOf(CLOSING_BRACKET, start));
   return numberOf(text.startsWith('"') ? text.slice(1, -1) : text);
 }
 
 /** The text with its references on the DICOMweb root that the client sees. */
 export const onRoot = (json: string, root: string): string =>
   json.replaceAll(KEPT_REFERENCE, `"BulkDataURI":"${root}/`);
+
+/**
+ * `open`, the texts with commas between, `close`; references on `root` where one is given. Works on bytes, each copied once: as
+ * strings, two hundred instances took three times as long.
+ */
+export function joinTexts(texts: readonly Buffer[], open: string, close: string, root: string | undefined): Buffer {
+  const reference = Buffer.from(`"BulkDataURI":"${root}/`);
+  const comma = Buffer.from(',');
+  const pieces: Buffer[] = [Buffer.from(open)];
+  let size = pieces[0]!.length;
+  texts.forEach((text, i) => {
+    if (i > 0) {
+      pieces.push(comma);
+      size += 1;
+    }
+    let at = 0;
+    for (;;) {
+      const found = root === undefined ? -1 : text.indexOf(KEPT_REFERENCE_BYTES, at);
+      if (found < 0) break;
+      pieces.push(text.subarray(at, found), reference);
+      size += found - at + reference.length;
+      at = found + KEPT_REFERENCE_BYTES.length;
+    }
+    pieces.push(text.subarray(at));
+    size += text.length - at;
+  });
+  pieces.push(Buffer.from(close));
+  return Buffer.concat(pieces, size + close.length);
+}

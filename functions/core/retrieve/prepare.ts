@@ -5,13 +5,13 @@ import { asItem, asRecord, keys, type SeriesRecord, type Tenant } from '../archi
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { isFolded } from './find.ts';
-import { onRoot, seriesMetadata } from './metadata.ts';
+import { joinTexts, seriesMetadata } from './metadata.ts';
 
 const deflate = promisify(gzip);
 const inflate = promisify(gunzip);
 
-/** larger documents are not prepared: they would have to be held while they are made and served (characters) */
-const DOCUMENT_CHARACTERS = 64 * 1024 * 1024;
+/** larger documents are not prepared: they would have to be held while they are made and served (bytes) */
+const DOCUMENT_BYTES = 64 * 1024 * 1024;
 
 /**
  * Builds the metadata document of a series: the DICOM JSON array of its instances in display order, gzip, as a blob beside the
@@ -40,14 +40,14 @@ export async function prepareSeriesMetadata(
   const record = asRecord<SeriesRecord>(item);
   if (record.prepared?.revision === record.revision && record.prepared.root === root) return true;
 
-  const texts: string[] = [];
-  let characters = 0;
+  const texts: Buffer[] = [];
+  let size = 0;
   for await (const text of seriesMetadata(services, tenant, study, series)) {
-    texts.push(root === undefined ? text : onRoot(text, root));
-    characters += text.length;
-    if (characters > DOCUMENT_CHARACTERS) return false;
+    texts.push(text);
+    size += text.length;
+    if (size > DOCUMENT_BYTES) return false;
   }
-  const bytes = await deflate(`[${texts.join(',')}]`, { level: 6 });
+  const bytes = await deflate(joinTexts(texts, '[', ']', root), { level: 6 });
   const base = root === undefined ? '' : `.${createHash('sha256').update(root).digest('hex').slice(0, 12)}`;
   const blobKey = `${tenant}/${study}/${series}/metadata.${record.revision}${base}.json.gz`;
   await putDerived(services, blobKey, bytes);
@@ -86,5 +86,5 @@ export async function readPrepared(
   }
 }
 
-/** A prepared document's text, as kept. */
-export const inflatePrepared = async (bytes: Uint8Array): Promise<string> => (await inflate(bytes)).toString();
+/** A prepared document's JSON text. */
+export const inflatePrepared = (bytes: Uint8Array): Promise<Buffer> => inflate(bytes);

@@ -258,7 +258,7 @@ test('a series that is larger than a page is read twice, never held, and still i
   const meter = newReadMeter();
   const numbers: number[] = [];
   for await (const text of seriesMetadata(services, TENANT, STUDY, uid(10), meter)) {
-    numbers.push((JSON.parse(text) as Json)['00200013']!.Value![0] as number);
+    numbers.push((JSON.parse(text.toString()) as Json)['00200013']!.Value![0] as number);
   }
   expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i));
   expect(meter.records).toBe(2 * count);
