@@ -13,9 +13,12 @@ export type Level = 'study' | 'series' | 'instance';
 /**
  * What stands beside the records to find them (see postings.ts); an attribute without one is matched by reading.
  * `words`: a posting for each word and a vocabulary of the words; `fuzzyWords`: and their sounds, for person names;
- * `identifier`: whole values and their ends; `value`: whole values only; `modality`, `date`: the ordered lists.
+ * `name`: and the whole name; `identifier`: whole values and their ends; `value`: whole values only; `modality`, `date`: the ordered lists.
  */
-export type IndexKind = 'words' | 'fuzzyWords' | 'identifier' | 'value' | 'modality' | 'date';
+export type IndexKind = 'words' | 'fuzzyWords' | 'name' | 'identifier' | 'value' | 'modality' | 'date';
+
+export const hasWords = (index: IndexKind | undefined): boolean =>
+  index === 'words' || index === 'fuzzyWords' || index === 'name';
 
 export interface SearchAttribute {
   readonly keyword: string;
@@ -67,7 +70,7 @@ const STUDY_ROWS: readonly Row[] = [
   // Not in Table 10.6.3-3, but every study list shows it and every viewer asks for it.
   ['StudyDescription', { byDefault: true, index: 'words' }],
   ['RetrieveURL', computed],
-  ['PatientName', { byDefault: true, index: 'fuzzyWords' }],
+  ['PatientName', { byDefault: true, index: 'name' }],
   ['PatientID', { byDefault: true, index: 'identifier' }],
   ['PatientBirthDate', { byDefault: true, index: 'value' }],
   ['PatientSex', returned],

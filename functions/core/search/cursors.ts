@@ -10,6 +10,8 @@ export interface Cursor {
   advance(): void;
   /** To the first place that is not before `place`. */
   seek(place: string): void;
+  /** How many places it has at most, when it stands on its first one and all are read already; else undefined. */
+  countIfFew(): Promise<number | undefined>;
 }
 
 /** What one search may still read. Cursors end, and `cut` turns true, when nothing is left. */
@@ -77,7 +79,6 @@ export class PostingCursor implements Cursor {
     return this.#page[this.#at];
   }
 
-  /** The number of places when they all stand in the page that is read, else undefined. */
   async countIfFew(): Promise<number | undefined> {
     await this.current();
     return this.#more ? undefined : this.#page.length;
@@ -145,7 +146,7 @@ export class ArrayCursor implements Cursor {
     this.#descending = descending;
   }
 
-  get length(): number {
+  async countIfFew(): Promise<number> {
     return this.#places.length;
   }
 
@@ -164,12 +165,14 @@ export class ArrayCursor implements Cursor {
 
 /** Every place of any cursor, once. */
 export class UnionCursor implements Cursor {
+  readonly #cursors: readonly Cursor[];
   readonly #descending: boolean;
   /** a heap by current place; those that have to be asked again stand in `#moved` */
   readonly #heap: { place: string; cursor: Cursor }[] = [];
   #moved: Cursor[];
 
   constructor(cursors: readonly Cursor[], descending: boolean) {
+    this.#cursors = cursors;
     this.#moved = [...cursors];
     this.#descending = descending;
   }
@@ -195,6 +198,17 @@ export class UnionCursor implements Cursor {
   seek(place: string): void {
     for (const cursor of this.#moved) cursor.seek(place);
     while (this.#heap.length > 0 && isBefore(this.#heap[0]!.place, place, this.#descending)) this.#pop().seek(place);
+  }
+
+  async countIfFew(): Promise<number | undefined> {
+    await this.current();
+    let sum = 0;
+    for (const cursor of this.#cursors) {
+      const count = await cursor.countIfFew();
+      if (count === undefined) return undefined;
+      sum += count;
+    }
+    return sum;
   }
 
   #pop(): Cursor {
@@ -263,5 +277,9 @@ export class IntersectCursor implements Cursor {
 
   seek(place: string): void {
     this.#cursors[0]?.seek(place);
+  }
+
+  async countIfFew(): Promise<undefined> {
+    return undefined;
   }
 }

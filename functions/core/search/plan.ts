@@ -25,6 +25,8 @@ export type StudyPlan =
 export const PLAN_LIMITS = {
   /** lists that are merged for one pattern; a pattern of more words is met by so many studies that reading the list finds them */
   mergedLists: 512,
+  /** candidates that are looked at without asking for more conditions' postings */
+  fewCandidates: 100,
   /** rows read to find the identifiers that hold a pattern */
   identifierRows: 4_000,
 } as const;
@@ -54,10 +56,8 @@ export class StudyPlanner {
     for (const condition of [...others].sort((a, b) => rank(a) - rank(b))) {
       const cursor = await this.#cursorOf(condition);
       if (cursor === undefined) continue;
-      const few =
-        cursor instanceof ArrayCursor || (cursor instanceof PostingCursor && (await cursor.countIfFew()) !== undefined);
       // The few candidates of one list are sooner looked at than compared with another list.
-      if (few) return { kind: 'candidates', cursor };
+      if (await isFew(cursor)) return { kind: 'candidates', cursor };
       cursors.push(cursor);
     }
     const [only] = cursors;
@@ -82,6 +82,7 @@ export class StudyPlanner {
       }
       case 'words':
       case 'fuzzyWords':
+      case 'name':
         return this.#wordsCursor(row, key);
       default:
         return undefined;
@@ -100,6 +101,11 @@ export class StudyPlanner {
     const longest = runs.reduce((best, run) => (run.length > best.length ? run : best), '');
     const [start] = /^[^*?]*/.exec(pattern) ?? [''];
     const places = start !== '' ? await this.#valuesFrom(row, start) : await this.#valuesWith(row, longest);
+    return this.#placesCursor(row, places);
+  }
+
+  /** Places that were found, and those of all over-long values, which may match as well. */
+  async #placesCursor(row: SearchAttribute, places: string[] | undefined): Promise<Cursor | undefined> {
     if (places === undefined) return undefined;
     const overlong = this.#whole(row, OVERFLOW);
     for (let place = await overlong.current(); place !== undefined; place = await overlong.current()) {
@@ -157,10 +163,8 @@ export class StudyPlanner {
     if (key.kind === 'wildcard') return this.#patternCursor(row, foldText(key.pattern));
     if (key.kind !== 'name') return undefined;
     // Component groups of one key must all match: any of them finds the study.
-    const literal = await this.#patternCursor(
-      row,
-      key.groups.reduce((best, group) => (group.length > best.length ? group : best), ''),
-    );
+    const group = key.groups.reduce((best, other) => (other.length > best.length ? other : best), '');
+    const literal = (await this.#wholeNameCursor(row, group)) ?? (await this.#patternCursor(row, group));
     if (literal === undefined || key.fuzzyWords === undefined || key.fuzzyWords.length === 0) return literal;
     const alike: Cursor[] = [];
     for (const word of key.fuzzyWords) {
@@ -174,16 +178,28 @@ export class StudyPlanner {
     );
   }
 
-  /** The words a pattern asks for: those that most narrow the search are found; all of them have to be there. */
+  /** By the whole name, where it is given or its family name is: `SMITH^J*`. */
+  async #wholeNameCursor(row: SearchAttribute, pattern: string): Promise<Cursor | undefined> {
+    if (row.index !== 'name' || pattern === '') return undefined;
+    if (!/[*?]/.test(pattern)) return this.#wholeValues(row, [pattern]);
+    const [start] = /^[^*?]*/.exec(pattern) ?? [''];
+    return start.includes('^') && isIndexable(start)
+      ? this.#placesCursor(row, await this.#valuesFrom(row, start))
+      : undefined;
+  }
+
+  /** The words a pattern asks for, of which the longest narrow the search most; all of them have to be there. */
   async #patternCursor(row: SearchAttribute, pattern: string): Promise<Cursor | undefined> {
     const parts = patternParts(pattern).sort((a, b) => partRank(a) - partRank(b) || b.text.length - a.text.length);
     const found: Cursor[] = [];
     for (const part of parts) {
       const words = await this.#wordsOf(row, part);
       if (words === undefined) continue;
-      found.push(this.#wordUnion(row, words));
-      // A whole word, or two parts, narrow enough: the rest is seen when the candidates are looked at.
-      if (found.length === 2 || part.kind === 'word') break;
+      const cursor = this.#wordUnion(row, words);
+      if (await isFew(cursor)) return cursor;
+      found.push(cursor);
+      // Two parts narrow enough: the rest is seen when the candidates are looked at.
+      if (found.length === 2) break;
     }
     return found.length > 1 ? new IntersectCursor(found) : found[0];
   }
@@ -243,6 +259,9 @@ export class StudyPlanner {
     return page.more ? undefined : page.records.map(({ sort }) => sort);
   }
 }
+
+const isFew = async (cursor: Cursor): Promise<boolean> =>
+  ((await cursor.countIfFew()) ?? Infinity) <= PLAN_LIMITS.fewCandidates;
 
 const placeOf = (sort: string): string => sort.slice(sort.lastIndexOf(SEPARATOR) + 1);
 

@@ -1,7 +1,8 @@
 import type { StudyRecord, Tenant } from '../archive/records.ts';
 import type { Element, PersonName } from '../dicom/types.ts';
 import type { IndexTable, Item, Key, WriteOperation } from '../ports/index-table.ts';
-import { ATTRIBUTES, type SearchAttribute } from './attributes.ts';
+import { ATTRIBUTES, hasWords, type SearchAttribute } from './attributes.ts';
+import { foldName } from './match.ts';
 import { studyLine, studySort } from './study-list.ts';
 import { foldText, soundsOf, wordsOf } from './terms.ts';
 import { dateDigits } from './values.ts';
@@ -71,7 +72,7 @@ export function endHead(text: string): string | undefined {
 }
 
 const INDEXED: readonly SearchAttribute[] = ATTRIBUTES.study.filter(
-  ({ index }) => index === 'words' || index === 'fuzzyWords' || index === 'identifier' || index === 'value',
+  ({ index }) => hasWords(index) || index === 'identifier' || index === 'value',
 );
 
 /** Values as folded text; each component group of a person name counts as one. */
@@ -107,14 +108,15 @@ function postingsOf(tenant: Tenant, record: StudyRecord): Map<string, Key> {
   for (const { tag, index } of INDEXED) {
     const element = record.attributes[tag];
     if (element === undefined) continue;
-    if (index === 'words' || index === 'fuzzyWords') {
+    if (hasWords(index)) {
       for (const word of indexedWords(element)) add(partitions.word(tenant, tag, word), place);
-      continue;
+      if (index !== 'name') continue;
     }
     for (const text of foldedValues(element)) {
-      const value = isIndexable(text) ? text : OVERFLOW;
+      const whole = index === 'name' ? foldName(text) : text;
+      const value = isIndexable(whole) ? whole : OVERFLOW;
       add(partitions.whole(tenant, tag, value), `${value}${SEPARATOR}${place}`);
-      if (index === 'value' || value === OVERFLOW) continue;
+      if (index !== 'identifier' || value === OVERFLOW) continue;
       for (let at = PART_STRIDE; at < value.length; at += PART_STRIDE) {
         const end = value.slice(at);
         const before = value.slice(at - PART_STRIDE + 1, at);
@@ -214,7 +216,7 @@ export async function newTermWrites(
   known.set(index, seen);
   const unsure: { row: SearchAttribute; word: string; key: Key }[] = [];
   for (const row of INDEXED) {
-    if (row.index !== 'words' && row.index !== 'fuzzyWords') continue;
+    if (!hasWords(row.index)) continue;
     for (const word of indexedWords(record.attributes[row.tag])) {
       const key = { partition: partitions.terms(tenant, row.tag, word), sort: word };
       if (word !== OVERFLOW && !seen.has(`${key.partition}\n${word}`)) unsure.push({ row, word, key });
@@ -250,7 +252,7 @@ function vocabularyOf(tenant: Tenant, row: SearchAttribute, word: string): Key[]
       rows.push({ partition: partitions.ends(tenant, row.tag, head), sort: `${end}${SEPARATOR}${word}` });
     }
   }
-  if (row.index === 'fuzzyWords') {
+  if (row.index !== 'words') {
     for (const code of soundsOf(word)) rows.push({ partition: partitions.sound(tenant, row.tag, code), sort: word });
   }
   return rows;
