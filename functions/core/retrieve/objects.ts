@@ -1,5 +1,5 @@
 import type { InstanceRecord } from '../archive/records.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntaxes.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
 import { transcodeInstance } from '../pixels/transcode.ts';
 import type { Services } from '../services.ts';
@@ -68,10 +68,12 @@ function transcoded(services: Services, instance: InstanceRecord, target: string
   };
 }
 
-/** Whether the codecs read the stored syntax and write the other. What a single image holds may still not fit it. */
+/** Whether the codecs read the stored syntax and write the other. */
 export function canTranscode(instance: InstanceRecord, target: string): boolean {
   const to = PIXEL_SYNTAXES[target];
   if (to === undefined || !to.encodes) return false;
+  // 12-bit images do not fit: better said before the first byte than by a torn body.
+  if (target === JPEG_BASELINE && Number(instance.attributes['00280100']?.Value?.[0] ?? 8) > 8) return false;
   return instance.pixels === undefined || PIXEL_SYNTAXES[instance.transferSyntaxUID] !== undefined;
 }
 

@@ -1,9 +1,14 @@
 import { unzipSync } from 'fflate';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { codecModule } from '#adapters/local/codec-module.ts';
 import { keys } from '#core/archive/records.ts';
+import { dataSetToJson } from '#core/dicom/json.ts';
+import { scanPart10 } from '#core/dicom/scanner.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { InProcessPixelEngine } from '#core/pixels/engine.ts';
 import type { Services } from '#core/services.ts';
 import { retrieveInstance, retrieveSeries, retrieveStudy } from '#dicomweb/retrieve-instances.ts';
-import { buildDicom, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
+import { buildDicom, DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store } from '#test/fixtures/services.ts';
 import { ask, partsOf } from './asking.ts';
 
@@ -239,4 +244,64 @@ test('under a policy that lets bytes change, caches ask every time', async () =>
   const params = { study: STUDY, series: uid(10), instance: uid(1001) };
   const { headers } = await ask(services, retrieveInstance, params, { accept: 'application/dicom' });
   expect(headers['cache-control']).toBe('private, no-cache');
+});
+
+describe('an instance in another transfer syntax', () => {
+  const ELE = '1.2.840.10008.1.2.1';
+  const params = { study: STUDY, series: uid(2), instance: uid(3) };
+  const plain = buildDicom();
+
+  test.each([
+    ['Implicit VR Little Endian', IMPLICIT_LE],
+    ['Deflated Explicit VR Little Endian', DEFLATED_LE],
+    ['Explicit VR Big Endian', EXPLICIT_BE],
+  ])(
+    '%s leaves as Explicit VR Little Endian by default and by name, as stored where any will do',
+    async (_name, transferSyntaxUID) => {
+      const services = memoryServices({ pixels: new InProcessPixelEngine(codecModule(), DEFAULT_LIMITS) });
+      const object = buildDicom({}, { transferSyntaxUID });
+      await store(services, object);
+      const dataSetOf = (bytes: Uint8Array) => {
+        const { dataSet, transferSyntaxUID: syntax } = scanPart10(bytes, DEFAULT_LIMITS);
+        return { syntax, json: dataSetToJson(dataSet, (path) => path) };
+      };
+      for (const accept of ['application/dicom', `application/dicom; transfer-syntax=${ELE}`]) {
+        const { status, body, headers } = await ask(services, retrieveInstance, params, { accept });
+        expect([status, headers['content-type']]).toEqual([200, 'application/dicom']);
+        expect(dataSetOf(body)).toEqual({ ...dataSetOf(plain), syntax: ELE });
+        expect(
+          (await ask(services, retrieveInstance, params, { accept, headers: { 'if-none-match': headers.etag! } }))
+            .status,
+        ).toBe(304);
+      }
+      for (const accept of ['*/*', ANY]) {
+        const [part] = await partsOf(await ask(services, retrieveInstance, params, { accept }));
+        expect(bytesOf(part!.body)).toBe(bytesOf(object));
+      }
+      const zip = unzipSync((await ask(services, retrieveInstance, params, { accept: 'application/zip' })).body);
+      expect(bytesOf(Object.values(zip)[0]!)).toBe(bytesOf(object));
+    },
+  );
+
+  test('is compressed where that is asked for, each part by the best choice it can have', async () => {
+    const services = memoryServices({ pixels: new InProcessPixelEngine(codecModule(), DEFAULT_LIMITS) });
+    await store(services, plain);
+    await store(services, buildDicom({ SOPInstanceUID: uid(4), PixelData: undefined }));
+    const accept = ['1.2.840.10008.1.2.4.100', '1.2.840.10008.1.2.4.80']
+      .map((uid) => `multipart/related; type="application/dicom"; transfer-syntax=${uid}`)
+      .join(', ');
+    const parts = await partsOf(await ask(services, retrieveStudy, params, { accept }));
+    expect(parts.map(({ headers }) => headers['content-type'])).toEqual([
+      'application/dicom; transfer-syntax=1.2.840.10008.1.2.4.80',
+      'application/dicom',
+    ]);
+    expect(scanPart10(parts[0]!.body, DEFAULT_LIMITS).transferSyntaxUID).toBe('1.2.840.10008.1.2.4.80');
+  });
+
+  test('that no codec writes is refused', async () => {
+    const services = memoryServices();
+    await store(services, plain);
+    const accept = 'application/dicom; transfer-syntax=1.2.840.10008.1.2.4.100';
+    expect((await ask(services, retrieveInstance, params, { accept })).status).toBe(406);
+  });
 });
