@@ -33,6 +33,9 @@ export const storeInstances: Handler = async (context) => {
   return storeResponse(outcomes, { root: context.root, study, xml: offer.type === 'application/dicom+xml' });
 };
 
+/** Stands in an outcome's place until it is known. One for all: making an error takes its stack, which costs. */
+const UNFINISHED = new PacsError('INTERNAL', 'not finished');
+
 /** One object of a request, with the UIDs it will have where they are known beforehand. */
 export interface IncomingObject {
   readonly body: AsyncIterable<Uint8Array>;
@@ -54,7 +57,7 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
       }
       const position = outcomes.length;
       const id = object.uids ?? {};
-      outcomes.push({ kind: 'failed', id, error: new PacsError('INTERNAL', 'not finished') });
+      outcomes.push({ kind: 'failed', id, error: UNFINISHED });
       const { received, outcome } = storeObject(
         services,
         { tenant: principal.tenant, source: 'STOW', StudyInstanceUID: study },

@@ -13,9 +13,20 @@ import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
 import type { Config } from './config.ts';
 
+/** Random bytes are drawn by the page: a ULID for each of thousands of objects would ask the kernel as often. */
+const POOL_BYTES = 4096;
+let pool = Buffer.alloc(0);
+function drawRandom(count: number): Uint8Array {
+  if (count > POOL_BYTES) return randomBytes(count);
+  if (pool.length < count) pool = randomBytes(POOL_BYTES);
+  const drawn = pool.subarray(0, count);
+  pool = pool.subarray(count);
+  return drawn;
+}
+
 export const systemClock: Clock = {
   now: () => Date.now(),
-  randomBytes: (count) => randomBytes(count),
+  randomBytes: drawRandom,
   sleep: (ms) => sleep(ms),
 };
 

@@ -13,6 +13,8 @@ const DELTAS_PER_FOLD = 20;
 const ATTEMPTS = 60;
 /** the queue of studies that may have become quiet; payload { tenant, study } */
 export const STUDY_QUIET = 'study-quiet';
+/** a study-quiet job that has not come after this many quiet times is taken for lost */
+const OVERDUE_AFTER = 20;
 const BACK_OFF_MS = { first: 2, most: 250 };
 
 /**
@@ -116,11 +118,7 @@ export class StudyFolder {
       }
     });
     const visible = after.instanceCount > 0 ? after : undefined;
-    if (visible && visible.quietJobAt === undefined) {
-      // Before the write: a job too many finds nothing to do, a job too few would leave the study unquiet for ever.
-      visible.quietJobAt = this.#clock.now();
-      await this.#jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: this.#limits.studyQuietMs });
-    }
+    const quietDue = visible && this.#startsQuietTime(visible);
     operations.push(replace(studyKey, before?.version, after), ...countWrites(tenant, before, visible));
     if (operations.length > WRITE_LIMIT_OPERATIONS) {
       throw new PacsError('INTERNAL', 'a fold outgrew one atomic write', {
@@ -128,15 +126,29 @@ export class StudyFolder {
       });
     }
 
-    // Postings are hints that the study record verifies: written before it, removed after it, they never hide a study.
-    await this.#writeAll([
-      ...(await newTermWrites(this.#index, tenant, visible)),
-      ...postingPuts(tenant, before, visible),
+    // Postings are hints that the study's line verifies: written with it or before it, removed with it or after it, they
+    // never hide a study. Vocabulary is shared by all studies, so it stays out of the atomic write.
+    await this.#writeAll(await newTermWrites(this.#index, tenant, visible));
+    const puts = postingPuts(tenant, before, visible);
+    const deletes = postingDeletes(tenant, before, visible);
+    const together = operations.length + puts.length + deletes.length <= WRITE_LIMIT_OPERATIONS;
+    if (!together) await this.#writeAll(puts);
+    const [outcome] = await Promise.all([
+      this.#index.write(together ? [...operations, ...puts, ...deletes] : operations),
+      quietDue && this.#jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: this.#limits.studyQuietMs }),
     ]);
-    const outcome = await this.#index.write(operations);
     if (!outcome.committed) return 'lost';
-    await this.#writeAll(postingDeletes(tenant, before, visible));
+    if (!together) await this.#writeAll(deletes);
     return page.more ? 'more' : 'done';
+  }
+
+  /** Marks the study as one whose quiet is awaited. True when a job must see to it; again when the last one is long overdue. */
+  #startsQuietTime(study: StudyRecord): boolean {
+    const now = this.#clock.now();
+    const { quietJobAt } = study;
+    if (quietJobAt !== undefined && now - quietJobAt < OVERDUE_AFTER * this.#limits.studyQuietMs) return false;
+    study.quietJobAt = now;
+    return true;
   }
 
   async #writeAll(operations: readonly WriteOperation[]): Promise<void> {
