@@ -142,7 +142,7 @@ export class Codecs {
     const instance = new WebAssembly.Instance(this.#module, {
       env: {
         onCodecsInfo: (pointer: number, length: number) => {
-          if (length < 300 && textAt(pointer, length).includes('Premature end of')) this.#cutShort = true;
+          if (length < 300 && textAt(pointer, length).toLowerCase().includes('premature end of')) this.#cutShort = true;
         },
         onCodecsTrace: () => {},
         onCodecsException: (pointer: number, length: number) => {

@@ -214,6 +214,8 @@ function fromJpeg2000(codecs: Codecs, codestream: Uint8Array, image: ImageDescri
   fits(header, image);
   const photometric = afterTransform(image, header.componentTransform);
   if (header.highThroughput) {
+    // OpenJPH makes up what is missing of a codestream cut short
+    if (!endsWithMarker(codestream)) throw unreadable('the codestream ends early');
     // 8-bit output is clamped as unsigned by the module: signed bytes come through 16 bits
     const wide = header.bits > 8 || header.signed;
     let decoded = run(codecs, 'HtJpeg2000', codestream, header, { wide });
@@ -225,6 +227,13 @@ function fromJpeg2000(codecs: Codecs, codestream: Uint8Array, image: ImageDescri
   }
   const decoded = run(codecs, 'Jpeg2000', codestream, header);
   return { samples: toCells(decoded, header.bits, header.bits > 8, image), image: cellImage(image, photometric) };
+}
+
+/** EOC (FFD9), behind which there may be padding */
+function endsWithMarker(codestream: Uint8Array): boolean {
+  let end = codestream.length;
+  while (end > 2 && codestream[end - 1] === 0) end--;
+  return codestream[end - 2] === 0xff && codestream[end - 1] === 0xd9;
 }
 
 /**
