@@ -38,7 +38,9 @@ export function storeResponse(
       const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = outcome.id;
       const url = `${root}/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
       item['00081190'] = { vr: 'UR', Value: [url] };
-      referenced.push(item);
+      // No warning: it is what the sender wanted. The console tells it from what is new.
+      if (outcome.kind === 'duplicate') item['00000902'] = { vr: 'LO', Value: ['already stored'] };
+      referenced.push(sorted(item));
     }
   }
   if (failed.length > 0) body['00081198'] = { vr: 'SQ', Value: failed };
