@@ -1,6 +1,7 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { loadSession, type Session, session, signOut } from './api/session.ts';
 import { DropTarget } from './components/drop-target.tsx';
+import { Heading } from './components/page-title.tsx';
 import { UploadBadge } from './components/upload-badge.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
@@ -30,10 +31,10 @@ function Console({ session }: { session: Session & { state: 'signedIn' } }) {
   const route = useRoute();
   const main = useRef<HTMLElement>(null);
   const [first, setFirst] = useState(true);
-  // A new page is announced by its heading; filters that change within a page leave the focus where it is.
-  useEffect(() => {
+  // A new page takes the focus, and its heading takes it over when it is there; filters leave it where it is.
+  useLayoutEffect(() => {
     if (first) setFirst(false);
-    else main.current?.querySelector<HTMLElement>('h1')?.focus();
+    else main.current?.focus();
     scrollTo(0, 0);
   }, [route.path]);
   return (
@@ -86,7 +87,7 @@ function Page({ route }: { route: Route }) {
     default:
       return (
         <section class="message">
-          <h1 tabIndex={-1}>There is no such page</h1>
+          <Heading>There is no such page</Heading>
           <p>
             <a href={href('/studies')}>Go to the studies</a>
           </p>

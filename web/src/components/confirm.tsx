@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { messageOf } from './use-loaded.ts';
 
 interface Props {
@@ -20,9 +20,8 @@ export function Confirm({ title, action, reasonLabel, dangerous = false, childre
   const [reason, setReason] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState('');
-  useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
+  // Before anything is drawn: an Escape that comes at once must find it open.
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   const submit = async (event: Event) => {
     event.preventDefault();
     setBusy(true);

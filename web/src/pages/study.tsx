@@ -4,7 +4,7 @@ import { useArchiveEvents } from '../api/events.ts';
 import { findSeries, findStudy, seriesPath } from '../api/search.ts';
 import { Confirm } from '../components/confirm.tsx';
 import { Empty, Failure } from '../components/notice.tsx';
-import { PageTitle } from '../components/page-title.tsx';
+import { Heading, PageTitle, useTitle } from '../components/page-title.tsx';
 import { Picture } from '../components/picture.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
 import { ViewerLink } from '../components/viewer-link.tsx';
@@ -32,6 +32,7 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
   });
   useArchiveEvents(EVENTS, reload);
   const [asksDeletion, setAsksDeletion] = useState(false);
+  useTitle('Study');
 
   if (error) return <Failure message={error} onRetry={reload} />;
   if (value === undefined)
@@ -118,7 +119,10 @@ function PatientHeader({ study, onDelete }: { study: DataSet; onDelete: () => vo
   return (
     <header class="patient-header">
       <div class="patient-name">
-        <PageTitleOf name={name.main || 'No name'} other={name.other} />
+        <Heading>
+          {name.main || 'No name'}
+          {name.other && <span class="other-name"> {name.other}</span>}
+        </Heading>
         {description && <p class="study-description">{description}</p>}
       </div>
       <dl class="facts">
@@ -143,17 +147,6 @@ function PatientHeader({ study, onDelete }: { study: DataSet; onDelete: () => vo
         </button>
       </div>
     </header>
-  );
-}
-
-/** The heading is the patient; the title of the tab is not, for it ends up in the history of the browser. */
-function PageTitleOf({ name, other }: { name: string; other: string }) {
-  document.title = 'Study – Nephos';
-  return (
-    <h1 tabIndex={-1}>
-      {name}
-      {other && <span class="other-name"> {other}</span>}
-    </h1>
   );
 }
 

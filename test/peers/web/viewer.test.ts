@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Nephos, startNephos } from '../helpers/nephos.ts';
+import { corpus, filesBelow, hasCorpus, openBrowser, openPage, picture, store, withStudy } from './browser.ts';
+
+const WAIT_MS = 120_000;
+
+interface Drawn {
+  /** different greys */
+  readonly levels: number;
+  /** share of the canvas that is not black, 0 to 1 */
+  readonly lit: number;
+  readonly print: string;
+}
+
+/** Looks at the largest canvas; runs within the page. */
+const LOOK = `(() => {
+  const [canvas] = [...document.querySelectorAll('canvas')].sort((a, b) => b.width * b.height - a.width * a.height);
+  if (canvas === undefined || canvas.width < 200) return undefined;
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = copy.getContext('2d', { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  const { data } = context.getImageData(0, 0, copy.width, copy.height);
+  const levels = new Set();
+  let lit = 0;
+  let print = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    const sum = data[at] + data[at + 1] + data[at + 2];
+    levels.add(sum);
+    if (sum > 24) lit++;
+    print = (Math.imul(print, 31) + sum) | 0;
+  }
+  return { levels: levels.size, lit: lit / (data.length / 4), print: String(print) };
+})()`;
+const drawn = (page: Page): Promise<Drawn | undefined> => page.evaluate(LOOK);
+
+/** Waits until the canvas shows an image that `accepts` takes, and has stood still for a moment. */
+async function waitForImage(page: Page, accepts: (image: Drawn) => boolean): Promise<Drawn> {
+  const deadline = Date.now() + WAIT_MS;
+  let before = '';
+  for (;;) {
+    const image = await drawn(page).catch(() => undefined);
+    if (image && image.print === before && accepts(image)) return image;
+    if (Date.now() > deadline) throw new Error(`no such image was drawn; the last was ${JSON.stringify(image)}`);
+    before = image?.print ?? '';
+    await page.waitForTimeout(400);
+  }
+}
+
+const STUDIES = [
+  { name: 'CT', path: 'study/ct-head-phantom/series-0201-28-slices', slices: true },
+  { name: 'MR', path: 'series/mr-ge-t1-130-slices', slices: true },
+  { name: 'JPEG-LS CT', path: 'study/ct-head-phantom/series-0202-140-slices', slices: true },
+  { name: 'multi-frame US', path: 'us/us-multiframe-30-jpeg-baseline.dcm', slices: true },
+  { name: 'JPEG 2000 CR', path: 'cr-dx/RG3_J2KR.dcm', slices: false },
+  { name: 'HTJ2K', path: 'transfer-syntax/htj2k/HTJ2KLossless_08_RGB.dcm', slices: false },
+];
+
+const BARE = /htj2k/;
+
+/** The files of a path; those that hold pixels alone get a study. */
+async function objectsOf(path: string): Promise<(string | Buffer)[]> {
+  const files = await filesBelow(join(corpus, path));
+  if (!BARE.test(path)) return files;
+  return Promise.all(files.map(async (file) => withStudy(await readFile(file), '1.2.826.0.1.3680043.10.1.20')));
+}
+
+describe.runIf(hasCorpus)('OHIF reads from the archive', () => {
+  let nephos: Nephos;
+  let browser: Browser;
+  beforeAll(async () => {
+    nephos = await startNephos();
+    browser = await openBrowser();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await nephos?.stop();
+  });
+
+  test.each(STUDIES)('$name is drawn', async ({ name, path, slices }) => {
+    const { study, series } = await store(nephos.root, await objectsOf(path));
+    const { page, complaints } = await openPage(browser);
+    await page.goto(`${nephos.origin}/viewer?StudyInstanceUIDs=${study}&SeriesInstanceUIDs=${series}`);
+    const first = await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.02);
+    await picture(page, `viewer-${name.replace(/\W+/g, '-').toLowerCase()}`);
+    if (slices) {
+      await page.mouse.move(640, 420);
+      await page.mouse.wheel(0, 300);
+      await page.mouse.wheel(0, 300);
+      const second = await waitForImage(page, ({ print, levels }) => levels > 30 && print !== first.print);
+      expect(second.print).not.toBe(first.print);
+    }
+    expect(complaints.filter((text) => /Content Security Policy|Cross-Origin|SharedArrayBuffer/.test(text))).toEqual(
+      [],
+    );
+    expect(await page.evaluate('crossOriginIsolated')).toBe(true);
+    await page.context().close();
+  });
+
+  test('the arrow leads back to the list of the console, as it was left', async () => {
+    await store(nephos.root, [join(corpus, 'us/us-rgb.dcm')]);
+    const { page } = await openPage(browser);
+    await page.goto(`${nephos.origin}/#/studies?modality=US`);
+    await page
+      .getByRole('link', { name: /in the viewer$/ })
+      .first()
+      .click();
+    await waitForImage(page, ({ levels }) => levels > 30);
+    await page.locator('[data-cy="return-to-work-list"]').click();
+    await page.waitForURL(`${nephos.origin}/#/studies?modality=US`);
+    await page.getByRole('heading', { name: 'Studies' }).waitFor();
+  });
+});
