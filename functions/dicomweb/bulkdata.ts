@@ -5,7 +5,7 @@ import { bulkOfUri, elementAt, findBulk, readBulk } from '#core/retrieve/bulk.ts
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
 import { OCTET_STREAM } from '#core/retrieve/media-types.ts';
 import { instanceMetadata } from '#core/retrieve/metadata.ts';
-import { openStream } from '#core/retrieve/stream.ts';
+import { payloadOf } from '#core/retrieve/stream.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { etagOf, notModified, rangedResponse, validatorHeaders } from './conditional.ts';
 import type { Context, Handler } from './handler.ts';
@@ -48,7 +48,7 @@ export const retrieveBulkdata: Handler = async (context) => {
       readBulk(services, instance, value, vr, { offset, length }),
     );
   }
-  const body = await openStream(readBulk(services, instance, value, vr));
+  const body = await payloadOf(readBulk(services, instance, value, vr));
   if (single) return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body };
   const { 'content-type': _, 'content-location': location, ...outer } = headers;
   const part: Part = { headers: { 'content-type': type, 'content-location': location }, body };
@@ -123,7 +123,7 @@ async function* everyPart(
       const segment = uri!.slice(uri!.lastIndexOf('/') + 1);
       const value = findBulk(instance, segment, () => dataSet);
       const vr = (): string => elementAt(dataSet, found.path)?.vr ?? 'UN';
-      const body = await openStream(readBulk(context.services, instance, value, vr));
+      const body = await payloadOf(readBulk(context.services, instance, value, vr));
       const location = context.root + bulkLocation(instance, segment);
       yield { headers: { 'content-type': OCTET_STREAM, 'content-location': location }, body };
     }

@@ -23,12 +23,12 @@ const ARCHIVE: Offer = { type: ZIP, packaging: 'single' };
 
 /** GET studies/{study} (PS3.18 §10.4.1.1.1): multipart application/dicom, or application/zip. */
 export const retrieveStudy: Handler = (context) =>
-  retrieveMany(context, instancesOfStudy(context.services, context.principal.tenant, context.params.study!));
+  retrieveMany(context, () => instancesOfStudy(context.services, context.principal.tenant, context.params.study!));
 
 /** GET studies/{study}/series/{series} */
 export const retrieveSeries: Handler = (context) => {
   const { study, series } = context.params;
-  return retrieveMany(context, instancesOfSeries(context.services, context.principal.tenant, study!, series!));
+  return retrieveMany(context, () => instancesOfSeries(context.services, context.principal.tenant, study!, series!));
 };
 
 /**
@@ -50,10 +50,12 @@ export const retrieveInstance: Handler = async (context) => {
   return send(context, choices, once(delivery));
 };
 
-async function retrieveMany(context: Context, instances: AsyncGenerator<InstanceRecord>): Promise<HttpResponse> {
+async function retrieveMany(context: Context, list: () => AsyncGenerator<InstanceRecord>): Promise<HttpResponse> {
   const { services, request } = context;
   const choices = acceptable(request, [PARTS, ARCHIVE]);
-  const deliveries = deliverable(services, instances, choices);
+  // PS3.18 §10.4.3.3.1: the response holds every instance that can be converted to what was asked for; 206 when not all can be.
+  const complete = takesEverything(choices) || (await everyOne(list(), (one) => deliver(services, one, choices)));
+  const deliveries = deliverable(services, list(), choices);
   // The first one decides the status: nothing there is 404, nothing that can be had as asked is 406.
   const first = await deliveries.next();
   if (first.done === true) {
@@ -61,7 +63,20 @@ async function retrieveMany(context: Context, instances: AsyncGenerator<Instance
       details: { available: [`multipart/related; type="${DICOM}"; transfer-syntax=*`] },
     });
   }
-  return send(context, choices, prepend(first.value, deliveries));
+  const response = send(context, choices, prepend(first.value, deliveries));
+  return complete ? response : { ...response, status: 206 };
+}
+
+/** Without a named transfer syntax every instance can be had in some way: no need to look at each beforehand. */
+const takesEverything = (choices: readonly Choice[]): boolean =>
+  choices.some(
+    ({ offer, transferSyntax }) =>
+      offer.type === choices[0]!.offer.type && (transferSyntax === undefined || transferSyntax === '*'),
+  );
+
+async function everyOne<T>(values: AsyncIterable<T>, test: (value: T) => unknown): Promise<boolean> {
+  for await (const value of values) if (!test(value)) return false;
+  return true;
 }
 
 /** The best way to deliver an instance among the choices that are packed like the best one. */
@@ -83,7 +98,6 @@ async function* deliverable(
   choices: readonly Choice[],
 ): AsyncGenerator<Delivery, void, undefined> {
   for await (const instance of instances) {
-    // PS3.18 §10.4.3.3.1: the response holds every instance that can be converted to what was asked for.
     const delivery = deliver(services, instance, choices);
     if (delivery) yield delivery;
   }

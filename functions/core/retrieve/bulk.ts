@@ -7,6 +7,7 @@ import type { Bulk, DataSet, Element } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { inflatedStream } from './inflated.ts';
+import { WHOLE_READ_BYTES } from './stream.ts';
 
 /** A bulk value of an instance. */
 export interface BulkValue {
@@ -61,7 +62,7 @@ export function elementAt(dataSet: DataSet, path: string): Element | undefined {
 
 /**
  * The bytes of a bulk value, little endian, or a range of them. `vr` tells the width of what a big endian object holds swapped.
- * Fragments come joined, without their headers and without the offset table, and whole.
+ * Fragments come joined, without their headers and without the offset table, and whole. Short values come in one array.
  */
 export function readBulk(
   services: Pick<Services, 'blobs' | 'limits'>,
@@ -69,16 +70,21 @@ export function readBulk(
   value: BulkValue,
   vr: () => string,
   range?: { readonly offset: number; readonly length: number },
-): AsyncIterable<Uint8Array> {
+): AsyncIterable<Uint8Array> | Promise<Uint8Array> {
   const { source } = value;
-  if ('inline' in source) return once(source.inline.subarray(range?.offset ?? 0, range && range.offset + range.length));
+  if ('inline' in source) {
+    return Promise.resolve(source.inline.subarray(range?.offset ?? 0, range && range.offset + range.length));
+  }
   if (source.encapsulated) return fragments(services, instance, source);
   const width = transferSyntax(instance.transferSyntaxUID).littleEndian ? 1 : widthOf(vr());
   const offset = source.offset + (range?.offset ?? 0);
   const length = range?.length ?? source.length;
   if (width > 1) return swappedRange(services, instance, source, range ?? { offset: 0, length }, width);
   if (source.inflated) return inflatedStream(services, instance, offset, length);
-  return services.blobs.read(instance.blobKey, { offset, length });
+  const { blobs } = services;
+  return length <= WHOLE_READ_BYTES
+    ? blobs.readBytes(instance.blobKey, { offset, length })
+    : blobs.read(instance.blobKey, { offset, length });
 }
 
 /** bytes of one value of a VR that is stored in the byte order of the transfer syntax (PS3.5 §7.3) */
@@ -143,8 +149,4 @@ async function* fragments(
   const skip = 8 + head.readUInt32LE(4);
   if (skip >= length) return;
   yield* stripItemHeadersStream(blobs.read(blobKey, { offset: offset + skip, length: length - skip }));
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-  if (bytes.length > 0) yield bytes;
 }

@@ -3,10 +3,8 @@ import { EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, transferSyntax } from '../dic
 import { PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
 import { transcodeInstance } from '../pixels/transcode.ts';
 import type { Services } from '../services.ts';
-import { openStream, type Payload } from './stream.ts';
+import { type Payload, payloadOf, WHOLE_READ_BYTES } from './stream.ts';
 
-/** what is not longer is read in one go */
-const WHOLE_READ_BYTES = 1024 * 1024;
 /** PS3.10 §7.1: 128 bytes that mean nothing to DICOM, and may be the head of an executable */
 const PREAMBLE_BYTES = 128;
 
@@ -78,11 +76,8 @@ export function canTranscode(instance: InstanceRecord, target: string): boolean 
 }
 
 /** Starts reading what is delivered. The caller reads the payload to its end, or releases it. */
-export async function openDelivery(services: Services, delivery: Delivery): Promise<Payload> {
-  const { instance } = delivery;
-  const bytes = readDelivery(services, delivery, { offset: 0, length: instance.sizeBytes });
-  return bytes instanceof Promise ? bytes : openStream(bytes);
-}
+export const openDelivery = (services: Services, delivery: Delivery): Promise<Payload> =>
+  payloadOf(readDelivery(services, delivery, { offset: 0, length: delivery.instance.sizeBytes }));
 
 /** The bytes of a delivery; of a stored object those of `range`, in one array when they are few. */
 export function readDelivery(

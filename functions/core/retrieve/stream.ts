@@ -1,3 +1,6 @@
+/** what is not longer is read in one go */
+export const WHOLE_READ_BYTES = 1024 * 1024;
+
 /** Bytes on their way: a whole array, or a stream that must be read or released. */
 export type Payload = Uint8Array | OpenStream;
 
@@ -29,6 +32,20 @@ export async function openStream(stream: AsyncIterable<Uint8Array>): Promise<Ope
     },
   };
 }
+
+/**
+ * Ends a stream that nobody will read (the answer to a HEAD request): what it opened already, files and read-ahead, is only
+ * let go of by a generator that has begun.
+ */
+export async function discard(stream: AsyncIterable<Uint8Array>): Promise<void> {
+  const iterator = stream[Symbol.asyncIterator]();
+  await iterator.next();
+  await iterator.return?.();
+}
+
+/** The payload of what is read either in one go or as a stream. */
+export const payloadOf = (read: Promise<Uint8Array> | AsyncIterable<Uint8Array>): Promise<Payload> =>
+  read instanceof Promise ? read : openStream(read);
 
 export const releasePayload = async (payload: Payload): Promise<void> => {
   if (!(payload instanceof Uint8Array)) await payload.release();

@@ -298,6 +298,18 @@ describe('an instance in another transfer syntax', () => {
     expect(scanPart10(parts[0]!.body, DEFAULT_LIMITS).transferSyntaxUID).toBe('1.2.840.10008.1.2.4.80');
   });
 
+  test('is left out of a study where it cannot be had so: 206', async () => {
+    const services = memoryServices({ pixels: new InProcessPixelEngine(codecModule(), DEFAULT_LIMITS) });
+    await store(services, plain);
+    const movie = { transferSyntaxUID: '1.2.840.10008.1.2.4.102', frames: [Buffer.from('movie!')] };
+    await store(services, buildDicom({ SOPInstanceUID: uid(4), InstanceNumber: 2 }, movie));
+    const accept = `multipart/related; type="application/dicom"; transfer-syntax=${ELE}`;
+    const answer = await ask(services, retrieveStudy, params, { accept });
+    expect([answer.status, (await partsOf(answer)).length]).toEqual([206, 1]);
+    const both = await ask(services, retrieveStudy, params, { accept: `${accept}, ${ANY}; q=0.1` });
+    expect([both.status, (await partsOf(both)).length]).toEqual([200, 2]);
+  });
+
   test('that no codec writes is refused', async () => {
     const services = memoryServices();
     await store(services, plain);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ByteCache } from '#core/retrieve/byte-cache.ts';
-import { coalesce, openStream, releasePayload, startAhead } from '#core/retrieve/stream.ts';
+import { coalesce, discard, openStream, releasePayload, startAhead } from '#core/retrieve/stream.ts';
 import { writeMultipart } from '#dicomweb/multipart-writer.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -47,6 +47,23 @@ describe('reading ahead', () => {
     for await (const _piece of writeMultipart(parts, 'b')) if (++pieces === 3) break;
     expect(open.size).toBe(0);
   });
+});
+
+test('an answer that nobody reads lets go of what it opened', async () => {
+  let open = 0;
+  const body = await openStream(
+    (async function* () {
+      open++;
+      try {
+        yield Buffer.alloc(100_000);
+      } finally {
+        open--;
+      }
+    })(),
+  );
+  expect(open).toBe(1);
+  await discard(writeMultipart([{ headers: {}, body }], 'b'));
+  expect(open).toBe(0);
 });
 
 test('small chunks are joined, large ones pass as they are', async () => {
