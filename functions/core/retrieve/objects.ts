@@ -26,7 +26,7 @@ export type AskedSyntax = string | undefined;
  * How an instance can be had in the syntax asked for, or undefined when it cannot be.
  *
  * Without a name the default is Explicit VR Little Endian, unless the pixels are there only in lossy form, or in one that we
- * cannot decode: then as stored (docs/decisions/retrieve-transfer-syntax.md).
+ * cannot decode: then as stored (docs/decisions/0011-retrieve-transfer-syntax.md).
  */
 export function deliveryOf(services: Services, instance: InstanceRecord, asked: AskedSyntax): Delivery | undefined {
   const stored = instance.transferSyntaxUID;
