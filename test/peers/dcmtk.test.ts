@@ -26,6 +26,8 @@ interface Made extends InstanceUIDs {
 
 let nephos: Nephos;
 const dir = mkdtempSync(join(tmpdir(), 'nephos-dcmtk-'));
+/** the CT slice that the others are made of */
+const source = join(dir, 'source.dcm');
 const made: Made[] = [];
 
 /** Gives the file UIDs of its own, so that each encoding is an instance of its own, and notes it. */
@@ -52,7 +54,6 @@ async function uidsOf(file: string): Promise<InstanceUIDs> {
 beforeAll(async () => {
   nephos = await startNephos();
   const study = ctStudy(8300, 1);
-  const source = join(dir, 'source.dcm');
   writeFileSync(source, Buffer.concat([study.slices[0]!.header, study.slices[0]!.pixels]));
   const encodings: [how: string, command: string, args: string[], lossy?: boolean][] = [
     ['dcmconv implicit little endian', 'dcmconv', ['+ti']],
@@ -178,7 +179,8 @@ describe('objects that DCMTK made', () => {
         .sort();
     };
     for (const object of made.filter(({ lossy }) => !lossy)) {
-      const before = new Set(await errors(object.file));
+      // dciodvfy does not read deflated data sets: for that one the faults of what it was made of count.
+      const before = new Set([...(await errors(object.file)), ...(await errors(source))]);
       const added = (await errors(await transcoded(object, EXPLICIT_LITTLE))).filter((line) => !before.has(line));
       expect(added, object.how).toEqual([]);
     }

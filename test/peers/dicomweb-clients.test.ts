@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
 import { largeObject } from '#test/bench/large-data.ts';
 import { first, type JsonDataSet, sha256 } from './helpers/dicomweb.ts';
-import { type Nephos, startNephos } from './helpers/nephos.ts';
+import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
 import { python } from './helpers/programs.ts';
 import { FetchXMLHttpRequest } from './helpers/xml-http-request.ts';
 
@@ -14,7 +14,9 @@ let nephos: Nephos;
 let dir: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-clients-'));
-  nephos = await startNephos();
+  // Python's client leaves the port out of its Host header, so the archive must be told where it stands.
+  const port = await freePort();
+  nephos = await startNephos({ port, env: { NEPHOS_PUBLIC_URL: `http://127.0.0.1:${port}` } });
 });
 afterAll(async () => {
   await nephos?.stop();

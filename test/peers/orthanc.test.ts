@@ -7,6 +7,15 @@ import { first, getInstance, getJson, type JsonDataSet, stow } from './helpers/d
 import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 
+/** Orthanc hands answers on in a shape of its own: tags in either case, single values. */
+type OrthancMatch = Record<string, { Value: unknown }>;
+const valueOf = (match: OrthancMatch, tag: string): unknown =>
+  Object.entries(match).find(([key]) => key.replace(',', '').toLowerCase() === tag)?.[1].Value;
+
+/** Orthanc 1.10 gives numbers of text VRs as strings. */
+const comparable = (attribute: { Value?: unknown[] } | undefined): unknown[] =>
+  (attribute?.Value ?? []).map((value) => (typeof value === 'object' ? value : String(value)));
+
 describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DICOMweb client of Nephos', (version) => {
   let nephos: Nephos;
   let orthanc: Orthanc;
@@ -62,13 +71,13 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DICOMweb client
   });
 
   test('it finds the study, its series and instances by QIDO', async () => {
-    const qido = async (uri: string, args: Record<string, string>): Promise<Record<string, { Value: unknown }>[]> =>
-      (await ask('qido', { Uri: uri, Arguments: args })).json() as Promise<Record<string, { Value: unknown }>[]>;
+    const qido = async (uri: string, args: Record<string, string>): Promise<OrthancMatch[]> =>
+      (await ask('qido', { Uri: uri, Arguments: args })).json() as Promise<OrthancMatch[]>;
     const studies = await qido('/studies', { '00100020': study.PatientID });
-    expect(studies.map((item) => item['0020,000d']?.Value)).toEqual([study.StudyInstanceUID]);
+    expect(studies.map((item) => valueOf(item, '0020000d'))).toEqual([study.StudyInstanceUID]);
     expect(await qido('/studies', { '00100020': 'NOBODY' })).toEqual([]);
     const series = await qido(`/studies/${study.StudyInstanceUID}/series`, {});
-    expect(series.map((item) => item['0020,000e']?.Value)).toEqual([study.SeriesInstanceUID]);
+    expect(series.map((item) => valueOf(item, '0020000e'))).toEqual([study.SeriesInstanceUID]);
     expect(await qido(`/studies/${study.StudyInstanceUID}/instances`, { '00080060': 'CT' })).toHaveLength(
       study.slices.length,
     );
@@ -108,9 +117,11 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DICOMweb client
     expect(ours).toHaveLength(study.slices.length);
     for (const [uid, item] of bySOP(theirs)) {
       for (const [tag, attribute] of Object.entries(item)) {
+        // JSON is UTF-8 (PS3.18 F.2); Orthanc tells the character set that the object had.
+        if (tag === '00080005') continue;
         // Where bulk data lies is each server's own; Orthanc leaves the value of private elements out or encodes them as it likes.
         if (attribute.BulkDataURI !== undefined || attribute.vr === 'UN' || attribute.vr === 'SQ') continue;
-        expect(own.get(uid)?.[tag]?.Value ?? [], `${tag} of ${uid}`).toEqual(comparable(attribute));
+        expect(comparable(own.get(uid)?.[tag]), `${tag} of ${uid}`).toEqual(comparable(attribute));
       }
     }
   });
@@ -128,5 +139,3 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DICOMweb client
     expect(inOrthanc).toHaveLength(1);
   });
 });
-
-const comparable = (attribute: { Value?: unknown[] }): unknown[] => attribute.Value ?? [];

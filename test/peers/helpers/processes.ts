@@ -101,9 +101,10 @@ export async function startServer(command: ServerCommand): Promise<RunningServer
   const deadline = Date.now() + (command.readyTimeoutMs ?? 30_000);
   while (!(await answers(command.readyUrl))) {
     if (gone || Date.now() > deadline) {
+      const fate = gone ? `exited (${child.exitCode ?? child.signalCode})` : 'did not answer';
       await server.kill9();
       const tail = readFileSync(command.logFile, 'utf8').slice(-2000);
-      throw new Error(`${command.command} ${gone ? 'exited' : 'did not answer'} at ${command.readyUrl}\n${tail}`);
+      throw new Error(`${command.command} ${fate} at ${command.readyUrl}\n${tail}`);
     }
     await sleep(20);
   }
