@@ -145,7 +145,8 @@ const key = fc
         const start = from % characters.length;
         const part = characters.slice(start, start + length + 1).join('');
         const twisted = text.replace(/[iy]/, 'ie').replace('ll', 'l').split('^').reverse().join(' ');
-        const shaped = { whole: text, lower: text.toLowerCase(), twisted }[shape] ?? shape.replaceAll('x', part);
+        const whole: Record<string, string> = { whole: text, lower: text.toLowerCase(), twisted };
+        const shaped = whole[shape] ?? shape.replaceAll('x', part);
         return [keyword as string, shaped];
       },
   );
