@@ -35,6 +35,10 @@ const TEXT = new Set(['LO', 'LT', 'PN', 'SH', 'ST', 'UC', 'UT']);
 export async function* rewritePart10(rewrite: Rewrite): AsyncGenerator<Uint8Array> {
   const { fileMeta, dataSet, littleEndian } = await readHeader(rewrite);
   const changed = withChanges(dataSet, rewrite.changes ?? {});
+  if (rewrite.frames !== undefined) {
+    delete changed['7FE00001'];
+    delete changed['7FE00002'];
+  }
   const source = (path: string, bulk: Bulk | undefined, _uri: string | undefined, vr: string): BulkContent => {
     if (path === '7FE00010' && rewrite.frames !== undefined) return rewrite.frames;
     if (bulk === undefined) throw new PacsError('INTERNAL', 'a change refers to bulk data that is not stored');

@@ -93,7 +93,7 @@ export class Part10Scanner {
 
   /** Of the data set as it was found, which may differ from what its transfer syntax says. */
   get littleEndian(): boolean {
-    return this.#parser?.encoding.little ?? true;
+    return this.#parser?.littleEndian ?? true;
   }
 
   /** What stands before the pixel data, as soon as that has begun; so an object need not be read to its end for it. */

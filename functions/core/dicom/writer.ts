@@ -32,6 +32,7 @@ export interface WriteOptions {
 
 const UNDEFINED_LENGTH = 0xffffffff;
 const PIXEL_DATA = '7FE00010';
+const OFFSET_TABLES = new Set(['7FE00001', '7FE00002']);
 const FLUSH_BYTES = 64 * 1024;
 const EMPTY = Buffer.alloc(0);
 
@@ -157,11 +158,10 @@ class Writer {
       if (tag.endsWith('0000') || tag.startsWith('0002')) continue;
       const element = dataSet[tag]!;
       if (this.#used >= FLUSH_BYTES / 2) yield this.take();
+      if (prefix === '' && OFFSET_TABLES.has(tag) && !this.#copiesItems(dataSet)) continue;
       if (element.vr === 'SQ') yield* this.#sequence(tag, element, prefix, implicit);
       else if (element.raw !== undefined) this.#value(tag, element.vr, element.raw, implicit);
       else if (element.bulk !== undefined || element.BulkDataURI !== undefined) {
-        // Offset tables belong to the frames as they were encoded; new ones are written with PixelData.
-        if (prefix === '' && (tag === '7FE00001' || tag === '7FE00002')) continue;
         yield* this.#bulkValue(tag, element, prefix + tag, implicit);
       } else if (tag === PIXEL_DATA && prefix === '' && this.#encapsulated && element.InlineBinary !== undefined) {
         yield* this.#frames({ frames: [Buffer.from(element.InlineBinary, 'base64')] }, implicit);
@@ -169,6 +169,11 @@ class Writer {
         this.#value(tag, 'CS', encodeValue({ vr: 'CS', Value: [UTF8_TERM] }, tag), implicit);
       } else this.#value(tag, element.vr, encodeValue(element, tag), implicit);
     }
+  }
+
+  /** Offset tables belong to the items as they were: they are kept with them, and written anew with new frames. */
+  #copiesItems(dataSet: DataSet): boolean {
+    return this.#encapsulated && dataSet[PIXEL_DATA]?.bulk?.encapsulated === true;
   }
 
   *#sequence(tag: string, element: Element, prefix: string, implicit: boolean): Generator<Uint8Array | Pending> {

@@ -52,7 +52,10 @@ describe.skipIf(!existsSync(CORPUS))('the corpus', () => {
       const name = relative(CORPUS, file);
       const whole = outcome(() => scanPart10(bytes, DEFAULT_LIMITS));
       expect(whole, name).toHaveProperty('dataSet');
-      expect(outcome(() => scanChunks(chunks(bytes, i))), name).toEqual(whole);
+      expect(
+        outcome(() => scanChunks(chunks(bytes, i))),
+        name,
+      ).toEqual(whole);
     }
     expect(files.length).toBeGreaterThan(1000);
   });
@@ -64,7 +67,10 @@ describe.skipIf(!existsSync(CORPUS))('the corpus', () => {
       const bytes = readFileSync(file);
       const whole = outcome(() => scanPart10(bytes, DEFAULT_LIMITS));
       if ('code' in (whole as object)) refused++;
-      expect(outcome(() => scanChunks(chunks(bytes, i))), relative(CORPUS, file)).toEqual(whole);
+      expect(
+        outcome(() => scanChunks(chunks(bytes, i))),
+        relative(CORPUS, file),
+      ).toEqual(whole);
     }
     expect(files.length).toBeGreaterThan(300);
     expect(refused).toBeGreaterThan(20);

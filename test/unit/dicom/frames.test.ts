@@ -54,7 +54,10 @@ describe('native frames', () => {
   });
 
   test('that are missing or cut short are noted, and not offered', () => {
-    const bytes = buildDicom({ NumberOfFrames: 50, Rows: 1, Columns: 2 }, { frames: [bytesOf('01020304'), bytesOf('0506')] });
+    const bytes = buildDicom(
+      { NumberOfFrames: 50, Rows: 1, Columns: 2 },
+      { frames: [bytesOf('01020304'), bytesOf('0506')] },
+    );
     expect(framesOf(bytes)).toEqual({ frames: ['01020304', '0506'], warnings: ['PIXEL_DATA_TOO_SHORT'] });
   });
 
@@ -64,8 +67,19 @@ describe('native frames', () => {
   });
 
   test('of floating point', () => {
-    const bytes = buildDicom({ Rows: 1, Columns: 1, NumberOfFrames: 2, BitsAllocated: 32, FloatPixelData: { vr: 'OF', value: new Uint8Array(8) } });
-    expect(scanPart10(bytes, DEFAULT_LIMITS).pixels).toMatchObject({ tag: '7FE00008', vr: 'OF', frames: 2, frameLengthBits: 32 });
+    const bytes = buildDicom({
+      Rows: 1,
+      Columns: 1,
+      NumberOfFrames: 2,
+      BitsAllocated: 32,
+      FloatPixelData: { vr: 'OF', value: new Uint8Array(8) },
+    });
+    expect(scanPart10(bytes, DEFAULT_LIMITS).pixels).toMatchObject({
+      tag: '7FE00008',
+      vr: 'OF',
+      frames: 2,
+      frameLengthBits: 32,
+    });
   });
 
   test('no frame 0, none behind the last', () => {
@@ -92,13 +106,19 @@ describe('encapsulated frames', () => {
   test('in several fragments each: by table, else by where a stream begins', () => {
     const fragments = [...first, ...second];
     const starts = [0, 8 + 4 + 8 + 4];
-    expect(jpeg({ NumberOfFrames: 2 }, { fragments, basicOffsetTable: starts })).toEqual({ frames: joined, warnings: [] });
+    expect(jpeg({ NumberOfFrames: 2 }, { fragments, basicOffsetTable: starts })).toEqual({
+      frames: joined,
+      warnings: [],
+    });
     expect(jpeg({ NumberOfFrames: 2 }, { fragments })).toEqual({ frames: joined, warnings: [] });
   });
 
   test('a fragment that merely looks like a start does not begin a frame, when the one before has not ended', () => {
     const fragments = [bytesOf(`${START}0102`), bytesOf(`${START}03${END}00`), bytesOf(`${START}${END}`)];
-    expect(jpeg({ NumberOfFrames: 2 }, { fragments }).frames).toEqual([`${START}0102${START}03${END}00`, `${START}${END}`]);
+    expect(jpeg({ NumberOfFrames: 2 }, { fragments }).frames).toEqual([
+      `${START}0102${START}03${END}00`,
+      `${START}${END}`,
+    ]);
   });
 
   test('one frame is all fragments', () => {
@@ -123,7 +143,10 @@ describe('encapsulated frames', () => {
   });
 
   test('a video is one stream, however many frames it shows', () => {
-    const bytes = buildDicom({ NumberOfFrames: 50 }, { transferSyntaxUID: '1.2.840.10008.1.2.4.102', fragments: [a, b] });
+    const bytes = buildDicom(
+      { NumberOfFrames: 50 },
+      { transferSyntaxUID: '1.2.840.10008.1.2.4.102', fragments: [a, b] },
+    );
     expect(framesOf(bytes).frames).toEqual([hex.join('')]);
   });
 

@@ -1,6 +1,7 @@
 import { deflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { Part10Scanner, scanPart10 } from '#core/dicom/scanner.ts';
+import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import {
@@ -87,7 +88,10 @@ describe('values', () => {
   test('numbers keep their value, as text where a double would not', () => {
     expect(value({ WindowCenter: '0.12345678901234567' }, '00281050')?.Value).toEqual(['0.12345678901234567']);
     expect(value({ WindowCenter: ['1e2', 'abc', '0x10', '+5'] }, '00281050')?.Value).toEqual([100, 'abc', '0x10', 5]);
-    expect(value({ '00189310': { vr: 'UV', value: [5n, 2n ** 63n] } }, '00189310')?.Value).toEqual([5, '9223372036854775808']);
+    expect(value({ '00189310': { vr: 'UV', value: [5n, 2n ** 63n] } }, '00189310')?.Value).toEqual([
+      5,
+      '9223372036854775808',
+    ]);
     expect(value({ '00189310': { vr: 'SV', value: [-5n] } }, '00189310')?.Value).toEqual([-5]);
     expect(value({ '00189310': { vr: 'FD', value: [1.1e-300, Number.NaN, -Infinity] } }, '00189310')?.Value).toEqual([
       1.1e-300,
@@ -112,11 +116,14 @@ describe('values', () => {
   });
 
   test('short binary is held, long binary and long text are only located', () => {
-    expect(value({ '00091001': { vr: 'OB', value: Uint8Array.of(1, 2) } }, '00091001')).toEqual({ vr: 'OB', InlineBinary: 'AQI=' });
+    expect(value({ '00091001': { vr: 'OB', value: Uint8Array.of(1, 2) } }, '00091001')).toEqual({
+      vr: 'OB',
+      InlineBinary: 'AQI=',
+    });
     expect(value({ '00091001': { vr: 'OB', value: new Uint8Array(258) } }, '00091001')?.bulk?.length).toBe(258);
     expect(value({ TextValue: 'x'.repeat(70_000) }, '0040A160')?.bulk?.length).toBe(70_000);
     const nested = value({ WaveformSequence: [{ WaveformData: new Uint8Array(1000) }] }, '54000100');
-    expect((nested?.Value?.[0] as never)['54001010']).toMatchObject({ bulk: { length: 1000 } });
+    expect((nested!.Value![0] as DataSet)['54001010']).toMatchObject({ bulk: { length: 1000 } });
   });
 
   test('words of a big endian object are turned', () => {
@@ -124,7 +131,10 @@ describe('values', () => {
       { '00091001': { vr: 'OW', value: Uint8Array.of(1, 2, 3, 4) } },
       { transferSyntaxUID: EXPLICIT_BE },
     );
-    expect(scan(bytes).dataSet['00091001']).toEqual({ vr: 'OW', InlineBinary: Buffer.of(2, 1, 4, 3).toString('base64') });
+    expect(scan(bytes).dataSet['00091001']).toEqual({
+      vr: 'OW',
+      InlineBinary: Buffer.of(2, 1, 4, 3).toString('base64'),
+    });
   });
 
   test('implicit US or SS follows PixelRepresentation, even where that comes later or outside', () => {
@@ -141,14 +151,14 @@ describe('values', () => {
     );
     expect(scanned.dataSet['00189810']).toEqual({ vr: 'SS', Value: [-1] });
     expect(scanned.dataSet['00280106']).toEqual({ vr: 'SS', Value: [-2] });
-    expect((scanned.dataSet['00283000']?.Value?.[0] as never)['00283002']).toEqual({ vr: 'SS', Value: [4, -32768, 16] });
+    expect((scanned.dataSet['00283000']!.Value![0] as DataSet)['00283002']).toEqual({
+      vr: 'SS',
+      Value: [4, -32768, 16],
+    });
   });
 
   test('UN of a known attribute is read by the dictionary, sequences too; of an unknown one it stays', () => {
-    const items = buildDataSet(
-      { OtherPatientIDsSequence: [{ PatientID: 'inner' }] },
-      IMPLICIT_LE,
-    ).subarray(8);
+    const items = buildDataSet({ OtherPatientIDsSequence: [{ PatientID: 'inner' }] }, IMPLICIT_LE).subarray(8);
     const scanned = scan(
       buildDicom({
         PatientID: { vr: 'UN', value: Buffer.from('P-2 ') },
@@ -164,14 +174,19 @@ describe('values', () => {
   });
 
   test('UN of undefined length holds implicit items', () => {
-    const inner = buildDataSet({ '00091001': { vr: 'SQ', value: [{ PatientID: 'p' }] } }, IMPLICIT_LE, true).subarray(8);
+    const inner = buildDataSet({ '00091001': { vr: 'SQ', value: [{ PatientID: 'p' }] } }, IMPLICIT_LE, true).subarray(
+      8,
+    );
     const header = Buffer.from([0x09, 0, 0x01, 0x10, 0x55, 0x4e, 0, 0, 0xff, 0xff, 0xff, 0xff]);
     const bytes = Buffer.concat([buildDicom({ PixelData: undefined }), header, inner]);
     expect(scan(bytes).dataSet['00091001']).toEqual({ vr: 'SQ', Value: [{ '00100020': { vr: 'LO', Value: ['p'] } }] });
   });
 
   test('private elements take their VR from the dictionary of their creator', () => {
-    const bytes = buildDicom({ '00090010': 'GEMS_IDEN_01', '00091001': Buffer.from('GE_GENESIS_FF ') }, { transferSyntaxUID: IMPLICIT_LE });
+    const bytes = buildDicom(
+      { '00090010': 'GEMS_IDEN_01', '00091001': Buffer.from('GE_GENESIS_FF ') },
+      { transferSyntaxUID: IMPLICIT_LE },
+    );
     expect(scan(bytes).dataSet['00091001']).toEqual({ vr: 'LO', Value: ['GE_GENESIS_FF'] });
   });
 });
@@ -191,7 +206,10 @@ describe('objects that are not quite right', () => {
 
   test('a data set encoded otherwise than declared is read as it is', () => {
     const lying = buildDicom({}, { fileMeta: { TransferSyntaxUID: IMPLICIT_LE } });
-    expect(scan(lying)).toMatchObject({ transferSyntaxUID: IMPLICIT_LE, warnings: ['ENCODED_OTHERWISE_THAN_DECLARED'] });
+    expect(scan(lying)).toMatchObject({
+      transferSyntaxUID: IMPLICIT_LE,
+      warnings: ['ENCODED_OTHERWISE_THAN_DECLARED'],
+    });
     expect(scan(lying).dataSet['00100020']?.Value).toEqual(['P-1']);
   });
 
@@ -203,7 +221,10 @@ describe('objects that are not quite right', () => {
   });
 
   test('repeated elements: the first is kept; disorder is noted', () => {
-    const twice = Buffer.concat([buildDicom({ PixelData: undefined, PatientID: 'first' }), buildDataSet({ PatientID: 'second' })]);
+    const twice = Buffer.concat([
+      buildDicom({ PixelData: undefined, PatientID: 'first' }),
+      buildDataSet({ PatientID: 'second' }),
+    ]);
     const scanned = scan(twice);
     expect(scanned.dataSet['00100020']?.Value).toEqual(['first']);
     expect(scanned.warnings).toEqual(['DUPLICATE_TAG 00100020']);
@@ -216,8 +237,12 @@ describe('objects that are not quite right', () => {
     const scanned = scan(Buffer.concat([buildDicom(), Buffer.from('some garbage that a gateway added')]));
     expect(scanned.warnings).toEqual(['TRAILING_BYTES']);
     expect(scan(Buffer.concat([buildDicom(), buildDicom()])).warnings).toEqual(['TRAILING_BYTES']);
-    expect(scan(Buffer.concat([buildDicom({ PixelData: undefined }), new Uint8Array(100)])).warnings).toEqual(['TRAILING_BYTES']);
-    expect(scan(Buffer.concat([buildDicom(), buildDataSet({ DataSetTrailingPadding: new Uint8Array(10) })])).warnings).toEqual([]);
+    expect(scan(Buffer.concat([buildDicom({ PixelData: undefined }), new Uint8Array(100)])).warnings).toEqual([
+      'TRAILING_BYTES',
+    ]);
+    expect(
+      scan(Buffer.concat([buildDicom(), buildDataSet({ DataSetTrailingPadding: new Uint8Array(10) })])).warnings,
+    ).toEqual([]);
   });
 
   test('a truncated object is refused, wherever it ends', () => {
@@ -239,12 +264,15 @@ describe('objects that are not quite right', () => {
 
   test('encapsulated pixel data without its end is refused', () => {
     const bytes = buildDicom({ NumberOfFrames: 3 }, { transferSyntaxUID: JPEG_BASELINE });
-    for (let cut = 1; cut < 100; cut++) expect(refusal(bytes.subarray(0, bytes.length - cut)).code).toBe('UNREADABLE_DATASET');
+    for (let cut = 1; cut < 100; cut++)
+      expect(refusal(bytes.subarray(0, bytes.length - cut)).code).toBe('UNREADABLE_DATASET');
   });
 
   test('a text element of undefined length, an item beyond its enclosure, stray delimiters', () => {
     const undefinedText = Buffer.from([0x10, 0, 0x20, 0, 0x55, 0x54, 0, 0, 0xff, 0xff, 0xff, 0xff]);
-    expect(refusal(Buffer.concat([buildDicom({ PixelData: undefined }), undefinedText])).details).toMatchObject({ tag: '00100020' });
+    expect(refusal(Buffer.concat([buildDicom({ PixelData: undefined }), undefinedText])).details).toMatchObject({
+      tag: '00100020',
+    });
     const delimiter = Buffer.from([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
     expect(refusal(Buffer.concat([buildDicom({ PixelData: undefined }), delimiter])).code).toBe('UNREADABLE_DATASET');
     expect(dataSet.length).toBeGreaterThan(0);
@@ -273,17 +301,35 @@ describe('limits', () => {
   });
 
   test('of elements and of bytes held', () => {
-    expect(refusal(buildDicom(), { elements: 10 })).toMatchObject({ code: 'TOO_LARGE', details: { limit: 'elements' } });
-    expect(refusal(buildDicom(), { headerBytes: 300 })).toMatchObject({ code: 'TOO_LARGE', details: { limit: 'headerBytes' } });
+    expect(refusal(buildDicom(), { elements: 10 })).toMatchObject({
+      code: 'TOO_LARGE',
+      details: { limit: 'elements' },
+    });
+    expect(refusal(buildDicom(), { headerBytes: 300 })).toMatchObject({
+      code: 'TOO_LARGE',
+      details: { limit: 'headerBytes' },
+    });
   });
 
   test('of inflation: a small object that inflates to a large one is stopped', () => {
     const head = buildDicom({ PixelData: undefined }, { transferSyntaxUID: DEFLATED_LE, fileMeta: {} });
     const meta = head.subarray(0, scan(head).dataSetOffset);
-    const bomb = deflateRawSync(Buffer.concat([buildDataSet({ PatientID: 'P' }), Buffer.from([0xe0, 0x7f, 0x10, 0, 0x4f, 0x57, 0, 0, 0, 0, 0, 0x7f]), new Uint8Array(64 * 1024 * 1024)]));
+    const bomb = deflateRawSync(
+      Buffer.concat([
+        buildDataSet({ PatientID: 'P' }),
+        Buffer.from([0xe0, 0x7f, 0x10, 0, 0x4f, 0x57, 0, 0, 0, 0, 0, 0x7f]),
+        new Uint8Array(64 * 1024 * 1024),
+      ]),
+    );
     const bytes = Buffer.concat([meta, bomb]);
-    expect(refusal(bytes, { inflateRatio: 100 })).toMatchObject({ code: 'TOO_LARGE', details: { limit: 'inflateRatio' } });
-    expect(refusal(bytes, { inflatedBytes: 1_000_000 })).toMatchObject({ code: 'TOO_LARGE', details: { limit: 'inflatedBytes' } });
+    expect(refusal(bytes, { inflateRatio: 100 })).toMatchObject({
+      code: 'TOO_LARGE',
+      details: { limit: 'inflateRatio' },
+    });
+    expect(refusal(bytes, { inflatedBytes: 1_000_000 })).toMatchObject({
+      code: 'TOO_LARGE',
+      details: { limit: 'inflatedBytes' },
+    });
   });
 
   test('pixel data of any size is passed over, not held', () => {
