@@ -75,17 +75,18 @@ const INDEXED: readonly SearchAttribute[] = ATTRIBUTES.study.filter(
   ({ index }) => hasWords(index) || index === 'identifier' || index === 'value',
 );
 
-/** Values as folded text; each component group of a person name counts as one. */
+/** Values as folded text, which may be empty where the value is not; each component group of a person name counts as one. */
 function foldedValues(element: Element | undefined): string[] {
   const texts: string[] = [];
+  const add = (text: string) => {
+    if (text.trim() !== '') texts.push(foldText(text).trim());
+  };
   for (const value of element?.Value ?? []) {
-    if (typeof value === 'string' && element?.vr === 'DA') texts.push(dateDigits(value.trim()) ?? '');
-    else if (typeof value === 'string') texts.push(foldText(value).trim());
-    else if (typeof value === 'number') texts.push(String(value));
-    else if (value !== null)
-      for (const group of Object.values(value as PersonName)) texts.push(foldText(String(group)));
+    if (typeof value === 'string') add(element?.vr === 'DA' ? (dateDigits(value.trim()) ?? '') : value);
+    else if (typeof value === 'number') add(String(value));
+    else if (value !== null) for (const group of Object.values(value as PersonName)) add(String(group));
   }
-  return texts.filter((text) => text !== '');
+  return texts;
 }
 
 /** Distinct words to index; OVERFLOW among them when the value has more. */

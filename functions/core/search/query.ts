@@ -1,7 +1,7 @@
 import { type Attribute, attribute } from '../dicom/dictionary.ts';
 import { PacsError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
-import { ATTRIBUTES, type Level, searchAttribute } from './attributes.ts';
+import { type Level, searchAttribute } from './attributes.ts';
 import { combineDateAndTime, keyOf } from './keys.ts';
 import type { Condition, Key } from './match.ts';
 
@@ -212,12 +212,3 @@ function orderOf(text: string, level: Level, ignored: Set<string>): OrderKey[] {
   }
   return order;
 }
-
-/** Tags returned at a level without being asked for. */
-export const defaultTags = (level: Level): readonly string[] => DEFAULT_TAGS[level];
-
-const DEFAULT_TAGS: Readonly<Record<Level, readonly string[]>> = {
-  study: ATTRIBUTES.study.filter((row) => row.byDefault).map((row) => row.tag),
-  series: ATTRIBUTES.series.filter((row) => row.byDefault).map((row) => row.tag),
-  instance: ATTRIBUTES.instance.filter((row) => row.byDefault).map((row) => row.tag),
-};
