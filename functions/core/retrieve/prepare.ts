@@ -88,3 +88,26 @@ export async function readPrepared(
 
 /** A prepared document's JSON text. */
 export const inflatePrepared = (bytes: Uint8Array): Promise<Buffer> => inflate(bytes);
+
+/**
+ * Removes the prepared documents of a series that are not of its present revision: all of them once the series is gone, for they
+ * hold what its objects said. Call it after instances were removed; returns how many there were.
+ */
+export async function sweepSeriesDocuments(
+  services: Pick<Services, 'blobs' | 'index'>,
+  tenant: Tenant,
+  study: string,
+  series: string,
+): Promise<number> {
+  const item = await services.index.get(keys.series(tenant, study, series));
+  const record = item && asRecord<SeriesRecord>(item);
+  // What is being prepared for the revision of this moment is not named yet.
+  const current = record && `/metadata.${record.revision}.`;
+  let removed = 0;
+  for await (const { key } of services.blobs.list(`${tenant}/${study}/${series}/metadata.`)) {
+    if (current !== undefined && key.includes(current)) continue;
+    await services.blobs.delete(key);
+    removed++;
+  }
+  return removed;
+}

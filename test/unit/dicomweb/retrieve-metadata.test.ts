@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
 import { newReadMeter } from '#core/ports/index-table.ts';
 import { seriesMetadata } from '#core/retrieve/metadata.ts';
-import { prepareSeriesMetadata } from '#core/retrieve/prepare.ts';
+import { prepareSeriesMetadata, sweepSeriesDocuments } from '#core/retrieve/prepare.ts';
 import {
   retrieveInstanceMetadata,
   retrieveSeriesMetadata,
@@ -215,6 +215,16 @@ describe('metadata of a study of two series', () => {
       const documents: string[] = [];
       for await (const { key } of services.blobs.list(`${TENANT}/`)) if (key.endsWith('.json.gz')) documents.push(key);
       expect(documents).toEqual([(await seriesRecord(10)).prepared!.blobKey]);
+    });
+
+    test('is swept when the series is gone: it holds what the objects said', async () => {
+      await prepareSeriesMetadata(services, TENANT, STUDY, uid(10));
+      const { blobKey } = (await seriesRecord(10)).prepared!;
+      expect(await sweepSeriesDocuments(services, TENANT, STUDY, uid(10))).toBe(0);
+      expect(await services.blobs.head(blobKey)).toBeDefined();
+      await services.index.write([{ kind: 'delete', key: keys.series(TENANT, STUDY, uid(10)) }]);
+      expect(await sweepSeriesDocuments(services, TENANT, STUDY, uid(10))).toBe(1);
+      expect(await services.blobs.head(blobKey)).toBeUndefined();
     });
 
     test('that lost the race against a store leaves nothing behind', async () => {
