@@ -7,6 +7,7 @@ import { WRITE_LIMIT_OPERATIONS } from '#core/ports/index-table.ts';
 import { countWrites, newTermWrites, postingPuts } from '#core/search/postings.ts';
 import { parseQuery } from '#core/search/query.ts';
 import { searchStudyRecords } from '#core/search/studies.ts';
+import { TestClock } from '#test/fixtures/services.ts';
 
 /** Objects hold anything: no value may keep a study from being stored, and each is found by what it holds. */
 
@@ -94,7 +95,11 @@ test('whatever its values, a study can be indexed and is found by them', async (
           continue;
         const query = parseQuery(new URLSearchParams({ [keyword]: text }), { level: 'study' }, DEFAULT_LIMITS);
         if (text === '' || /^[\^ ]*$/.test(text)) continue;
-        const { rows } = await searchStudyRecords({ index, limits: DEFAULT_LIMITS }, 'main', query);
+        const { rows } = await searchStudyRecords(
+          { index, limits: DEFAULT_LIMITS, clock: new TestClock() },
+          'main',
+          query,
+        );
         expect(rows.map((row) => row.StudyInstanceUID)).toEqual(['1.2.3']);
       }
     }),

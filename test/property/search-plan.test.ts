@@ -10,6 +10,7 @@ import { countWrites, newTermWrites, postingDeletes, postingPuts } from '#core/s
 import { parseQuery } from '#core/search/query.ts';
 import { searchStudyRecords } from '#core/search/studies.ts';
 import { studyDataSet, studySort } from '#core/search/study-list.ts';
+import { TestClock } from '#test/fixtures/services.ts';
 
 /** Whatever the plan, the answer is that of looking at every study. */
 
@@ -214,7 +215,11 @@ test('a planned search finds what a look at every study finds, in the same order
         const { index, studies } = await archiveOf(states);
         for (const parametersOf of queries) {
           const query = parseQuery(new URLSearchParams(parametersOf(states)), { level: 'study' }, DEFAULT_LIMITS);
-          const found = await searchStudyRecords({ index, limits: DEFAULT_LIMITS }, TENANT, query);
+          const found = await searchStudyRecords(
+            { index, limits: DEFAULT_LIMITS, clock: new TestClock() },
+            TENANT,
+            query,
+          );
           const expected = studies.filter((s) => matchesAll(query.conditions.study, elementsOf(studyDataSet(s))));
           const uids = found.rows.map((row) => row.StudyInstanceUID);
           expect(uids.length).toBe(Math.max(0, Math.min(expected.length - query.offset, query.limit)));

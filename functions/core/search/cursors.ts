@@ -1,3 +1,5 @@
+import type { Limits } from '../limits.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { IndexTable, ReadMeter } from '../ports/index-table.ts';
 
 /**
@@ -18,12 +20,22 @@ export interface Cursor {
 export class ReadBudget {
   readonly meter: ReadMeter;
   readonly #limit: number;
+  readonly #clock: Pick<Clock, 'sleep'>;
   /** the answer may lack matches, as not all could be read */
   cut = false;
 
-  constructor(meter: ReadMeter, limit: number) {
+  constructor(
+    { limits, clock }: { limits: Pick<Limits, 'searchRecords'>; clock: Pick<Clock, 'sleep'> },
+    meter: ReadMeter,
+  ) {
     this.meter = meter;
-    this.#limit = limit;
+    this.#limit = meter.records + limits.searchRecords;
+    this.#clock = clock;
+  }
+
+  /** Lets other requests have their turn: an index that answers without waiting would hold them up through a long scan. */
+  pause(): Promise<void> {
+    return this.#clock.sleep(0);
   }
 
   /** At most `wanted` records of what is left; 0 marks the search as cut. */

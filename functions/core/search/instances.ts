@@ -34,7 +34,7 @@ const DISPLAY_ORDER: readonly OrderKey[] = [
 export const SORTED_INSTANCES = 5_000;
 const PAGE = 1_000;
 
-export type InstanceServices = Pick<Services, 'index' | 'limits' | 'blobs'>;
+export type InstanceServices = Pick<Services, 'index' | 'limits' | 'clock' | 'blobs'>;
 
 /** The instances that meet a query of level `instance`: series by series, in display order within each (but see SORTED_INSTANCES). */
 export async function searchInstanceRecords(
@@ -43,7 +43,7 @@ export async function searchInstanceRecords(
   query: Query,
   meter: ReadMeter = newReadMeter(),
 ): Promise<Results<InstanceRow>> {
-  const budget = new ReadBudget(meter, meter.records + services.limits.searchRecords);
+  const budget = new ReadBudget(services, meter);
   const search = new InstanceSearch(services, tenant, query, budget);
   const elementOf = (row: InstanceRow, tag: string) =>
     row.dataSet[tag] ?? row.series.dataSet[tag] ?? row.series.study.element(tag);

@@ -29,7 +29,7 @@ export async function searchSeriesRecords(
   query: Query,
   meter: ReadMeter = newReadMeter(),
 ): Promise<Results<SeriesRow>> {
-  const budget = new ReadBudget(meter, meter.records + services.limits.searchRecords);
+  const budget = new ReadBudget(services, meter);
   const search = new SeriesSearch(services.index, tenant, query, budget);
   const elementOf = (row: SeriesRow, tag: string) => row.dataSet[tag] ?? row.study.element(tag);
   return takePage(search.matches(), query, query.order.length === 0 ? undefined : elementOf, budget);

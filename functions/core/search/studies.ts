@@ -21,7 +21,7 @@ export interface Results<R> {
   readonly cut: boolean;
 }
 
-export type SearchServices = Pick<Services, 'index' | 'limits'>;
+export type SearchServices = Pick<Services, 'index' | 'limits' | 'clock'>;
 
 /**
  * The studies that meet a query of level `study`, newest first unless it orders otherwise. Also what C-FIND asks.
@@ -33,7 +33,7 @@ export async function searchStudyRecords(
   query: Query,
   meter: ReadMeter = newReadMeter(),
 ): Promise<Results<StudyRow>> {
-  const budget = new ReadBudget(meter, meter.records + services.limits.searchRecords);
+  const budget = new ReadBudget(services, meter);
   const search = new StudySearch(services.index, tenant, query, budget);
   const jump = await search.page();
   if (jump !== undefined) return jump;
@@ -180,6 +180,7 @@ export class StudySearch {
       for (const { sort, item } of page.records) yield new StudyRow(sort, item);
       if (!page.more) return;
       after = page.records.at(-1)?.sort;
+      if (page.records.length === LARGEST_PAGE) await this.#budget.pause();
     }
   }
 

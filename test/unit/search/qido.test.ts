@@ -7,6 +7,7 @@ import type { WriteOperation } from '#core/ports/index-table.ts';
 import { countWrites, newTermWrites, postingPuts } from '#core/search/postings.ts';
 import type { Services } from '#core/services.ts';
 import { searchInstances, searchSeries, searchStudies } from '#dicomweb/search.ts';
+import { TestClock } from '#test/fixtures/services.ts';
 
 /** A small clinic: Anna Müller with a CT of two series and a later MR, Ken Yamada with a CT, and a study without a date. */
 
@@ -200,7 +201,7 @@ async function get(
     services: {
       index,
       limits: { ...DEFAULT_LIMITS, ...options.limits },
-      clock: { now: () => 0, randomBytes: (count: number) => new Uint8Array(count) },
+      clock: new TestClock(),
     } as unknown as Services,
     principal: { tenant: options.tenant ?? 'main', subject: 'test', roles: ['admin'] },
     root: ROOT,
