@@ -170,6 +170,9 @@ function offersFor(instance: InstanceRecord, single: boolean): Offer[] {
   });
 }
 
+/** what OHIF and static-wado say for HTJ2K, from before it had UIDs; any of them will do */
+const PROVISIONAL_HTJ2K = '3.2.840.10008.1.2.4.96';
+
 /** How the frames can be had as this media type in this transfer syntax; undefined when they cannot. */
 function frameDelivery(instance: InstanceRecord, type: string, asked: string | undefined): FrameDelivery | undefined {
   const stored = instance.transferSyntaxUID;
@@ -193,7 +196,7 @@ function frameDelivery(instance: InstanceRecord, type: string, asked: string | u
   const row = COMPRESSED_MEDIA_TYPES.find((other) => other.type === type || other.aliases.includes(type));
   if (!row) return undefined;
   const { transferSyntaxUIDs } = row;
-  if (asked !== undefined && asked !== '*') {
+  if (asked !== undefined && asked !== '*' && asked !== PROVISIONAL_HTJ2K) {
     if (!transferSyntaxUIDs.includes(asked)) return undefined;
     return asked === stored ? asStored(type) : made(asked);
   }

@@ -252,6 +252,14 @@ describe('frames of compressed pixel data', () => {
     expect(jobs).toEqual([ELE, JPEG_LS]);
   });
 
+  test('OHIF’s provisional UID of HTJ2K finds what is stored as HTJ2K', async () => {
+    const stored = '1.2.840.10008.1.2.4.202';
+    const { frames } = await archive({ transferSyntaxUID: stored, frames: codestreams });
+    const accept = 'multipart/related; type=image/jphc; transfer-syntax=3.2.840.10008.1.2.4.96';
+    const [part] = await partsOf(await frames('1', accept));
+    expect(part!.headers['content-type']).toBe(`image/jphc; transfer-syntax=${stored}`);
+  });
+
   test('what no codec reads is 406 by name, and comes as stored by default', async () => {
     const mpeg = '1.2.840.10008.1.2.4.102';
     const { frames } = await archive(
