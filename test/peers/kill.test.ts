@@ -115,7 +115,7 @@ describe(`something is killed ${KILLS} times while the archive stores`, () => {
   );
 
   test('in the end every acknowledged instance is there, and nothing is half visible', async () => {
-    await nephos.kill9();
+    for (const server of [...stopped, nephos]) await server.kill9();
     nephos = await startNephos({ dataDir });
     const wrong = await faultsOf(acknowledged.values());
     const listed = new Set<string>();

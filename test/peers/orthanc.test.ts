@@ -9,12 +9,13 @@ import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/ortha
 
 /** Orthanc hands answers on in a shape of its own: tags in either case, single values. */
 type OrthancMatch = Record<string, { Value: unknown }>;
-const valueOf = (match: OrthancMatch, tag: string): unknown =>
+const matchedValue = (match: OrthancMatch, tag: string): unknown =>
   Object.entries(match).find(([key]) => key.replace(',', '').toLowerCase() === tag)?.[1].Value;
 
-/** Orthanc 1.10 gives numbers of text VRs as strings. */
-const comparable = (attribute: { Value?: unknown[] } | undefined): unknown[] =>
-  (attribute?.Value ?? []).map((value) => (typeof value === 'object' ? value : String(value)));
+/** Orthanc 1.10 gives numbers of text VRs as the strings they were. */
+const NUMBERS_AS_TEXT = new Set(['DS', 'IS']);
+const comparable = (attribute: { vr: string; Value?: unknown[] } | undefined): unknown[] =>
+  (attribute?.Value ?? []).map((value) => (NUMBERS_AS_TEXT.has(attribute!.vr) ? Number(value) : value));
 
 describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DICOMweb client of Nephos', (version) => {
   let nephos: Nephos;
@@ -74,10 +75,10 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DICOMweb client
     const qido = async (uri: string, args: Record<string, string>): Promise<OrthancMatch[]> =>
       (await ask('qido', { Uri: uri, Arguments: args })).json() as Promise<OrthancMatch[]>;
     const studies = await qido('/studies', { '00100020': study.PatientID });
-    expect(studies.map((item) => valueOf(item, '0020000d'))).toEqual([study.StudyInstanceUID]);
+    expect(studies.map((item) => matchedValue(item, '0020000d'))).toEqual([study.StudyInstanceUID]);
     expect(await qido('/studies', { '00100020': 'NOBODY' })).toEqual([]);
     const series = await qido(`/studies/${study.StudyInstanceUID}/series`, {});
-    expect(series.map((item) => valueOf(item, '0020000e'))).toEqual([study.SeriesInstanceUID]);
+    expect(series.map((item) => matchedValue(item, '0020000e'))).toEqual([study.SeriesInstanceUID]);
     expect(await qido(`/studies/${study.StudyInstanceUID}/instances`, { '00080060': 'CT' })).toHaveLength(
       study.slices.length,
     );
