@@ -39,7 +39,10 @@ export abstract class ChunkReader {
       this.#carryOver(chunk, at, at + take);
       at += take;
       if (this.#carried < this.#need) return at;
-      if (this.#readUnits(this.#carry, 0, this.#carried) > 0) this.#carried = 0;
+      const used = this.#readUnits(this.#carry, 0, this.#carried);
+      // A unit may turn out shorter than what was needed to know its length.
+      this.#carry.copyWithin(0, used, this.#carried);
+      this.#carried -= used;
     }
     return at;
   }

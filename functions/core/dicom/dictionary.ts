@@ -104,10 +104,11 @@ for (const [key, row] of Object.entries(table)) {
 }
 for (const attribute of retired) add(attribute);
 
-const hex = (n: number, digits: number): string => n.toString(16).toUpperCase().padStart(digits, '0');
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).toUpperCase().padStart(2, '0'));
 
 /** The eight hex digits of a tag given as an unsigned 32-bit number. */
-export const tagText = (tag: number): string => hex(tag, 8);
+export const tagText = (tag: number): string =>
+  HEX[tag >>> 24]! + HEX[(tag >>> 16) & 0xff]! + HEX[(tag >>> 8) & 0xff]! + HEX[tag & 0xff]!;
 
 /** The row of a tag given as an unsigned 32-bit number; repeating groups resolve to their row, with the tag asked for. */
 export function attributeOf(tag: number): Attribute | undefined {

@@ -18,8 +18,8 @@ const ENDS = 2;
  * which frame (PS3.5 A.4).
  */
 export class FragmentCollector {
-  #offsets = new Float64Array(64);
-  #flags = new Uint8Array(64);
+  #offsets = new Float64Array(0);
+  #flags = new Uint8Array(0);
   #count = 0;
   #end = 0;
   readonly #codec: CodecFamily;
@@ -131,10 +131,11 @@ export class FragmentCollector {
   }
 
   #grow(): void {
-    const offsets = new Float64Array(this.#count * 2);
+    const room = Math.max(16, this.#count * 2);
+    const offsets = new Float64Array(room);
     offsets.set(this.#offsets);
     this.#offsets = offsets;
-    const flags = new Uint8Array(this.#count * 2);
+    const flags = new Uint8Array(room);
     flags.set(this.#flags);
     this.#flags = flags;
   }

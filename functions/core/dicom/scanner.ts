@@ -34,10 +34,9 @@ export interface Identity {
  */
 export class Part10Scanner {
   readonly #limits: Limits;
-  readonly #warnings: string[] = [];
+  readonly #warnings = new Set<string>();
   readonly #warn = (code: string, tag?: number): void => {
-    const warning = tag === undefined ? code : `${code} ${tagText(tag)}`;
-    if (this.#warnings.length < WARNINGS && !this.#warnings.includes(warning)) this.#warnings.push(warning);
+    if (this.#warnings.size < WARNINGS) this.#warnings.add(tag === undefined ? code : `${code} ${tagText(tag)}`);
   };
   #size = 0;
   /** what came before it was clear how the object begins */
@@ -113,15 +112,15 @@ export class Part10Scanner {
     const parser = this.#parser!;
     this.#inflater?.end();
     parser.end();
+    const pixels = this.#pixels(parser);
     const scanned: ScannedObject = {
       fileMeta: this.#fileMeta,
       dataSet: parser.dataSet,
       transferSyntaxUID: this.#transferSyntaxUID,
       dataSetOffset: this.#dataSetOffset,
       size: this.#size,
-      warnings: this.#warnings,
+      warnings: [...this.#warnings],
     };
-    const pixels = this.#pixels(parser);
     if (pixels !== undefined) scanned.pixels = pixels;
     return scanned;
   }
