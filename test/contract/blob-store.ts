@@ -41,6 +41,24 @@ export function blobStoreContract(open: () => Promise<OpenBlobStore>): void {
   afterAll(() => opened.close());
 
   describe('put', () => {
+    test('that waits is not visible before, and not at all when what it waits for fails', async () => {
+      const folder = newFolder();
+      let allow = (): void => {};
+      const permission = new Promise<void>((resolve) => {
+        allow = resolve;
+      });
+      const put = store.put(`${folder}/waits`, new Uint8Array(10), { visibleAfter: permission });
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      expect(await store.head(`${folder}/waits`)).toBeUndefined();
+      allow();
+      await put;
+      expect(await store.head(`${folder}/waits`)).toStrictEqual({ key: `${folder}/waits`, size: 10 });
+      const refused = Promise.reject(new Error('no note'));
+      const source = inChunks(new Uint8Array(100_000), 1_000);
+      await expect(store.put(`${folder}/never`, source, { visibleAfter: refused })).rejects.toThrow('no note');
+      expect(await keysUnder(folder)).toStrictEqual([`${folder}/waits`]);
+    });
+
     const sizes = [0, 1, 2048, 262_144, 527_000, MEBIBYTE, MEBIBYTE + 1, 3 * MEBIBYTE + 17];
     test.each(sizes)('of a whole array of %d bytes keeps every byte and says its SHA-256', async (size) => {
       const key = `${newFolder()}/whole`;

@@ -3,7 +3,7 @@ import { closeSync, fstatSync, linkSync, mkdirSync, openSync, read, statSync, un
 import { opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import type { BlobInfo, BlobStore, ByteRange } from '#core/ports/blob-store.ts';
+import type { BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
 import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
 import { DurableDirectories, syncUpwards } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
@@ -46,12 +46,9 @@ export class FsBlobStore implements BlobStore {
     this.#directories.close();
   }
 
-  async put(
-    key: string,
-    body: Uint8Array | AsyncIterable<Uint8Array>,
-    options: { readonly sha256?: string } = {},
-  ): Promise<BlobInfo> {
+  async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<BlobInfo> {
     checkBlobKey(key);
+    options.visibleAfter?.catch(() => {}); // awaited below; until then its failure is nobody's
     const path = join(this.#blobs, key);
     // spares writing what link(2) would refuse
     if (this.#size(path) !== undefined) throw blobExists(key);
@@ -61,6 +58,7 @@ export class FsBlobStore implements BlobStore {
         ? writeWhole(incoming, body)
         : writeSource(incoming, body));
       checkSha256(options.sha256, sha256);
+      await options.visibleAfter;
       this.#link(incoming, path, key);
       unlinkSync(incoming);
       await this.#directories.sync(dirname(path)).catch((error: unknown) => {

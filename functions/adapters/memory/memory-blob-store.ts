@@ -1,4 +1,4 @@
-import type { BlobInfo, BlobStore, ByteRange } from '#core/ports/blob-store.ts';
+import type { BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
 import {
   blobExists,
   blobNotFound,
@@ -13,16 +13,14 @@ import {
 export class MemoryBlobStore implements BlobStore {
   readonly #blobs = new Map<string, Uint8Array>();
 
-  async put(
-    key: string,
-    body: Uint8Array | AsyncIterable<Uint8Array>,
-    options: { readonly sha256?: string } = {},
-  ): Promise<BlobInfo> {
+  async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<BlobInfo> {
     checkBlobKey(key);
+    options.visibleAfter?.catch(() => {}); // awaited below; until then its failure is nobody's
     if (this.#blobs.has(key)) throw blobExists(key);
     const bytes = body instanceof Uint8Array ? new Uint8Array(body) : await gathered(body);
     const sha256 = sha256Of(bytes);
     checkSha256(options.sha256, sha256);
+    await options.visibleAfter;
     if (this.#blobs.has(key)) throw blobExists(key); // another put won while the source was read
     this.#blobs.set(key, bytes);
     return { key, size: bytes.length, sha256 };

@@ -142,7 +142,7 @@ class IncomingObject {
         return { kind: 'duplicate', id, sha256, warnings: scanned.warnings };
       }
     }
-    const [, blob] = await Promise.all([this.#begin(id), this.#services.blobs.put(this.#key(id), bytes)]);
+    const blob = await this.#services.blobs.put(this.#key(id), bytes, { visibleAfter: this.#begin(id) });
     return this.#commit(scanned, id, blob);
   }
 
@@ -168,7 +168,7 @@ class IncomingObject {
       scanned = scanner.end();
     }
     let scanned: ScannedObject | undefined;
-    const [, blob] = await Promise.all([this.#begin(id), this.#services.blobs.put(this.#key(id), scanningOnTheWay())]);
+    const blob = await this.#services.blobs.put(this.#key(id), scanningOnTheWay(), { visibleAfter: this.#begin(id) });
     if (!scanned) throw new Error('the blob store did not read the object to its end');
     return this.#commit(scanned, id, blob);
   }
@@ -195,6 +195,7 @@ class IncomingObject {
     return this.#blobKey;
   }
 
+  /** The pending record: it stands before the blob does, so that no crash leaves bytes nobody knows. */
   async #begin(id: Identity): Promise<void> {
     this.#revocable = true;
     const pending: PendingRecord = { version: 1, ...id, blobKey: this.#key(id), startedAt: this.#services.clock.now() };

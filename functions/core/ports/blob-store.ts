@@ -14,11 +14,7 @@ export interface BlobStore {
    * is pulled only as fast as the store takes it.
    * @throws PacsError CONFLICT when the key exists; DATASET_MISMATCH when `sha256` differs; OUT_OF_SPACE; BUSY.
    */
-  put(
-    key: string,
-    body: Uint8Array | AsyncIterable<Uint8Array>,
-    options?: { readonly sha256?: string },
-  ): Promise<BlobInfo>;
+  put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options?: PutOptions): Promise<BlobInfo>;
 
   /**
    * The bytes [offset, offset+length) as chunks of at most 1 MiB; to the end where length is absent.
@@ -36,6 +32,16 @@ export interface BlobStore {
   list(prefix: string, after?: string): AsyncIterable<{ readonly key: string; readonly size: number }>;
 
   delete(key: string): Promise<void>;
+}
+
+export interface PutOptions {
+  /** lower-case hex that the bytes must have */
+  readonly sha256?: string;
+  /**
+   * The blob becomes visible only after this has resolved, and not at all when it rejects (the put then throws what it threw). For a
+   * note in the index that must be there before the bytes are, written while they are.
+   */
+  readonly visibleAfter?: Promise<unknown>;
 }
 
 export interface BlobInfo {

@@ -25,7 +25,10 @@ export interface IndexTable {
   query(query: RangeQuery, meter?: ReadMeter): Promise<Page>;
 
   /** At most 100 operations (`WRITE_LIMIT_OPERATIONS`), each on another key (but for `append`). */
-  write(operations: readonly WriteOperation[], options?: { readonly durability?: 'durable' | 'deferred' }): Promise<WriteOutcome>;
+  write(
+    operations: readonly WriteOperation[],
+    options?: { readonly durability?: 'durable' | 'deferred' },
+  ): Promise<WriteOutcome>;
 }
 
 export const WRITE_LIMIT_OPERATIONS = 100;

@@ -11,7 +11,10 @@ import type { Item } from './index-table.ts';
  */
 export interface JobQueue {
   enqueue(queue: string, payload: Item, options?: { readonly delayMs?: number }): Promise<void>;
-  receive(queue: string, options: { readonly max: number; readonly visibilityMs: number; readonly maxAttempts?: number }): Promise<Job[]>;
+  receive(
+    queue: string,
+    options: { readonly max: number; readonly visibilityMs: number; readonly maxAttempts?: number },
+  ): Promise<Job[]>;
   complete(queue: string, job: Job): Promise<void>;
   /** Makes the job visible again after `delayMs` (a retry with back-off). */
   release(queue: string, job: Job, delayMs: number): Promise<void>;

@@ -1,0 +1,188 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { multipart } from './client.ts';
+import { nephos, type RunningArchive, startArchive } from './process.ts';
+
+let dir: string;
+const running: RunningArchive[] = [];
+const start = async (env: Record<string, string> = {}): Promise<RunningArchive> => {
+  const archive = await startArchive(join(dir, 'data'), env);
+  running.push(archive);
+  return archive;
+};
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'nephos-'));
+});
+afterEach(async () => {
+  for (const archive of running.splice(0))
+    if (archive.process.exitCode === null && !archive.process.killed) await archive.kill9().catch(() => {});
+  await rm(dir, { recursive: true, force: true });
+});
+
+const object = (n: number, more: object = {}): Uint8Array =>
+  buildDicom({ SOPInstanceUID: uid(1_000 + n), InstanceNumber: n, ...more });
+const store = (archive: RunningArchive, ...objects: Uint8Array[]): Promise<Response> =>
+  fetch(`${archive.origin}/dicomweb/studies`, multipart(objects) as RequestInit);
+const instance = (archive: RunningArchive, n: number): Promise<Response> =>
+  fetch(`${archive.origin}/dicomweb/studies/${uid(1)}/series/${uid(2)}/instances/${uid(1_000 + n)}`, {
+    headers: { accept: 'application/dicom; transfer-syntax=*' },
+  });
+const count = async (archive: RunningArchive): Promise<number> => {
+  const [study] = (await (await fetch(`${archive.origin}/dicomweb/studies`)).json()) as [
+    Record<string, { Value: [number] }>,
+  ];
+  return study['00201208']!.Value[0];
+};
+
+test('the first start prints a token, once; the token opens the door', async () => {
+  const first = await start({ NEPHOS_AUTH: 'on' });
+  const token = /nephos_[\w-]{40,}/.exec(first.said())?.[0];
+  expect(token).toBeDefined();
+  const headers = { authorization: `Bearer ${token}` };
+  expect((await fetch(`${first.origin}/dicomweb/studies`)).status).toBe(401);
+  expect((await fetch(`${first.origin}/dicomweb/studies`, { headers })).status).toBe(200);
+  expect(await first.stop()).toBe(0);
+  const second = await start({ NEPHOS_AUTH: 'on' });
+  expect(second.said()).not.toMatch(/nephos_/);
+  expect((await fetch(`${second.origin}/dicomweb/studies`, { headers })).status).toBe(200);
+});
+
+test('several servers answer for one archive, and their metrics are one', async () => {
+  const archive = await start();
+  await Promise.all(Array.from({ length: 40 }, (_, n) => store(archive, object(n), object((n * 7) % 40))));
+  expect(await count(archive)).toBe(40);
+  const metrics = await (await fetch(`${archive.origin}/metrics`)).text();
+  expect(metrics).toMatch(/nephos_requests_total\{transaction="StoreInstances",status="200"\} 40/);
+});
+
+test('a second archive on the same data folder, or on a taken port, says so and ends', async () => {
+  const archive = await start();
+  await expect(startArchive(join(dir, 'data'))).rejects.toThrow(/exit code 2: .*in use by another Nephos/s);
+  const port = new URL(archive.origin).port;
+  await expect(startArchive(join(dir, 'other'), { NEPHOS_HTTP_PORT: port })).rejects.toThrow(
+    /exit code 2: .*EADDRINUSE/s,
+  );
+  await expect(startArchive(join(dir, 'other'), { NEPHOS_BIND: '0.0.0.0' })).rejects.toThrow(/refused on 0\.0\.0\.0/);
+});
+
+test('SIGTERM: the request under way is finished first', async () => {
+  const archive = await start();
+  const body = multipart([object(1)]);
+  const { hostname, port } = new URL(archive.origin);
+  const answered = new Promise<number>((resolve, reject) => {
+    const request = httpRequest(
+      { hostname, port, path: '/dicomweb/studies', method: 'POST', headers: body.headers },
+      (response) => {
+        response.resume().on('end', () => resolve(response.statusCode!));
+      },
+    );
+    request.on('error', reject);
+    request.write(body.body.subarray(0, 400));
+    setTimeout(() => request.end(body.body.subarray(400)), 500);
+  });
+  await sleep(200);
+  const stopped = archive.stop();
+  expect(await answered).toBe(200);
+  expect(await stopped).toBe(0);
+  expect((await (await start()).said()) && (await count(running.at(-1)!))).toBe(1);
+});
+
+describe('kill -9 while storing', () => {
+  test('what was acknowledged is there, byte for byte, and nothing is half visible', async () => {
+    const acknowledged = new Map<number, Uint8Array>();
+    let n = 0;
+    for (let round = 0; round < 6; round++) {
+      const archive = await start();
+      const writer = async (): Promise<void> => {
+        for (;;) {
+          const mine = n++;
+          const bytes = object(mine, { PixelData: randomBytes(32 * (1 + (mine % 40))), Rows: 4 * (1 + (mine % 40)) });
+          if (!(await store(archive, bytes)).ok) return;
+          acknowledged.set(mine, bytes);
+        }
+      };
+      const writers = Array.from({ length: 6 }, () => writer().catch(() => {}));
+      await sleep(150 + 90 * round);
+      await archive.kill9();
+      await Promise.all(writers);
+    }
+    expect(acknowledged.size).toBeGreaterThan(20);
+    const archive = await start();
+    for (const [mine, bytes] of acknowledged) {
+      const answer = await instance(archive, mine);
+      expect(answer.status, `instance ${mine}`).toBe(200);
+      expect(Buffer.from(await answer.arrayBuffer()).equals(bytes), `instance ${mine}`).toBe(true);
+    }
+    expect(await count(archive)).toBeGreaterThanOrEqual(acknowledged.size);
+    const { code, output } = await nephos(join(dir, 'data'), 'verify');
+    expect(output).toMatch(/0 damaged, 0 orphans/);
+    expect(code).toBe(0);
+  });
+});
+
+describe('the command line', () => {
+  test('imports a folder, exports a study, verifies, finds damage, rebuilds the index', async () => {
+    const data = join(dir, 'data');
+    const folder = join(dir, 'cd', 'IMAGES');
+    await mkdir(folder, { recursive: true });
+    for (let n = 0; n < 4; n++) await writeFile(join(folder, `I${n}`), object(n));
+    await writeFile(join(folder, 'viewer.exe'), 'MZ');
+    expect(await nephos(data, 'import', join(dir, 'cd'))).toEqual({
+      code: 0,
+      output: '4 stored, 0 duplicate, 0 replaced, 0 held, 0 failed, 1 skipped\n',
+    });
+    expect((await nephos(data, 'import', folder)).output).toMatch(/0 stored, 4 duplicate/);
+
+    const out = join(dir, 'out');
+    expect(await nephos(data, 'export', uid(1), '--to', out)).toMatchObject({ code: 0 });
+    expect(await readFile(join(out, uid(2), `${uid(1_001)}.dcm`))).toEqual(Buffer.from(object(1)));
+    expect(await nephos(data, 'export', uid(9), '--to', out)).toMatchObject({
+      code: 2,
+      output: 'there is no such study\n',
+    });
+
+    await rename(join(data, 'index'), join(dir, 'index.old'));
+    await rm(join(data, 'index-lock'), { force: true });
+    expect(await nephos(data, 'rebuild')).toMatchObject({
+      code: 0,
+      output: expect.stringMatching(/^4 instances, 0 held/m),
+    });
+    const archive = await start();
+    expect(await count(archive)).toBe(4);
+
+    const series = join(data, 'blobs', 'main', uid(1), uid(2));
+    const [victim] = (await readdir(series)).filter((name) => name.endsWith('.dcm'));
+    const bytes = await readFile(join(series, victim!));
+    bytes[bytes.length - 1]! ^= 1;
+    await rm(join(series, victim!));
+    await writeFile(join(series, victim!), bytes);
+    expect(await nephos(data, 'verify')).toMatchObject({
+      code: 1,
+      output: expect.stringMatching(/altered .*1 damaged/s),
+    });
+  });
+
+  test('a new token takes the place of the old', async () => {
+    const data = join(dir, 'data');
+    const first = await start({ NEPHOS_AUTH: 'on' });
+    const old = /nephos_[\w-]{40,}/.exec(first.said())![0];
+    const renewed = (await nephos(data, 'token')).output.trim();
+    const ask = async (token: string): Promise<number> =>
+      (await fetch(`${first.origin}/dicomweb/studies`, { headers: { authorization: `Bearer ${token}` } })).status;
+    expect(await ask(renewed)).toBe(200);
+    expect(await ask(old)).toBe(401);
+  });
+
+  test('without a command it says what there is', async () => {
+    const { code, output } = await nephos(join(dir, 'data'));
+    expect(code).toBe(2);
+    for (const command of ['import', 'export', 'verify', 'sweep', 'rebuild', 'token'])
+      expect(output).toContain(command);
+  });
+});
