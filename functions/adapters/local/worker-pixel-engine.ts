@@ -20,7 +20,7 @@ export interface WorkerPixelEngineOptions {
   readonly threads?: number;
   /** jobs that may wait for a thread; further ones are BUSY (256) */
   readonly waitingLimit?: number;
-  /** a job that takes longer loses its thread (60,000) */
+  /** a job that takes longer loses its thread (30,000) */
   readonly jobTimeoutMs?: number;
 }
 
@@ -78,7 +78,7 @@ export class WorkerPixelEngine implements PixelEngine {
     this.#options = {
       threads: threads ?? Math.max(1, Math.min(8, availableParallelism() - 1)),
       waitingLimit: waitingLimit ?? 256,
-      jobTimeoutMs: jobTimeoutMs ?? 60_000,
+      jobTimeoutMs: jobTimeoutMs ?? 30_000,
     };
   }
 

@@ -194,6 +194,8 @@ function isLosslessJpeg(codestream: Uint8Array): boolean {
 function fromJpegLs(codecs: Codecs, codestream: Uint8Array, image: ImageDescription): DecodedFrame {
   const header = readJpegHeader(codestream);
   fits(header, image);
+  // behind the end of its data CharLS has been seen to count for seconds before it gives up
+  if (!endsWithMarker(codestream)) throw unreadable('the codestream ends early');
   const wide = header.bits > 8;
   let decoded = run(codecs, 'JpegLs', codestream, header);
   if (header.planar) decoded = interleave(decoded, header.columns * header.rows, header.components, wide ? 2 : 1);
@@ -229,7 +231,7 @@ function fromJpeg2000(codecs: Codecs, codestream: Uint8Array, image: ImageDescri
   return { samples: toCells(decoded, header.bits, header.bits > 8, image), image: cellImage(image, photometric) };
 }
 
-/** EOC (FFD9), behind which there may be padding */
+/** EOC or EOI (FFD9), behind which there may be padding */
 function endsWithMarker(codestream: Uint8Array): boolean {
   let end = codestream.length;
   while (end > 2 && codestream[end - 1] === 0) end--;
