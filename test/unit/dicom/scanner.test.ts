@@ -234,18 +234,18 @@ describe('objects that are not quite right', () => {
   });
 
   test('a VR of a later edition is read as UN, whichever length it has, and wherever a chunk ends', () => {
-    const short = Buffer.from([0x09, 0, 0x01, 0x10, 0x5a, 0x5a, 2, 0, 0xaa, 0xbb]);
-    const long = Buffer.from([0x09, 0, 0x02, 0x10, 0x5a, 0x5a, 0, 0, 2, 0, 0, 0, 0xcc, 0xdd]);
-    const after = buildDataSet({ '00091003': { vr: 'LO', value: 'next' } });
+    const short = Buffer.from([0x31, 0, 0x01, 0x10, 0x5a, 0x5a, 2, 0, 0xaa, 0xbb]);
+    const long = Buffer.from([0x31, 0, 0x02, 0x10, 0x5a, 0x5a, 0, 0, 2, 0, 0, 0, 0xcc, 0xdd]);
+    const after = buildDataSet({ '00311003': { vr: 'LO', value: 'next' } });
     const bytes = Buffer.concat([buildDicom({ PixelData: undefined }), short, long, after]);
     for (let size = 1; size < 40; size++) {
       const scanner = new Part10Scanner(DEFAULT_LIMITS);
       for (let at = 0; at < bytes.length; at += size) scanner.push(bytes.subarray(at, at + size));
       const { dataSet, warnings } = scanner.end();
-      expect(dataSet['00091001']).toEqual({ vr: 'UN', InlineBinary: Buffer.of(0xaa, 0xbb).toString('base64') });
-      expect(dataSet['00091002']).toEqual({ vr: 'UN', InlineBinary: Buffer.of(0xcc, 0xdd).toString('base64') });
-      expect(dataSet['00091003']?.Value).toEqual(['next']);
-      expect(warnings.slice(0, 2)).toEqual(['UNKNOWN_VR 00091001', 'UNKNOWN_VR 00091002']);
+      expect(dataSet['00311001']).toEqual({ vr: 'UN', InlineBinary: Buffer.of(0xaa, 0xbb).toString('base64') });
+      expect(dataSet['00311002']).toEqual({ vr: 'UN', InlineBinary: Buffer.of(0xcc, 0xdd).toString('base64') });
+      expect(dataSet['00311003']?.Value).toEqual(['next']);
+      expect(warnings.slice(0, 2)).toEqual(['UNKNOWN_VR 00311001', 'UNKNOWN_VR 00311002']);
     }
   });
 
