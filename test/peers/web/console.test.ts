@@ -93,9 +93,9 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
     await expect.poll(() => rows.count()).toBe(1);
     await page.goForward();
     await page.locator('summary', { hasText: 'All' }).click();
-    await page.getByLabel('US', { exact: true }).check();
+    await page.getByRole('checkbox', { name: 'US', exact: true }).check();
     await expect.poll(() => rows.count()).toBe(1);
-    await page.getByLabel('US', { exact: true }).uncheck();
+    await page.getByRole('checkbox', { name: 'US', exact: true }).uncheck();
     await page.getByLabel('Patient name').fill('nobody at all');
     await page.getByText('No study matches these filters').waitFor();
     await page.getByRole('link', { name: 'Clear the filters' }).click();

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Nephos, startNephos } from '../helpers/nephos.ts';
 import { corpus, filesBelow, hasCorpus, openBrowser, openPage, picture, store, withStudy } from './browser.ts';
 
-const WAIT_MS = 120_000;
+const WAIT_MS = 60_000;
 
 interface Drawn {
   /** different greys */
@@ -83,7 +83,7 @@ describe.runIf(hasCorpus)('OHIF reads from the archive', () => {
     const { study, series } = await store(nephos.root, await objectsOf(path));
     const { page, complaints } = await openPage(browser);
     await page.goto(`${nephos.origin}/viewer?StudyInstanceUIDs=${study}&SeriesInstanceUIDs=${series}`);
-    const first = await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.02);
+    const first = await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.005);
     await picture(page, `viewer-${name.replace(/\W+/g, '-').toLowerCase()}`);
     if (slices) {
       await page.mouse.move(640, 420);

@@ -118,8 +118,13 @@ function ModalityFilter({ query, onChange }: Props) {
     const close = (event: Event) => {
       if (box.current?.open && !box.current.contains(event.target as Node)) box.current.open = false;
     };
+    // By the mouse, and by the keyboard that moves on: it would cover what has the focus then.
     document.addEventListener('pointerdown', close);
-    return () => document.removeEventListener('pointerdown', close);
+    document.addEventListener('focusin', close);
+    return () => {
+      document.removeEventListener('pointerdown', close);
+      document.removeEventListener('focusin', close);
+    };
   }, []);
   const toggle = (modality: string, on: boolean) =>
     onChange({ modalities: on ? [...query.modalities, modality] : query.modalities.filter((one) => one !== modality) });
