@@ -69,11 +69,15 @@ export class Part10Scanner {
     }
   }
 
-  /** Available as soon as (0020,000E) has passed: before the pixel data. */
+  /** Available as soon as all four UIDs have passed; where one is missing or empty, when the pixel data has begun. */
   identity(): Identity | undefined {
     const parser = this.#parser;
-    if (parser === undefined || parser.greatestTag < SERIES_INSTANCE_UID) return undefined;
-    return this.#identityOf(parser.dataSet);
+    if (parser === undefined || (parser.greatestTag < SERIES_INSTANCE_UID && !parser.pixelsSeen)) return undefined;
+    const identity = this.#identityOf(parser.dataSet);
+    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, SOPClassUID } = identity;
+    // In an object whose elements are out of order a UID may yet come.
+    if (StudyInstanceUID && SeriesInstanceUID && SOPInstanceUID && SOPClassUID) return identity;
+    return parser.pixelsSeen ? identity : undefined;
   }
 
   #identityOf(dataSet: DataSet): Identity {

@@ -73,6 +73,21 @@ describe('a CT slice', () => {
     });
   });
 
+  test('that lacks a UID names the others when its pixel data begins; one out of order waits for the UID', () => {
+    const lacking = buildDicom({ SOPInstanceUID: undefined });
+    const scanner = new Part10Scanner(DEFAULT_LIMITS);
+    scanner.push(lacking.subarray(0, lacking.length - 60));
+    expect(scanner.identity()).toBeUndefined();
+    scanner.push(lacking.subarray(lacking.length - 60));
+    expect(scanner.identity()).toMatchObject({ StudyInstanceUID: uid(1), SOPInstanceUID: '' });
+
+    const late = new Part10Scanner(DEFAULT_LIMITS);
+    late.push(buildDicom({ SOPInstanceUID: undefined, PixelData: undefined }));
+    expect(late.identity()).toBeUndefined();
+    late.push(buildDataSet({ SOPInstanceUID: uid(7) }));
+    expect(late.identity()?.SOPInstanceUID).toBe(uid(7));
+  });
+
   test('gives its offsets from the start of the object', () => {
     const bytes = buildDicom();
     const { dataSet, dataSetOffset, size } = scan(bytes);
