@@ -12,7 +12,7 @@ import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
  *
  * Both stand at the root, the console laid over the viewer, as they would in one bucket: the console keeps to `index.html`
  * and `/console/`, the viewer has everything else, and `app-config.js` of the console takes the place of the viewer's own.
- * The files are listed once, at the start: what is not in the list does not exist, so no path can lead out of the folders.
+ * The files are listed before they are asked for: what is not in the list does not exist, so no path can lead out of the folders.
  */
 export interface StaticSiteOptions {
   /** folder of the built console; default `web/dist` of this project */
@@ -93,24 +93,23 @@ export function staticSite(
 ): (request: HttpRequest) => Promise<HttpResponse | undefined> {
   const consoleDir = resolve(options.consoleDir ?? join(PROJECT, 'web/dist'));
   const viewerDir = resolve(options.viewerDir ?? join(PROJECT, 'node_modules/@ohif/app/dist'));
-  const assets = new Map<string, Asset>();
+  const viewerAssets = new Map<string, Asset>();
   for (const [path, file] of listFiles(viewerDir)) {
-    if (!LEFT_OUT.test(path)) assets.set(path, { path, file, isViewer: true });
+    if (!LEFT_OUT.test(path)) viewerAssets.set(path, { path, file, isViewer: true });
   }
-  for (const [path, file] of listFiles(consoleDir)) assets.set(path, { path, file, isViewer: false });
+  const consoleAssets = builtConsole(consoleDir);
   const viewerPage: Asset = { path: '/viewer', file: join(viewerDir, 'index.html'), isViewer: true };
-  const consolePage = assets.get('/index.html');
   const copies = compressedCopies(resolve(options.cacheDir ?? join(PROJECT, 'node_modules/.cache/nephos')));
   const contents = new Map<string, Content>();
   const viewerPolicy = viewerSecurityPolicy(viewerPage.file);
 
-  const find = (path: string): Asset | undefined => {
-    if (path === '/') return consolePage;
-    return VIEWER_PAGES.test(path) ? viewerPage : assets.get(path);
+  const find = async (path: string): Promise<Asset | undefined> => {
+    if (VIEWER_PAGES.test(path)) return viewerPage;
+    return (await consoleAssets(path === '/' ? '/index.html' : path)) ?? viewerAssets.get(path);
   };
 
   return async (request) => {
-    const asset = find(request.path);
+    const asset = await find(request.path);
     if (asset === undefined) return undefined;
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return { status: 405, headers: { allow: 'GET, HEAD', 'content-type': 'text/plain' }, body: 'method not allowed' };
@@ -136,6 +135,26 @@ export function staticSite(
     headers['content-length'] = String(size);
     if (request.method === 'HEAD') return { status: 200, headers };
     return { status: 200, headers, body: size <= WHOLE_BYTES ? await readFile(file) : createReadStream(file) };
+  };
+}
+
+/**
+ * The console's files by path. Listed again when it has been built anew meanwhile: its page then names files that the first
+ * list did not have.
+ */
+function builtConsole(folder: string): (path: string) => Promise<Asset | undefined> {
+  const list = () => new Map([...listFiles(folder)].map(([path, file]) => [path, { path, file, isViewer: false }]));
+  const builtAt = async () => (await stat(join(folder, 'index.html')).catch(() => undefined))?.ctimeMs;
+  let assets = list();
+  let listedAt: number | undefined;
+  return async (path) => {
+    const known = assets.get(path);
+    if (known !== undefined || !(path === '/index.html' || path.startsWith('/console/'))) return known;
+    const at = await builtAt();
+    if (at === listedAt) return undefined;
+    assets = list();
+    listedAt = at;
+    return assets.get(path);
   };
 }
 

@@ -91,6 +91,20 @@ describe('console and viewer on one origin', () => {
     expect(await site(requestOf('/'))).toBeUndefined();
   });
 
+  test('a console that is built while the host runs is found', async () => {
+    const dir = join(folder, 'later');
+    const site = staticSite({ consoleDir: dir, viewerDir, cacheDir: join(folder, 'cache') });
+    expect(await site(requestOf('/'))).toBeUndefined();
+    write(join(dir, 'console/index-11111111.js'), 'first');
+    write(join(dir, 'index.html'), '<html>first</html>');
+    expect((await bytesOf((await site(requestOf('/')))!)).toString()).toContain('first');
+    rmSync(join(dir, 'console'), { recursive: true });
+    expect(await site(requestOf('/console/index-11111111.js'))).toBeUndefined();
+    write(join(dir, 'console/index-22222222.js'), 'second');
+    write(join(dir, 'index.html'), '<html>second</html>');
+    expect((await bytesOf((await site(requestOf('/console/index-22222222.js')))!)).toString()).toBe('second');
+  });
+
   test('types let browsers run wasm while it arrives', async () => {
     expect((await get('/34b1e6b1deb5828e.wasm')).headers['content-type']).toBe('application/wasm');
     expect((await get('/app.bundle.css')).headers['content-type']).toBe('text/css; charset=utf-8');
