@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { alignBits, frameRange, stripItemHeaders, stripItemHeadersStream, tableEntry } from '#core/dicom/frames.ts';
-import { scanPart10 } from '#core/dicom/scanner.ts';
+import { Part10Scanner, scanPart10 } from '#core/dicom/scanner.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { type BuilderDataSet, type BuilderOptions, buildDicom, JPEG_BASELINE } from '#test/fixtures/dicom-builder.ts';
 
@@ -163,6 +163,25 @@ describe('encapsulated frames', () => {
     const bytes = buildDicom({}, { fileMeta: { TransferSyntaxUID: JPEG_BASELINE } });
     expect(framesOf(bytes).warnings).toEqual(['PIXEL_DATA_NOT_ENCAPSULATED']);
     expect(framesOf(bytes).frames).toHaveLength(1);
+  });
+});
+
+describe('a pyramid of 200,000 frames in 5 GB', () => {
+  test('costs its frame table and no more', () => {
+    const empty = Buffer.from(
+      buildDicom({ NumberOfFrames: 200_000 }, { transferSyntaxUID: JPEG_BASELINE, fragments: [] }),
+    );
+    const item = Buffer.alloc(8 + 25_000);
+    item.set(bytesOf('feff00e0a8610000ffd8ff'));
+    const scanner = new Part10Scanner(DEFAULT_LIMITS);
+    scanner.push(empty.subarray(0, -8));
+    for (let i = 0; i < 200_000; i++) scanner.push(item);
+    scanner.push(empty.subarray(-8));
+    const { pixels, size } = scanner.end();
+    expect(size).toBeGreaterThan(5e9);
+    expect(frameRange(pixels!, 200_000)).toMatchObject({ offset: size - 8 - item.length, length: item.length });
+    expect(pixels).toMatchObject({ kind: 'fragments', frames: 200_000, table: { length: 3_200_000 } });
+    expect(process.memoryUsage().arrayBuffers).toBeLessThan(256 * 1024 * 1024);
   });
 });
 
