@@ -52,10 +52,8 @@ export const getQuarantinedMetadata: Handler = async ({ params, services, princi
     version: held.id,
     storedAt: held.receivedAt,
   });
-  const text =
-    typeof metadata.json === 'string'
-      ? metadata.json
-      : Buffer.from(await services.blobs.readBytes(metadata.blobKey as string)).toString('utf8');
+  const bytes = metadata.json ?? (await services.blobs.readBytes(metadata.blobKey as string));
+  const text = Buffer.from(bytes as Uint8Array).toString('utf8');
   const content = `${root}/quarantine/${held.id}/content#`;
   const body = `[${text.replaceAll(`"${METADATA_BASE}/`, `"${content}`)}]`;
   return { status: 200, headers: { 'content-type': 'application/dicom+json', 'cache-control': 'no-store' }, body };

@@ -23,6 +23,12 @@ export interface Config {
 /** The configuration is wrong: the message is all a person needs. */
 export class ConfigError extends Error {}
 
+/** Where clients most likely reach the archive. */
+export function originOf(config: Pick<Config, 'bind' | 'publicUrl'>, port: number): string {
+  const host = config.bind.includes(':') ? `[${config.bind}]` : config.bind;
+  return config.publicUrl ?? `http://${host}:${port}`;
+}
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);

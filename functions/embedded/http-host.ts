@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { discard } from '#core/retrieve/stream.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 
 /** Answers a request; what it throws is a defect and becomes a bare 500. */
@@ -130,6 +131,8 @@ async function send(
   outgoing.writeHead(response.status, headers);
   if (incoming.method === 'HEAD' || content === undefined || whole) {
     outgoing.end(incoming.method === 'HEAD' || content === undefined ? undefined : content);
+    // What was opened for an answer that HEAD does not want must be closed.
+    if (content !== undefined && !whole) await discard(content);
     if (unread) await drain(incoming, body);
     return whole && incoming.method !== 'HEAD' ? Buffer.byteLength(content) : 0;
   }

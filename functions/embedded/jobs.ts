@@ -6,8 +6,9 @@ import type { Services } from '#core/services.ts';
 import { describeError, type Log } from './log.ts';
 
 /** What each queue's jobs do. Each may run twice. */
-const HANDLERS: Readonly<Record<string, (services: Services, payload: Item) => Promise<unknown>>> = {
-  [STUDY_QUIET]: (services, payload) => settleStudy(services, payload.tenant as string, payload.study as string),
+const HANDLERS: Readonly<Record<string, (services: Services, payload: Item, root: string) => Promise<unknown>>> = {
+  [STUDY_QUIET]: (services, payload, root) =>
+    settleStudy(services, payload.tenant as string, payload.study as string, root),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
 };
 
@@ -16,13 +17,13 @@ const BATCH = 10;
 const VISIBILITY_MS = 5 * 60_000;
 const MAX_ATTEMPTS = 10;
 
-/** Works off the queues until `signal` aborts. Every process may run one: the queue shares the jobs out. */
-export async function workQueues(services: Services, log: Log, signal: AbortSignal): Promise<void> {
+/** Works off the queues, `root` being the DICOMweb root that clients are likely to use, until `signal` aborts. Every process may run one: the queue shares the jobs out. */
+export async function workQueues(services: Services, root: string, log: Log, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     let worked = 0;
     for (const queue of Object.keys(HANDLERS)) {
       try {
-        worked += await workQueue(services, log, queue, signal);
+        worked += await workQueue(services, root, log, queue, signal);
       } catch (error) {
         log.error('queue-failed', { queue, ...describeError(error) });
       }
@@ -31,7 +32,13 @@ export async function workQueues(services: Services, log: Log, signal: AbortSign
   }
 }
 
-async function workQueue(services: Services, log: Log, queue: string, signal: AbortSignal): Promise<number> {
+async function workQueue(
+  services: Services,
+  root: string,
+  log: Log,
+  queue: string,
+  signal: AbortSignal,
+): Promise<number> {
   const jobs = await services.jobs.receive(queue, {
     max: BATCH,
     visibilityMs: VISIBILITY_MS,
@@ -40,7 +47,7 @@ async function workQueue(services: Services, log: Log, queue: string, signal: Ab
   for (const job of jobs) {
     if (signal.aborted) break;
     try {
-      await HANDLERS[queue]?.(services, job.payload);
+      await HANDLERS[queue]?.(services, job.payload, root);
       await services.jobs.complete(queue, job);
     } catch (error) {
       log.error('job-failed', { queue, attempt: job.attempt, ...describeError(error) });

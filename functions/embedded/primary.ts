@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { mkdir } from 'node:fs/promises';
 import { sweep } from '#core/archive/sweep.ts';
 import { openArchive } from './archive.ts';
-import type { Config } from './config.ts';
+import { type Config, originOf } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { createLog } from './log.ts';
 import { serveMetrics } from './metrics.ts';
@@ -68,8 +68,7 @@ export async function runPrimary(config: Config): Promise<void> {
 }
 
 function greet(config: Config, port: number, token: string | undefined): void {
-  const host = config.bind.includes(':') ? `[${config.bind}]` : config.bind;
-  const origin = config.publicUrl ?? `http://${host}:${port}`;
+  const origin = originOf(config, port);
   const lines = [
     '',
     `  Nephos is running.   Open ${origin}/`,

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { sweep } from '#core/archive/sweep.ts';
 import { createApp } from './app.ts';
 import { openArchive } from './archive.ts';
-import { type Config, ConfigError } from './config.ts';
+import { type Config, ConfigError, originOf } from './config.ts';
 import { createHttpHost } from './http-host.ts';
 import { workQueues } from './jobs.ts';
 import { createLog, describeError } from './log.ts';
@@ -35,10 +35,11 @@ export async function runServer(config: Config): Promise<void> {
       `cannot listen on ${config.bind}:${config.httpPort}: ${(error as NodeJS.ErrnoException).code}`,
     );
   }
-  process.send?.({ type: 'nephos:listening', port: (server.address() as AddressInfo).port });
+  const { port } = server.address() as AddressInfo;
+  process.send?.({ type: 'nephos:listening', port });
 
   const stop = new AbortController();
-  const queues = workQueues(archive.services, log, stop.signal);
+  const queues = workQueues(archive.services, `${originOf(config, port)}/dicomweb`, log, stop.signal);
   const sweeper = setInterval(() => {
     sweep(archive.services, config.tenant).catch((error) => log.error('sweep-failed', describeError(error)));
   }, SWEEP_MS);

@@ -10,7 +10,7 @@ import { asItem, type Delta, type InstanceRecord, keys, type SopClaim, type Tena
 export interface PreparedInstance {
   readonly tenant: Tenant;
   readonly instance: InstanceRecord;
-  /** the metadata record: the DICOM JSON text, or where it stands */
+  /** the metadata record: { json }, DICOM JSON as UTF-8, or { blobKey }, where it stands */
   readonly metadata: Item;
   readonly studyAttributes: DataSet;
   readonly seriesAttributes: DataSet;

@@ -2,7 +2,7 @@ import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import { type IndexTable, WRITE_LIMIT_OPERATIONS, type WriteOperation } from '../ports/index-table.ts';
+import { type IndexTable, type Key, WRITE_LIMIT_OPERATIONS, type WriteOperation } from '../ports/index-table.ts';
 import type { JobQueue } from '../ports/job-queue.ts';
 import { countWrites, newTermWrites, postingDeletes, postingPuts } from '../search/postings.ts';
 import type { Services } from '../services.ts';
@@ -138,7 +138,7 @@ export class StudyFolder {
       quietDue && this.#jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: this.#limits.studyQuietMs }),
     ]);
     if (!outcome.committed) return 'lost';
-    if (!together) await this.#writeAll(deletes);
+    if (!together) await this.#deletePostings(tenant, studyKey, after.version, deletes);
     return page.more ? 'more' : 'done';
   }
 
@@ -149,6 +149,20 @@ export class StudyFolder {
     if (quietJobAt !== undefined && now - quietJobAt < OVERDUE_AFTER * this.#limits.studyQuietMs) return false;
     study.quietJobAt = now;
     return true;
+  }
+
+  /**
+   * Postings removed behind the fold: another process may have folded meanwhile, and needed one of them again.
+   *
+   *   A  fold v7 (leaves list X) ──────────────────────── delete posting X
+   *   B                          put posting X ── fold v8                   → A sees v8 and puts what v8 needs
+   */
+  async #deletePostings(tenant: Tenant, key: Key, version: number, deletes: readonly WriteOperation[]): Promise<void> {
+    if (deletes.length === 0) return;
+    await this.#writeAll(deletes);
+    const item = await this.#index.get(key);
+    const current = item && asRecord<StudyRecord>(item);
+    if (current && current.version !== version) await this.#writeAll(postingPuts(tenant, undefined, current));
   }
 
   async #writeAll(operations: readonly WriteOperation[]): Promise<void> {

@@ -113,15 +113,15 @@ export async function prepareInstance(
   };
 }
 
+/** Kept as UTF-8 bytes: so they are written and read without being parsed as part of the record. */
 async function keepMetadata(
   services: Services,
-  json: string,
+  text: string,
   blobKey: string,
-): Promise<{ json: string } | { blobKey: string }> {
-  // A UTF-16 unit is at most three bytes of UTF-8; measure only where that could matter.
-  const limit = services.limits.metadataInIndexBytes;
-  if (json.length * 3 <= limit || Buffer.byteLength(json) <= limit) return { json };
-  await putSide(services, blobKey, Buffer.from(json));
+): Promise<{ json: Uint8Array } | { blobKey: string }> {
+  const json = Buffer.from(text);
+  if (json.length <= services.limits.metadataInIndexBytes) return { json };
+  await putSide(services, blobKey, json);
   return { blobKey };
 }
 

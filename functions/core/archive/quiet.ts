@@ -9,12 +9,13 @@ const PREPARE_FROM_INSTANCES = 20;
 
 /**
  * A study-quiet job: when nothing new came for `limits.studyQuietMs`, prepares the metadata documents and says so in the feed,
- * once a burst; otherwise comes back when the time is over.
+ * once a burst (with references on `root`, the DICOMweb root that most clients use, when it is known); otherwise comes back when the time is over.
  */
 export async function settleStudy(
   services: Services,
   tenant: Tenant,
   study: string,
+  root?: string,
 ): Promise<'quiet' | 'later' | 'gone'> {
   const key = keys.study(tenant, study);
   const item = await services.index.get(key);
@@ -30,7 +31,7 @@ export async function settleStudy(
   for (const { item: seriesItem } of page.records) {
     const series = asRecord<SeriesRecord>(seriesItem);
     if (series.instanceCount >= PREPARE_FROM_INSTANCES && series.prepared?.revision !== series.revision) {
-      await prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID);
+      await prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID, root);
     }
   }
   const { quietJobAt: _, ...settled } = record;

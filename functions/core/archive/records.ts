@@ -12,7 +12,7 @@ import type { Item, Key } from '../ports/index-table.ts';
  * | series    | t|study|{Study}              | series|{Series}     | SeriesRecord                                  |
  * | delta     | t|study|{Study}              | delta|{id}          | Delta not yet folded into study and series    |
  * | instance  | t|instances|{Study}|{Series} | {SOP}               | InstanceRecord                                |
- * | metadata  | t|metadata|{Study}|{Series}  | {SOP}               | { json } | { blobKey }: the DICOM JSON text   |
+ * | metadata  | t|metadata|{Study}|{Series}  | {SOP}               | { json } | { blobKey }: DICOM JSON as UTF-8    |
  * | SOP claim | t|sop|{SOP}                  | sop                 | SopClaim: the one owner of this SOPInstanceUID |
  * | series at | t|seriesof|{Series}          | {Study}             | {}: in which studies a series UID stands      |
  * | pending   | t|pending                    | {version}           | PendingRecord: a store that has begun         |

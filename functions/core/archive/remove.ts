@@ -1,6 +1,7 @@
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
+import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites } from './commit.ts';
 import { eventWrite } from './feed.ts';
@@ -134,6 +135,10 @@ async function move(
   }
   studies.add(trash.StudyInstanceUID);
   for (const study of studies) await services.folder.fold(tenant, study);
+  // Prepared documents still say what the removed objects said.
+  for (const { StudyInstanceUID: study, SeriesInstanceUID: series } of groupBySeries(found).map((group) => group[0]!)) {
+    await sweepSeriesDocuments(services, tenant, study, series);
+  }
   const complete: TrashRecord = { ...trash, version: trash.version + 1, state: 'complete' };
   await services.index.write([
     { kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(complete), if: { version: trash.version } },

@@ -184,10 +184,9 @@ class InstanceSearch {
         this.#budget.meter,
       );
       for (const [i, row] of batch.entries()) {
-        const item = items[i] as { json?: string; blobKey?: string } | undefined;
-        const text =
-          item?.json ??
-          (item?.blobKey === undefined ? '{}' : Buffer.from(await blobs.readBytes(item.blobKey)).toString());
+        const item = items[i] as { json?: Uint8Array; blobKey?: string } | undefined;
+        const bytes = item?.json ?? (item?.blobKey === undefined ? undefined : await blobs.readBytes(item.blobKey));
+        const text = bytes === undefined ? '{}' : Buffer.from(bytes).toString();
         whole.push({ ...row, dataSet: inTagOrder({ ...row.dataSet, ...(JSON.parse(text) as DataSet) }) });
       }
     }
