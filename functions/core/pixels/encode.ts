@@ -44,7 +44,7 @@ export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: Encode
         return losslessly(codecs, 'Jpeg', frame, transferSyntaxUID, { lossy: false, sampleFactor: 2 });
       return baseline(codecs, frame, transferSyntaxUID, quality);
     case 'jpegLs':
-      // PS3.5 leaves the error open; a hundredth of the range at quality 90, none at 100
+      // PS3.5 leaves the error open; a thousandth of the range at quality 90, none at 100
       return losslessly(codecs, 'JpegLs', frame, transferSyntaxUID, {
         lossy: !syntax.lossless,
         allowedError: syntax.lossless ? 0 : nearError(image, quality),
@@ -74,7 +74,9 @@ const cannot = (what: string, transferSyntaxUID: string): PacsError =>
   new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', what, { details: { transferSyntaxUID } });
 
 const nearError = (image: ImageDescription, quality: number): number =>
-  Math.min(255, Math.round(((2 ** image.BitsStored - 1) * (100 - quality)) / 1000));
+  quality === 100
+    ? 0
+    : Math.max(1, Math.min(255, Math.round(((2 ** image.BitsStored - 1) * (100 - quality)) / 10_000)));
 
 /** Fragments have even length (PS3.5 A.4); a deflate stream ends by itself. */
 function even(bytes: Uint8Array): Uint8Array {
@@ -145,6 +147,8 @@ function losslessly(
 ): EncodedFrame {
   integral(frame, transferSyntaxUID);
   const { image } = frame;
+  if (parameters.lossy && image.PhotometricInterpretation === 'PALETTE COLOR')
+    throw cannot('palette indices cannot be compressed with loss', transferSyntaxUID);
   if (parameters.lossy && image.PixelRepresentation === 1) {
     // the wrap between the largest positive and the smallest negative pattern would turn a small error into the largest
     throw cannot('signed images cannot be compressed with loss in this syntax', transferSyntaxUID);

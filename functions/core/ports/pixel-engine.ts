@@ -55,7 +55,7 @@ export interface EncodedFrame {
 }
 
 export interface DecodedFrame {
-  /** little endian, PlanarConfiguration 0, no bits outside BitsStored unless BitsStored = BitsAllocated; 1-bit images unpacked to a byte */
+  /** little endian, colour by pixel; bits above BitsStored as they were stored (sign, old overlays); 1-bit images a byte a pixel */
   readonly samples: Uint8Array;
   /** of `samples`; PhotometricInterpretation as an Explicit VR Little Endian data set must state it (RGB after YBR_ICT, …) */
   readonly image: ImageDescription;
@@ -63,7 +63,7 @@ export interface DecodedFrame {
 
 export interface EncodeTarget {
   readonly transferSyntaxUID: string;
-  /** JPEG: 1 to 100 (90). JPEG 2000 lossy: compression ratio from it */
+  /** of lossy syntaxes, 1 to 100 (90): JPEG and JPEG XL as their libraries mean it, JPEG 2000 a ratio of 100 - quality, JPEG-LS an error of (100 - quality) / 10,000 of the range */
   readonly quality?: number;
 }
 
