@@ -55,6 +55,7 @@ describe('values as people read them', () => {
   test('age as given, else by the day of the study', () => {
     expect(formatAge('062Y', '', '')).toBe('62 y');
     expect(formatAge('003M', '', '')).toBe('3 m');
+    expect(formatAge('000Y', '', '')).toBe('');
     expect(formatAge('', '19620317', '20240316')).toBe('61 y');
     expect(formatAge('', '19620317', '20240317')).toBe('62 y');
     expect(formatAge('', '20250101', '20240101')).toBe('');

@@ -112,7 +112,8 @@ export function formatMoment(moment: string | number): string {
 /** AS `062Y` → `62 y`; without it, the whole years between birth and study. */
 export function formatAge(age: string, birthDate: string, studyDate: string): string {
   const given = /^0*(\d+)([DWMY])$/.exec(age);
-  if (given) return `${given[1]} ${given[2]?.toLowerCase()}`;
+  // 000Y is what fills the field where nobody knows.
+  if (given && given[1] !== '0') return `${given[1]} ${given[2]?.toLowerCase()}`;
   if (!/^\d{8}$/.test(birthDate) || !/^\d{8}$/.test(studyDate)) return '';
   const years = Number(studyDate.slice(0, 4)) - Number(birthDate.slice(0, 4));
   const whole = studyDate.slice(4) < birthDate.slice(4) ? years - 1 : years;
