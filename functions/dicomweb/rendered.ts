@@ -1,4 +1,5 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
+import { tableEntry } from '#core/dicom/frames.ts';
 import { PacsError } from '#core/errors.ts';
 import { bulkReader, dataSetOf } from '#core/pixels/image-source.ts';
 import {
@@ -13,7 +14,7 @@ import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retriev
 import { frameCount, openFrames } from '#core/retrieve/frames.ts';
 import { mediaTypeOf } from '#core/retrieve/media-types.ts';
 import { cacheControlOf } from './cache-control.ts';
-import { etagOf, notModified, validatorHeaders } from './conditional.ts';
+import { etagOf, notModified, rangedResponse, validatorHeaders } from './conditional.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
@@ -237,21 +238,32 @@ async function partsResponse(
 const locationOf = (root: string, instance: InstanceRecord): string =>
   `${root}/studies/${instance.StudyInstanceUID}/series/${instance.SeriesInstanceUID}/instances/${instance.SOPInstanceUID}`;
 
-/** The one stream of all frames, as stored. */
+/** The one stream of all frames, as stored. In one fragment, as nearly all are, it has ranges: players seek by them. */
 async function videoResponse({ services, request }: Context, instance: InstanceRecord): Promise<HttpResponse> {
   const { offer } = negotiate(request, [{ type: mediaTypeOf(instance.transferSyntaxUID), packaging: 'single' }]);
   const validators = { etag: etagOf(RENDERER, instance.sha256, 'video'), lastModified: instance.storedAt };
-  const cache = { 'cache-control': cacheControlOf(services.policy), vary: 'accept' };
-  const unchanged = notModified(request, validators, cache);
+  const headers = { 'content-type': offer.type, 'cache-control': cacheControlOf(services.policy), vary: 'accept' };
+  const unchanged = notModified(request, validators, headers);
   if (unchanged) return unchanged;
+  const { blobKey, pixels } = instance;
+  if (pixels?.kind === 'fragments' && pixels.table !== undefined) {
+    const run = tableEntry(pixels.table, 1);
+    const item = await services.blobs.readBytes(blobKey, { offset: run.offset, length: ITEM_HEADER_BYTES });
+    const sizeBytes = Buffer.from(item).readUInt32LE(4);
+    if (sizeBytes === run.length - ITEM_HEADER_BYTES) {
+      const start = run.offset + ITEM_HEADER_BYTES;
+      return rangedResponse(request, { sizeBytes, validators, headers }, (offset, length) =>
+        services.blobs.read(blobKey, { offset: start + offset, length }),
+      );
+    }
+  }
   const stream = await openFrames(services, instance, [1]).next();
   if (stream.done === true) throw notRenderable();
-  return {
-    status: 200,
-    headers: { 'content-type': offer.type, ...cache, ...validatorHeaders(validators) },
-    body: stream.value,
-  };
+  return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body: stream.value };
 }
+
+/** tag and length of an item of encapsulated pixel data (PS3.5 A.4) */
+const ITEM_HEADER_BYTES = 8;
 
 /** What came in from outside is shown to a browser under our own origin: it may run nothing there. */
 const INERT = {

@@ -2,6 +2,7 @@ import { inflateSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
 import { codecModule } from '#adapters/local/codec-module.ts';
 import { InProcessPixelEngine } from '#core/pixels/engine.ts';
+import type { Services } from '#core/services.ts';
 import type { Context, Handler } from '#dicomweb/handler.ts';
 import * as rendered from '#dicomweb/rendered.ts';
 import { type BuilderDataSet, buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
@@ -46,9 +47,10 @@ async function archive(...dataSets: BuilderDataSet[]) {
     accept = 'image/png',
     params: Record<string, string> = {},
     headers: Record<string, string> = {},
+    from: Services = services,
   ) => {
     const context: Context = {
-      services,
+      services: from,
       principal: { tenant: TENANT, subject: 'test', roles: ['admin'] },
       root: 'http://localhost/dicomweb',
       params: { study: STUDY, series: SERIES, instance: uid(3), ...params },
@@ -234,6 +236,28 @@ describe('what a resource is rendered as', () => {
     const again = await get(rendered.renderInstance, '', 'image/png', {}, { 'if-none-match': first.headers.etag! });
     expect(again.status).toBe(304);
     expect((await get(rendered.renderInstance, 'quality=5')).headers.etag).not.toBe(first.headers.etag);
+  });
+
+  test('a video leaves as it is, and in ranges', async () => {
+    const stream = new Uint8Array(1_000).map((_, i) => i & 255);
+    const services = memoryServices({ pixels });
+    const options = { transferSyntaxUID: '1.2.840.10008.1.2.4.102', frames: [stream] };
+    await store(
+      services,
+      buildDicom({ SOPClassUID: '1.2.840.10008.5.1.4.1.1.77.1.1.1', NumberOfFrames: '50' }, options),
+    );
+    const { get } = await archive();
+    const ask = (headers: Record<string, string>) =>
+      get(rendered.renderInstance, '', 'video/mp4', {}, headers, services);
+    const whole = await ask({});
+    expect(whole.headers['content-type']).toBe('video/mp4');
+    expect(Buffer.compare(whole.bytes, stream)).toBe(0);
+    const part = await ask({ range: 'bytes=10-19' });
+    expect([part.status, part.headers['content-range'], [...part.bytes]]).toStrictEqual([
+      206,
+      'bytes 10-19/1000',
+      [...stream.subarray(10, 20)],
+    ]);
   });
 
   test('a report is a page that runs nothing', async () => {
