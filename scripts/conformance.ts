@@ -1,0 +1,170 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { OPERATIONS } from '#api/openapi.ts';
+import { apiRoutes } from '#api/routes.ts';
+import { REJECTION_TITLES } from '#core/archive/reject.ts';
+import { STORAGE_SOP_CLASSES } from '#core/dicom/sop-classes.ts';
+import { TRANSFER_SYNTAXES } from '#core/dicom/transfer-syntaxes.ts';
+import { ERRORS } from '#core/errors.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { PIXEL_SYNTAXES } from '#core/pixels/syntaxes.ts';
+import { COMPRESSED_MEDIA_TYPES } from '#core/retrieve/media-types.ts';
+import { ATTRIBUTES, type Level } from '#core/search/attributes.ts';
+import type { TokenStore } from '#core/tokens.ts';
+import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
+import { limitVariable } from '#embedded/config.ts';
+
+/** CONFORMANCE.md follows from the tables the archive runs on. `npm run conformance` writes it; a test compares. */
+export const CONFORMANCE_PATH = join(import.meta.dirname, '../CONFORMANCE.md');
+
+const table = (head: readonly string[], rows: readonly (readonly (string | number)[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+const hex = (value: number): string => value.toString(16).toUpperCase().padStart(4, '0');
+const tagText = (tag: string): string => `(${tag.slice(0, 4)},${tag.slice(4)})`;
+
+function services(): string {
+  const rows = (prefix: string, routes: typeof DICOMWEB_ROUTES) =>
+    routes.map(({ method, path, name, action }) => [
+      name,
+      `\`${method} ${prefix}${path === '/' ? '' : path}\``,
+      action,
+    ]);
+  const api = apiRoutes({} as TokenStore).map(({ method, path, name, action }) => [
+    name,
+    `\`${method} /api${path}\``,
+    action,
+    OPERATIONS[name]!.summary,
+  ]);
+  return `## 2. Services
+
+### 2.1 Studies Service and Resources (PS3.18 §10) and URI Service (PS3.18 §9)
+
+HEAD is answered wherever GET is. OPTIONS answers CORS preflights for configured origins.
+
+${table(['transaction', 'resource', 'right asked for'], [...rows('/dicomweb', DICOMWEB_ROUTES), ...rows('/wado', WADO_URI_ROUTES)])}
+
+### 2.2 Own interface beside DICOMweb
+
+Described by \`/api/openapi.json\`.
+
+${table(['operation', 'resource', 'right asked for', 'what it does'], api)}`;
+}
+
+function storing(): string {
+  const errors = Object.entries(ERRORS).map(([code, { http, dimse, failureReason, resend }]) => [
+    code,
+    http,
+    hex(dimse),
+    hex(failureReason),
+    resend,
+  ]);
+  return `## 3. Store
+
+Accepted: \`multipart/related\` of \`application/dicom\`, of \`application/dicom+json\` or \`application/dicom+xml\` metadata with bulk data parts, and a single
+\`application/dicom\` body. Every SOP class is stored, known or not; every transfer syntax is stored as received. Success is answered when object and index are
+durable. 200: all stored; 202: some; 409: none (503, 413, 507 when that was the one reason).
+
+Sent again with the same bytes: success, nothing stored twice. Sent again with other bytes under the same SOP Instance UID: refused with 0110 and held in
+quarantine (\`NEPHOS_CONFLICT_POLICY=keepFirst\`), or made current (\`version\`, \`replace\`); no bytes are dropped.
+
+Key Object Selection documents titled ${Object.entries(REJECTION_TITLES)
+    .map(([code, meaning]) => `${code} “${meaning}”`)
+    .join(', ')} (IHE RAD IOCM) hide what they name.
+
+${table(['code', 'HTTP', 'DIMSE status', 'FailureReason', 'send again'], errors)}`;
+}
+
+function searching(): string {
+  const level = (name: Level): string =>
+    table(
+      ['attribute', 'tag', 'VR', 'returned', 'found by index'],
+      ATTRIBUTES[name].map((row) => [
+        row.keyword,
+        tagText(row.tag),
+        row.vr,
+        row.byDefault ? 'always' : 'on includefield',
+        row.index ?? (row.computed ? 'computed' : '–'),
+      ]),
+    );
+  return `## 4. Search
+
+Matching per PS3.4 §C.2.2.2: single value, list of UIDs, universal, wildcard (\`*\` and \`?\` anywhere), range (date, time, and both combined), sequence
+(\`00400275.00400009\`). Person names match by component group, without regard to case and accents; \`fuzzymatching=true\` matches words by their sound. A missing
+value never matches. \`limit\`, \`offset\`, \`orderby\`, \`includefield\` (\`all\`, keyword, tag, sequence path). \`X-Total-Count\` where it is known at bounded cost; a
+\`Warning\` header where more could be asked for or the answer was cut. What each query reads at most: [docs/search-budgets.md](docs/search-budgets.md).
+
+### 4.1 Study level
+
+${level('study')}
+
+### 4.2 Series level (and all of the study level)
+
+${level('series')}
+
+### 4.3 Instance level (and all of the series level)
+
+${level('instance')}`;
+}
+
+function syntaxes(): string {
+  const rows = [...TRANSFER_SYNTAXES.values()].map(({ UID, name }) => {
+    const pixel = PIXEL_SYNTAXES[UID];
+    return [
+      name,
+      UID,
+      'yes',
+      pixel ? 'yes' : 'as stored',
+      pixel?.encodes ? (pixel.lossless ? 'lossless' : 'lossy') : '–',
+    ];
+  });
+  return `## 5. Transfer syntaxes
+
+${table(['transfer syntax', 'UID', 'stored', 'decoded', 'produced on request'], rows)}
+
+Media types of compressed frames (PS3.18 Table 8.7.3-5):
+
+${table(
+  ['media type', 'also understood', 'transfer syntaxes'],
+  COMPRESSED_MEDIA_TYPES.map(({ type, aliases, transferSyntaxUIDs }) => [
+    type,
+    aliases.join(', ') || '–',
+    transferSyntaxUIDs.join(', '),
+  ]),
+)}`;
+}
+
+function classes(): string {
+  const rows = [...STORAGE_SOP_CLASSES.values()].map(({ UID, keyword, modality, isImage, retired }) => [
+    `${keyword}${retired ? ' (retired)' : ''}`,
+    UID,
+    modality || '–',
+    isImage ? 'yes' : '–',
+  ]);
+  return `## 6. Storage SOP classes known by name
+
+${table(['SOP class', 'UID', 'modality', 'rendered'], rows)}`;
+}
+
+function limits(): string {
+  const rows = Object.entries(DEFAULT_LIMITS).map(([name, value]) => [name, value, `\`${limitVariable(name)}\``]);
+  return `## 7. Limits
+
+${table(['limit', 'default', 'variable'], rows)}`;
+}
+
+export const conformanceStatement = (): string => `# Conformance statement
+
+Made from the code by \`npm run conformance\`; a test fails when the two differ. Form after PS3.2; DICOM 2025.
+
+## 1. Overview
+
+Nephos is an image archive. It stores, finds and serves DICOM composite objects over DICOMweb. What it received it gives back byte for byte.
+Character sets of PS3.3 C.12.1.1.2 are read; JSON and XML are UTF-8. Access: bearer tokens, or the session cookie of the console; TLS by a proxy before it.
+
+${[services(), storing(), searching(), syntaxes(), classes(), limits()].join('\n\n')}
+`;
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  writeFileSync(CONFORMANCE_PATH, conformanceStatement());
+}
