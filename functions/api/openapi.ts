@@ -107,6 +107,10 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     summary: 'The held object as DICOM JSON',
     response: { type: 'application/dicom+json', schema: { type: 'array', items: { type: 'object' } } },
   },
+  GetQuarantinedRendered: {
+    summary: 'What the held object looks like',
+    response: { type: 'image/jpeg', schema: { type: 'string', format: 'binary' } },
+  },
   DecideQuarantined: {
     summary:
       'Decide a conflict: replace the current object by the held one, or discard the held one; the loser goes to the trash',

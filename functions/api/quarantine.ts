@@ -4,6 +4,7 @@ import type { HeldRecord } from '#core/archive/records.ts';
 import { rescan } from '#core/archive/rescan.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Handler } from '#dicomweb/handler.ts';
+import { renderRecord } from '#dicomweb/rendered.ts';
 import { json, readJson, wholeNumber } from './json.ts';
 
 /** What is shown of a held record: everything but where its bytes stand. */
@@ -57,6 +58,18 @@ export const getQuarantinedMetadata: Handler = async ({ params, services, princi
   const content = `${root}/quarantine/${held.id}/content#`;
   const body = `[${text.replaceAll(`"${METADATA_BASE}/`, `"${content}`)}]`;
   return { status: 200, headers: { 'content-type': 'application/dicom+json', 'cache-control': 'no-store' }, body };
+};
+
+/** What the held object looks like, beside the one in the archive. */
+export const getQuarantinedRendered: Handler = async (context) => {
+  const { services, principal, params } = context;
+  const held = await getHeld(services, principal.tenant, params.id!);
+  const { instance } = await rescan(services, principal.tenant, {
+    ...held,
+    version: held.id,
+    storedAt: held.receivedAt,
+  });
+  return renderRecord(context, instance);
 };
 
 /** Decides a conflict: `replace` makes the held bytes the current ones, `discard` sends them to the trash. */

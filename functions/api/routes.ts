@@ -7,6 +7,7 @@ import {
   getQuarantined,
   getQuarantinedContent,
   getQuarantinedMetadata,
+  getQuarantinedRendered,
   listQuarantine,
 } from './quarantine.ts';
 import { closeSession, getSession, openSession } from './session.ts';
@@ -37,6 +38,13 @@ export function apiRoutes(tokens: TokenStore): Route[] {
       action: 'administer',
       name: 'GetQuarantinedContent',
       handler: getQuarantinedContent,
+    },
+    {
+      method: 'GET',
+      path: '/quarantine/{id}/rendered',
+      action: 'administer',
+      name: 'GetQuarantinedRendered',
+      handler: getQuarantinedRendered,
     },
     {
       method: 'GET',

@@ -55,9 +55,14 @@ export const renderSeries: Handler = async (context) => {
 
 /** GET …/instances/{instance}/rendered */
 export const renderInstance: Handler = async (context) => {
-  const { services, principal, params, request } = context;
-  const parameters = renderingParameters(request.query, services.limits);
+  const { services, principal, params } = context;
   const instance = await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
+  return renderRecord(context, instance);
+};
+
+/** What an instance looks like, whether it stands in the archive or is held in quarantine. @throws PacsError NOT_ACCEPTABLE */
+export async function renderRecord(context: Context, instance: InstanceRecord): Promise<HttpResponse> {
+  const parameters = renderingParameters(context.request.query, context.services.limits);
   switch (renderableOf(instance)) {
     case 'image':
       return renderImage(context, instance, parameters);
@@ -72,7 +77,7 @@ export const renderInstance: Handler = async (context) => {
     default:
       throw notRenderable();
   }
-};
+}
 
 /** GET …/instances/{instance}/frames/{list}/rendered: one frame alone or as a part, several as parts, in the list's order. */
 export const renderFrames: Handler = async (context) => {

@@ -43,7 +43,7 @@ export function Comparison({ held, kind, onResolved }: Props) {
         <Side
           title="Held"
           path={`${api}/content`}
-          picture={undefined}
+          picture={`${api}/rendered`}
           sha256={held.sha256}
           sizeBytes={held.sizeBytes}
           moment={held.receivedAt}
@@ -117,8 +117,7 @@ export function Comparison({ held, kind, onResolved }: Props) {
 interface SideProps {
   readonly title: string;
   readonly path: string;
-  /** undefined where the archive renders none: what is held is no part of it yet */
-  readonly picture: string | undefined;
+  readonly picture: string;
   readonly sha256: string | undefined;
   readonly sizeBytes: number | undefined;
   readonly moment: string | number | undefined;
@@ -128,7 +127,7 @@ function Side({ title, path, picture, sha256, sizeBytes, moment }: SideProps) {
   return (
     <div class="side">
       <h3>{title}</h3>
-      {picture && <Picture src={picture} alt={`The image ${title.toLowerCase()}`} fallback="No picture" />}
+      <Picture src={picture} alt={`The image ${title.toLowerCase()}`} fallback="No picture" />
       <dl class="facts">
         <div>
           <dt>Received</dt>
