@@ -1,5 +1,5 @@
 import type { StoreOutcome } from '#core/archive/store.ts';
-import type { DataSet } from '#core/dicom/types.ts';
+import type { DataSet, Element } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
 import { ERRORS, type PacsError } from '#core/errors.ts';
 import type { HttpResponse } from './http.ts';
@@ -32,14 +32,14 @@ export function storeResponse(
     if (outcome.kind === 'failed' || outcome.kind === 'held') {
       const row = outcome.kind === 'held' ? ERRORS.CONFLICT : outcome.error.row;
       item['00081197'] = { vr: 'US', Value: [row.failureReason] };
-      item['00741048'] = { vr: 'SQ', Value: [{ '00000902': { vr: 'LO', Value: [commentOf(outcome)] } }] };
+      item['00741048'] = comment(commentOf(outcome));
       (outcome.id.SOPInstanceUID === undefined ? other : failed).push(sorted(item));
     } else {
       const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = outcome.id;
       const url = `${root}/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
       item['00081190'] = { vr: 'UR', Value: [url] };
       // No warning: it is what the sender wanted. The console tells it from what is new.
-      if (outcome.kind === 'duplicate') item['00000902'] = { vr: 'LO', Value: ['already stored'] };
+      if (outcome.kind === 'duplicate') item['00741048'] = comment('already stored');
       referenced.push(sorted(item));
     }
   }
@@ -67,6 +67,12 @@ function statusOf(outcomes: readonly StoreOutcome[], succeeded: number): { statu
   }
   return { status: 409, retry: false };
 }
+
+/** Failed Attributes Sequence with an Error Comment: where archives in the field put a text beside the code. */
+const comment = (text: string): Element => ({
+  vr: 'SQ',
+  Value: [{ '00000902': { vr: 'LO', Value: [text] } }],
+});
 
 /** LO holds 64 characters. */
 function commentOf(outcome: Extract<StoreOutcome, { kind: 'failed' | 'held' }>): string {

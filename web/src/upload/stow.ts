@@ -81,7 +81,7 @@ export function parseAnswer(text: string): StowAnswer | undefined {
   const bySOPInstanceUID = new Map<string, Outcome>();
   for (const item of items(REFERENCED_SOP_SEQUENCE)) {
     const study = /\/studies\/([0-9.]+)/.exec(String(firstOf(item, RETRIEVE_URL) ?? ''))?.[1] ?? '';
-    const kind = firstOf(item, ERROR_COMMENT) === 'already stored' ? 'alreadyThere' : 'stored';
+    const kind = commentOf(item) === 'already stored' ? 'alreadyThere' : 'stored';
     bySOPInstanceUID.set(String(firstOf(item, REFERENCED_SOP_INSTANCE_UID)), { kind, StudyInstanceUID: study });
   }
   for (const item of items(FAILED_SOP_SEQUENCE)) {
