@@ -184,6 +184,8 @@ export async function measureSearch(
   const loaded = new Map<TargetName, number>(targets.map((target) => [target.name, 0]));
   for (const size of options.sizes) {
     const present = targets.filter((target) => target.name === 'nephos' || size <= options.peerLimit);
+    // Orthanc goes on working for minutes on what it was given ("stable" studies): it would slow the one that is measured.
+    for (const target of targets) if (!present.includes(target)) await target.server.stop();
     for (const target of present) {
       console.log(`  loading ${target.name} to ${sizeName(size)}`);
       await load(target, loaded.get(target.name)!, size, results);
