@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { ConfigError } from './config.ts';
 
 /**
- * One archive a data folder: a second one would take the first one's stores for interrupted ones. The file holds the pid;
- * that of a dead process is taken over.
+ * One archive a data folder: a second one would take the first one's stores for interrupted ones. The file holds the process's id and,
+ * where the system tells, when it started: after a reboot the id may be another program's. A dead process's file is taken over.
  * @throws ConfigError when a living process holds the folder
  */
 export function lockDataDir(dataDir: string): () => void {
@@ -12,19 +12,31 @@ export function lockDataDir(dataDir: string): () => void {
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
       const file = openSync(path, 'wx');
-      writeSync(file, String(process.pid));
+      writeSync(file, `${process.pid} ${startOf(process.pid)}`);
       closeSync(file);
       return () => rmSync(path, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const pid = Number(readFileSync(path, 'utf8'));
-      if (pid !== process.pid && isAlive(pid)) {
+      const [id, start] = readFileSync(path, 'utf8').split(' ');
+      const pid = Number(id);
+      if (isAlive(pid) && start === startOf(pid)) {
         throw new ConfigError(`${dataDir} is in use by another Nephos (process ${pid})`);
       }
       rmSync(path, { force: true });
     }
   }
   throw new ConfigError(`${dataDir} cannot be locked`);
+}
+
+/** When a process started, in the system's own terms; '' where it does not say. */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The command, in parentheses, may hold anything; field 22 is the 20th behind it.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
 }
 
 function isAlive(pid: number): boolean {

@@ -1,8 +1,9 @@
+import cluster from 'node:cluster';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { sweep } from '#core/archive/sweep.ts';
 import { createApp } from './app.ts';
-import { openArchive } from './archive.ts';
+import { type Archive, openArchive } from './archive.ts';
 import { type Config, ConfigError, originOf } from './config.ts';
 import { createHttpHost } from './http-host.ts';
 import { workQueues } from './jobs.ts';
@@ -10,12 +11,14 @@ import { createLog, describeError } from './log.ts';
 import { observe, startMetrics } from './metrics.ts';
 
 const SWEEP_MS = 10 * 60_000;
+const IDLE_CHECK_MS = 200;
 
 /** One server process: HTTP, and its share of the work in the queues. */
 export async function runServer(config: Config): Promise<void> {
   const log = createLog(config.logLevel, (line) => process.stdout.write(line));
   startMetrics();
   const archive = await openArchive(config);
+  const closeArchive = guardExit(archive);
   const { answer } = createApp({ archive, config, log });
   const server = createHttpHost({
     answer,
@@ -31,6 +34,7 @@ export async function runServer(config: Config): Promise<void> {
   try {
     await once(server, 'listening');
   } catch (error) {
+    await closeArchive();
     throw new ConfigError(
       `cannot listen on ${config.bind}:${config.httpPort}: ${(error as NodeJS.ErrnoException).code}`,
     );
@@ -50,15 +54,35 @@ export async function runServer(config: Config): Promise<void> {
     stop.abort();
     clearInterval(sweeper);
     server.close();
+    // A connection that was busy when we closed stays open for its client's next request, which must not come here.
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
     server.closeIdleConnections();
     await once(server, 'close');
+    clearInterval(idle);
     await queues;
-    await archive.close();
+    await closeArchive();
     process.exit();
   };
-  process.once('SIGTERM', () => void shutDown());
+  process.on('SIGTERM', () => void shutDown());
   process.on('SIGINT', () => {
     // A terminal sends it to all processes: the primary decides.
   });
   process.once('disconnect', () => void shutDown());
+}
+
+/**
+ * Sees to it that this process ends, whatever ends it. An exit while LMDB's thread is within a transaction waits for that thread, which
+ * waits for us: the process would stay for ever, and hold the lock that every other writer needs. Killed, it leaves a lock that LMDB
+ * recovers. And node's cluster would call exit by itself when the primary is gone, before our own shutdown.
+ */
+function guardExit(archive: Archive): () => Promise<void> {
+  let closed = false;
+  process.on('exit', () => {
+    if (!closed) process.kill(process.pid, 'SIGKILL');
+  });
+  if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
+  return async () => {
+    await archive.close();
+    closed = true;
+  };
 }

@@ -93,6 +93,26 @@ test('SIGTERM: the request under way is finished first', async () => {
   expect((await (await start()).said()) && (await count(running.at(-1)!))).toBe(1);
 });
 
+test('a primary that is killed leaves nobody behind who holds the index', async () => {
+  const first = await start();
+  const writers = Array.from({ length: 6 }, async (_, n) => {
+    for (let i = 0; i < 1_000; i++) await store(first, object(n * 1_000 + i));
+  });
+  await sleep(300);
+  first.process.kill('SIGKILL');
+  await Promise.allSettled(writers);
+  const second = await start();
+  expect((await store(second, object(99_999))).status).toBe(200);
+  expect(await second.stop()).toBe(0);
+});
+
+test('a data folder whose last process died is taken over, even when another program has its number now', async () => {
+  await mkdir(join(dir, 'data'), { recursive: true });
+  await writeFile(join(dir, 'data', 'nephos.pid'), `${process.pid} 1`);
+  const archive = await start();
+  expect((await fetch(`${archive.origin}/healthz`)).status).toBe(200);
+});
+
 describe('kill -9 while storing', () => {
   test('what was acknowledged is there, byte for byte, and nothing is half visible', async () => {
     const acknowledged = new Map<number, Uint8Array>();
