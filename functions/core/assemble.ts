@@ -11,11 +11,6 @@ type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'>;
 export function assemble(ports: Ports, options: { limits?: Partial<Limits>; policy?: Partial<Policy> } = {}): Services {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const policy = { ...DEFAULT_POLICY, ...options.policy };
-  return {
-    ...ports,
-    limits,
-    policy,
-    commits: new CommitQueue(ports),
-    folder: new StudyFolder({ ...ports, limits }),
-  };
+  const folder = new StudyFolder({ ...ports, limits });
+  return { ...ports, limits, policy, folder, commits: new CommitQueue({ ...ports, limits, folder }) };
 }

@@ -1,10 +1,11 @@
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { Clock } from '../ports/clock.ts';
-import { type IndexTable, type Item, WRITE_LIMIT_OPERATIONS, type WriteOperation } from '../ports/index-table.ts';
+import { type Item, WRITE_LIMIT_OPERATIONS, type WriteOperation, type WriteOutcome } from '../ports/index-table.ts';
+import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
 import { asItem, type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
+import { changeStudy } from './study-change.ts';
 
 /** An instance whose blob is durable and which is not visible yet. */
 export interface PreparedInstance {
@@ -27,76 +28,81 @@ interface Entry {
   readonly reject: (error: unknown) => void;
 }
 
-/** claim, instance, metadata, pending, event; and for the first of a series: delta, unfolded, series-of */
-const OPERATIONS_PER_INSTANCE = 5;
-const OPERATIONS_PER_SERIES = 3;
+/** What waits for one study in this process. */
+interface StudyQueue {
+  readonly tenant: Tenant;
+  readonly study: string;
+  readonly waiting: Entry[];
+  /** another writer was seen in this study: leave deltas instead of fighting for its record */
+  contended: boolean;
+}
+
+/** Instances of one atomic write: five operations each, and room for the study's change or for deltas. */
+const INSTANCES_PER_COMMIT = 12;
 
 /**
- * Makes prepared instances visible, many per atomic write: stores that arrive while one write is under way share the next.
+ * Makes prepared instances visible and counted, many per atomic write: stores into a study that arrive while one write is under way
+ * share the next.
  *
  * The race that this decides: two stores of one SOPInstanceUID, A and B, at the same time.
  *
  *   A  begin ── blob A durable ── write { claim if absent, … } ── won
  *   B  begin ── blob B durable ──────────── write { claim if absent, … } ── lost → compare with A's bytes
  *
- * The claim's condition lets one through. Everything that counts an instance (its delta, its event) stands in the same write,
- * so a replay or a lost race counts nothing.
+ * The claim's condition lets one through. Everything that counts an instance stands in the same write, so a replay or a lost race
+ * counts nothing: the study's own record while we are its only writer, else a delta, which is folded before we resolve.
  */
 export class CommitQueue {
-  readonly #index: IndexTable;
-  readonly #clock: Clock;
-  readonly #waiting = new Map<Tenant, Entry[]>();
-  readonly #running = new Set<Tenant>();
+  readonly #ports: Pick<Services, 'index' | 'clock' | 'limits' | 'folder'>;
+  readonly #studies = new Map<string, StudyQueue>();
 
-  constructor(ports: { readonly index: IndexTable; readonly clock: Clock }) {
-    this.#index = ports.index;
-    this.#clock = ports.clock;
+  constructor(ports: Pick<Services, 'index' | 'clock' | 'limits' | 'folder'>) {
+    this.#ports = ports;
   }
 
-  /** @throws PacsError BUSY when the sweeper took the pending store for an abandoned one: send it again */
+  /**
+   * Resolves when the instance is durable, visible and counted, or when another store owns its SOPInstanceUID.
+   * @throws PacsError BUSY when the sweeper took the pending store for an abandoned one: send it again
+   */
   commit(prepared: PreparedInstance): Promise<CommitOutcome> {
     return new Promise((resolve, reject) => {
-      const waiting = this.#waiting.get(prepared.tenant) ?? [];
-      this.#waiting.set(prepared.tenant, waiting);
-      waiting.push({ prepared, resolve, reject });
-      if (!this.#running.has(prepared.tenant)) void this.#drain(prepared.tenant);
+      const { tenant, instance } = prepared;
+      const id = `${tenant}|${instance.StudyInstanceUID}`;
+      const entry = { prepared, resolve, reject };
+      const queue = this.#studies.get(id);
+      if (queue) queue.waiting.push(entry);
+      else {
+        const opened = { tenant, study: instance.StudyInstanceUID, waiting: [entry], contended: false };
+        this.#studies.set(id, opened);
+        void this.#drain(id, opened);
+      }
     });
   }
 
-  async #drain(tenant: Tenant): Promise<void> {
-    this.#running.add(tenant);
-    try {
-      // Let the stores that finish in this turn of the event loop join the batch.
-      await Promise.resolve();
-      for (;;) {
-        const waiting = this.#waiting.get(tenant) ?? [];
-        if (waiting.length === 0) return;
-        await this.#commitBatch(tenant, takeBatch(waiting));
-      }
-    } finally {
-      this.#running.delete(tenant);
-      if (this.#waiting.get(tenant)?.length === 0) this.#waiting.delete(tenant);
-    }
+  async #drain(id: string, queue: StudyQueue): Promise<void> {
+    // Let the stores that finish in this turn of the event loop join the batch.
+    await Promise.resolve();
+    while (queue.waiting.length > 0) await this.#commitBatch(queue, takeBatch(queue.waiting));
+    this.#studies.delete(id);
   }
 
-  async #commitBatch(tenant: Tenant, batch: Entry[]): Promise<void> {
+  async #commitBatch(queue: StudyQueue, batch: Entry[]): Promise<void> {
     let entries = batch;
     try {
       while (entries.length > 0) {
-        const { operations, claims, guards } = this.#writesOf(tenant, entries);
-        const outcome = await this.#index.write(operations, { durability: 'deferred' });
+        const { operations, owners, deltas } = writesOf(queue.tenant, entries);
+        const outcome = await this.#write(queue, operations, deltas);
         if (outcome.committed) {
           for (const entry of entries) entry.resolve('committed');
           return;
         }
         const settled = new Set<Entry>();
         for (const operation of outcome.failed) {
-          const taken = claims.get(operation);
-          const swept = guards.get(operation);
-          taken?.resolve('taken');
-          swept?.reject(new PacsError('BUSY', 'the store took too long and was given up'));
-          const entry = taken ?? swept;
-          if (entry) settled.add(entry);
+          const owner = owners.get(operation);
+          if (owner === undefined) queue.contended = true;
+          else if (owner.asks === 'claim') owner.entry.resolve('taken');
+          else owner.entry.reject(new PacsError('BUSY', 'the store took too long and was given up'));
+          if (owner) settled.add(owner.entry);
         }
         entries = entries.filter((entry) => !settled.has(entry));
       }
@@ -105,53 +111,80 @@ export class CommitQueue {
     }
   }
 
-  #writesOf(tenant: Tenant, entries: readonly Entry[]) {
-    const operations: WriteOperation[] = [];
-    const claims = new Map<number, Entry>();
-    const guards = new Map<number, Entry>();
-    const deltas = new Map<string, { study: string; delta: Delta }>();
-    for (const entry of entries) {
-      const { instance, metadata } = entry.prepared;
-      const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
-      const claim: SopClaim = {
-        version: 1,
+  async #write(
+    queue: StudyQueue,
+    operations: readonly WriteOperation[],
+    deltas: readonly Delta[],
+  ): Promise<WriteOutcome> {
+    const { tenant, study } = queue;
+    const { index, clock, folder } = this.#ports;
+    if (!queue.contended) {
+      const change = await changeStudy(this.#ports, tenant, study, deltas);
+      if (operations.length + change.operations.length <= WRITE_LIMIT_OPERATIONS) {
+        return folder.write(tenant, study, change, operations);
+      }
+    }
+    const asDeltas = deltas.flatMap((delta) => deltaWrites(tenant, study, newVersion(clock), delta));
+    const outcome = await index.write([...operations, ...asDeltas], { durability: 'deferred' });
+    if (outcome.committed) await folder.fold(tenant, study);
+    return outcome;
+  }
+}
+
+/** The operations of a batch, which entry each condition belongs to, and what the batch adds to each of its series. */
+function writesOf(tenant: Tenant, entries: readonly Entry[]) {
+  const operations: WriteOperation[] = [];
+  const owners = new Map<number, { readonly entry: Entry; readonly asks: 'claim' | 'pending' }>();
+  const deltas = new Map<string, Delta>();
+  for (const entry of entries) {
+    const { instance, metadata, pending } = entry.prepared;
+    const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
+    const claim: SopClaim = {
+      version: 1,
+      StudyInstanceUID: study,
+      SeriesInstanceUID: series,
+      instanceVersion: instance.version,
+      sha256: instance.sha256,
+    };
+    owners.set(operations.length, { entry, asks: 'claim' });
+    operations.push(
+      { kind: 'put', key: keys.sop(tenant, sop), item: asItem(claim), if: 'absent' },
+      { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
+      { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: metadata },
+      eventWrite(tenant, {
+        type: 'InstanceStored',
+        at: instance.storedAt,
         StudyInstanceUID: study,
         SeriesInstanceUID: series,
-        instanceVersion: instance.version,
+        SOPInstanceUID: sop,
         sha256: instance.sha256,
-      };
-      claims.set(operations.length, entry);
-      operations.push(
-        { kind: 'put', key: keys.sop(tenant, sop), item: asItem(claim), if: 'absent' },
-        { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
-        { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: metadata },
-        eventWrite(tenant, {
-          type: 'InstanceStored',
-          at: instance.storedAt,
-          StudyInstanceUID: study,
-          SeriesInstanceUID: series,
-          SOPInstanceUID: sop,
-          sha256: instance.sha256,
-        }),
-      );
-      if (entry.prepared.pending) {
-        guards.set(operations.length, entry);
-        operations.push(pendingDone(tenant, instance.version));
-      }
-      const group = `${study}|${series}`;
-      const known = deltas.get(group);
-      if (known) addToDelta(known.delta, instance);
-      else deltas.set(group, { study, delta: deltaOf(entry.prepared) });
+      }),
+    );
+    if (pending) {
+      owners.set(operations.length, { entry, asks: 'pending' });
+      operations.push(pendingDone(tenant, instance.version));
     }
-    for (const { study, delta } of deltas.values()) {
-      operations.push(...deltaWrites(tenant, study, newVersion(this.#clock), delta), {
-        kind: 'put',
-        key: keys.seriesOf(tenant, delta.SeriesInstanceUID, study),
-        item: {},
-      });
+    const known = deltas.get(series);
+    if (known) addToDelta(known, instance);
+    else {
+      deltas.set(series, deltaOf(entry.prepared));
+      operations.push({ kind: 'put', key: keys.seriesOf(tenant, series, study), item: {} });
     }
-    return { operations, claims, guards };
   }
+  return { operations, owners, deltas: [...deltas.values()] };
+}
+
+/** Takes entries off the queue while they fit one atomic write; a SOPInstanceUID that is in already waits for the next. */
+function takeBatch(waiting: Entry[]): Entry[] {
+  const sops = new Set<string>();
+  let count = 0;
+  while (count < waiting.length && count < INSTANCES_PER_COMMIT) {
+    const { SOPInstanceUID } = waiting[count]!.prepared.instance;
+    if (sops.has(SOPInstanceUID)) break;
+    sops.add(SOPInstanceUID);
+    count++;
+  }
+  return waiting.splice(0, count);
 }
 
 /** The commit's half of the race with the sweeper (see PendingRecord). */
@@ -166,28 +199,6 @@ export const deltaWrites = (tenant: Tenant, study: string, id: string, delta: De
   { kind: 'put', key: keys.delta(tenant, study, id), item: asItem(delta) },
   { kind: 'put', key: keys.unfolded(tenant, id), item: { study } },
 ];
-
-/** Takes entries off the queue while they fit one atomic write; a SOPInstanceUID that is in already waits for the next. */
-function takeBatch(waiting: Entry[]): Entry[] {
-  const batch: Entry[] = [];
-  const sops = new Set<string>();
-  const series = new Set<string>();
-  let operations = 0;
-  let taken = 0;
-  for (const entry of waiting) {
-    const { instance } = entry.prepared;
-    if (sops.has(instance.SOPInstanceUID)) break;
-    const group = `${instance.StudyInstanceUID}|${instance.SeriesInstanceUID}`;
-    operations += OPERATIONS_PER_INSTANCE + (series.has(group) ? 0 : OPERATIONS_PER_SERIES);
-    if (operations > WRITE_LIMIT_OPERATIONS) break;
-    sops.add(instance.SOPInstanceUID);
-    series.add(group);
-    batch.push(entry);
-    taken++;
-  }
-  waiting.splice(0, taken);
-  return batch;
-}
 
 export function deltaOf(
   prepared: Pick<PreparedInstance, 'instance' | 'studyAttributes' | 'seriesAttributes'>,

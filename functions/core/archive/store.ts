@@ -138,7 +138,7 @@ class IncomingObject {
       // Somebody owns the UID: the hash tells whether there is anything to write at all.
       const sha256 = createHash('sha256').update(bytes).digest('hex');
       if (sha256 === claim.sha256) {
-        await this.#complete(scanned, id);
+        await this.#complete(scanned, id, 'before');
         return { kind: 'duplicate', id, sha256, warnings: scanned.warnings };
       }
     }
@@ -208,11 +208,11 @@ class IncomingObject {
     await this.#services.index.write([{ kind: 'delete', key }], { durability: 'deferred' });
   }
 
-  /** What follows the commit. Done for duplicates too: the first sender's process may have died right here. */
-  async #complete(scanned: ScannedObject, id: Identity): Promise<void> {
-    await this.#services.folder.fold(this.#context.tenant, id.StudyInstanceUID);
-    if (isRejectionNote(scanned.dataSet))
-      await applyRejectionNote(this.#services, this.#context.tenant, scanned.dataSet, id);
+  /** What follows the commit. Done for duplicates too: the first sender's process may have died right there. */
+  async #complete(scanned: ScannedObject, id: Identity, stored: 'now' | 'before'): Promise<void> {
+    const { tenant } = this.#context;
+    if (stored === 'before') await this.#services.folder.fold(tenant, id.StudyInstanceUID);
+    if (isRejectionNote(scanned.dataSet)) await applyRejectionNote(this.#services, tenant, scanned.dataSet, id);
   }
 
   async #commit(
@@ -236,7 +236,7 @@ class IncomingObject {
     const { sha256 } = blob;
     this.#revocable = false;
     if ((await this.#services.commits.commit(prepared)) === 'committed') {
-      await this.#complete(scanned, id);
+      await this.#complete(scanned, id, 'now');
       return { kind: 'stored', id, sha256, warnings };
     }
     const settled = await settleConflict(this.#services, prepared);
@@ -244,7 +244,7 @@ class IncomingObject {
       case 'duplicate':
         this.#revocable = true;
         await this.abandon();
-        await this.#complete(scanned, id);
+        await this.#complete(scanned, id, 'before');
         return { kind: 'duplicate', id, sha256, warnings };
       case 'heldBefore':
         this.#revocable = true;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { CommitQueue } from '#core/archive/commit.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import { discardHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
 import { rebuildIndex } from '#core/archive/rebuild.ts';
@@ -72,6 +73,23 @@ describe('storing', () => {
       modalities: { CT: 20, SR: 20 },
     });
     expect(await seriesOf(services, uid(3))).toMatchObject({ instanceCount: 20, modality: 'SR' });
+  });
+
+  test('several processes storing into one study at once leave exact counts', async () => {
+    const first = memoryServices();
+    const processes = [first, ...Array.from({ length: 3 }, () => memoryServices({ ports: first }))];
+    const objects = Array.from({ length: 60 }, (_, n) => slice(n, { SeriesInstanceUID: uid(2 + (n % 3)) }));
+    const sent = [...objects, ...objects.slice(0, 30)].map((bytes, i) => store(processes[i % 4]!, bytes));
+    const kinds = (await Promise.all(sent)).map(({ kind }) => kind);
+    expect(kinds.filter((kind) => kind === 'stored')).toHaveLength(60);
+    expect(kinds.filter((kind) => kind === 'duplicate')).toHaveLength(30);
+    expect(await studyRecord(first, uid(1))).toMatchObject({
+      instanceCount: 60,
+      seriesCount: 3,
+      modalities: { CT: 60 },
+    });
+    expect(await sweep(first, TENANT)).toMatchObject({ folded: 0, abandoned: 0 });
+    expect(await verifyArchive(first, TENANT)).toMatchObject({ intact: 60, orphans: [], miscounted: [] });
   });
 
   test('an object over the whole-object limit is streamed, with the same result', async () => {
@@ -344,10 +362,12 @@ describe('interruptions', () => {
   test('a process that died between commit and fold: the sweeper, or the next sender, counts the instance', async () => {
     for (const heal of ['sweep', 'resend'] as const) {
       const services = memoryServices();
-      const dying = {
-        ...services,
-        folder: { fold: () => new Promise<never>(() => {}) } as unknown as Services['folder'],
-      };
+      // Another writer is in the study, so the commit leaves a delta; then the process dies.
+      const folder = {
+        write: async () => ({ committed: false, failed: [10_000] }),
+        fold: () => new Promise<never>(() => {}),
+      } as unknown as Services['folder'];
+      const dying = { ...services, folder, commits: new CommitQueue({ ...services, folder }) };
       void store(dying, slice(1));
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(await studyRecord(services, uid(1))).toBeUndefined();

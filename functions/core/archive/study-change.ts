@@ -1,0 +1,154 @@
+import { newVersion } from '../ids.ts';
+import type { Limits } from '../limits.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { IndexTable, Key, WriteOperation } from '../ports/index-table.ts';
+import { countWrites, newTermWrites, postingDeletes, postingPuts } from '../search/postings.ts';
+import { asItem, asRecord, type Delta, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
+
+/** a study-quiet job that has not come after this many quiet times is taken for lost */
+const OVERDUE_AFTER = 20;
+
+/** What deltas make of a study: the writes that must be one, under the locks of what was read, and the hints around them. */
+export interface StudyChange {
+  readonly key: Key;
+  /** of the study record after the change */
+  readonly version: number;
+  /** study, series, line in the study list, counters: to be written atomically, with what the deltas stand for */
+  readonly operations: readonly WriteOperation[];
+  /** words new to the archive: shared by all studies, so written before and apart */
+  readonly vocabulary: readonly WriteOperation[];
+  /** postings: written before the study changes or with it … */
+  readonly puts: readonly WriteOperation[];
+  /** … and removed after it or with it; they never hide a study */
+  readonly deletes: readonly WriteOperation[];
+  /** the study's quiet must be awaited from now on */
+  readonly quietDue: boolean;
+}
+
+/** Reads the study and the series that the deltas touch, and works out what becomes of them. Writes nothing. */
+export async function changeStudy(
+  ports: { readonly index: IndexTable; readonly clock: Clock; readonly limits: Limits },
+  tenant: Tenant,
+  study: string,
+  deltas: readonly Delta[],
+): Promise<StudyChange> {
+  const { index, clock } = ports;
+  const key = keys.study(tenant, study);
+  const seriesUIDs = [...new Set(deltas.map((delta) => delta.SeriesInstanceUID))];
+  const [studyItem, ...seriesItems] = await index.getMany([
+    key,
+    ...seriesUIDs.map((series) => keys.series(tenant, study, series)),
+  ]);
+  const before = studyItem && asRecord<StudyRecord>(studyItem);
+  const revision = newVersion(clock);
+  const after = before ? structuredClone(before) : newStudy(study, deltas[0]!);
+  after.version++;
+  after.revision = revision;
+
+  const operations: WriteOperation[] = [];
+  seriesUIDs.forEach((seriesUID, i) => {
+    const item = seriesItems[i];
+    const own = deltas.filter((delta) => delta.SeriesInstanceUID === seriesUID);
+    const series = item ? asRecord<SeriesRecord>(item) : newSeries(study, own[0]!);
+    const { version: versionBefore, instanceCount: countBefore } = series;
+    for (const delta of own) applyDelta(after, series, delta);
+    series.version++;
+    series.revision = revision;
+    after.seriesCount += Number(series.instanceCount > 0) - Number(countBefore > 0);
+    operations.push(replace(keys.series(tenant, study, seriesUID), item && versionBefore, series));
+    if (series.instanceCount === 0) {
+      operations.push({ kind: 'delete', key: keys.seriesOf(tenant, seriesUID, study) });
+    }
+  });
+  const visible = after.instanceCount > 0 ? after : undefined;
+  const quietDue = visible !== undefined && startsQuietTime(visible, clock.now(), ports.limits.studyQuietMs);
+  operations.push(replace(key, before?.version, after), ...countWrites(tenant, before, visible));
+  return {
+    key,
+    version: after.version,
+    operations,
+    vocabulary: await newTermWrites(index, tenant, visible),
+    puts: postingPuts(tenant, before, visible),
+    deletes: postingDeletes(tenant, before, visible),
+    quietDue,
+  };
+}
+
+/** Marks the study as one whose quiet is awaited. True when a job must see to it; again when the last one is long overdue. */
+function startsQuietTime(study: StudyRecord, now: number, quietMs: number): boolean {
+  const { quietJobAt } = study;
+  if (quietJobAt !== undefined && now - quietJobAt < OVERDUE_AFTER * quietMs) return false;
+  study.quietJobAt = now;
+  return true;
+}
+
+/** Puts the record under its optimistic lock, or removes it when nothing is left in it. */
+function replace(
+  key: { partition: string; sort: string },
+  version: number | undefined,
+  record: StudyRecord | SeriesRecord,
+): WriteOperation {
+  const condition = version === undefined ? ('absent' as const) : { version };
+  // A count below zero means that a removal overtook its store: kept, invisible, until the missing delta comes.
+  return record.instanceCount !== 0
+    ? { kind: 'put', key, item: asItem(record), if: condition }
+    : version === undefined
+      ? { kind: 'check', key, if: 'absent' }
+      : { kind: 'delete', key, if: condition };
+}
+
+function newStudy(study: string, delta: Delta): StudyRecord {
+  return {
+    version: 0,
+    StudyInstanceUID: study,
+    attributes: delta.studyAttributes,
+    modalities: {},
+    sopClasses: {},
+    seriesCount: 0,
+    instanceCount: 0,
+    sizeBytes: 0,
+    firstStoredAt: delta.at,
+    lastStoredAt: delta.at,
+    availability: 'ONLINE',
+    revision: '',
+  };
+}
+
+function newSeries(study: string, delta: Delta): SeriesRecord {
+  return {
+    version: 0,
+    StudyInstanceUID: study,
+    SeriesInstanceUID: delta.SeriesInstanceUID,
+    attributes: delta.seriesAttributes,
+    modality: delta.modality,
+    sopClasses: {},
+    instanceCount: 0,
+    sizeBytes: 0,
+    firstStoredAt: delta.at,
+    lastStoredAt: delta.at,
+    availability: 'ONLINE',
+    revision: '',
+  };
+}
+
+function applyDelta(study: StudyRecord, series: SeriesRecord, delta: Delta): void {
+  if (delta.overwrite) {
+    study.attributes = delta.studyAttributes;
+    series.attributes = delta.seriesAttributes;
+    series.modality = delta.modality;
+  }
+  for (const record of [study, series]) {
+    record.instanceCount += delta.instances;
+    record.sizeBytes += delta.sizeBytes;
+    record.firstStoredAt = Math.min(record.firstStoredAt, delta.at);
+    record.lastStoredAt = Math.max(record.lastStoredAt, delta.at);
+    for (const [sopClass, count] of Object.entries(delta.sopClasses)) addTo(record.sopClasses, sopClass, count);
+  }
+  addTo(study.modalities, delta.modality, delta.instances);
+}
+
+function addTo(counts: Record<string, number>, name: string, count: number): void {
+  const sum = (counts[name] ?? 0) + count;
+  if (sum === 0) delete counts[name];
+  else counts[name] = sum;
+}
