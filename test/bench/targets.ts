@@ -55,7 +55,13 @@ async function startNamed(name: TargetName, dir: string): Promise<RunningServer 
 /** For a profile: NEPHOS_BENCH_NODE_ARGS="--cpu-prof --cpu-prof-dir=/tmp/profiles". */
 const nephosNodeArgs = (): string[] =>
   (process.env.NEPHOS_BENCH_NODE_ARGS ?? '').split(' ').filter((arg) => arg !== '');
-const nephosEnv = (): NodeJS.ProcessEnv => ({ NODE_ENV: 'production' });
+const nephosEnv = (): NodeJS.ProcessEnv => ({
+  NODE_ENV: 'production',
+  NEPHOS_LIMIT_STUDY_QUIET_MS: String(QUIET_MS),
+});
+
+/** Time without new instances after which a study is quiet; half a minute by default, shorter here so as not to wait for it. */
+export const QUIET_MS = 1000;
 
 export const isNginx = (target: Target): target is Target & { server: Nginx } => target.name === 'nginx';
 
