@@ -6,6 +6,7 @@ import { newVersion } from '../ids.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
 import { blobKeyOf, blobKeysOf, type Identity, identify, prepareInstance, uidsOf } from './instance.ts';
+import { ObjectSource } from './object-source.ts';
 import { asItem, asRecord, type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
 import { applyRejectionNote, isRejectionNote } from './reject.ts';
 
@@ -58,10 +59,10 @@ async function store(
   body: AsyncIterable<Uint8Array>,
   markReceived: () => void,
 ): Promise<StoreOutcome> {
-  const source = new ObjectSource(body);
+  const source = new ObjectSource(body, services.limits.wholeObjectBytes);
   const object = new IncomingObject(services, context);
   try {
-    const whole = await source.gather(services.limits.wholeObjectBytes);
+    const whole = await source.gather();
     if (whole) {
       markReceived();
       return await object.storeWhole(whole);
@@ -71,43 +72,8 @@ async function store(
     await object.abandon();
     if (source.error !== undefined) throw source.error;
     return { kind: 'failed', id: object.uids, error: asPacsError(error) };
-  }
-}
-
-/** The body, with what has been read of it so far. */
-class ObjectSource {
-  readonly #iterator: AsyncIterator<Uint8Array>;
-  readonly #chunks: Uint8Array[] = [];
-  error: unknown;
-
-  constructor(body: AsyncIterable<Uint8Array>) {
-    this.#iterator = body[Symbol.asyncIterator]();
-  }
-
-  /** The whole object when it ends within `limitBytes`, else undefined: then go on with `next`. */
-  async gather(limitBytes: number): Promise<Uint8Array | undefined> {
-    let size = 0;
-    for (;;) {
-      const chunk = await this.#pull();
-      if (chunk === undefined) return this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks, size);
-      this.#chunks.push(chunk);
-      size += chunk.byteLength;
-      if (size > limitBytes) return undefined;
-    }
-  }
-
-  async next(): Promise<Uint8Array | undefined> {
-    return this.#chunks.shift() ?? this.#pull();
-  }
-
-  async #pull(): Promise<Uint8Array | undefined> {
-    try {
-      const { done, value } = await this.#iterator.next();
-      return done ? undefined : value;
-    } catch (error) {
-      this.error = error ?? new Error('the source of the object failed');
-      throw error;
-    }
+  } finally {
+    source.release();
   }
 }
 

@@ -11,7 +11,7 @@
 export interface BlobStore {
   /**
    * Writes a new blob. A whole `Uint8Array` may be written in one go; an iterable is streamed in constant memory, and
-   * is pulled only as fast as the store takes it.
+   * is pulled only as fast as the store takes it. The caller may use an array again once the put has resolved or thrown.
    * @throws PacsError CONFLICT when the key exists; DATASET_MISMATCH when `sha256` differs; OUT_OF_SPACE; BUSY.
    */
   put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options?: PutOptions): Promise<BlobInfo>;

@@ -12,7 +12,7 @@ import { verifyArchive } from '#core/archive/verify.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
-import { memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
+import { chunked, memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const slice = (n: number, more: object = {}): Uint8Array =>
@@ -99,6 +99,21 @@ describe('storing', () => {
     expect(await store(services, bytes)).toMatchObject({ kind: 'duplicate' });
     expect((await verifyArchive(services, TENANT)).orphans).toEqual([]);
   });
+
+  test.each([1, 700, 721, 722, 723, 5_000])(
+    'whatever the chunks (%i bytes) and the limit, the bytes are those that came',
+    async (size) => {
+      const { storeObject } = await import('#core/archive/store.ts');
+      for (const wholeObjectBytes of [300, 721, 722, 4_000]) {
+        const services = memoryServices({ limits: { wholeObjectBytes } });
+        for (let n = 0; n < 3; n++) {
+          const bytes = slice(n);
+          const { outcome } = storeObject(services, { tenant: TENANT, source: 'TEST' }, chunked(bytes, size));
+          expect(await outcome).toMatchObject({ kind: 'stored', sha256: sha256(bytes) });
+        }
+      }
+    },
+  );
 
   test('a source that breaks off leaves nothing behind', async () => {
     const services = memoryServices({ limits: { wholeObjectBytes: 500 } });
