@@ -10,7 +10,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   adapters: ['adapters', 'core'],
   dicomweb: ['dicomweb', 'core'],
   api: ['api', 'dicomweb', 'core'],
-  embedded: ['embedded', 'api', 'dicomweb', 'adapters', 'core'],
+  dimse: ['dimse', 'core'],
+  embedded: ['embedded', 'api', 'dicomweb', 'dimse', 'adapters', 'core'],
 };
 /** What makes a host of a module; core knows no host. */
 const HOST_MODULES =

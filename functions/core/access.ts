@@ -7,7 +7,8 @@ export interface Principal {
   readonly roles: readonly Role[];
 }
 
-export type Role = 'admin' | 'anonymous';
+/** `modality`: an application entity that speaks DIMSE */
+export type Role = 'admin' | 'modality' | 'anonymous';
 
 export type Action =
   | 'store'
@@ -38,6 +39,7 @@ const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
     'monitor',
     'readEvents',
   ]),
+  modality: new Set<Action>(['store', 'search', 'retrieve']),
   anonymous: new Set<Action>(),
 };
 

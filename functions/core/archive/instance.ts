@@ -25,16 +25,17 @@ const IDENTITY_TAGS = {
 /**
  * The identity of a data set.
  * @throws PacsError UNREADABLE_DATASET where a UID is missing or is none: such an object could never be found again;
- *   DATASET_MISMATCH where `study` was asked for and the object belongs to another.
+ *   DATASET_MISMATCH where it differs from what the sender said it was.
  */
-export function identify(uids: Partial<Identity>, study?: string): Identity {
+export function identify(uids: Partial<Identity>, expected: Partial<Identity> = {}): Identity {
   for (const keyword of Object.keys(IDENTITY_TAGS) as (keyof Identity)[]) {
     const uid = uids[keyword];
     if (uid === undefined || uid === '') throw new PacsError('UNREADABLE_DATASET', `${keyword} is missing`);
     if (!isUID(uid)) throw new PacsError('UNREADABLE_DATASET', `${keyword} is not a UID`);
   }
-  if (study !== undefined && uids.StudyInstanceUID !== study) {
-    throw new PacsError('DATASET_MISMATCH', 'StudyInstanceUID differs from the study of the request');
+  for (const [keyword, uid] of Object.entries(expected)) {
+    if (uid !== undefined && uids[keyword as keyof Identity] !== uid)
+      throw new PacsError('DATASET_MISMATCH', `${keyword} differs from that of the request`);
   }
   return uids as Identity;
 }

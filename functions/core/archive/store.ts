@@ -16,6 +16,9 @@ export interface StoreContext {
   readonly source: string;
   /** when given, the object must belong to it */
   readonly StudyInstanceUID?: string | undefined;
+  /** what the sender says the object is: when given, it must be that */
+  readonly SOPInstanceUID?: string | undefined;
+  readonly SOPClassUID?: string | undefined;
 }
 
 /**
@@ -77,6 +80,12 @@ async function store(
   }
 }
 
+const expectedOf = ({ StudyInstanceUID, SOPInstanceUID, SOPClassUID }: StoreContext): Partial<Identity> => ({
+  ...(StudyInstanceUID !== undefined && { StudyInstanceUID }),
+  ...(SOPInstanceUID !== undefined && { SOPInstanceUID }),
+  ...(SOPClassUID !== undefined && { SOPClassUID }),
+});
+
 /** One object on its way in: what has been reserved for it, so that a failure can take it back. */
 class IncomingObject {
   readonly #services: Services;
@@ -98,7 +107,7 @@ class IncomingObject {
     scanner.push(bytes);
     const scanned = scanner.end();
     this.uids = uidsOf(scanned.dataSet);
-    const id = identify(this.uids, this.#context.StudyInstanceUID);
+    const id = identify(this.uids, expectedOf(this.#context));
     const claim = await this.#claim(id);
     if (claim) {
       // Somebody owns the UID: the hash tells whether there is anything to write at all.
@@ -124,7 +133,7 @@ class IncomingObject {
       if (this.uids.SOPInstanceUID !== undefined) break;
     }
     if (this.uids.SOPInstanceUID === undefined) this.uids = uidsOf(scanner.end().dataSet);
-    const id = identify(this.uids, this.#context.StudyInstanceUID);
+    const id = identify(this.uids, expectedOf(this.#context));
     async function* scanningOnTheWay(): AsyncGenerator<Uint8Array> {
       yield* passed.splice(0);
       for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {

@@ -1,0 +1,174 @@
+import { authorize } from '#core/access.ts';
+import type { DataSet, Element } from '#core/dicom/types.ts';
+import { PacsError } from '#core/errors.ts';
+import { searchAttribute } from '#core/search/attributes.ts';
+import { searchInstanceRecords } from '#core/search/instances.ts';
+import { LEVELS_FROM, type Query } from '#core/search/query.ts';
+import { searchSeriesRecords } from '#core/search/series.ts';
+import { type Results, searchStudyRecords } from '#core/search/studies.ts';
+import type { StudyRow } from '#core/search/study-list.ts';
+import type { Services } from '#core/services.ts';
+import { decodeIdentifier, encodeIdentifier } from '../identifiers.ts';
+import type { Operation, Service } from '../session.ts';
+import { STATUS } from '../status.ts';
+import { answered, levelOf, type QueryLevel, queryOf, RECORD_LEVEL, TAG, textOf, UNIQUE_KEY } from './query.ts';
+import type { ArchiveAccess } from './store.ts';
+
+/** matches that are looked up at a time */
+const PAGE_ROWS = 500;
+const FUZZY_BYTE = 2;
+
+/** One match, whatever its level. */
+export interface Match {
+  /** what tells it from the others of its level */
+  readonly key: string;
+  readonly element: (tag: string) => Element | undefined;
+}
+
+/**
+ * C-FIND (PS3.4 C.4.1), Patient Root and Study Root. Keys of other levels are matched as relational queries are, whether or not that
+ * was negotiated. Status A700 after the matches says that the search was cut: there may be more.
+ */
+export const findService =
+  (access: ArchiveAccess): Service =>
+  async (operation) => {
+    const { session, context, dataSet, signal, respond } = operation;
+    const { tenant } = authorize(access.principalOf(session.callingAETitle), 'search');
+    const identifier = await identifierOf(operation);
+    const level = levelOf(identifier, context.abstractSyntax);
+    const fuzzy = session.extendedNegotiation(context.abstractSyntax)?.[FUZZY_BYTE] === 1;
+    const query = queryOf(identifier, level, access.services.limits, { fuzzy });
+    const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
+    const status = query.ignored.length > 0 ? STATUS.pendingWarning : STATUS.pending;
+    const matches =
+      level === 'PATIENT' ? patients(access.services, tenant, query) : rows(access.services, tenant, query);
+    let cut = false;
+    for await (const match of matches) {
+      if (signal.aborted) break;
+      if (match === 'cut') {
+        cut = true;
+        continue;
+      }
+      const result = resultOf(identifier, level, match, access.aeTitle);
+      await respond({ Status: status }, encodeIdentifier(result, context.transferSyntax, characterSets));
+    }
+    dataSet?.discard();
+    if (signal.aborted) await respond({ Status: STATUS.cancel });
+    else if (cut)
+      await respond({ Status: STATUS.outOfResources, ErrorComment: 'the search was cut; narrow the query' });
+    else await respond({ Status: STATUS.success });
+  };
+
+/** @throws PacsError DATASET_MISMATCH, UNREADABLE_DATASET */
+export async function identifierOf({ dataSet, context }: Operation): Promise<DataSet> {
+  if (dataSet === undefined) throw new PacsError('DATASET_MISMATCH', 'there is no identifier');
+  return decodeIdentifier(await dataSet.gather(), context.transferSyntax);
+}
+
+/** What of a match was asked for. Optional keys that no record of this level holds are left out (PS3.4 C.4.1.1.3.2). */
+function resultOf(identifier: DataSet, level: QueryLevel, match: Match, retrieveAETitle: string): DataSet {
+  const result: DataSet = {};
+  for (const [tag, asked] of Object.entries(identifier)) {
+    if (tag === TAG.SpecificCharacterSet || tag.endsWith('0000')) continue;
+    const found = match.element(tag);
+    if (found !== undefined || isKnown(level, tag)) result[tag] = answered(asked, tag, found);
+  }
+  for (const tag of [UNIQUE_KEY[level], TAG.InstanceAvailability]) {
+    const found = match.element(tag);
+    if (found !== undefined && (level !== 'PATIENT' || tag !== TAG.InstanceAvailability)) result[tag] = found;
+  }
+  result[TAG.QueryRetrieveLevel] = { vr: 'CS', Value: [level] };
+  result[TAG.RetrieveAETitle] = { vr: 'AE', Value: [retrieveAETitle] };
+  return result;
+}
+
+const isKnown = (level: QueryLevel, tag: string): boolean =>
+  level === 'IMAGE' || LEVELS_FROM[RECORD_LEVEL[level]].some((at) => searchAttribute(at, tag) !== undefined);
+
+/** Studies, series or instances, page by page; 'cut' where matches may be missing. */
+export async function* rows(services: Services, tenant: string, query: Query): AsyncGenerator<Match | 'cut'> {
+  const given = new Set<string>();
+  for (let offset = 0; ; offset += PAGE_ROWS) {
+    const page = await pageOf(services, tenant, { ...query, offset, limit: PAGE_ROWS });
+    for (const match of page.rows) {
+      // What arrives meanwhile moves the pages.
+      if (given.has(match.key)) continue;
+      given.add(match.key);
+      yield match;
+    }
+    if (page.cut) yield 'cut';
+    if (!page.more) return;
+  }
+}
+
+async function pageOf(services: Services, tenant: string, query: Query): Promise<Results<Match>> {
+  if (query.level === 'study') {
+    const page = await searchStudyRecords(services, tenant, query);
+    return { ...page, rows: page.rows.map(studyMatch) };
+  }
+  if (query.level === 'series') {
+    const page = await searchSeriesRecords(services, tenant, query);
+    return {
+      ...page,
+      rows: page.rows.map(({ study, record, dataSet }) => ({
+        key: `${record.StudyInstanceUID}|${record.SeriesInstanceUID}`,
+        element: (tag) => dataSet[tag] ?? study.element(tag),
+      })),
+    };
+  }
+  const page = await searchInstanceRecords(services, tenant, query);
+  return {
+    ...page,
+    rows: page.rows.map(({ series, record, dataSet }) => ({
+      key: record.SOPInstanceUID,
+      element: (tag) => dataSet[tag] ?? series.dataSet[tag] ?? series.study.element(tag),
+    })),
+  };
+}
+
+const studyMatch = (row: StudyRow): Match => ({ key: row.StudyInstanceUID, element: (tag) => row.element(tag) });
+
+/** (0020,1200), (0020,1202), (0020,1204): studies, series and instances of a patient, from those of the study */
+const COUNTS: Readonly<Record<string, string | undefined>> = {
+  '00201200': undefined,
+  '00201202': '00201206',
+  '00201204': '00201208',
+};
+/** patients that are told apart in one query */
+const PATIENTS = 100_000;
+
+/** The patients of the matching studies: who has the same PatientID of the same issuer is one; without an ID, the same name and birth date. */
+async function* patients(services: Services, tenant: string, query: Query): AsyncGenerator<Match | 'cut'> {
+  const counted = Object.keys(COUNTS).some((tag) => query.include === 'all' || query.include.has(tag));
+  const found = new Map<string, { match: Match; counts: Record<string, number> }>();
+  for await (const match of rows(services, tenant, query)) {
+    if (match === 'cut') {
+      yield match;
+      continue;
+    }
+    const text = (tag: string): string => textOf(match.element(tag));
+    const id = text(TAG.PatientID);
+    const key =
+      id === '' ? `|${text(TAG.PatientName)}|${text(TAG.PatientBirthDate)}` : `${id}|${text(TAG.IssuerOfPatientID)}`;
+    let patient = found.get(key);
+    if (patient === undefined) {
+      if (found.size === PATIENTS) {
+        yield 'cut';
+        break;
+      }
+      const counts: Record<string, number> = {};
+      const element = (tag: string): Element | undefined => {
+        if (tag in COUNTS) return { vr: 'IS', Value: [counts[tag] ?? 0] };
+        return match.element(tag);
+      };
+      patient = { match: { key, element }, counts };
+      found.set(key, patient);
+      if (!counted) yield patient.match;
+    }
+    for (const [tag, ofStudy] of Object.entries(COUNTS)) {
+      const more = ofStudy === undefined ? 1 : Number(match.element(ofStudy)?.Value?.[0] ?? 0);
+      patient.counts[tag] = (patient.counts[tag] ?? 0) + more;
+    }
+  }
+  if (counted) for (const { match } of found.values()) yield match;
+}

@@ -1,0 +1,128 @@
+import { vrOf } from '#core/dicom/dictionary.ts';
+import type { DataSet, Element, PersonName } from '#core/dicom/types.ts';
+import { PacsError } from '#core/errors.ts';
+import type { Limits } from '#core/limits.ts';
+import type { Level } from '#core/search/attributes.ts';
+import { parseQuery, type Query } from '#core/search/query.ts';
+import { PATIENT_ROOT_FIND, PATIENT_ROOT_GET, PATIENT_ROOT_MOVE } from '../sop-classes.ts';
+
+/** QueryRetrieveLevel (0008,0052) */
+export type QueryLevel = 'PATIENT' | 'STUDY' | 'SERIES' | 'IMAGE';
+
+export const TAG = {
+  SpecificCharacterSet: '00080005',
+  SOPInstanceUID: '00080018',
+  QueryRetrieveLevel: '00080052',
+  RetrieveAETitle: '00080054',
+  InstanceAvailability: '00080056',
+  FailedSOPInstanceUIDList: '00080058',
+  TimezoneOffsetFromUTC: '00080201',
+  PatientName: '00100010',
+  PatientID: '00100020',
+  IssuerOfPatientID: '00100021',
+  PatientBirthDate: '00100030',
+  StudyInstanceUID: '0020000D',
+  SeriesInstanceUID: '0020000E',
+} as const;
+
+/** Of the identifier, but no key of anything. */
+const CONTROL: ReadonlySet<string> = new Set([
+  TAG.SpecificCharacterSet,
+  TAG.QueryRetrieveLevel,
+  TAG.RetrieveAETitle,
+  TAG.TimezoneOffsetFromUTC,
+]);
+
+/** The unique key of each level (PS3.4 C.6.1.1, C.6.2.1). */
+export const UNIQUE_KEY: Readonly<Record<QueryLevel, string>> = {
+  PATIENT: TAG.PatientID,
+  STUDY: TAG.StudyInstanceUID,
+  SERIES: TAG.SeriesInstanceUID,
+  IMAGE: TAG.SOPInstanceUID,
+};
+
+/** The records that are searched; patients are found by their studies. */
+export const RECORD_LEVEL: Readonly<Record<QueryLevel, Level>> = {
+  PATIENT: 'study',
+  STUDY: 'study',
+  SERIES: 'series',
+  IMAGE: 'instance',
+};
+
+const PATIENT_ROOTS: ReadonlySet<string> = new Set([PATIENT_ROOT_FIND, PATIENT_ROOT_MOVE, PATIENT_ROOT_GET]);
+
+/** @throws PacsError DATASET_MISMATCH (A900) where the information model has no such level */
+export function levelOf(identifier: DataSet, SOPClassUID: string): QueryLevel {
+  const level = textOf(identifier[TAG.QueryRetrieveLevel]);
+  if (level === 'STUDY' || level === 'SERIES' || level === 'IMAGE') return level;
+  if (level === 'PATIENT' && PATIENT_ROOTS.has(SOPClassUID)) return level;
+  throw new PacsError('DATASET_MISMATCH', 'QueryRetrieveLevel is none of this information model');
+}
+
+/**
+ * The query of an identifier: each of its elements asks for a value back; one that is not empty is a key (PS3.4 C.2.2.2).
+ * @param only tags that count as keys; all where absent
+ * @throws PacsError DATASET_MISMATCH (A900) where a key is malformed
+ */
+export function queryOf(
+  identifier: DataSet,
+  level: QueryLevel,
+  limits: Limits,
+  options: { readonly fuzzy: boolean; readonly only?: ReadonlySet<string> },
+): Query {
+  const parameters = new URLSearchParams();
+  addKeys(parameters, identifier, '', options.only);
+  if (options.fuzzy) parameters.set('fuzzymatching', 'true');
+  try {
+    return parseQuery(parameters, { level: RECORD_LEVEL[level] }, limits);
+  } catch (error) {
+    if (!(error instanceof PacsError) || error.code !== 'BAD_REQUEST') throw error;
+    throw new PacsError('DATASET_MISMATCH', error.message, { cause: error, details: { ...error.details } });
+  }
+}
+
+function addKeys(
+  parameters: URLSearchParams,
+  dataSet: DataSet,
+  prefix: string,
+  only: ReadonlySet<string> | undefined,
+): void {
+  for (const [tag, element] of Object.entries(dataSet)) {
+    if (prefix === '' && (CONTROL.has(tag) || (only !== undefined && !only.has(tag)))) continue;
+    if (tag.endsWith('0000')) continue;
+    const path = `${prefix}${tag}`;
+    if (element.vr !== 'SQ') parameters.append(path, textOf(element));
+    else {
+      const [item] = (element.Value ?? []) as DataSet[];
+      if (item === undefined || Object.keys(item).length === 0) parameters.append(path, '');
+      else addKeys(parameters, item, `${path}.`, undefined);
+    }
+  }
+}
+
+/** The value as a key has it: as one text, values parted by backslashes. */
+export function textOf(element: Element | undefined): string {
+  return (element?.Value ?? [])
+    .map((value) => {
+      if (value === null) return '';
+      if (typeof value !== 'object') return String(value);
+      const { Alphabetic = '', Ideographic = '', Phonetic = '' } = value as PersonName;
+      return [Alphabetic, Ideographic, Phonetic].join('=').replace(/=+$/, '');
+    })
+    .join('\\');
+}
+
+/** The element of a result, with the VR that the tag has; empty where the archive knows the attribute and has no value. */
+export function answered(asked: Element, tag: string, found: Element | undefined): Element {
+  if (found === undefined) return { vr: asked.vr === 'UN' ? vrOf(tag) : asked.vr };
+  if (found.vr !== 'SQ' || found.Value === undefined) return found;
+  const [item] = (asked.Value ?? []) as DataSet[];
+  const wanted = item === undefined ? [] : Object.keys(item);
+  if (wanted.length === 0) return found;
+  return {
+    vr: 'SQ',
+    Value: (found.Value as DataSet[]).map((each) =>
+      Object.fromEntries(wanted.map((inner) => [inner, answered(item![inner]!, inner, each[inner])])),
+    ),
+  };
+}

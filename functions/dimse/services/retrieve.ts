@@ -1,0 +1,115 @@
+import type { InstanceRecord } from '#core/archive/records.ts';
+import { transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
+import type { DataSet } from '#core/dicom/types.ts';
+import { PacsError } from '#core/errors.ts';
+import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
+import { deliveryOf, readDelivery } from '#core/retrieve/objects.ts';
+import { coalesce, type Payload, payloadOf } from '#core/retrieve/stream.ts';
+import type { Services } from '#core/services.ts';
+import type { AcceptedContext } from '../negotiation.ts';
+import { dataSetOf } from '../part10.ts';
+import { rows } from './find.ts';
+import { levelOf, queryOf, TAG, textOf, UNIQUE_KEY } from './query.ts';
+
+/** The instances that an identifier of C-MOVE or C-GET names, as often as they are asked for. */
+export interface Selection {
+  readonly instances: () => AsyncIterable<InstanceRecord>;
+  readonly count: number;
+  /** transfer syntaxes by SOP class, of all instances */
+  readonly encodings: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+const UID_KEYS: ReadonlySet<string> = new Set(Object.values(UNIQUE_KEY));
+
+/**
+ * Only unique keys count; that of the level asked for must be there, so that nobody retrieves the whole archive by an empty one.
+ * @throws PacsError DATASET_MISMATCH (A900)
+ */
+export async function select(
+  services: Services,
+  tenant: string,
+  identifier: DataSet,
+  SOPClassUID: string,
+): Promise<Selection> {
+  const level = levelOf(identifier, SOPClassUID);
+  const key = textOf(identifier[UNIQUE_KEY[level]]);
+  if (key === '' || /[*?]/.test(key))
+    throw new PacsError('DATASET_MISMATCH', 'the identifier lacks the unique key of its level');
+  const query = queryOf(identifier, level, services.limits, { fuzzy: false, only: UID_KEYS });
+
+  async function* instances(): AsyncGenerator<InstanceRecord> {
+    for await (const match of rows(services, tenant, query)) {
+      if (match === 'cut') throw new PacsError('BUSY', 'too many matches');
+      const uid = (tag: string): string => textOf(match.element(tag));
+      const study = uid(TAG.StudyInstanceUID);
+      const series = uid(TAG.SeriesInstanceUID);
+      try {
+        if (level === 'IMAGE') yield await findInstance(services, tenant, study, series, uid(TAG.SOPInstanceUID));
+        else if (level === 'SERIES') yield* instancesOfSeries(services, tenant, study, series);
+        else yield* instancesOfStudy(services, tenant, study);
+      } catch (error) {
+        // Removed between the search and now: it is not there to be sent.
+        if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
+      }
+    }
+  }
+
+  let count = 0;
+  const encodings = new Map<string, Set<string>>();
+  for await (const { SOPClassUID: sopClass, transferSyntaxUID } of instances()) {
+    count++;
+    const known = encodings.get(sopClass);
+    if (known === undefined) encodings.set(sopClass, new Set([transferSyntaxUID]));
+    else known.add(transferSyntaxUID);
+  }
+  return { instances, count, encodings };
+}
+
+/** An object ready to be sent: over which context, and its data set in that context's syntax. */
+export interface Outgoing {
+  readonly instance: InstanceRecord;
+  readonly context: AcceptedContext | undefined;
+  /** rejects where the object cannot be read or converted; undefined without a context */
+  readonly dataSet: Promise<Payload> | undefined;
+}
+
+/** As stored where one of the contexts takes that; else converted to what one of them does. */
+export function prepare(services: Services, instance: InstanceRecord, contexts: readonly AcceptedContext[]): Outgoing {
+  const fitting = contexts.filter(({ abstractSyntax }) => abstractSyntax === instance.SOPClassUID);
+  const asStored = fitting.find((context) => context.transferSyntax === instance.transferSyntaxUID);
+  if (asStored !== undefined) {
+    return { instance, context: asStored, dataSet: started(payloadOf(readStored(services, instance))) };
+  }
+  // What loses nothing first, and what costs least to make.
+  const ranked = fitting.toSorted((a, b) => cost(a.transferSyntax) - cost(b.transferSyntax));
+  for (const context of ranked) {
+    const delivery = deliveryOf(services, instance, context.transferSyntax);
+    if (delivery === undefined || delivery.transferSyntaxUID !== context.transferSyntax) continue;
+    const object = readDelivery(services, delivery, { offset: 0, length: instance.sizeBytes });
+    if (object instanceof Promise) continue;
+    return { instance, context, dataSet: started(payloadOf(coalesce(dataSetOf(object)))) };
+  }
+  return { instance, context: undefined, dataSet: undefined };
+}
+
+const cost = (uid: string): number => {
+  const { lossy, encapsulated } = transferSyntax(uid);
+  return (lossy ? 2 : 0) + (encapsulated ? 1 : 0);
+};
+
+/** An object that fits in one read is read in one. */
+const WHOLE_BYTES = 1024 * 1024;
+
+function readStored(
+  { blobs }: Services,
+  { blobKey, dataSetOffset, sizeBytes }: InstanceRecord,
+): Promise<Uint8Array> | AsyncIterable<Uint8Array> {
+  const range = { offset: dataSetOffset, length: sizeBytes - dataSetOffset };
+  return range.length <= WHOLE_BYTES ? blobs.readBytes(blobKey, range) : blobs.read(blobKey, range);
+}
+
+/** Awaited in its turn; until then a failure must not count as unhandled. */
+function started<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
+}

@@ -1,0 +1,121 @@
+import type { DataSet } from '#core/dicom/types.ts';
+import { releasePayload, startAhead } from '#core/retrieve/stream.ts';
+import type { Services } from '#core/services.ts';
+import { AssociationError } from '../association.ts';
+import { COMMAND, type Command } from '../command-set.ts';
+import { encodeIdentifier } from '../identifiers.ts';
+import type { AcceptedContext } from '../negotiation.ts';
+import type { Operation, Session } from '../session.ts';
+import { STATUS, statusClass } from '../status.ts';
+import { TAG } from './query.ts';
+import { type Outgoing, prepare, type Selection } from './retrieve.ts';
+
+/** objects that are being read while one is being sent */
+const READ_AHEAD = 2;
+/** UIDs of failed instances that are listed: a UI value of one list holds 64 KB with a 16-bit length */
+const LISTED_UIDS = 1_000;
+
+interface Counts {
+  remaining: number;
+  completed: number;
+  failed: number;
+  warning: number;
+  readonly failedUIDs: string[];
+}
+
+/**
+ * The C-STORE sub-operations of C-MOVE and C-GET (PS3.4 C.4.2.3, C.4.3.3): one response with the counts after each, and the final one.
+ * An instance that cannot be sent does not hinder the others. `destination` undefined: nobody takes any.
+ */
+export async function sendAll(
+  services: Services,
+  operation: Operation,
+  selection: Selection,
+  destination: { readonly session: Session; readonly contexts: readonly AcceptedContext[] } | undefined,
+  originator: Omit<Partial<Command>, 'Status'> = {},
+): Promise<void> {
+  const { signal, command } = operation;
+  const counts: Counts = { remaining: selection.count, completed: 0, failed: 0, warning: 0, failedUIDs: [] };
+  const outgoing = startAhead(
+    selection.instances(),
+    async (instance): Promise<Outgoing> => prepare(services, instance, destination?.contexts ?? []),
+    { ahead: destination === undefined ? 0 : READ_AHEAD, release: releaseOutgoing },
+  );
+  for await (const one of outgoing) {
+    if (signal.aborted) {
+      await releaseOutgoing(one);
+      break;
+    }
+    const kind =
+      destination?.session.isOpen === true
+        ? await sendOne(destination.session, one, { Priority: command.Priority ?? 0, ...originator })
+        : 'failure';
+    if (kind === 'failure') await releaseOutgoing(one);
+    counts.remaining = Math.max(0, counts.remaining - 1);
+    if (kind === 'success') counts.completed++;
+    else if (kind === 'warning') counts.warning++;
+    else {
+      counts.failed++;
+      if (counts.failedUIDs.length < LISTED_UIDS) counts.failedUIDs.push(one.instance.SOPInstanceUID);
+    }
+    if (counts.remaining > 0 && !signal.aborted)
+      await operation.respond({ Status: STATUS.pending, ...numbersOf(counts, true) });
+  }
+  await finish(operation, counts);
+}
+
+async function releaseOutgoing({ dataSet }: Outgoing): Promise<void> {
+  if (dataSet !== undefined) await dataSet.then(releasePayload, () => {});
+}
+
+async function sendOne(
+  session: Session,
+  { instance, context, dataSet }: Outgoing,
+  fields: Partial<Command>,
+): Promise<'success' | 'warning' | 'failure'> {
+  if (context === undefined || dataSet === undefined) return 'failure';
+  try {
+    const { command } = await session.request(
+      context,
+      {
+        CommandField: COMMAND.cStore,
+        AffectedSOPClassUID: instance.SOPClassUID,
+        AffectedSOPInstanceUID: instance.SOPInstanceUID,
+        ...fields,
+      },
+      await dataSet,
+    );
+    const kind = statusClass(command.Status ?? STATUS.processingFailure);
+    return kind === 'success' || kind === 'warning' ? kind : 'failure';
+  } catch (error) {
+    // An object that cannot be read or converted is one failed sub-operation; so is all the rest when the receiver has gone.
+    if (error instanceof AssociationError || session.error !== undefined || dataSet !== undefined) return 'failure';
+    throw error;
+  }
+}
+
+const numbersOf = (counts: Counts, withRemaining: boolean): Omit<Partial<Command>, 'Status'> => ({
+  ...(withRemaining && { NumberOfRemainingSuboperations: counts.remaining }),
+  NumberOfCompletedSuboperations: counts.completed,
+  NumberOfFailedSuboperations: counts.failed,
+  NumberOfWarningSuboperations: counts.warning,
+});
+
+/** PS3.4 C.4.2.1.4: remaining ones are counted in a response of Cancel only; failed ones are listed but in Success. */
+async function finish({ context, signal, respond }: Operation, counts: Counts): Promise<void> {
+  const { completed, failed, warning, failedUIDs } = counts;
+  const Status = signal.aborted
+    ? STATUS.cancel
+    : failed + warning === 0
+      ? STATUS.success
+      : completed + warning === 0
+        ? STATUS.cannotPerformSuboperations
+        : STATUS.suboperationsWarning;
+  const fields = { Status, ...numbersOf(counts, signal.aborted) };
+  if (Status === STATUS.success) {
+    await respond(fields);
+    return;
+  }
+  const failedList: DataSet = { [TAG.FailedSOPInstanceUIDList]: { vr: 'UI', Value: failedUIDs } };
+  await respond(fields, encodeIdentifier(failedList, context.transferSyntax));
+}

@@ -1,0 +1,330 @@
+import type { Duplex } from 'node:stream';
+import { asPacsError } from '#core/errors.ts';
+import { Association, AssociationError, type AssociationUser, DEFAULT_TIMERS, type Timers } from './association.ts';
+import { COMMAND, type Command, RESPONSE } from './command-set.ts';
+import { type IncomingDataSet, type Message, MessageReader, MessageWriter, type OutgoingDataSet } from './messages.ts';
+import { type AcceptedContext, ASYNCHRONOUS_OPERATIONS, acceptedContexts, MAX_PDU_BYTES } from './negotiation.ts';
+import type { AssociateAccept, AssociateReject, AssociateRequest } from './pdu.ts';
+import { PduError } from './pdu-items.ts';
+import { STATUS } from './status.ts';
+
+/** A request of the peer that is being performed. */
+export interface Operation {
+  readonly session: Session;
+  readonly context: AcceptedContext;
+  readonly command: Command;
+  readonly dataSet: IncomingDataSet | undefined;
+  /** the peer cancelled it (C-CANCEL), or has gone */
+  readonly signal: AbortSignal;
+  /** A response: its status and what else belongs to it. */
+  respond(fields: Partial<Command> & { readonly Status: number }, dataSet?: OutgoingDataSet): Promise<void>;
+}
+
+/** Performs an operation up to its final response. What it throws becomes that response. */
+export type Service = (operation: Operation) => Promise<void>;
+/** By command field. */
+export type ServiceTable = ReadonlyMap<number, Service>;
+
+export interface Response {
+  readonly command: Command;
+  readonly dataSet: IncomingDataSet | undefined;
+}
+
+export interface SessionEnd {
+  readonly error: AssociationError | undefined;
+  readonly operations: number;
+  readonly received: number;
+  readonly sent: number;
+}
+
+export interface AcceptorOptions {
+  readonly timers?: Timers;
+  /** what to answer; it may take its time */
+  readonly decide: (
+    request: AssociateRequest,
+  ) =>
+    | { readonly accept: AssociateAccept; readonly contexts: ReadonlyMap<number, AcceptedContext> }
+    | { readonly reject: AssociateReject };
+  readonly services: ServiceTable;
+  /** a defect, or a failure of a service that is not the peer's fault */
+  readonly onDefect?: ((error: unknown) => void) | undefined;
+}
+
+export interface RequestorOptions {
+  readonly timers?: Timers | undefined;
+  /** what the peer may ask of us: C-STORE while C-GET runs, N-EVENT-REPORT */
+  readonly services?: ServiceTable | undefined;
+  readonly onDefect?: ((error: unknown) => void) | undefined;
+}
+
+const CANCELLABLE: ReadonlySet<number> = new Set([COMMAND.cFind, COMMAND.cMove, COMMAND.cGet]);
+
+/** DIMSE on one association: requests of both sides, their responses, cancellation. Either side may hold either role. */
+export class Session {
+  readonly #association: Association;
+  readonly #reader: MessageReader;
+  #writer: MessageWriter | undefined;
+  #services: ServiceTable;
+  readonly #onDefect: (error: unknown) => void;
+  #contexts: ReadonlyMap<number, AcceptedContext> = new Map();
+  #request: AssociateRequest | undefined;
+  readonly #running = new Map<number, { abort: AbortController; done: Promise<void> }>();
+  readonly #awaited = new Map<number, (response: Response | AssociationError) => void>();
+  #lastMessageId = 0;
+  #window = 1;
+  #operations = 0;
+  #error: AssociationError | undefined;
+  /** resolves with how the association ended; never rejects */
+  readonly ended: Promise<SessionEnd>;
+
+  private constructor(
+    open: (user: AssociationUser) => Association,
+    services: ServiceTable,
+    onDefect: ((error: unknown) => void) | undefined,
+    user: Pick<AssociationUser, 'requested' | 'accepted'>,
+    settled: (error: AssociationError | undefined) => void,
+  ) {
+    this.#services = services;
+    this.#onDefect = onDefect ?? (() => {});
+    const flow = { pause: () => this.#association.pause(), resume: () => this.#association.resume() };
+    this.#reader = new MessageReader(flow, (id) => this.#contexts.has(id));
+    let markEnded = (_: SessionEnd): void => {};
+    this.ended = new Promise((resolve) => {
+      markEnded = resolve;
+    });
+    this.#association = open({
+      ...user,
+      data: (contextId, control, bytes, ends) => this.#reader.data(contextId, control, bytes, ends),
+      releasing: () => this.#reader.end(undefined),
+      awaitsPeer: () => this.#running.size === 0 || this.#awaited.size > 0 || this.#reader.underWay,
+      ended: (error) => {
+        this.#error = error;
+        const lost = error ?? new AssociationError('closed', 'the association was released');
+        this.#reader.end(lost);
+        for (const { abort } of this.#running.values()) abort.abort();
+        for (const settle of this.#awaited.values()) settle(lost);
+        this.#awaited.clear();
+        settled(error);
+        const { received, sent } = this.#association;
+        markEnded({ error, operations: this.#operations, received, sent });
+      },
+    });
+  }
+
+  /** Serves an association that a peer asks for on `transport`, which is open. */
+  static accept(transport: Duplex, options: AcceptorOptions): Session {
+    const session: Session = new Session(
+      (user) => Association.accepting(transport, user, options.timers ?? DEFAULT_TIMERS),
+      options.services,
+      options.onDefect,
+      {
+        requested: (request) => {
+          const decision = options.decide(request);
+          if ('reject' in decision) session.#association.reject(decision.reject);
+          else {
+            session.#begin(request, decision.contexts, request.user.maxPduBytes, decision.accept.user);
+            session.#association.accept(decision.accept);
+            void session.#serve();
+          }
+        },
+      },
+      () => {},
+    );
+    return session;
+  }
+
+  /** Asks for an association. @throws AssociationError when there will be none */
+  static request(transport: Duplex, request: AssociateRequest, options: RequestorOptions = {}): Promise<Session> {
+    return new Promise((resolve, reject) => {
+      const session: Session = new Session(
+        (user) => Association.requesting(transport, request, user, options.timers ?? DEFAULT_TIMERS),
+        options.services ?? new Map(),
+        options.onDefect,
+        {
+          accepted: (accept) => {
+            session.#begin(request, acceptedContexts(request.contexts, accept), accept.user.maxPduBytes, accept.user);
+            void session.#serve();
+            resolve(session);
+          },
+        },
+        (error) => reject(error ?? new AssociationError('closed', 'the peer closed the connection')),
+      );
+    });
+  }
+
+  get contexts(): ReadonlyMap<number, AcceptedContext> {
+    return this.#contexts;
+  }
+
+  get calledAETitle(): string {
+    return this.#request?.calledAETitle ?? '';
+  }
+
+  get callingAETitle(): string {
+    return this.#request?.callingAETitle ?? '';
+  }
+
+  /** What the requestor asked for, of a SOP class, by extended negotiation. */
+  extendedNegotiation(SOPClassUID: string): Uint8Array | undefined {
+    return this.#request?.user.extended?.find((one) => one.SOPClassUID === SOPClassUID)?.information;
+  }
+
+  get isOpen(): boolean {
+    return this.#association.state === 'Sta6';
+  }
+
+  /**
+   * A request of ours. `onResponse` gets each response; the promise resolves with the final one. `cancel` sends C-CANCEL: responses
+   * go on until the final one.
+   * @throws AssociationError
+   */
+  async request(
+    context: AcceptedContext,
+    fields: Omit<Command, 'MessageID'>,
+    dataSet?: OutgoingDataSet,
+    options: {
+      readonly onPending?: (response: Response) => Promise<void> | void;
+      readonly cancel?: AbortSignal | undefined;
+    } = {},
+  ): Promise<Response> {
+    const MessageID = this.#nextMessageId();
+    const responses: (Response | AssociationError)[] = [];
+    let wake = (): void => {};
+    this.#awaited.set(MessageID, (response) => {
+      responses.push(response);
+      wake();
+    });
+    const cancel = (): void => {
+      const command = { CommandField: COMMAND.cCancel, MessageIDBeingRespondedTo: MessageID };
+      this.#write(context.id, command).catch(() => {});
+    };
+    try {
+      await this.#write(context.id, { ...fields, MessageID }, dataSet);
+      if (options.cancel?.aborted) cancel();
+      else options.cancel?.addEventListener('abort', cancel, { once: true });
+      for (;;) {
+        const response = responses.shift();
+        if (response === undefined) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        } else if (response instanceof AssociationError) throw response;
+        else if (!isPending(response.command.Status)) return response;
+        else if (options.onPending) await options.onPending(response);
+        else response.dataSet?.discard();
+      }
+    } finally {
+      this.#awaited.delete(MessageID);
+      options.cancel?.removeEventListener('abort', cancel);
+    }
+  }
+
+  /** Ends the association in good order; resolves when it has ended. */
+  async release(): Promise<void> {
+    this.#association.release();
+    await this.ended;
+  }
+
+  abort(message?: string): void {
+    this.#association.abort('aborted', message);
+  }
+
+  #begin(
+    request: AssociateRequest,
+    contexts: ReadonlyMap<number, AcceptedContext>,
+    peerMaxPduBytes: number,
+    agreed: AssociateAccept['user'],
+  ): void {
+    this.#request = request;
+    this.#contexts = contexts;
+    const maxPduBytes = peerMaxPduBytes === 0 ? MAX_PDU_BYTES : Math.min(peerMaxPduBytes, MAX_PDU_BYTES);
+    this.#writer = new MessageWriter(this.#association, maxPduBytes);
+    this.#window = agreed.asynchronousOperations === undefined ? 1 : ASYNCHRONOUS_OPERATIONS;
+  }
+
+  async #serve(): Promise<void> {
+    for (;;) {
+      const message = await this.#reader.next();
+      if (message === undefined) break;
+      await this.#take(message);
+    }
+    await Promise.all([...this.#running.values()].map(({ done }) => done));
+    this.#association.respondRelease();
+  }
+
+  async #take(message: Message): Promise<void> {
+    const { command, dataSet } = message;
+    if (command.CommandField & RESPONSE) {
+      const settle = this.#awaited.get(command.MessageIDBeingRespondedTo ?? -1);
+      if (settle) settle({ command, dataSet });
+      else dataSet?.discard();
+      return;
+    }
+    if (command.CommandField === COMMAND.cCancel) {
+      this.#running.get(command.MessageIDBeingRespondedTo ?? -1)?.abort.abort();
+      dataSet?.discard();
+      return;
+    }
+    // A peer that sends more than was agreed waits: its next request is not read while these are performed.
+    while (this.#running.size >= this.#window + CANCELLABLE.size)
+      await Promise.race([...this.#running.values()].map(({ done }) => done));
+    const id = command.MessageID ?? 0;
+    const abort = new AbortController();
+    this.#operations++;
+    const done = this.#perform(message, abort.signal).finally(() => this.#running.delete(id));
+    this.#running.set(id, { abort, done });
+  }
+
+  async #perform({ contextId, command, dataSet }: Message, signal: AbortSignal): Promise<void> {
+    const context = this.#contexts.get(contextId)!;
+    const answered: Partial<Command> = {
+      CommandField: command.CommandField | RESPONSE,
+      MessageIDBeingRespondedTo: command.MessageID,
+      // Not every sender names the class; the response must.
+      AffectedSOPClassUID: command.AffectedSOPClassUID ?? command.RequestedSOPClassUID ?? context.abstractSyntax,
+      AffectedSOPInstanceUID: command.AffectedSOPInstanceUID ?? command.RequestedSOPInstanceUID,
+    };
+    let finished = false;
+    const respond: Operation['respond'] = (fields, responseDataSet) => {
+      if (!isPending(fields.Status)) finished = true;
+      return this.#write(contextId, { ...answered, ...fields } as Command, responseDataSet);
+    };
+    try {
+      const service = this.#services.get(command.CommandField);
+      if (service === undefined) await respond({ Status: STATUS.unrecognizedOperation });
+      else await service({ session: this, context, command, dataSet, signal, respond });
+    } catch (error) {
+      if (error instanceof AssociationError) return;
+      const failure = asPacsError(error);
+      if (failure.row.http >= 500) this.#onDefect(failure);
+      if (finished) return;
+      const Status = error instanceof PduError ? STATUS.processingFailure : failure.row.dimse;
+      await respond({ Status, ErrorComment: failure.message }).catch(() => {});
+    } finally {
+      if (dataSet !== undefined && !dataSet.complete) dataSet.discard();
+    }
+  }
+
+  async #write(contextId: number, command: Command, dataSet?: OutgoingDataSet): Promise<void> {
+    try {
+      await this.#writer!.write(contextId, command, dataSet);
+    } catch (error) {
+      // A message that breaks off cannot be taken back, nor anything be sent behind it.
+      if (!(error instanceof AssociationError)) this.#association.abort('aborted', 'a data set could not be read');
+      throw error;
+    }
+  }
+
+  #nextMessageId(): number {
+    do this.#lastMessageId = (this.#lastMessageId % 0xffff) + 1;
+    while (this.#awaited.has(this.#lastMessageId));
+    return this.#lastMessageId;
+  }
+
+  get error(): AssociationError | undefined {
+    return this.#error;
+  }
+}
+
+/** PS3.7 Annex C: FF00 and FF01 */
+const isPending = (status: number | undefined): boolean => status !== undefined && (status & 0xff00) === 0xff00;

@@ -1,0 +1,32 @@
+/** Status codes of PS3.7 Annex C and PS3.4 (B.2.3, C.4) beside those of core's errors. */
+export const STATUS = {
+  success: 0x0000,
+  cancel: 0xfe00,
+  pending: 0xff00,
+  /** some optional keys were not heeded */
+  pendingWarning: 0xff01,
+  processingFailure: 0x0110,
+  noSuchSopClass: 0x0118,
+  duplicateInvocation: 0x0210,
+  unrecognizedOperation: 0x0211,
+  /** C-FIND, C-MOVE, C-GET: out of resources */
+  outOfResources: 0xa700,
+  /** C-MOVE, C-GET: out of resources, the matches could not be counted */
+  cannotCountMatches: 0xa701,
+  /** C-MOVE, C-GET: out of resources, no sub-operation could be performed */
+  cannotPerformSuboperations: 0xa702,
+  moveDestinationUnknown: 0xa801,
+  identifierDoesNotMatch: 0xa900,
+  unableToProcess: 0xc000,
+  /** sub-operations complete, one or more failures or warnings */
+  suboperationsWarning: 0xb000,
+} as const;
+
+/** What an SCU makes of a status (PS3.7 Annex C.1). */
+export const statusClass = (status: number): 'success' | 'warning' | 'pending' | 'cancel' | 'failure' => {
+  if (status === 0) return 'success';
+  if (status === STATUS.cancel) return 'cancel';
+  if ((status & 0xff00) === 0xff00) return 'pending';
+  if (status === 0x0001 || status === 0x0107 || status === 0x0116 || (status & 0xf000) === 0xb000) return 'warning';
+  return 'failure';
+};
