@@ -31,12 +31,11 @@ export function decodeIdentifier(bytes: Buffer, transferSyntax: string): DataSet
 
 /**
  * The data set, its text in the first of the character sets that can hold it all: `wanted` where that is a single-byte set without
- * code extensions, else UTF-8. SpecificCharacterSet says which; text that is ASCII needs none.
+ * code extensions, else UTF-8. SpecificCharacterSet says which; where all text is ASCII it stays as it was.
  */
 export function encodeIdentifier(dataSet: DataSet, transferSyntax: string, wanted: readonly string[] = []): Buffer {
   const { term, encode } = characterSetFor(dataSet, wanted);
-  const { [CHARACTER_SET]: _, ...rest } = dataSet;
-  const labelled: DataSet = term === undefined ? rest : { ...rest, [CHARACTER_SET]: { vr: 'CS', Value: [term] } };
+  const labelled: DataSet = term === undefined ? dataSet : { ...dataSet, [CHARACTER_SET]: { vr: 'CS', Value: [term] } };
   const parts: Uint8Array[] = [];
   const encoding = {
     implicit: transferSyntax === IMPLICIT_VR_LITTLE_ENDIAN,

@@ -3,7 +3,7 @@ import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { DEFAULT_TIMERS, type Timers } from './association.ts';
 import { type AcceptorPolicy, negotiate } from './negotiation.ts';
 import { type AssociateReject, type AssociateRequest, DICOM_APPLICATION_CONTEXT, REJECT } from './pdu.ts';
-import { type ServiceTable, Session, type SessionEnd } from './session.ts';
+import { type PerformedOperation, type ServiceTable, Session, type SessionEnd } from './session.ts';
 
 /** One line of an allow-list: an AE title, perhaps bound to an address. */
 export interface AllowedEntity {
@@ -25,6 +25,7 @@ export interface DimseServerOptions {
   readonly tls?: TlsOptions | undefined;
   /** an association, or an attempt at one, has ended */
   readonly onEnd?: ((end: AssociationSummary) => void) | undefined;
+  readonly onOperation?: ((operation: PerformedOperation) => void) | undefined;
   readonly onDefect?: ((error: unknown) => void) | undefined;
 }
 
@@ -69,6 +70,7 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
     const session = Session.accept(socket, {
       timers: options.timers ?? DEFAULT_TIMERS,
       services: options.services,
+      onOperation: options.onOperation,
       onDefect: options.onDefect,
       decide: (asked) => {
         waiting--;

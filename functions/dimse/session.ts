@@ -30,6 +30,14 @@ export interface Response {
   readonly dataSet: IncomingDataSet | undefined;
 }
 
+/** An operation of the peer that has got its final response. */
+export interface PerformedOperation {
+  /** of the request */
+  readonly commandField: number;
+  readonly status: number;
+  readonly seconds: number;
+}
+
 export interface SessionEnd {
   readonly error: AssociationError | undefined;
   readonly operations: number;
@@ -46,6 +54,7 @@ export interface AcceptorOptions {
     | { readonly accept: AssociateAccept; readonly contexts: ReadonlyMap<number, AcceptedContext> }
     | { readonly reject: AssociateReject };
   readonly services: ServiceTable;
+  readonly onOperation?: ((operation: PerformedOperation) => void) | undefined;
   /** a defect, or a failure of a service that is not the peer's fault */
   readonly onDefect?: ((error: unknown) => void) | undefined;
 }
@@ -64,8 +73,9 @@ export class Session {
   readonly #association: Association;
   readonly #reader: MessageReader;
   #writer: MessageWriter | undefined;
-  #services: ServiceTable;
+  readonly #services: ServiceTable;
   readonly #onDefect: (error: unknown) => void;
+  readonly #onOperation: (operation: PerformedOperation) => void;
   #contexts: ReadonlyMap<number, AcceptedContext> = new Map();
   #request: AssociateRequest | undefined;
   readonly #running = new Map<number, { abort: AbortController; done: Promise<void> }>();
@@ -79,13 +89,13 @@ export class Session {
 
   private constructor(
     open: (user: AssociationUser) => Association,
-    services: ServiceTable,
-    onDefect: ((error: unknown) => void) | undefined,
+    options: Pick<AcceptorOptions, 'onOperation' | 'onDefect'> & { readonly services: ServiceTable },
     user: Pick<AssociationUser, 'requested' | 'accepted'>,
     settled: (error: AssociationError | undefined) => void,
   ) {
-    this.#services = services;
-    this.#onDefect = onDefect ?? (() => {});
+    this.#services = options.services;
+    this.#onDefect = options.onDefect ?? (() => {});
+    this.#onOperation = options.onOperation ?? (() => {});
     const flow = { pause: () => this.#association.pause(), resume: () => this.#association.resume() };
     this.#reader = new MessageReader(flow, (id) => this.#contexts.has(id));
     let markEnded = (_: SessionEnd): void => {};
@@ -115,8 +125,7 @@ export class Session {
   static accept(transport: Duplex, options: AcceptorOptions): Session {
     const session: Session = new Session(
       (user) => Association.accepting(transport, user, options.timers ?? DEFAULT_TIMERS),
-      options.services,
-      options.onDefect,
+      options,
       {
         requested: (request) => {
           const decision = options.decide(request);
@@ -138,8 +147,7 @@ export class Session {
     return new Promise((resolve, reject) => {
       const session: Session = new Session(
         (user) => Association.requesting(transport, request, user, options.timers ?? DEFAULT_TIMERS),
-        options.services ?? new Map(),
-        options.onDefect,
+        { ...options, services: options.services ?? new Map() },
         {
           accepted: (accept) => {
             session.#begin(request, acceptedContexts(request.contexts, accept), accept.user.maxPduBytes, accept.user);
@@ -285,8 +293,13 @@ export class Session {
       AffectedSOPInstanceUID: command.AffectedSOPInstanceUID ?? command.RequestedSOPInstanceUID,
     };
     let finished = false;
+    const startedAt = performance.now();
     const respond: Operation['respond'] = (fields, responseDataSet) => {
-      if (!isPending(fields.Status)) finished = true;
+      if (!isPending(fields.Status)) {
+        finished = true;
+        const seconds = (performance.now() - startedAt) / 1000;
+        this.#onOperation({ commandField: command.CommandField, status: fields.Status, seconds });
+      }
       return this.#write(contextId, { ...answered, ...fields } as Command, responseDataSet);
     };
     try {

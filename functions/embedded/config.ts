@@ -2,6 +2,8 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { DEFAULT_LIMITS, type Limits } from '#core/limits.ts';
 import type { ConflictPolicy, Policy } from '#core/services.ts';
+import type { RemoteEntity } from '#dimse/scu.ts';
+import type { AllowedEntity } from '#dimse/server.ts';
 
 /** What the environment says, checked. Names and defaults of DESIGN §10. */
 export interface Config {
@@ -18,6 +20,24 @@ export interface Config {
   /** scheme and authority under which clients reach us, where a proxy stands before us */
   readonly publicUrl: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'error';
+  readonly dicom: DicomConfig;
+}
+
+export interface DicomConfig {
+  /** undefined: no DIMSE */
+  readonly port: number | undefined;
+  readonly aeTitle: string;
+  /** associations that call another AE title are rejected */
+  readonly checkCalledAETitle: boolean;
+  readonly allowed: 'any' | readonly AllowedEntity[];
+  /** where C-MOVE sends to, by AE title */
+  readonly destinations: readonly RemoteEntity[];
+  /** of one server process */
+  readonly maxAssociations: number;
+  /** files in PEM; with `ca` clients must show a certificate of it */
+  readonly tls:
+    | { readonly port: number; readonly cert: string; readonly key: string; readonly ca?: string }
+    | undefined;
 }
 
 /** The configuration is wrong: the message is all a person needs. */
@@ -61,7 +81,63 @@ export function readConfig(env: Environment): Config {
       .filter((origin) => origin !== ''),
     publicUrl: readPublicUrl(env),
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
+    dicom: readDicom(env, bind),
   };
+}
+
+function readDicom(env: Environment, bind: string): DicomConfig {
+  return {
+    port: env.NEPHOS_DICOM_PORT === 'off' ? undefined : whole(env, 'NEPHOS_DICOM_PORT', 11112, 0, 65_535),
+    aeTitle: aeTitle('NEPHOS_AE_TITLE', env.NEPHOS_AE_TITLE ?? 'NEPHOS'),
+    checkCalledAETitle: oneOf(env, 'NEPHOS_DICOM_CHECK_CALLED_AE', ['on', 'off'], 'off') === 'on',
+    allowed: readAllowed(env.NEPHOS_DICOM_ALLOWED_AES ?? '', bind),
+    destinations: listOf(env.NEPHOS_DICOM_DESTINATIONS).map(readDestination),
+    maxAssociations: whole(env, 'NEPHOS_DICOM_MAX_ASSOCIATIONS', 100, 1, 10_000),
+    tls: readDicomTls(env),
+  };
+}
+
+const listOf = (text = ''): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+
+/** PS3.5 §6.2: 1 to 16 characters without backslash and control characters */
+function aeTitle(name: string, text: string): string {
+  if (!/^[!-[\]-~](?:[ -[\]-~]{0,14}[!-[\]-~])?$/.test(text))
+    throw new ConfigError(`${name}: ${JSON.stringify(text)} is no AE title`);
+  return text;
+}
+
+/** Nobody is let in from a network by default: an AE title proves nothing. */
+function readAllowed(text: string, bind: string): DicomConfig['allowed'] {
+  const names = listOf(text);
+  if (names.includes('*') || (names.length === 0 && LOOPBACK.has(bind))) return 'any';
+  return names.map((one) => {
+    const [title = '', address] = one.split('@');
+    return { aeTitle: aeTitle('NEPHOS_DICOM_ALLOWED_AES', title), ...(address !== undefined && { address }) };
+  });
+}
+
+function readDestination(text: string): RemoteEntity {
+  const match = /^([^@]+)@(\[[0-9A-Fa-f:.]+\]|[^@:\s]+):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3] ?? 0);
+  if (match === null || port < 1 || port > 65_535)
+    throw new ConfigError(`NEPHOS_DICOM_DESTINATIONS: ${JSON.stringify(text)} is not AET@host:port`);
+  const [, title = '', host = ''] = match;
+  return { aeTitle: aeTitle('NEPHOS_DICOM_DESTINATIONS', title), host: host.replace(/^\[|\]$/g, ''), port };
+}
+
+function readDicomTls(env: Environment): DicomConfig['tls'] {
+  const cert = env.NEPHOS_DICOM_TLS_CERT;
+  const key = env.NEPHOS_DICOM_TLS_KEY;
+  const ca = env.NEPHOS_DICOM_TLS_CA;
+  if (cert === undefined && key === undefined && ca === undefined) return undefined;
+  if (cert === undefined || key === undefined)
+    throw new ConfigError('NEPHOS_DICOM_TLS_CERT and NEPHOS_DICOM_TLS_KEY go together');
+  const port = whole(env, 'NEPHOS_DICOM_TLS_PORT', 2762, 0, 65_535);
+  return { port, cert, key, ...(ca !== undefined && { ca }) };
 }
 
 function oneOf<T extends string>(env: Environment, name: string, allowed: readonly T[], fallback: T): T {

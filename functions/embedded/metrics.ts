@@ -42,6 +42,40 @@ export function observe(request: {
   if (request.sent > 0) bytes.inc({ direction: 'sent' }, request.sent);
 }
 
+const dimseSeconds = new Histogram({
+  name: 'nephos_dimse_operation_seconds',
+  help: 'Time from a DIMSE request to its final response, by command',
+  labelNames: ['command'],
+  buckets,
+});
+const dimseOperations = new Counter({
+  name: 'nephos_dimse_operations_total',
+  help: 'DIMSE operations by command and status',
+  labelNames: ['command', 'status'],
+});
+const dimseAssociations = new Counter({
+  name: 'nephos_dimse_associations_total',
+  help: 'Associations, and attempts at one, that have ended, by how',
+  labelNames: ['outcome'],
+});
+const dimseBytes = new Counter({
+  name: 'nephos_dimse_bytes_total',
+  help: 'Bytes of DIMSE connections',
+  labelNames: ['direction'],
+});
+
+export function observeOperation(operation: { command: string; status: number; seconds: number }): void {
+  const { command, status, seconds } = operation;
+  dimseSeconds.observe({ command }, seconds);
+  dimseOperations.inc({ command, status: status.toString(16).toUpperCase().padStart(4, '0') });
+}
+
+export function observeAssociation(end: { outcome: string; received: number; sent: number }): void {
+  dimseAssociations.inc({ outcome: end.outcome });
+  dimseBytes.inc({ direction: 'received' }, end.received);
+  dimseBytes.inc({ direction: 'sent' }, end.sent);
+}
+
 const COLLECT_MS = 5_000;
 const ASK = 'nephos:metrics?';
 const ANSWER = 'nephos:metrics!';

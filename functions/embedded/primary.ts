@@ -36,9 +36,9 @@ export async function runPrimary(config: Config): Promise<void> {
   let ready = 0;
   const fork = (): Worker => {
     const worker = cluster.fork(env);
-    worker.on('message', (message: { type?: string; port?: number }) => {
+    worker.on('message', (message: { type?: string; port?: number; dicomPort?: number }) => {
       if (message?.type !== 'nephos:listening') return;
-      if (++ready === config.workers) greet(config, message.port ?? config.httpPort, token);
+      if (++ready === config.workers) greet(config, message.port ?? config.httpPort, message.dicomPort, token);
     });
     worker.on('exit', (code, signal) => {
       if (stopping) return;
@@ -67,12 +67,13 @@ export async function runPrimary(config: Config): Promise<void> {
   }
 }
 
-function greet(config: Config, port: number, token: string | undefined): void {
+function greet(config: Config, port: number, dicomPort: number | undefined, token: string | undefined): void {
   const origin = originOf(config, port);
   const lines = [
     '',
     `  Nephos is running.   Open ${origin}/`,
     `  DICOMweb             ${origin}/dicomweb`,
+    ...(dicomPort === undefined ? [] : [`  DICOM                ${config.dicom.aeTitle}@${config.bind}:${dicomPort}`]),
     `  Data                 ${config.dataDir}`,
   ];
   if (config.auth === 'off') lines.push('  Access control       off (loopback only)');

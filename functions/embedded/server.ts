@@ -5,6 +5,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { createApp } from './app.ts';
 import { type Archive, openArchive } from './archive.ts';
 import { type Config, ConfigError, originOf } from './config.ts';
+import { listenDicom } from './dicom-host.ts';
 import { createHttpHost } from './http-host.ts';
 import { workQueues } from './jobs.ts';
 import { createLog, describeError } from './log.ts';
@@ -13,7 +14,7 @@ import { observe, startMetrics } from './metrics.ts';
 const SWEEP_MS = 10 * 60_000;
 const IDLE_CHECK_MS = 200;
 
-/** One server process: HTTP, and its share of the work in the queues. */
+/** One server process: HTTP, DIMSE, and its share of the work in the queues. */
 export async function runServer(config: Config): Promise<void> {
   const log = createLog(config.logLevel, (line) => process.stdout.write(line));
   startMetrics();
@@ -40,7 +41,8 @@ export async function runServer(config: Config): Promise<void> {
     );
   }
   const { port } = server.address() as AddressInfo;
-  process.send?.({ type: 'nephos:listening', port });
+  const dicom = await listenDicom(archive.services, config, log);
+  process.send?.({ type: 'nephos:listening', port, dicomPort: dicom.port });
 
   const stop = new AbortController();
   const queues = workQueues(archive.services, `${originOf(config, port)}/dicomweb`, log, stop.signal);

@@ -29,7 +29,7 @@ const environment = (dataDir: string, env: Record<string, string>): NodeJS.Proce
 export async function startArchive(dataDir: string, env: Record<string, string> = {}): Promise<RunningArchive> {
   const child = spawn(process.execPath, ['functions/embedded/main.ts'], {
     cwd: ROOT,
-    env: environment(dataDir, { NEPHOS_HTTP_PORT: '0', ...env }),
+    env: environment(dataDir, { NEPHOS_HTTP_PORT: '0', NEPHOS_DICOM_PORT: '0', ...env }),
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
   });

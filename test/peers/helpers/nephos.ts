@@ -47,6 +47,7 @@ export async function startNephos(options: NephosOptions = {}): Promise<Nephos> 
     cwd: projectRoot,
     env: {
       NEPHOS_HTTP_PORT: String(port),
+      NEPHOS_DICOM_PORT: '0',
       NEPHOS_DATA_DIR: dataDir,
       NEPHOS_AUTH: options.auth ?? 'off',
       ...options.env,

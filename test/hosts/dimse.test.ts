@@ -1,0 +1,456 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { scanPart10 } from '#core/dicom/scanner.ts';
+import type { DataSet } from '#core/dicom/types.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { findInstance } from '#core/retrieve/find.ts';
+import { AssociationError } from '#dimse/association.ts';
+import { COMMAND } from '#dimse/command-set.ts';
+import {
+  associate,
+  proposing,
+  type RemoteEntity,
+  type RetrieveReport,
+  sendEcho,
+  sendFind,
+  sendObject,
+  sendRetrieve,
+} from '#dimse/scu.ts';
+import { createDimseServer, type DimseServer } from '#dimse/server.ts';
+import type { ServiceTable, Session } from '#dimse/session.ts';
+import {
+  PATIENT_ROOT_FIND,
+  PATIENT_ROOT_MOVE,
+  STUDY_ROOT_FIND,
+  STUDY_ROOT_GET,
+  STUDY_ROOT_MOVE,
+  VERIFICATION,
+} from '#dimse/sop-classes.ts';
+import { type Archive, openArchive } from '#embedded/archive.ts';
+import { readConfig } from '#embedded/config.ts';
+import { type DicomHost, listenDicom } from '#embedded/dicom-host.ts';
+import { createLog } from '#embedded/log.ts';
+import {
+  type BuilderDataSet,
+  type BuilderOptions,
+  buildDicom,
+  CT_IMAGE_STORAGE,
+  EXPLICIT_BE,
+  EXPLICIT_LE,
+  IMPLICIT_LE,
+  JPEG_BASELINE,
+  uid,
+} from '#test/fixtures/dicom-builder.ts';
+
+const JPEG_LS = '1.2.840.10008.1.2.4.80';
+const RAW_DATA = '1.2.840.10008.5.1.4.1.1.66';
+const PRIVATE_CLASS = '1.3.12.2.1107.5.9.1';
+const OUTSIDE = 'OUTSIDE';
+
+let dataDir: string;
+let archive: Archive;
+let host: DicomHost;
+let remote: RemoteEntity;
+let workstation: Workstation;
+
+/** Somebody C-MOVE sends to: takes CT as Implicit VR Little Endian alone, and refuses one instance. */
+interface Workstation {
+  readonly server: DimseServer;
+  readonly taken: Map<string, { transferSyntax: string; dataSet: Buffer; originator: string | undefined }>;
+}
+
+const taking = (taken: Workstation['taken'], refused?: string): ServiceTable =>
+  new Map([
+    [
+      COMMAND.cStore,
+      async ({ command, context, dataSet, respond }) => {
+        const { AffectedSOPInstanceUID: sop = '', MoveOriginatorApplicationEntityTitle: originator } = command;
+        const bytes = await dataSet!.gather();
+        if (sop !== refused) taken.set(sop, { transferSyntax: context.transferSyntax, dataSet: bytes, originator });
+        await respond({ Status: sop === refused ? 0xa700 : 0 });
+      },
+    ],
+  ]);
+
+function startWorkstation(): Workstation {
+  const taken: Workstation['taken'] = new Map();
+  const server = createDimseServer({
+    aeTitle: 'WS1',
+    checkCalledAETitle: true,
+    allowed: 'any',
+    maxAssociations: 4,
+    policy: { acceptUnknownSopClasses: false, services: new Set() },
+    services: taking(taken, uid(23)),
+  });
+  return { server, taken };
+}
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'nephos-dimse-'));
+  workstation = startWorkstation();
+  await new Promise<void>((resolve) => workstation.server.server.listen(0, '127.0.0.1', resolve));
+  const { port } = workstation.server.server.address() as { port: number };
+  const config = readConfig({
+    NEPHOS_DATA_DIR: dataDir,
+    NEPHOS_AUTH: 'off',
+    NEPHOS_DICOM_PORT: '0',
+    NEPHOS_DICOM_CHECK_CALLED_AE: 'on',
+    NEPHOS_DICOM_ALLOWED_AES: 'CT1,WS1@127.0.0.1,WS2@10.9.9.9',
+    NEPHOS_DICOM_DESTINATIONS: `WS1@127.0.0.1:${port},GONE@127.0.0.1:1`,
+  });
+  archive = await openArchive(config);
+  host = await listenDicom(
+    archive.services,
+    config,
+    createLog('error', (line) => process.stderr.write(line)),
+  );
+  remote = { aeTitle: 'NEPHOS', host: '127.0.0.1', port: host.port! };
+});
+
+afterAll(async () => {
+  await host?.close();
+  await workstation?.server.close(0);
+  await archive?.close();
+  await rm(dataDir, { recursive: true });
+});
+
+const dataSetOf = (object: Uint8Array): Uint8Array => object.subarray(scanPart10(object, DEFAULT_LIMITS).dataSetOffset);
+
+/** Stores by C-STORE, each in its own transfer syntax; the statuses. */
+async function cStore(objects: readonly Uint8Array[], ae = 'CT1'): Promise<number[]> {
+  const scanned = objects.map((object) => scanPart10(object, DEFAULT_LIMITS));
+  const pairs = scanned.map((one) => [one.dataSet['00080016']!.Value![0] as string, one.transferSyntaxUID] as const);
+  const session = await associate(remote, {
+    callingAETitle: ae,
+    contexts: proposing(...pairs.map(([sopClass, syntax]) => [sopClass, [syntax]] as const)),
+  });
+  const statuses: number[] = [];
+  for (const [i, object] of objects.entries()) {
+    const context = session.contexts.get(2 * i + 1)!;
+    const sop = scanned[i]!.dataSet['00080018']!.Value![0] as string;
+    statuses.push((await sendObject(session, context, sop, dataSetOf(object))).status);
+  }
+  await session.release();
+  return statuses;
+}
+
+const ask = (overrides: Record<string, string>): DataSet =>
+  Object.fromEntries(
+    Object.entries(overrides).map(([tag, value]) => {
+      const vr =
+        tag === '00100010'
+          ? 'PN'
+          : tag.startsWith('0020000') || tag === '00080018'
+            ? 'UI'
+            : tag === '00080020'
+              ? 'DA'
+              : 'CS';
+      if (value === '') return [tag, { vr }];
+      return [tag, { vr, Value: vr === 'PN' ? [{ Alphabetic: value }] : value.split('\\') }];
+    }),
+  );
+
+async function cFind(
+  model: string,
+  identifier: DataSet,
+  syntax = EXPLICIT_LE,
+): Promise<{ status: number; matches: DataSet[] }> {
+  const session = await associate(remote, { callingAETitle: 'WS1', contexts: proposing([model, [syntax]]) });
+  const matches: DataSet[] = [];
+  const status = await sendFind(session, model, identifier, (match) => void matches.push(match));
+  await session.release();
+  return { status, matches };
+}
+
+const value = (match: DataSet | undefined, tag: string): unknown => match?.[tag]?.Value?.[0];
+
+const slice = (n: number, overrides: BuilderDataSet = {}, options: BuilderOptions = {}): Uint8Array =>
+  buildDicom(
+    { StudyInstanceUID: uid(20), SeriesInstanceUID: uid(21), SOPInstanceUID: uid(n), InstanceNumber: n, ...overrides },
+    options,
+  );
+/** a study of four CT slices in four encodings, and raw data in a series of its own */
+const STUDY = [
+  slice(22, { PatientName: 'Müller^Jürgen', PatientID: 'P-20' }),
+  slice(23, {}, { transferSyntaxUID: IMPLICIT_LE }),
+  slice(24, {}, { transferSyntaxUID: EXPLICIT_BE }),
+  slice(25, {}, { transferSyntaxUID: JPEG_LS, frames: [Buffer.alloc(101, 7)] }),
+  slice(26, { SOPClassUID: RAW_DATA, SeriesInstanceUID: uid(27), Modality: 'OT', PixelData: undefined }),
+];
+
+describe('C-STORE', () => {
+  test('keeps the bytes of every data set, whatever its encoding and class', async () => {
+    const private1 = slice(31, { StudyInstanceUID: uid(30), SOPClassUID: PRIVATE_CLASS, PatientID: 'P-30' });
+    expect(await cStore([...STUDY, private1])).toEqual([0, 0, 0, 0, 0, 0]);
+    for (const object of STUDY.slice(0, 4)) {
+      const { dataSet, transferSyntaxUID } = scanPart10(object, DEFAULT_LIMITS);
+      const sop = value(dataSet, '00080018') as string;
+      const record = await findInstance(archive.services, 'main', uid(20), uid(21), sop);
+      expect(record).toMatchObject({ transferSyntaxUID, source: 'CT1' });
+      const kept = await archive.services.blobs.readBytes(record.blobKey);
+      expect(Buffer.from(kept.subarray(record.dataSetOffset)).equals(dataSetOf(object))).toBe(true);
+      expect(kept.subarray(128, 132)).toEqual(Buffer.from('DICM'));
+    }
+  });
+
+  test('sent again, by somebody else: success, and nothing is stored twice', async () => {
+    expect(await cStore(STUDY, 'WS1')).toEqual([0, 0, 0, 0, 0]);
+  });
+
+  test('says what is wrong, and goes on with the next', async () => {
+    const other = slice(22, { PatientName: 'Somebody^Else' });
+    const noStudy = slice(35, { StudyInstanceUID: '' });
+    const session = await associate(remote, {
+      callingAETitle: 'CT1',
+      contexts: proposing([CT_IMAGE_STORAGE, [EXPLICIT_LE]]),
+    });
+    const context = session.contexts.get(1)!;
+    const send = async (sop: string, bytes: Uint8Array) => (await sendObject(session, context, sop, bytes)).status;
+    expect(await send(uid(22), dataSetOf(other))).toBe(0x0110);
+    expect(await send(uid(35), dataSetOf(noStudy))).toBe(0xc000);
+    expect(await send(uid(99), dataSetOf(slice(36)))).toBe(0xa900);
+    expect(await send(uid(37), Buffer.from('this is no data set, surely'.padEnd(200_000)))).toBe(0xc000);
+    expect(await send(uid(22), dataSetOf(STUDY[0]!))).toBe(0);
+    await session.release();
+  });
+
+  test('several at a time, where that was agreed', async () => {
+    const objects = Array.from({ length: 12 }, (_, n) =>
+      slice(400 + n, { StudyInstanceUID: uid(40), SeriesInstanceUID: uid(41), PatientID: 'P-40' }),
+    );
+    const session = await associate(remote, {
+      callingAETitle: 'CT1',
+      contexts: proposing([CT_IMAGE_STORAGE, [EXPLICIT_LE]]),
+      user: { asynchronousOperations: { invoked: 0, performed: 1 } },
+    });
+    const context = session.contexts.get(1)!;
+    const stored = objects.map((object, n) => sendObject(session, context, uid(400 + n), dataSetOf(object)));
+    expect((await Promise.all(stored)).map(({ status }) => status)).toEqual(objects.map(() => 0));
+    await session.release();
+  });
+
+  test('an object that breaks off leaves nothing', async () => {
+    const session = await associate(remote, {
+      callingAETitle: 'CT1',
+      contexts: proposing([CT_IMAGE_STORAGE, [EXPLICIT_LE]]),
+    });
+    async function* half(): AsyncGenerator<Uint8Array> {
+      yield dataSetOf(slice(45)).subarray(0, 300);
+      yield Buffer.alloc(10_000);
+      throw new Error('the disk of the modality failed');
+    }
+    await expect(sendObject(session, session.contexts.get(1)!, uid(45), half())).rejects.toThrow();
+    expect((await session.ended).error).toBeInstanceOf(AssociationError);
+    expect((await cFind(STUDY_ROOT_FIND, ask({ '00080052': 'IMAGE', '00080018': uid(45) }))).matches).toEqual([]);
+  });
+});
+
+describe('C-FIND', () => {
+  test.each([IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE])('of studies, in %s', async (syntax) => {
+    const identifier = ask({ '00080052': 'STUDY', '00100010': 'mül*', '0020000D': '', '00201208': '', '00080061': '' });
+    const { status, matches } = await cFind(
+      STUDY_ROOT_FIND,
+      { ...identifier, '00080005': { vr: 'CS', Value: ['ISO_IR 192'] } },
+      syntax,
+    );
+    expect(status).toBe(0);
+    expect(matches).toHaveLength(1);
+    expect(matches[0]).toMatchObject({
+      '00080005': { vr: 'CS', Value: ['ISO_IR 192'] },
+      '00080052': { vr: 'CS', Value: ['STUDY'] },
+      '00080054': { vr: 'AE', Value: ['NEPHOS'] },
+      '00080061': { vr: 'CS', Value: ['CT', 'OT'] },
+      '00100010': { vr: 'PN', Value: [{ Alphabetic: 'Müller^Jürgen' }] },
+      '0020000D': { vr: 'UI', Value: [uid(20)] },
+      '00201208': { vr: 'IS', Value: [5] },
+    });
+  });
+
+  test('answers in the character set of the caller where that can hold it', async () => {
+    const identifier = ask({ '00080052': 'STUDY', '0020000D': uid(20), '00100010': '' });
+    const latin = await cFind(STUDY_ROOT_FIND, { ...identifier, '00080005': { vr: 'CS', Value: ['ISO_IR 100'] } });
+    expect(value(latin.matches[0], '00080005')).toBe('ISO_IR 100');
+    expect(value(latin.matches[0], '00100010')).toEqual({ Alphabetic: 'Müller^Jürgen' });
+    const cyrillic = await cFind(STUDY_ROOT_FIND, { ...identifier, '00080005': { vr: 'CS', Value: ['ISO_IR 144'] } });
+    expect(value(cyrillic.matches[0], '00080005')).toBe('ISO_IR 192');
+  });
+
+  test('of series and images, with the keys of the levels above', async () => {
+    const series = await cFind(
+      STUDY_ROOT_FIND,
+      ask({ '00080052': 'SERIES', '0020000D': uid(20), '00080060': 'CT', '0020000E': '' }),
+    );
+    expect(series.matches.map((match) => value(match, '0020000E'))).toEqual([uid(21)]);
+    const images = await cFind(
+      PATIENT_ROOT_FIND,
+      ask({ '00080052': 'IMAGE', '0020000D': uid(20), '0020000E': uid(21), '00080018': '' }),
+    );
+    expect(images.matches.map((match) => value(match, '00080018'))).toEqual([22, 23, 24, 25].map(uid));
+  });
+
+  test('of patients: each once, with what there is of them', async () => {
+    const identifier = {
+      ...ask({ '00080052': 'PATIENT' }),
+      '00100020': { vr: 'LO', Value: ['P-*'] },
+      '00201200': { vr: 'IS' },
+    };
+    const { matches } = await cFind(PATIENT_ROOT_FIND, identifier);
+    expect(matches.map((match) => value(match, '00100020')).sort()).toEqual(['P-20', 'P-30', 'P-40']);
+    expect(matches.map((match) => value(match, '00201200'))).toEqual([1, 1, 1]);
+  });
+
+  test.each([
+    ['a level that the model lacks', STUDY_ROOT_FIND, ask({ '00080052': 'PATIENT' })],
+    ['no level', STUDY_ROOT_FIND, ask({ '00100010': 'X' })],
+    ['a date that is none', STUDY_ROOT_FIND, ask({ '00080052': 'STUDY', '00080020': 'soon' })],
+  ])('%s: identifier does not match SOP class', async (_what, model, identifier) => {
+    expect(await cFind(model, identifier)).toEqual({ status: 0xa900, matches: [] });
+  });
+
+  test('cancelled: no more matches, and a status that says so', async () => {
+    const session = await associate(remote, {
+      callingAETitle: 'WS1',
+      contexts: proposing([STUDY_ROOT_FIND, [EXPLICIT_LE]]),
+    });
+    const cancel = new AbortController();
+    cancel.abort();
+    const status = await sendFind(
+      session,
+      STUDY_ROOT_FIND,
+      ask({ '00080052': 'IMAGE', '00080018': '' }),
+      () => {},
+      cancel.signal,
+    );
+    expect([0xfe00, 0]).toContain(status);
+    await session.release();
+  });
+});
+
+describe('C-GET', () => {
+  const get = async (contexts: readonly (readonly [string, readonly string[]])[], identifier: DataSet) => {
+    const taken: Workstation['taken'] = new Map();
+    const session = await associate(remote, {
+      callingAETitle: 'WS1',
+      contexts: proposing([STUDY_ROOT_GET, [EXPLICIT_LE]], ...contexts),
+      user: { roles: contexts.map(([SOPClassUID]) => ({ SOPClassUID, scu: false, scp: true })) },
+      services: taking(taken),
+    });
+    const pending: RetrieveReport[] = [];
+    const report = await sendRetrieve(session, STUDY_ROOT_GET, identifier, {
+      onPending: (one) => void pending.push(one),
+    });
+    await session.release();
+    return { taken, report, pending };
+  };
+  const all = ask({ '00080052': 'STUDY', '0020000D': uid(20) });
+
+  test('as stored: the bytes that were sent come back', async () => {
+    const syntaxes = [EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, JPEG_LS];
+    const contexts = [
+      ...syntaxes.map((syntax) => [CT_IMAGE_STORAGE, [syntax]] as const),
+      [RAW_DATA, [EXPLICIT_LE]] as const,
+    ];
+    const { taken, report, pending } = await get(contexts, all);
+    expect(report).toMatchObject({ status: 0, completed: 5, failed: 0, warning: 0, remaining: undefined });
+    expect(pending.map(({ remaining }) => remaining)).toEqual([4, 3, 2, 1]);
+    for (const object of STUDY) {
+      const { dataSet, transferSyntaxUID } = scanPart10(object, DEFAULT_LIMITS);
+      const got = taken.get(value(dataSet, '00080018') as string)!;
+      expect(got.transferSyntax).toBe(transferSyntaxUID);
+      expect(got.dataSet.equals(dataSetOf(object))).toBe(true);
+    }
+  });
+
+  test('what the receiver cannot take is converted; what cannot be is one failure, by name', async () => {
+    const { taken, report } = await get([[CT_IMAGE_STORAGE, [EXPLICIT_LE]]], all);
+    // 25 is no JPEG-LS at all, and of 26 the class was not proposed.
+    expect(report).toMatchObject({ status: 0xb000, completed: 3, failed: 2 });
+    expect([...report.failedUIDs].sort()).toEqual([uid(25), uid(26)]);
+    const converted = taken.get(uid(24))!;
+    expect(converted.transferSyntax).toBe(EXPLICIT_LE);
+    // But for the 16 pixels, whose bytes are swapped.
+    expect(converted.dataSet.subarray(0, -32).equals(dataSetOf(slice(24)).subarray(0, -32))).toBe(true);
+    expect(converted.dataSet.subarray(-32)).toEqual(Buffer.from(dataSetOf(STUDY[2]!).subarray(-32)).swap16());
+  });
+
+  test('nothing there is success; no unique key is refused', async () => {
+    const contexts = [[CT_IMAGE_STORAGE, [EXPLICIT_LE]]] as const;
+    expect((await get(contexts, ask({ '00080052': 'STUDY', '0020000D': '1.2.3' }))).report.status).toBe(0);
+    expect((await get(contexts, ask({ '00080052': 'STUDY', '0020000D': '' }))).report.status).toBe(0xa900);
+    expect((await get(contexts, ask({ '00080052': 'SERIES', '0020000D': uid(20) }))).report.status).toBe(0xa900);
+  });
+});
+
+describe('C-MOVE', () => {
+  const move = async (destination: string, identifier: DataSet, model = STUDY_ROOT_MOVE) => {
+    const session = await associate(remote, { callingAETitle: 'CT1', contexts: proposing([model, [IMPLICIT_LE]]) });
+    const report = await sendRetrieve(session, model, identifier, { destination });
+    await session.release();
+    return report;
+  };
+
+  test('sends to a configured destination, and lists what it refused', async () => {
+    const report = await move(
+      'WS1',
+      ask({ '00080052': 'SERIES', '0020000D': uid(20), '0020000E': `${uid(21)}\\${uid(27)}` }),
+    );
+    expect(report).toMatchObject({ status: 0xb000, completed: 4, failed: 1, failedUIDs: [uid(23)] });
+    expect(workstation.taken.get(uid(25))).toMatchObject({ transferSyntax: JPEG_LS, originator: 'CT1' });
+    expect(workstation.taken.get(uid(24))!.dataSet.equals(dataSetOf(STUDY[2]!))).toBe(true);
+  });
+
+  test('of a patient and of single images', async () => {
+    workstation.taken.clear();
+    const patient = { ...ask({ '00080052': 'PATIENT' }), '00100020': { vr: 'LO', Value: ['P-40'] } };
+    expect(await move('WS1', patient, PATIENT_ROOT_MOVE)).toMatchObject({ status: 0, completed: 12 });
+    expect(await move('WS1', ask({ '00080052': 'IMAGE', '00080018': `${uid(22)}\\${uid(24)}` }))).toMatchObject({
+      status: 0,
+      completed: 2,
+    });
+    expect(workstation.taken.size).toBe(14);
+  });
+
+  test('to nowhere known is refused; to somebody who is not there fails', async () => {
+    const identifier = ask({ '00080052': 'STUDY', '0020000D': uid(20) });
+    expect(await move(OUTSIDE, identifier)).toMatchObject({ status: 0xa801 });
+    expect(await move('GONE', identifier)).toMatchObject({ status: 0xa702, completed: 0, failed: 5 });
+  });
+});
+
+describe('who is let in', () => {
+  const echoAs = async (callingAETitle: string, called: Partial<RemoteEntity> = {}): Promise<Session> =>
+    associate({ ...remote, ...called }, { callingAETitle, contexts: proposing([VERIFICATION, [IMPLICIT_LE]]) });
+
+  test('who is on the list', async () => {
+    const session = await echoAs('WS1');
+    expect(await sendEcho(session, VERIFICATION)).toBe(0);
+    await session.release();
+  });
+
+  test.each([
+    ['an unknown caller', () => echoAs('STRANGER'), 3],
+    ['a known one from another address', () => echoAs('WS2'), 3],
+    ['who calls somebody else', () => echoAs('CT1', { aeTitle: 'OTHER' }), 7],
+  ])('not %s', async (_who, asking, reason) => {
+    await expect(asking()).rejects.toMatchObject({ kind: 'rejected', reject: { result: 1, source: 1, reason } });
+  });
+
+  test('not more than a process serves at a time', async () => {
+    const target = { aeTitle: 'WS1', port: (workstation.server.server.address() as { port: number }).port };
+    const open = await Promise.all([1, 2, 3, 4].map(() => echoAs('CT1', target)));
+    await expect(echoAs('CT1', target)).rejects.toMatchObject({ reject: { result: 2, source: 3, reason: 2 } });
+    await Promise.all(open.map((session) => session.release()));
+    await (await echoAs('CT1', target)).release();
+  });
+
+  test('a lossy default is never asked for: JPEG is proposed as it is', async () => {
+    const session = await associate(remote, {
+      callingAETitle: 'CT1',
+      contexts: proposing([CT_IMAGE_STORAGE, [JPEG_BASELINE, EXPLICIT_LE]]),
+    });
+    expect(session.contexts.get(1)!.transferSyntax).toBe(JPEG_BASELINE);
+    await session.release();
+  });
+});
