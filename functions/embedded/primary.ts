@@ -13,6 +13,11 @@ const STOP_MS = 20_000;
 const RESTART_MS = 500;
 /** threads that wait for the disk, a process */
 const IO_THREADS = 16;
+/**
+ * Received bytes pass through buffers outside the heap, but V8 counts them against its size: beside a small heap it would mark and sweep
+ * the whole of it every thirty slices. With this much to begin with, short-lived buffers go with the young generation.
+ */
+const HEAP_MB = 128;
 
 /**
  * Opens the archive once, alone: puts right what an interrupted run left, makes the administrator's token at the very first start;
@@ -31,6 +36,7 @@ export async function runPrimary(config: Config): Promise<void> {
   if (swept.abandoned + swept.folded + swept.purged > 0) log.info('swept', { ...swept });
 
   serveMetrics();
+  cluster.setupPrimary({ execArgv: [...process.execArgv, `--initial-old-space-size=${HEAP_MB}`] });
   const env = { UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? String(IO_THREADS) };
   let stopping = false;
   let ready = 0;
