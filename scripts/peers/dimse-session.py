@@ -1,0 +1,168 @@
+"""A DIMSE peer that is not Nephos' own code: pynetdicom, sending and taking data sets as they lie in files.
+
+    dimse-session.py store HOST PORT FILES.json       FILES: paths. [{path, status, sop, cls, syntax, sha256 of the data set,
+                                                    complete: it has all UIDs, agrees: they are those of the file meta}]
+    dimse-session.py get HOST PORT WANTED.json        WANTED: [{sop, cls, syntax}]. {sop: sha256 of what came, "statuses": [...]}
+    dimse-session.py services HOST PORT STUDY MOVEPORT  what C-ECHO, C-FIND, C-MOVE and a cancelled C-FIND answer, for one study
+
+Prints JSON.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+import warnings
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, build_context, build_role, evt
+from pynetdicom.dsutils import split_dataset
+from pynetdicom.sop_class import (
+    PatientRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
+
+warnings.simplefilter("ignore")
+_config.STORE_SEND_CHUNKED_DATASET = True
+_config.ENFORCE_UID_CONFORMANCE = False
+CONTEXTS = 120
+
+
+def entity():
+    ae = AE(ae_title="PYNETDICOM")
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    return ae
+
+
+def associate(ae, host, port, contexts, **more):
+    association = ae.associate(host, int(port), contexts=contexts, ae_title="NEPHOS", **more)
+    if not association.is_established:
+        raise SystemExit("no association")
+    return association
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def store(host, port, files):
+    rows, groups = [], [[]]
+    pairs = set()
+    for path in files:
+        try:
+            meta, offset = split_dataset(pathlib.Path(path))
+            row = {"path": path, "sop": str(meta.MediaStorageSOPInstanceUID), "cls": str(meta.MediaStorageSOPClassUID),
+                   "syntax": str(meta.TransferSyntaxUID)}
+        except Exception:  # no file meta: nothing says how to send it
+            continue
+        if not row["cls"] or not row["sop"]:
+            continue
+        keywords = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
+        dataset = dcmread(path, specific_tags=keywords, stop_before_pixels=True)
+        uids = [str(dataset.get(keyword) or "") for keyword in keywords]
+        row["complete"] = all(uids)
+        row["agrees"] = uids[:2] == [row["sop"], row["cls"]]
+        with open(path, "rb") as file:
+            file.seek(offset)
+            row["sha256"] = digest(file.read())
+        pair = (row["cls"], row["syntax"])
+        if pair not in pairs and len(pairs) == CONTEXTS:
+            groups.append([])
+            pairs = set()
+        pairs.add(pair)
+        groups[-1].append(row)
+    for group in groups:
+        contexts = [build_context(*pair) for pair in {(row["cls"], row["syntax"]) for row in group}]
+        association = associate(entity(), host, port, contexts)
+        for row in group:
+            try:
+                row["status"] = association.send_c_store(pathlib.Path(row["path"])).get("Status")
+            except (ValueError, AttributeError) as error:  # pynetdicom itself will not send it
+                row["unsent"] = str(error)
+            rows.append(row)
+        association.release()
+    return rows
+
+
+def get(host, port, wanted):
+    got, statuses = {}, []
+
+    def take(event):
+        got[str(event.request.AffectedSOPInstanceUID)] = digest(event.request.DataSet.getvalue())
+        return 0x0000
+
+    for start in range(0, len(wanted), 100):
+        part = wanted[start : start + 100]
+        pairs = {(one["cls"], one["syntax"]) for one in part}
+        contexts = [build_context(StudyRootQueryRetrieveInformationModelGet)] + [build_context(*pair) for pair in pairs]
+        roles = [build_role(cls, scp_role=True) for cls in {cls for cls, _ in pairs}]
+        association = associate(entity(), host, port, contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, take)])
+        query = Dataset()
+        query.QueryRetrieveLevel = "IMAGE"
+        query.SOPInstanceUID = [one["sop"] for one in part]
+        last = None
+        for status, _ in association.send_c_get(query, StudyRootQueryRetrieveInformationModelGet):
+            last = status
+        statuses.append({"status": last.Status, "completed": last.NumberOfCompletedSuboperations,
+                         "failed": last.NumberOfFailedSuboperations})
+        association.release()
+    return {"got": got, "statuses": statuses}
+
+
+def services(host, port, study, move_port):
+    report, moved = {}, []
+    ae = entity()
+    contexts = [build_context(uid) for uid in (
+        Verification, StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind,
+        StudyRootQueryRetrieveInformationModelMove)]
+    association = associate(ae, host, port, contexts)
+    report["echo"] = association.send_c_echo().Status
+    query = Dataset()
+    query.QueryRetrieveLevel = "SERIES"
+    query.StudyInstanceUID = study
+    query.SeriesInstanceUID = ""
+    query.Modality = ""
+    found = [(status.Status, identifier) for status, identifier in
+             association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind)]
+    report["series"] = [str(identifier.Modality) for _, identifier in found if identifier is not None]
+    report["find"] = found[-1][0]
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    query.SOPInstanceUID = ""
+    matches = 0
+    for status, identifier in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind, msg_id=77):
+        if status.Status in (0xFF00, 0xFF01):
+            matches += 1
+            if matches == 3:
+                association.send_c_cancel(77, query_model=StudyRootQueryRetrieveInformationModelFind)
+    report["cancelled"] = status.Status
+
+    def take(event):
+        moved.append(str(event.request.AffectedSOPInstanceUID))
+        return 0x0000
+
+    receiver = AE(ae_title="PYSCP")
+    from pynetdicom import StoragePresentationContexts
+    receiver.supported_contexts = StoragePresentationContexts
+    server = receiver.start_server(("127.0.0.1", int(move_port)), block=False, evt_handlers=[(evt.EVT_C_STORE, take)])
+    query = Dataset()
+    query.QueryRetrieveLevel = "STUDY"
+    query.StudyInstanceUID = study
+    for status, _ in association.send_c_move(query, "PYSCP", StudyRootQueryRetrieveInformationModelMove):
+        last = status
+    report["move"] = {"status": last.Status, "completed": last.NumberOfCompletedSuboperations, "received": len(set(moved))}
+    server.shutdown()
+    association.release()
+    return report
+
+
+command, host, port, *rest = sys.argv[1:]
+if command == "services":
+    answer = services(host, port, *rest)
+else:
+    answer = {"store": store, "get": get}[command](host, port, json.loads(pathlib.Path(rest[0]).read_text()))
+json.dump(answer, sys.stdout)
