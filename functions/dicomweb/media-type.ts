@@ -5,11 +5,24 @@ export interface MediaType {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
+/** Media types read before: clients send the same few headers with every request. */
+const KNOWN_LIMIT = 500;
+const known = new Map<string, MediaType>();
+
 /**
  * Reads one media type. Tolerant where clients of the field are wrong and the meaning is clear: parameter values may
  * be unquoted although they hold `/` (`type=application/dicom`), blanks may stand around `=`, a quote may be left open.
  */
 export function parseMediaType(text: string): MediaType {
+  const before = known.get(text);
+  if (before) return before;
+  if (known.size >= KNOWN_LIMIT) known.clear();
+  const media = readMediaType(text);
+  known.set(text, media);
+  return media;
+}
+
+function readMediaType(text: string): MediaType {
   const [type = '', ...rest] = splitOutsideQuotes(text, ';');
   const parameters: Record<string, string> = {};
   for (const parameter of rest) {

@@ -50,8 +50,8 @@ export class FsBlobStore implements BlobStore {
     checkBlobKey(key);
     options.visibleAfter?.catch(() => {}); // awaited below; until then its failure is nobody's
     const path = join(this.#blobs, key);
-    // spares writing what link(2) would refuse
-    if (this.#size(path) !== undefined) throw blobExists(key);
+    // spares reading a source for what link(2) would refuse; a whole array is written as fast as it is looked for
+    if (!(body instanceof Uint8Array) && this.#size(path) !== undefined) throw blobExists(key);
     const incoming = join(this.#incoming, `${this.#unique}-${this.#count++}`);
     try {
       const { size, sha256 } = await (body instanceof Uint8Array
