@@ -6,6 +6,7 @@ import { apiRoutes } from '#api/routes.ts';
 import { REJECTION_TITLES } from '#core/archive/reject.ts';
 import { STORAGE_SOP_CLASSES } from '#core/dicom/sop-classes.ts';
 import { TRANSFER_SYNTAXES } from '#core/dicom/transfer-syntaxes.ts';
+import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '#core/dicom/writer.ts';
 import { ERRORS } from '#core/errors.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { PIXEL_SYNTAXES } from '#core/pixels/syntaxes.ts';
@@ -13,6 +14,17 @@ import { COMPRESSED_MEDIA_TYPES } from '#core/retrieve/media-types.ts';
 import { ATTRIBUTES, type Level } from '#core/search/attributes.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
+import { DEFAULT_TIMERS } from '#dimse/association.ts';
+import { ASYNCHRONOUS_OPERATIONS, MAX_PDU_BYTES, STORAGE_SYNTAXES, UNCOMPRESSED } from '#dimse/negotiation.ts';
+import { DICOM_APPLICATION_CONTEXT } from '#dimse/pdu.ts';
+import {
+  FIND_CLASSES,
+  GET_CLASSES,
+  MOVE_CLASSES,
+  STORAGE_COMMITMENT_PUSH_MODEL,
+  VERIFICATION,
+} from '#dimse/sop-classes.ts';
+import { STATUS } from '#dimse/status.ts';
 import { limitVariable } from '#embedded/config.ts';
 
 /** CONFORMANCE.md follows from the tables the archive runs on. `npm run conformance` writes it; a test compares. */
@@ -153,16 +165,102 @@ function limits(): string {
 ${table(['limit', 'default', 'variable'], rows)}`;
 }
 
+function dimse(): string {
+  const storage = `storage classes of §6, and by policy private ones and those of later editions`;
+  const rows = [
+    ['Verification', VERIFICATION, 'SCP, SCU', 'C-ECHO'],
+    [storage, '–', 'SCP, SCU', 'C-STORE'],
+    ...[...FIND_CLASSES].map((uid) => [modelName(uid), uid, 'SCP, SCU', 'C-FIND']),
+    ...[...MOVE_CLASSES].map((uid) => [modelName(uid), uid, 'SCP, SCU', 'C-MOVE']),
+    ...[...GET_CLASSES].map((uid) => [modelName(uid), uid, 'SCP, SCU', 'C-GET']),
+    ['Storage Commitment Push Model', STORAGE_COMMITMENT_PUSH_MODEL, 'SCP', 'N-ACTION, N-EVENT-REPORT'],
+  ];
+  const names = new Map(Object.entries(STATUS).map(([name, value]) => [value as number, name]));
+  return `## 8. DIMSE
+
+One port (\`NEPHOS_DICOM_PORT\`) for every service; with \`NEPHOS_DICOM_TLS_CERT\` and \`_KEY\` another one for TLS 1.2 and 1.3 after PS3.15 §B.9, with client
+certificates where \`NEPHOS_DICOM_TLS_CA\` is given.
+
+### 8.1 SOP classes
+
+${table(['SOP class', 'UID', 'role', 'service'], rows)}
+
+Storage: the transfer syntaxes below, the proposer's first choice (big endian last). Other services: ${UNCOMPRESSED.map(syntaxName).join(', ')}.
+
+${STORAGE_SYNTAXES.map(syntaxName).join('; ')}.
+
+### 8.2 Association
+
+${table(
+  ['', ''],
+  [
+    ['application context', DICOM_APPLICATION_CONTEXT],
+    ['implementation class UID, version name', `${IMPLEMENTATION_CLASS_UID}, ${IMPLEMENTATION_VERSION_NAME}`],
+    ['maximum PDU length received', `${MAX_PDU_BYTES} bytes announced; longer ones are taken`],
+    ['maximum PDU length sent', `what the peer announces, at most ${MAX_PDU_BYTES} bytes`],
+    [
+      'asynchronous operations',
+      `up to ${ASYNCHRONOUS_OPERATIONS} invoked and performed, where asked for; otherwise one`,
+    ],
+    ['role selection', 'SCP of storage classes for the requestor (C-GET)'],
+    ['extended negotiation, C-FIND', 'relational queries, combined date-time matching, fuzzy matching of person names'],
+    ['extended negotiation, C-MOVE and C-GET', 'relational retrieval'],
+    ['extended negotiation, storage', 'level 2 (full), digital signatures level 3 (bits preserved), no coercion'],
+    ['user identity', 'read, not asked for; no response'],
+    ['ARTIM and answer timeout', `${DEFAULT_TIMERS.artimMs / 1000} s`],
+    ['silence of the peer in its turn', `${DEFAULT_TIMERS.idleMs / 1000} s`],
+  ],
+)}
+
+Rejected: calling AE titles that are not on the list (\`NEPHOS_DICOM_ALLOWED_AES\`), called AE titles other than ours where that is checked, more associations than
+\`NEPHOS_DICOM_MAX_ASSOCIATIONS\` (transient, local limit exceeded). Malformed and unexpected PDUs: A-ABORT with the reason of PS3.8 Table 9-26.
+
+### 8.3 C-STORE
+
+The bytes of the data set are kept as they came. Success is answered when object and index are durable, so that they would survive losing power. Affected SOP
+Class and Instance UID must be those of the data set (A900). Other statuses: §3.
+
+### 8.4 C-FIND
+
+Keys and what is returned: the attributes of §4, matched as there. Keys of other levels are matched at each level (relational), negotiated or not. Patients are
+found by their studies: same PatientID and issuer, one patient. Answers are in the caller's Specific Character Set where that is a single-byte one that holds
+all text, otherwise in ISO_IR 192. FF01 while optional keys of the request are not supported. A700 after the matches: the search was cut.
+
+### 8.5 C-MOVE and C-GET
+
+By the unique key of the level, or a list of them where it is a UID. Destinations of C-MOVE are configured (\`NEPHOS_DICOM_DESTINATIONS\`). Objects are sent as stored where
+the receiver takes that transfer syntax, byte for byte; otherwise transcoded as §5 has it. A response with the counts follows each sub-operation. Failed SOP Instance
+UIDs are listed in the final one.
+
+### 8.6 Storage Commitment
+
+A request is kept in the index before it is answered, so it survives a restart. The answer (N-EVENT-REPORT) goes over the same association while that is open,
+otherwise over an association to the destination configured under the AE title that asked, tried again until it is taken. Committed are instances whose record holds the
+SHA-256 of their durable bytes; the others are listed with 0112 (no such instance) or 0119 (of another class).
+
+### 8.7 Statuses
+
+${table(
+  ['status', 'meaning'],
+  [...names].sort(([a], [b]) => a - b).map(([value, name]) => [hex(value), words(name)]),
+)}`;
+}
+
+const words = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+const modelName = (uid: string): string =>
+  `${uid.includes('.2.1.') ? 'Patient' : 'Study'} Root Query/Retrieve Information Model`;
+const syntaxName = (uid: string): string => TRANSFER_SYNTAXES.get(uid)!.name;
+
 export const conformanceStatement = (): string => `# Conformance statement
 
 Made from the code by \`npm run conformance\`; a test fails when the two differ. Form after PS3.2; DICOM 2025.
 
 ## 1. Overview
 
-Nephos is an image archive. It stores, finds and serves DICOM composite objects over DICOMweb. What it received it gives back byte for byte.
+Nephos is an image archive. It stores, finds and serves DICOM composite objects over DICOMweb and DIMSE. What it received it gives back byte for byte.
 Character sets of PS3.3 C.12.1.1.2 are read; JSON and XML are UTF-8. Access: bearer tokens, or the session cookie of the console; TLS by a proxy before it.
 
-${[services(), storing(), searching(), syntaxes(), classes(), limits()].join('\n\n')}
+${[services(), storing(), searching(), syntaxes(), classes(), limits(), dimse()].join('\n\n')}
 `;
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -13,7 +13,7 @@ import {
   type ContextAnswer,
   type ProposedContext,
 } from './pdu.ts';
-import { FIND_CLASSES, GET_CLASSES, MOVE_CLASSES, STORAGE_COMMITMENT_PUSH_MODEL, VERIFICATION } from './sop-classes.ts';
+import { FIND_CLASSES, GET_CLASSES, MOVE_CLASSES, VERIFICATION } from './sop-classes.ts';
 import type { ExtendedNegotiation, RoleSelection, UserInformation } from './user-information.ts';
 
 /** A presentation context in use: what is said of what, and how it is encoded. */
@@ -50,9 +50,6 @@ export interface AcceptorPolicy {
   /** services offered beside storage and Verification */
   readonly services: ReadonlySet<string>;
 }
-
-/** All that the archive answers. */
-export const ARCHIVE_SERVICES: ReadonlySet<string> = new Set([...FIND_CLASSES, ...MOVE_CLASSES, ...GET_CLASSES]);
 
 export const isStorage = (abstractSyntax: string, { acceptUnknownSopClasses }: AcceptorPolicy): boolean =>
   STORAGE_SOP_CLASSES.has(abstractSyntax) || (acceptUnknownSopClasses && mayBeStorage(abstractSyntax));
@@ -190,7 +187,3 @@ export function acceptedContexts(
   }
   return contexts;
 }
-
-/** Storage Commitment is offered where there is somebody to keep its requests. */
-export const withStorageCommitment = (services: ReadonlySet<string>): ReadonlySet<string> =>
-  new Set([...services, STORAGE_COMMITMENT_PUSH_MODEL]);

@@ -105,15 +105,18 @@ export class Session {
     this.#association = open({
       ...user,
       data: (contextId, control, bytes, ends) => this.#reader.data(contextId, control, bytes, ends),
-      releasing: () => this.#reader.end(undefined),
+      releasing: () => {
+        // Who releases has nothing more to say: responses that are still awaited will not come.
+        this.#settleAwaited(new AssociationError('closed', 'the peer released the association'));
+        this.#reader.end(undefined);
+      },
       awaitsPeer: () => this.#running.size === 0 || this.#awaited.size > 0 || this.#reader.underWay,
       ended: (error) => {
         this.#error = error;
         const lost = error ?? new AssociationError('closed', 'the association was released');
         this.#reader.end(lost);
         for (const { abort } of this.#running.values()) abort.abort();
-        for (const settle of this.#awaited.values()) settle(lost);
-        this.#awaited.clear();
+        this.#settleAwaited(lost);
         settled(error);
         const { received, sent } = this.#association;
         markEnded({ error, operations: this.#operations, received, sent });
@@ -248,6 +251,11 @@ export class Session {
     const maxPduBytes = peerMaxPduBytes === 0 ? MAX_PDU_BYTES : Math.min(peerMaxPduBytes, MAX_PDU_BYTES);
     this.#writer = new MessageWriter(this.#association, maxPduBytes);
     this.#window = agreed.asynchronousOperations === undefined ? 1 : ASYNCHRONOUS_OPERATIONS;
+  }
+
+  #settleAwaited(error: AssociationError): void {
+    for (const settle of this.#awaited.values()) settle(error);
+    this.#awaited.clear();
   }
 
   async #serve(): Promise<void> {

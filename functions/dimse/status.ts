@@ -6,13 +6,16 @@ export const STATUS = {
   /** some optional keys were not heeded */
   pendingWarning: 0xff01,
   processingFailure: 0x0110,
-  noSuchSopClass: 0x0118,
-  duplicateInvocation: 0x0210,
+  /** N-ACTION, N-EVENT-REPORT: there is no such instance */
+  noSuchInstance: 0x0112,
+  /** storage commitment: the instance is of another class */
+  classInstanceConflict: 0x0119,
+  sopClassNotSupported: 0x0122,
+  noSuchAction: 0x0123,
   unrecognizedOperation: 0x0211,
+  resourceLimitation: 0x0213,
   /** C-FIND, C-MOVE, C-GET: out of resources */
   outOfResources: 0xa700,
-  /** C-MOVE, C-GET: out of resources, the matches could not be counted */
-  cannotCountMatches: 0xa701,
   /** C-MOVE, C-GET: out of resources, no sub-operation could be performed */
   cannotPerformSuboperations: 0xa702,
   moveDestinationUnknown: 0xa801,

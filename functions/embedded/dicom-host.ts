@@ -2,12 +2,15 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { TlsOptions } from 'node:tls';
+import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import type { Services } from '#core/services.ts';
-import { archiveServices } from '#dimse/archive.ts';
+import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import { COMMAND } from '#dimse/command-set.ts';
-import { ARCHIVE_SERVICES } from '#dimse/negotiation.ts';
 import { createDimseServer, type DimseServer, type DimseServerOptions } from '#dimse/server.ts';
+import { answerCommitment } from '#dimse/services/commitment.ts';
+import type { MoveAccess } from '#dimse/services/move.ts';
 import { type Config, ConfigError } from './config.ts';
+import type { JobHandlers } from './jobs.ts';
 import { describeError, type Log } from './log.ts';
 import { observeAssociation, observeOperation } from './metrics.ts';
 
@@ -19,27 +22,27 @@ export interface DicomHost {
   /** undefined: DIMSE is off */
   readonly port: number | undefined;
   readonly tlsPort: number | undefined;
+  readonly jobs: JobHandlers;
   close(): Promise<void>;
 }
 
 /** DIMSE for the archive, on TCP and, where there is a certificate, on TLS. @throws ConfigError where it cannot listen */
 export async function listenDicom(services: Services, config: Config, log: Log): Promise<DicomHost> {
   const { dicom, tenant } = config;
-  if (dicom.port === undefined && dicom.tls === undefined)
-    return { port: undefined, tlsPort: undefined, close: async () => {} };
   const destinations = new Map(dicom.destinations.map((remote) => [remote.aeTitle, remote]));
+  const access: MoveAccess = {
+    services,
+    aeTitle: dicom.aeTitle,
+    principalOf: (callingAETitle) => ({ tenant, subject: callingAETitle, roles: ['modality'] }),
+    destinationOf: (aeTitle) => destinations.get(aeTitle),
+  };
   const options: DimseServerOptions = {
     aeTitle: dicom.aeTitle,
     checkCalledAETitle: dicom.checkCalledAETitle,
     allowed: dicom.allowed,
     maxAssociations: dicom.maxAssociations,
-    policy: { acceptUnknownSopClasses: true, services: ARCHIVE_SERVICES },
-    services: archiveServices({
-      services,
-      aeTitle: dicom.aeTitle,
-      principalOf: (callingAETitle) => ({ tenant, subject: callingAETitle, roles: ['modality'] }),
-      destinationOf: (aeTitle) => destinations.get(aeTitle),
-    }),
+    policy: ARCHIVE_POLICY,
+    services: archiveServices(access),
     onDefect: (error) => log.error('operation-failed', describeError(error)),
     onOperation: ({ commandField, status, seconds }) => {
       const command = COMMAND_NAMES.get(commandField) ?? 'other';
@@ -70,6 +73,9 @@ export async function listenDicom(services: Services, config: Config, log: Log):
   return {
     port: dicom.port === undefined ? undefined : await listen(dicom.port),
     tlsPort: dicom.tls === undefined ? undefined : await listen(dicom.tls.port, tlsOptions(dicom.tls)),
+    jobs: {
+      [STORAGE_COMMITMENT]: (_, payload) => answerCommitment(access, payload.tenant as string, payload.id as string),
+    },
     close: async () => {
       await Promise.all(servers.map((each) => each.close(CLOSE_MS)));
     },

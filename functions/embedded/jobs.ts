@@ -6,7 +6,10 @@ import type { Services } from '#core/services.ts';
 import { describeError, type Log } from './log.ts';
 
 /** What each queue's jobs do. Each may run twice. */
-const HANDLERS: Readonly<Record<string, (services: Services, payload: Item, root: string) => Promise<unknown>>> = {
+export type JobHandlers = Readonly<
+  Record<string, (services: Services, payload: Item, root: string) => Promise<unknown>>
+>;
+const HANDLERS: JobHandlers = {
   [STUDY_QUIET]: (services, payload, root) =>
     settleStudy(services, payload.tenant as string, payload.study as string, root),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
@@ -18,12 +21,19 @@ const VISIBILITY_MS = 5 * 60_000;
 const MAX_ATTEMPTS = 10;
 
 /** Works off the queues, `root` being the DICOMweb root that clients are likely to use, until `signal` aborts. Every process may run one: the queue shares the jobs out. */
-export async function workQueues(services: Services, root: string, log: Log, signal: AbortSignal): Promise<void> {
+export async function workQueues(
+  services: Services,
+  root: string,
+  log: Log,
+  signal: AbortSignal,
+  others: JobHandlers = {},
+): Promise<void> {
+  const handlers = { ...HANDLERS, ...others };
   while (!signal.aborted) {
     let worked = 0;
-    for (const queue of Object.keys(HANDLERS)) {
+    for (const [queue, handler] of Object.entries(handlers)) {
       try {
-        worked += await workQueue(services, root, log, queue, signal);
+        worked += await workQueue(services, root, log, queue, handler, signal);
       } catch (error) {
         log.error('queue-failed', { queue, ...describeError(error) });
       }
@@ -37,6 +47,7 @@ async function workQueue(
   root: string,
   log: Log,
   queue: string,
+  handler: JobHandlers[string],
   signal: AbortSignal,
 ): Promise<number> {
   const jobs = await services.jobs.receive(queue, {
@@ -47,7 +58,7 @@ async function workQueue(
   for (const job of jobs) {
     if (signal.aborted) break;
     try {
-      await HANDLERS[queue]?.(services, job.payload, root);
+      await handler?.(services, job.payload, root);
       await services.jobs.complete(queue, job);
     } catch (error) {
       log.error('job-failed', { queue, attempt: job.attempt, ...describeError(error) });

@@ -45,7 +45,7 @@ export async function runServer(config: Config): Promise<void> {
   process.send?.({ type: 'nephos:listening', port, dicomPort: dicom.port });
 
   const stop = new AbortController();
-  const queues = workQueues(archive.services, `${originOf(config, port)}/dicomweb`, log, stop.signal);
+  const queues = workQueues(archive.services, `${originOf(config, port)}/dicomweb`, log, stop.signal, dicom.jobs);
   const sweeper = setInterval(() => {
     sweep(archive.services, config.tenant).catch((error) => log.error('sweep-failed', describeError(error)));
   }, SWEEP_MS);

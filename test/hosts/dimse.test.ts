@@ -1,13 +1,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { keepCommitmentRequest, STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import { scanPart10 } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { findInstance } from '#core/retrieve/find.ts';
 import { AssociationError } from '#dimse/association.ts';
 import { COMMAND } from '#dimse/command-set.ts';
+import { decodeIdentifier, encodeIdentifier } from '#dimse/identifiers.ts';
 import {
   associate,
   proposing,
@@ -23,6 +26,7 @@ import type { ServiceTable, Session } from '#dimse/session.ts';
 import {
   PATIENT_ROOT_FIND,
   PATIENT_ROOT_MOVE,
+  STORAGE_COMMITMENT_PUSH_MODEL,
   STUDY_ROOT_FIND,
   STUDY_ROOT_GET,
   STUDY_ROOT_MOVE,
@@ -59,7 +63,21 @@ let workstation: Workstation;
 interface Workstation {
   readonly server: DimseServer;
   readonly taken: Map<string, { transferSyntax: string; dataSet: Buffer; originator: string | undefined }>;
+  /** answers to its requests for storage commitment */
+  readonly reports: DataSet[];
 }
+
+const hearing = (reports: DataSet[]): ServiceTable =>
+  new Map([
+    [
+      COMMAND.nEventReport,
+      async ({ command, context, dataSet, respond }) => {
+        const report = decodeIdentifier(await dataSet!.gather(), context.transferSyntax);
+        reports.push({ ...report, event: { vr: 'US', Value: [command.EventTypeID!] } });
+        await respond({ Status: 0, EventTypeID: command.EventTypeID });
+      },
+    ],
+  ]);
 
 const taking = (taken: Workstation['taken'], refused?: string): ServiceTable =>
   new Map([
@@ -76,15 +94,16 @@ const taking = (taken: Workstation['taken'], refused?: string): ServiceTable =>
 
 function startWorkstation(): Workstation {
   const taken: Workstation['taken'] = new Map();
+  const reports: DataSet[] = [];
   const server = createDimseServer({
     aeTitle: 'WS1',
     checkCalledAETitle: true,
     allowed: 'any',
     maxAssociations: 4,
-    policy: { acceptUnknownSopClasses: false, services: new Set() },
-    services: taking(taken, uid(23)),
+    policy: { acceptUnknownSopClasses: false, services: new Set([STORAGE_COMMITMENT_PUSH_MODEL]) },
+    services: new Map([...taking(taken, uid(23)), ...hearing(reports)]),
   });
-  return { server, taken };
+  return { server, taken, reports };
 }
 
 beforeAll(async () => {
@@ -416,6 +435,96 @@ describe('C-MOVE', () => {
     const identifier = ask({ '00080052': 'STUDY', '0020000D': uid(20) });
     expect(await move(OUTSIDE, identifier)).toMatchObject({ status: 0xa801 });
     expect(await move('GONE', identifier)).toMatchObject({ status: 0xa702, completed: 0, failed: 5 });
+  });
+});
+
+describe('storage commitment', () => {
+  const TRANSACTION = uid(900);
+  const reference = (SOPClassUID: string, sop: string): DataSet => ({
+    '00081150': { vr: 'UI', Value: [SOPClassUID] },
+    '00081155': { vr: 'UI', Value: [sop] },
+  });
+  const ask = async (session: Session, references: DataSet[], ActionTypeID = 1): Promise<number | undefined> => {
+    const context = [...session.contexts.values()][0]!;
+    const information: DataSet = {
+      '00081195': { vr: 'UI', Value: [TRANSACTION] },
+      '00081199': { vr: 'SQ', Value: references },
+    };
+    const { command } = await session.request(
+      context,
+      {
+        CommandField: COMMAND.nAction,
+        RequestedSOPClassUID: STORAGE_COMMITMENT_PUSH_MODEL,
+        RequestedSOPInstanceUID: '1.2.840.10008.1.20.1.1',
+        ActionTypeID,
+      },
+      encodeIdentifier(information, context.transferSyntax),
+    );
+    return command.Status;
+  };
+  const asking = (services?: ServiceTable): Promise<Session> =>
+    associate(remote, {
+      callingAETitle: 'WS1',
+      contexts: proposing([STORAGE_COMMITMENT_PUSH_MODEL, [IMPLICIT_LE]]),
+      services,
+    });
+  const until = async (done: () => boolean): Promise<void> => {
+    for (let i = 0; i < 400 && !done(); i++) await sleep(5);
+    expect(done()).toBe(true);
+  };
+  const waiting = async (): Promise<number> =>
+    (await archive.services.index.query({ partition: 'main|commitment', limit: 10 })).records.length;
+
+  test('is answered over the same association: what is kept, and what is not and why', async () => {
+    const reports: DataSet[] = [];
+    const session = await asking(hearing(reports));
+    const kept = reference(CT_IMAGE_STORAGE, uid(22));
+    expect(await ask(session, [kept])).toBe(0);
+    await until(() => reports.length === 1);
+    const ofOtherClass = reference(RAW_DATA, uid(24));
+    expect(await ask(session, [kept, reference(CT_IMAGE_STORAGE, '1.2.3'), ofOtherClass])).toBe(0);
+    await until(() => reports.length === 2);
+    await session.release();
+    expect(reports[0]).toMatchObject({ event: { Value: [1] }, '00081195': { Value: [TRANSACTION] } });
+    expect(reports[0]!['00081199']!.Value).toEqual([kept]);
+    expect(reports[0]).not.toHaveProperty('00081198');
+    expect(reports[1]).toMatchObject({ event: { Value: [2] }, '00081199': { Value: [kept] } });
+    expect(reports[1]!['00081198']!.Value).toEqual([
+      { ...reference(CT_IMAGE_STORAGE, '1.2.3'), '00081197': { vr: 'US', Value: [0x0112] } },
+      { ...ofOtherClass, '00081197': { vr: 'US', Value: [0x0119] } },
+    ]);
+    expect(await waiting()).toBe(0);
+  });
+
+  test('is answered over another association when the first has been released', async () => {
+    const session = await asking(new Map([[COMMAND.nEventReport, () => new Promise<void>(() => {})]]));
+    expect(await ask(session, [reference(CT_IMAGE_STORAGE, uid(22))])).toBe(0);
+    void session.release();
+    await until(() => workstation.reports.length === 1);
+    expect(workstation.reports[0]).toMatchObject({ event: { Value: [1] }, '00080054': { Value: ['NEPHOS'] } });
+  });
+
+  test('survives a restart: what has not been answered is by a job, once', async () => {
+    workstation.reports.length = 0;
+    const references = [{ SOPClassUID: CT_IMAGE_STORAGE, SOPInstanceUID: uid(22) }];
+    const request = { aeTitle: 'WS1', TransactionUID: TRANSACTION, references };
+    const { id } = await keepCommitmentRequest(archive.services, 'main', request, 0);
+    const answer = () => host.jobs[STORAGE_COMMITMENT]!(archive.services, { tenant: 'main', id }, '');
+    await answer();
+    await answer();
+    expect(workstation.reports).toHaveLength(1);
+    const lost = await keepCommitmentRequest(archive.services, 'main', { ...request, aeTitle: 'GONE' }, 0);
+    await expect(
+      host.jobs[STORAGE_COMMITMENT]!(archive.services, { tenant: 'main', id: lost.id }, ''),
+    ).rejects.toThrow();
+    expect(await waiting()).toBe(1);
+  });
+
+  test('nothing else can be asked of it', async () => {
+    const session = await asking();
+    expect(await ask(session, [], 2)).toBe(0x0123);
+    expect(await ask(session, [{}])).toBe(0xc000);
+    await session.release();
   });
 });
 

@@ -23,6 +23,7 @@ import type { Item, Key } from '../ports/index-table.ts';
  * | trashing  | t|trashing|{id}              | {page}              | { instances }: what a removal set out to move |
  * | trashed   | t|trashed|{id}               | {SOP}|{version}     | InstanceRecord                                |
  * | old       | t|superseded|{SOP}           | {version}           | InstanceRecord                                |
+ * | commitment| t|commitment                 | {id}                | CommitmentRecord                              |
  * | event     | t|feed                       | (appended)          | ArchiveEvent                                  |
  */
 
@@ -193,6 +194,17 @@ export interface TrashRecord {
   by: string;
 }
 
+/** A request for storage commitment (PS3.4 Annex J) that has not been answered yet. */
+export interface CommitmentRecord {
+  id: string;
+  /** who asked, and gets the answer */
+  aeTitle: string;
+  TransactionUID: string;
+  /** JSON of [SOPClassUID, SOPInstanceUID] pairs, deflated: a study of 20,000 instances must fit */
+  references: Uint8Array;
+  requestedAt: number;
+}
+
 /** What happened, in order. Types and UIDs only. */
 export interface ArchiveEvent {
   type:
@@ -251,6 +263,7 @@ export const keys = {
     partition: `${t}|superseded|${sop}`,
     sort: version,
   }),
+  commitment: (t: Tenant, id: string): Key => ({ partition: `${t}|commitment`, sort: id }),
   feed: (t: Tenant): string => `${t}|feed`,
 } as const;
 

@@ -1,12 +1,13 @@
 import { duplexPair } from 'node:stream';
 import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
+import { ARCHIVE_POLICY } from '#dimse/archive.ts';
 import type { Timers } from '#dimse/association.ts';
-import { ARCHIVE_SERVICES, negotiate, ourInformation } from '#dimse/negotiation.ts';
+import { negotiate, ourInformation } from '#dimse/negotiation.ts';
 import { type AssociateRequest, DICOM_APPLICATION_CONTEXT, type ProposedContext } from '#dimse/pdu.ts';
 import { type ServiceTable, Session } from '#dimse/session.ts';
 import { VERIFICATION } from '#dimse/sop-classes.ts';
 
-export const POLICY = { acceptUnknownSopClasses: true, services: ARCHIVE_SERVICES };
+export const POLICY = ARCHIVE_POLICY;
 export const NATIVE = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
 
 export const requestOf = (

@@ -1,0 +1,116 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { PacsError } from '../errors.ts';
+import { newVersion } from '../ids.ts';
+import { ITEM_LIMIT_BYTES, type Item } from '../ports/index-table.ts';
+import type { Services } from '../services.ts';
+import {
+  asItem,
+  asRecord,
+  type CommitmentRecord,
+  type InstanceRecord,
+  keys,
+  type SopClaim,
+  type Tenant,
+} from './records.ts';
+
+/** Queue of the requests that are still to be answered; payload: tenant and id. */
+export const STORAGE_COMMITMENT = 'storage-commitment';
+
+export interface Reference {
+  readonly SOPClassUID: string;
+  readonly SOPInstanceUID: string;
+}
+
+export interface CommitmentRequest {
+  readonly id: string;
+  readonly aeTitle: string;
+  readonly TransactionUID: string;
+  readonly references: readonly Reference[];
+}
+
+/** What the archive can vouch for, and what it cannot, with why (PS3.3 C.14.1.1). */
+export interface Commitment {
+  readonly committed: readonly Reference[];
+  readonly failed: readonly (Reference & { readonly reason: 'noSuchInstance' | 'classInstanceConflict' })[];
+}
+
+const RECORD_ROOM_BYTES = 10_000;
+const GET_RECORDS = 100;
+
+/**
+ * Keeps a request until it has been answered: it survives a restart. The job that answers it becomes visible after `delayMs`.
+ * @throws PacsError TOO_LARGE
+ */
+export async function keepCommitmentRequest(
+  { index, jobs, clock }: Services,
+  tenant: Tenant,
+  request: Omit<CommitmentRequest, 'id'>,
+  delayMs: number,
+): Promise<CommitmentRequest> {
+  const { aeTitle, TransactionUID } = request;
+  const pairs = request.references.map(({ SOPClassUID, SOPInstanceUID }) => [SOPClassUID, SOPInstanceUID]);
+  const references = deflateRawSync(JSON.stringify(pairs));
+  if (references.length > ITEM_LIMIT_BYTES - RECORD_ROOM_BYTES)
+    throw new PacsError('TOO_LARGE', 'too many instances in one request');
+  const id = newVersion(clock);
+  const record: CommitmentRecord = { id, aeTitle, TransactionUID, references, requestedAt: clock.now() };
+  await index.write([{ kind: 'put', key: keys.commitment(tenant, id), item: asItem(record) }]);
+  await jobs.enqueue(STORAGE_COMMITMENT, { tenant, id }, { delayMs });
+  return { id, ...request };
+}
+
+/** undefined once it has been answered. */
+export async function commitmentRequest(
+  { index }: Services,
+  tenant: Tenant,
+  id: string,
+): Promise<CommitmentRequest | undefined> {
+  const item = await index.get(keys.commitment(tenant, id));
+  if (!item) return undefined;
+  const { aeTitle, TransactionUID, references } = asRecord<CommitmentRecord>(item);
+  const pairs = JSON.parse(inflateRawSync(references).toString()) as [string, string][];
+  return {
+    id,
+    aeTitle,
+    TransactionUID,
+    references: pairs.map(([SOPClassUID, SOPInstanceUID]) => ({ SOPClassUID, SOPInstanceUID })),
+  };
+}
+
+export async function forgetCommitmentRequest({ index }: Services, tenant: Tenant, id: string): Promise<void> {
+  await index.write([{ kind: 'delete', key: keys.commitment(tenant, id) }]);
+}
+
+/** Committed is an instance whose record says which bytes are kept, by their SHA-256: it is written when they are durable. */
+export async function commitmentOf(
+  { index }: Services,
+  tenant: Tenant,
+  references: readonly Reference[],
+): Promise<Commitment> {
+  const committed: Reference[] = [];
+  const failed: Commitment['failed'][number][] = [];
+  for (let at = 0; at < references.length; at += GET_RECORDS) {
+    const batch = references.slice(at, at + GET_RECORDS);
+    const claims = await index.getMany(batch.map(({ SOPInstanceUID }) => keys.sop(tenant, SOPInstanceUID)));
+    const owned = claims.map((item) => usable(item));
+    const records = await index.getMany(
+      batch.map(({ SOPInstanceUID }, i) =>
+        keys.instance(tenant, owned[i]?.StudyInstanceUID ?? '-', owned[i]?.SeriesInstanceUID ?? '-', SOPInstanceUID),
+      ),
+    );
+    for (const [i, reference] of batch.entries()) {
+      const record = records[i] && asRecord<InstanceRecord>(records[i]);
+      if (owned[i] === undefined || record === undefined || record.sha256 !== owned[i].sha256)
+        failed.push({ ...reference, reason: 'noSuchInstance' });
+      else if (record.SOPClassUID !== reference.SOPClassUID)
+        failed.push({ ...reference, reason: 'classInstanceConflict' });
+      else committed.push(reference);
+    }
+  }
+  return { committed, failed };
+}
+
+const usable = (item: Item | undefined): SopClaim | undefined => {
+  const claim = item && asRecord<SopClaim>(item);
+  return claim?.rejectedBy === undefined ? claim : undefined;
+};
