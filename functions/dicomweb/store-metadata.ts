@@ -1,6 +1,12 @@
 import { uidsOf } from '#core/archive/instance.ts';
 import { jsonToDataSet } from '#core/dicom/json.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
+import {
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  JPEG_BASELINE,
+  JPEG_EXTENDED,
+  JPEG_LOSSLESS_SV1,
+  transferSyntax,
+} from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { type BulkContent, writePart10 } from '#core/dicom/writer.ts';
 import { xmlToDataSet } from '#core/dicom/xml.ts';
@@ -15,6 +21,9 @@ import type { IncomingObject } from './store.ts';
 const PIXEL_DATA = '7FE00010';
 /** The item length that announces a length which is not known; a fragment must be shorter. */
 const FRAGMENT_LIMIT_BYTES = 0xffff_fffe;
+
+/** what of a JPEG is looked at for its frame header; application segments (a profile) stand before it */
+const JPEG_HEAD_BYTES = 256 * 1024;
 
 /** A bulk part, set aside until the data set that refers to it is written. */
 interface SpooledPart {
@@ -93,7 +102,7 @@ async function* writeObject(
   };
   const pixels = dataSet[PIXEL_DATA];
   const frames = pixels?.BulkDataURI === undefined ? undefined : partsOf(pixels.BulkDataURI);
-  const syntax = syntaxOf(received, frames);
+  const syntax = await syntaxOf(services, received, frames);
   if (pixels && frames && transferSyntax(syntax).encapsulated) dataSet[PIXEL_DATA] = encapsulated(pixels, frames);
   yield* writePart10({}, dataSet, syntax, (path, _, uri): BulkContent => {
     if (path === PIXEL_DATA && frames && uri === undefined) return fragments(services, frames);
@@ -108,19 +117,47 @@ function samePlace(location: string, uri: string): boolean {
   return pathOf(location) === pathOf(uri);
 }
 
-/** The transfer syntax of the object: that of its pixel data's part, by parameter or by media type (Table 8.7.3-5). */
-function syntaxOf(received: DataSet, frames: readonly SpooledPart[] | undefined): string {
+/**
+ * The transfer syntax of the object: what its pixel data's part names, else what its media type can mean (Table 8.7.3-5). For JPEG
+ * the codestream itself is asked: image/jpeg stands for lossless by default, and most of those who send it mean baseline.
+ */
+async function syntaxOf(
+  services: Services,
+  received: DataSet,
+  frames: readonly SpooledPart[] | undefined,
+): Promise<string> {
   const [first] = frames ?? [];
-  if (!first || first.media.type === OCTET_STREAM || first.media.type === '') {
-    return first?.media.parameters['transfer-syntax'] ?? EXPLICIT_VR_LITTLE_ENDIAN;
-  }
-  const declared = received['00083002']?.Value?.[0] ?? received['00020010']?.Value?.[0];
+  const named = first?.media.parameters['transfer-syntax'];
+  if (!first || first.media.type === OCTET_STREAM || first.media.type === '') return named ?? EXPLICIT_VR_LITTLE_ENDIAN;
   const row = COMPRESSED_MEDIA_TYPES.find(
     ({ type, aliases }) => type === first.media.type || aliases.includes(first.media.type),
   );
   if (!row) throw new PacsError('UNSUPPORTED_MEDIA', 'the media type of the pixel data is not known');
-  const named = first.media.parameters['transfer-syntax'] ?? declared;
-  return typeof named === 'string' && row.transferSyntaxUIDs.includes(named) ? named : row.transferSyntaxUIDs[0]!;
+  const declared = named ?? received['00083002']?.Value?.[0] ?? received['00020010']?.Value?.[0];
+  if (typeof declared === 'string' && row.transferSyntaxUIDs.includes(declared)) return declared;
+  if (row.type === 'image/jpeg') {
+    const length = Math.min(first.size, JPEG_HEAD_BYTES);
+    return jpegSyntax(await services.blobs.readBytes(first.blobKey, { offset: 0, length }));
+  }
+  return row.transferSyntaxUIDs[0]!;
+}
+
+/** Start Of Frame markers by JPEG process (ISO 10918-1 Table B.1). */
+const JPEG_PROCESSES = new Map([
+  [0xc0, JPEG_BASELINE],
+  [0xc1, JPEG_EXTENDED],
+  [0xc3, JPEG_LOSSLESS_SV1],
+]);
+
+/** @throws PacsError BAD_REQUEST when no frame header of a known process stands in `head` */
+export function jpegSyntax(head: Uint8Array): string {
+  for (let at = 2; at + 4 <= head.length && head[at] === 0xff; ) {
+    const marker = head[at + 1]!;
+    const syntax = JPEG_PROCESSES.get(marker);
+    if (syntax !== undefined) return syntax;
+    at += 2 + head[at + 2]! * 256 + head[at + 3]!;
+  }
+  throw new PacsError('BAD_REQUEST', 'the JPEG process of the pixel data is not known: name its transfer-syntax');
 }
 
 const encapsulated = (pixels: Element, frames: readonly SpooledPart[]): Element => ({
