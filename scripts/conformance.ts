@@ -102,7 +102,8 @@ function searching(): string {
   return `## 4. Search
 
 Matching per PS3.4 §C.2.2.2: single value, list of UIDs, universal, wildcard (\`*\` and \`?\` anywhere), range (date, time, and both combined), sequence
-(\`00400275.00400009\`). Person names match by component group, without regard to case and accents; \`fuzzymatching=true\` matches words by their sound. A missing
+(\`00400275.00400009\`). Person names match by component group, without regard to case and accents, and so do
+patterns with wildcards on descriptions (StudyDescription, SeriesDescription, ProtocolName, InstitutionName …); \`fuzzymatching=true\` matches words by their sound. A missing
 value never matches. \`limit\`, \`offset\`, \`orderby\`, \`includefield\` (\`all\`, keyword, tag, sequence path). \`X-Total-Count\` where it is known at bounded cost; a
 \`Warning\` header where more could be asked for or the answer was cut. What each query reads at most: [docs/search-budgets.md](docs/search-budgets.md).
 

@@ -2,6 +2,7 @@ import type { Attribute } from '../dicom/dictionary.ts';
 import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
 import { type Condition, foldName, fuzzyWordsOf, type Key } from './match.ts';
+import { foldText } from './terms.ts';
 import {
   dateDigits,
   dateTimeDigits,
@@ -23,6 +24,21 @@ export interface KeyOptions {
   readonly multiple: boolean;
 }
 
+/**
+ * Texts that people write, and look for by a part of them: a pattern ignores case and accents, as it does in person names. PS3.4 C.2.2.2.4
+ * would have `*trauma*` miss `TRAUMA`; a whole value, and every identifier, still matches by case.
+ */
+const DESCRIPTIVE = new Set([
+  'StudyDescription',
+  'SeriesDescription',
+  'ProtocolName',
+  'RequestedProcedureDescription',
+  'PerformedProcedureStepDescription',
+  'InstitutionName',
+  'InstitutionalDepartmentName',
+  'ContentDescription',
+]);
+
 const WILD = /[*?]/;
 const NUMBERS = new Set(['IS', 'DS', 'US', 'SS', 'UL', 'SL', 'UV', 'SV', 'FL', 'FD']);
 
@@ -30,7 +46,12 @@ const NUMBERS = new Set(['IS', 'DS', 'US', 'SS', 'UL', 'SL', 'UV', 'SV', 'FL', '
  * @returns undefined for a universal key: the attribute is to be returned, not matched.
  * @throws PacsError BAD_REQUEST naming `parameter` when the text is no key of that VR.
  */
-export function keyOf(parameter: string, { vr }: Attribute, text: string, options: KeyOptions): Key | undefined {
+export function keyOf(
+  parameter: string,
+  { vr, keyword }: Attribute,
+  text: string,
+  options: KeyOptions,
+): Key | undefined {
   const trimmed = text.trim();
   if (trimmed === '' || /^\*+$/.test(trimmed)) return undefined;
   if (options.emptyMatching && trimmed === '""') return { kind: 'empty' };
@@ -58,9 +79,9 @@ export function keyOf(parameter: string, { vr }: Attribute, text: string, option
     const texts = listOf(trimmed, vr === 'CS' ? /[\\,]/ : /\\/);
     if (!WILD.test(trimmed)) return { kind: 'values', texts, folded: false };
   }
-  return WILD.test(trimmed)
-    ? { kind: 'wildcard', pattern: trimmed, folded: false }
-    : { kind: 'values', texts: [trimmed], folded: false };
+  if (!WILD.test(trimmed)) return { kind: 'values', texts: [trimmed], folded: false };
+  const folded = DESCRIPTIVE.has(keyword);
+  return { kind: 'wildcard', pattern: folded ? foldText(trimmed) : trimmed, folded };
 }
 
 const listOf = (text: string, separator: RegExp): string[] =>

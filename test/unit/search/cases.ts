@@ -47,6 +47,16 @@ export const MATCH_CASES: readonly MatchCase[] = [
     ['A12-7\\B3', false, 'several values only where the extension is asked for'],
     ['A12-7\\B3', true, 'multiple value matching', 'multiplevaluematching=true'],
     ['""', false, 'empty value matching finds no value that is there', 'emptyvaluematching=true'],
+    ['a12*', false, 'case counts in patterns of identifiers'],
+  ),
+  ...rows(
+    'StudyDescription',
+    text('LO', 'CT TRAUMA Schädel'),
+    ['*trauma*', true, 'people look for a part of a description without minding its case'],
+    ['ct*schadel', true, 'nor its accents'],
+    ['ct trauma schädel', false, 'a whole value matches by case'],
+    ['CT TRAUMA Schädel', true, 'single value'],
+    ['*head*', false, 'another word'],
   ),
   ...rows(
     'PatientID',
