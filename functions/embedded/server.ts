@@ -59,7 +59,7 @@ export async function runServer(config: Config): Promise<void> {
     // A connection that was busy when we closed stays open for its client's next request, which must not come here.
     const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
     server.closeIdleConnections();
-    await once(server, 'close');
+    await Promise.all([once(server, 'close'), dicom.close()]);
     clearInterval(idle);
     await queues;
     await closeArchive();
