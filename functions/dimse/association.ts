@@ -194,11 +194,11 @@ export class Association {
     try {
       this.#stream.push(chunk);
     } catch (error) {
-      if (!(error instanceof PduError)) throw error;
-      // Where the next PDU begins is not known any more.
+      // Where the next PDU begins is not known any more. A defect of ours must not cost more than this association either.
       this.#broken = true;
-      this.#error ??= new AssociationError('malformed', error.message);
-      this.#fire('invalidPdu', undefined, error.reason);
+      const reason = error instanceof PduError ? error.reason : ABORT_REASON.notSpecified;
+      this.#error ??= new AssociationError('malformed', 'the peer sent what cannot be read', { cause: error });
+      this.#fire('invalidPdu', undefined, reason);
     }
   }
 

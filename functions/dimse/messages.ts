@@ -14,6 +14,8 @@ export interface Message {
 const HELD_BYTES = 512 * 1024;
 /** messages that wait before the connection is paused */
 const WAITING_MESSAGES = 32;
+/** what a piece costs beside its bytes, so that a sender of single bytes cannot fill the memory with pieces */
+const PIECE_BYTES = 128;
 const COMMAND_BYTES = 64 * 1024;
 const LAST_FRAGMENT = 2;
 const IS_COMMAND = 1;
@@ -52,7 +54,7 @@ export class IncomingDataSet implements AsyncIterable<Uint8Array> {
     this.received += bytes.length;
     if (this.#discarding || bytes.length === 0) return;
     this.#chunks.push(bytes);
-    this.#heldBytes += bytes.length;
+    this.#heldBytes += bytes.length + PIECE_BYTES;
     if (this.#heldBytes > HELD_BYTES && !this.#paused) {
       this.#paused = true;
       this.#flow.pause();
@@ -82,7 +84,7 @@ export class IncomingDataSet implements AsyncIterable<Uint8Array> {
     for (;;) {
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
-        this.#heldBytes -= chunk.length;
+        this.#heldBytes -= chunk.length + PIECE_BYTES;
         if (this.#paused && this.#heldBytes <= HELD_BYTES / 2) this.#goOn();
         yield chunk;
       } else if (this.#complete) return;
@@ -171,7 +173,7 @@ export class MessageReader {
     this.#commandBytes += bytes.length;
     if (this.#commandBytes > COMMAND_BYTES) throw new PduError(ABORT_REASON.invalidParameter, 'a command is too long');
     // A piece of a chunk would keep the whole chunk, and a sender of single bytes many of them.
-    this.#command.push(isLast && this.#command.length === 0 ? bytes : Buffer.from(bytes));
+    if (bytes.length > 0) this.#command.push(isLast && this.#command.length === 0 ? bytes : Buffer.from(bytes));
     if (!isLast) return;
     const command = decodeCommand(this.#command.length === 1 ? this.#command[0]! : Buffer.concat(this.#command));
     this.#command = [];

@@ -4,6 +4,8 @@ import { PduError } from './pdu-items.ts';
 /** The most a PDU other than P-DATA-TF may hold: 128 presentation contexts with all transfer syntaxes are 300 KB. */
 const CONTROL_PDU_BYTES = 1024 * 1024;
 
+const EMPTY = Buffer.alloc(0);
+
 export interface PduSink {
   /** A whole PDU other than P-DATA-TF. */
   control(type: number, body: Buffer): void;
@@ -20,8 +22,9 @@ export interface PduSink {
  */
 export class PduStream {
   readonly #sink: PduSink;
-  /** the part of a header, or of a PDU other than P-DATA-TF, that is here */
-  #held: Buffer = Buffer.alloc(0);
+  /** the part of a header, or of a PDU other than P-DATA-TF, that is here: the first bytes of a buffer that grows with it */
+  #held: Buffer = EMPTY;
+  #heldBytes = 0;
   #type = 0;
   /** bytes of the PDU's body that are still to come; undefined: a PDU header is next */
   #bodyLeft: number | undefined;
@@ -34,11 +37,6 @@ export class PduStream {
     this.#sink = sink;
   }
 
-  /** True between two PDUs. */
-  get atBoundary(): boolean {
-    return this.#bodyLeft === undefined && this.#held.length === 0;
-  }
-
   /** @throws PduError; nothing may be pushed after that */
   push(chunk: Buffer): void {
     let at = 0;
@@ -48,19 +46,33 @@ export class PduStream {
         continue;
       }
       const need = this.#wanted();
-      const missing = need - this.#held.length;
+      const missing = need - this.#heldBytes;
       if (chunk.length - at < missing) {
-        this.#held = Buffer.concat([this.#held, chunk.subarray(at)]);
+        this.#hold(chunk, at, chunk.length, need);
         return;
       }
-      const unit =
-        this.#held.length === 0
-          ? chunk.subarray(at, at + need)
-          : Buffer.concat([this.#held, chunk.subarray(at, at + missing)]);
-      this.#held = EMPTY;
+      let unit = chunk.subarray(at, at + need);
+      if (this.#heldBytes > 0) {
+        this.#hold(chunk, at, at + missing, need);
+        unit = this.#held.subarray(0, need);
+        this.#held = EMPTY;
+        this.#heldBytes = 0;
+      }
       at += missing;
       this.#take(unit);
     }
+  }
+
+  /** Room is made for what is here, not for what a length promises; and not anew for every byte. */
+  #hold(chunk: Buffer, start: number, end: number, need: number): void {
+    const bytes = this.#heldBytes + end - start;
+    if (bytes > this.#held.length) {
+      const grown = Buffer.allocUnsafe(Math.min(need, Math.max(256, 2 * bytes)));
+      this.#held.copy(grown, 0, 0, this.#heldBytes);
+      this.#held = grown;
+    }
+    chunk.copy(this.#held, this.#heldBytes, start, end);
+    this.#heldBytes = bytes;
   }
 
   #wanted(): number {
@@ -117,5 +129,3 @@ export class PduStream {
     this.#sink.data(this.#contextId, this.#control, piece, true);
   }
 }
-
-const EMPTY = Buffer.alloc(0);

@@ -198,6 +198,8 @@ export class Session {
       readonly cancel?: AbortSignal | undefined;
     } = {},
   ): Promise<Response> {
+    // While the association is being released, no response would come any more.
+    if (!this.isOpen) throw this.#error ?? new AssociationError('closed', 'the association is not open');
     const MessageID = this.#nextMessageId();
     const responses: (Response | AssociationError)[] = [];
     let wake = (): void => {};
@@ -322,7 +324,8 @@ export class Session {
       const Status = error instanceof PduError ? STATUS.processingFailure : failure.row.dimse;
       await respond({ Status, ErrorComment: failure.message }).catch(() => {});
     } finally {
-      if (dataSet !== undefined && !dataSet.complete) dataSet.discard();
+      // Complete or not: while bytes of it are held, the connection may be paused.
+      dataSet?.discard();
     }
   }
 

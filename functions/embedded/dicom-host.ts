@@ -109,6 +109,7 @@ function tlsOptions({ cert, key, ca }: NonNullable<Config['dicom']['tls']>): Tls
     minVersion: 'TLSv1.2',
     ciphers: BCP_195_CIPHERS,
     honorCipherOrder: true,
+    handshakeTimeout: 30_000,
     ...(ca !== undefined && { ca: pem(ca), requestCert: true, rejectUnauthorized: true }),
   };
 }

@@ -247,6 +247,45 @@ describe('back-pressure', () => {
   });
 });
 
+test('a data set that nobody reads does not hold up what follows it', async () => {
+  const services: ServiceTable = new Map([
+    [COMMAND.cStore, ({ respond }) => respond({ Status: 0x0124 })],
+    [COMMAND.cEcho, echo],
+  ]);
+  const contexts = [
+    { id: 1, abstractSyntax: CT_IMAGE_STORAGE, transferSyntaxes: NATIVE },
+    { id: 3, abstractSyntax: VERIFICATION, transferSyntaxes: NATIVE },
+  ];
+  const { scu } = await sessionPair({ services, contexts });
+  const fields = { CommandField: COMMAND.cStore, AffectedSOPClassUID: CT_IMAGE_STORAGE, AffectedSOPInstanceUID: '1.2' };
+  for (const size of [600_000, 3_000_000]) {
+    const { command } = await scu.request(scu.contexts.get(1)!, fields, Buffer.alloc(size));
+    expect(command.Status).toBe(0x0124);
+    expect(await sendEcho(scu, VERIFICATION)).toBe(0);
+  }
+  await scu.release();
+});
+
+test('a request to a peer that is leaving fails at once, and the peer gets to leave', async () => {
+  let failure: unknown;
+  const services: ServiceTable = new Map([
+    [
+      COMMAND.cEcho,
+      async ({ session, context, respond }) => {
+        await respond({ Status: 0 });
+        await sleep(30);
+        const fields = { CommandField: COMMAND.cEcho, AffectedSOPClassUID: VERIFICATION };
+        failure = await session.request(context, fields).catch((error) => error);
+      },
+    ],
+  ]);
+  const { scu, scp } = await sessionPair({ services });
+  expect(await sendEcho(scu, VERIFICATION)).toBe(0);
+  await scu.release();
+  expect((await scp.ended).error).toBeUndefined();
+  expect(failure).toBeInstanceOf(AssociationError);
+});
+
 describe('whatever arrives', () => {
   const conversation = Buffer.concat([
     encodeAssociateRequest(requestOf()),
