@@ -9,7 +9,9 @@ export const DEFAULT_LIMITS = {
   /** objects up to this size are gathered and written in one go; larger ones are streamed (bytes) */
   wholeObjectBytes: 4 * 1024 * 1024,
   /** objects of one STOW request that are being made durable at the same time */
-  storeConcurrency: 16,
+  storeConcurrency: 64,
+  /** bytes of objects of one STOW request that are held while they are being made durable */
+  storeInFlightBytes: 16 * 1024 * 1024,
   /** items within items */
   sequenceDepth: 64,
   /** data elements of one object, nested ones included */

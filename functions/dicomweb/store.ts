@@ -45,7 +45,10 @@ export interface IncomingObject {
 async function storeAll(context: Context, study: string | undefined): Promise<StoreOutcome[]> {
   const { request, services, principal } = context;
   const { type, objects } = objectsOf(request, services, principal.tenant);
-  const pending = new Set<Promise<void>>();
+  const { storeConcurrency, storeInFlightBytes } = services.limits;
+  /** objects that are being made durable, with the bytes each holds */
+  const pending = new Map<Promise<void>, number>();
+  let inFlightBytes = 0;
   const outcomes: StoreOutcome[] = [];
   let count = 0;
   try {
@@ -68,19 +71,26 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
         .catch((error: unknown): StoreOutcome => ({ kind: 'failed', id, error: asPacsError(error) }))
         .then((result) => {
           outcomes[position] = result;
+          inFlightBytes -= pending.get(settled) ?? 0;
           pending.delete(settled);
         });
-      pending.add(settled);
-      await received;
-      while (pending.size >= services.limits.storeConcurrency) await Promise.race(pending);
+      pending.set(settled, 0);
+      const heldBytes = await received;
+      if (pending.has(settled)) {
+        pending.set(settled, heldBytes);
+        inFlightBytes += heldBytes;
+      }
+      while (pending.size >= storeConcurrency || (inFlightBytes > storeInFlightBytes && pending.size > 0)) {
+        await Promise.race(pending.keys());
+      }
     }
   } catch (error) {
-    await Promise.all(pending);
+    await Promise.all(pending.keys());
     // What has been stored stays stored and must be told: only a request that stored nothing fails as a whole.
     if (!outcomes.some(({ kind }) => kind !== 'failed')) throw error;
     outcomes.push({ kind: 'failed', id: {}, error: asPacsError(error) });
   }
-  await Promise.all(pending);
+  await Promise.all(pending.keys());
   if (outcomes.length === 0) throw new PacsError('BAD_REQUEST', `the request holds no ${type} part`);
   return outcomes;
 }

@@ -40,34 +40,31 @@ export type StoreOutcome =
  * (blob, SHA-256, frame table), commit (visible, with event and aggregates). Resolves when the outcome would survive losing power.
  *
  * `received` resolves as soon as the body has been read to its end, so that the caller may go on with the next object while
- * this one is being made durable; it never rejects. `outcome` rejects with what the body's source throws, and with nothing else.
+ * this one is being made durable, with the bytes that are held until then; it never rejects. `outcome` rejects with what the body's source throws, and with nothing else.
  */
 export function storeObject(
   services: Services,
   context: StoreContext,
   body: AsyncIterable<Uint8Array>,
-): { readonly received: Promise<void>; readonly outcome: Promise<StoreOutcome> } {
-  const nothing = (): void => {};
-  let markReceived = nothing;
-  const received = new Promise<void>((resolve) => {
-    markReceived = resolve;
-  });
+): { readonly received: Promise<number>; readonly outcome: Promise<StoreOutcome> } {
+  const nothingHeld = (): number => 0;
+  const { promise: received, resolve: markReceived } = Promise.withResolvers<number>();
   const outcome = store(services, context, body, markReceived);
-  return { received: Promise.race([received, outcome.then(nothing, nothing)]), outcome };
+  return { received: Promise.race([received, outcome.then(nothingHeld, nothingHeld)]), outcome };
 }
 
 async function store(
   services: Services,
   context: StoreContext,
   body: AsyncIterable<Uint8Array>,
-  markReceived: () => void,
+  markReceived: (heldBytes: number) => void,
 ): Promise<StoreOutcome> {
   const source = new ObjectSource(body, services.limits.wholeObjectBytes);
   const object = new IncomingObject(services, context);
   try {
     const whole = await source.gather();
     if (whole) {
-      markReceived();
+      markReceived(whole.byteLength);
       return await object.storeWhole(whole);
     }
     return await object.storeStream(source);
