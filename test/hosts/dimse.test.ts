@@ -328,6 +328,33 @@ describe('C-FIND', () => {
     expect(await cFind(model, identifier)).toEqual({ status: 0xa900, matches: [] });
   });
 
+  test('names by their sound, where that was negotiated', async () => {
+    const found = async (information: Uint8Array): Promise<number> => {
+      const session = await associate(remote, {
+        callingAETitle: 'WS1',
+        contexts: proposing([STUDY_ROOT_FIND, [EXPLICIT_LE]]),
+        user: { extended: [{ SOPClassUID: STUDY_ROOT_FIND, information }] },
+      });
+      let matches = 0;
+      const identifier = ask({ '00080052': 'STUDY', '00100010': 'Mueller', '0020000D': '' });
+      await sendFind(session, STUDY_ROOT_FIND, identifier, () => void matches++);
+      await session.release();
+      return matches;
+    };
+    expect(await found(Uint8Array.of(1, 1, 1))).toBe(1);
+    expect(await found(Uint8Array.of(1, 1, 0))).toBe(0);
+  });
+
+  test('keys of the levels below, and an attribute that studies do not have', async () => {
+    const { status, matches } = await cFind(STUDY_ROOT_FIND, {
+      ...ask({ '00080052': 'STUDY', '00080018': uid(25), '0020000D': '' }),
+      '00189345': { vr: 'FD' },
+    });
+    expect(status).toBe(0);
+    expect(matches.map((match) => value(match, '0020000D'))).toEqual([uid(20)]);
+    expect(matches[0]).not.toHaveProperty('00189345');
+  });
+
   test('cancelled: no more matches, and a status that says so', async () => {
     const session = await associate(remote, {
       callingAETitle: 'WS1',
@@ -392,6 +419,32 @@ describe('C-GET', () => {
     // But for the 16 pixels, whose bytes are swapped.
     expect(converted.dataSet.subarray(0, -32).equals(dataSetOf(slice(24)).subarray(0, -32))).toBe(true);
     expect(converted.dataSet.subarray(-32)).toEqual(Buffer.from(dataSetOf(STUDY[2]!).subarray(-32)).swap16());
+  });
+
+  test('cancelled: what remains is counted', async () => {
+    const cancel = new AbortController();
+    const services: ServiceTable = new Map([
+      [
+        COMMAND.cStore,
+        async ({ dataSet, respond }) => {
+          await dataSet!.gather();
+          cancel.abort();
+          // The cancel is on its way before this is: the archive reads them in order.
+          await sleep(20);
+          await respond({ Status: 0 });
+        },
+      ],
+    ]);
+    const session = await associate(remote, {
+      callingAETitle: 'WS1',
+      contexts: proposing([STUDY_ROOT_GET, [EXPLICIT_LE]], [CT_IMAGE_STORAGE, [EXPLICIT_LE]]),
+      user: { roles: [{ SOPClassUID: CT_IMAGE_STORAGE, scu: false, scp: true }] },
+      services,
+    });
+    const identifier = ask({ '00080052': 'STUDY', '0020000D': uid(40) });
+    const report = await sendRetrieve(session, STUDY_ROOT_GET, identifier, { cancel: cancel.signal });
+    expect(report).toMatchObject({ status: 0xfe00, completed: 1, remaining: 11, failed: 0 });
+    await session.release();
   });
 
   test('nothing there is success; no unique key is refused', async () => {
