@@ -214,7 +214,7 @@ ${table(
 )}
 
 Rejected: calling AE titles that are not on the list (\`NEPHOS_DICOM_ALLOWED_AES\`), called AE titles other than ours where that is checked, more associations than
-\`NEPHOS_DICOM_MAX_ASSOCIATIONS\` (transient, local limit exceeded). Malformed and unexpected PDUs: A-ABORT with the reason of PS3.8 Table 9-26.
+\`NEPHOS_DICOM_MAX_ASSOCIATIONS\` (transient, local limit exceeded). What an AE title may not do by that list is refused with 0124. Malformed and unexpected PDUs: A-ABORT with the reason of PS3.8 Table 9-26.
 
 ### 8.3 C-STORE
 

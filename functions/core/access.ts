@@ -7,8 +7,8 @@ export interface Principal {
   readonly roles: readonly Role[];
 }
 
-/** `modality`: an application entity that speaks DIMSE */
-export type Role = 'admin' | 'modality' | 'anonymous';
+/** Of an application entity that speaks DIMSE: `modality` has all of `sender`, `finder` and `retriever`. */
+export type Role = 'admin' | 'modality' | 'sender' | 'finder' | 'retriever' | 'anonymous';
 
 export type Action =
   | 'store'
@@ -40,6 +40,9 @@ const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
     'readEvents',
   ]),
   modality: new Set<Action>(['store', 'search', 'retrieve']),
+  sender: new Set<Action>(['store']),
+  finder: new Set<Action>(['search']),
+  retriever: new Set<Action>(['retrieve']),
   anonymous: new Set<Action>(),
 };
 

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import type { Role } from '#core/access.ts';
 import { DEFAULT_LIMITS, type Limits } from '#core/limits.ts';
 import type { ConflictPolicy, Policy } from '#core/services.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
@@ -29,7 +30,7 @@ export interface DicomConfig {
   readonly aeTitle: string;
   /** associations that call another AE title are rejected */
   readonly checkCalledAETitle: boolean;
-  readonly allowed: 'any' | readonly AllowedEntity[];
+  readonly allowed: 'any' | readonly (AllowedEntity & { readonly roles: readonly Role[] })[];
   /** where C-MOVE sends to, by AE title */
   readonly destinations: readonly RemoteEntity[];
   /** of one server process */
@@ -115,9 +116,20 @@ function readAllowed(text: string, bind: string): DicomConfig['allowed'] {
   const names = listOf(text);
   if (names.includes('*') || (names.length === 0 && LOOPBACK.has(bind))) return 'any';
   return names.map((one) => {
-    const [title = '', address] = one.split('@');
-    return { aeTitle: aeTitle('NEPHOS_DICOM_ALLOWED_AES', title), ...(address !== undefined && { address }) };
+    const [entity = '', rights] = one.split('=');
+    const [title = '', address] = entity.split('@');
+    const roles = rights === undefined ? ['modality' as const] : rights.split('+').map(roleOf);
+    return { aeTitle: aeTitle('NEPHOS_DICOM_ALLOWED_AES', title), ...(address !== undefined && { address }), roles };
   });
+}
+
+const ROLES: Readonly<Record<string, Role>> = { store: 'sender', query: 'finder', retrieve: 'retriever' };
+
+function roleOf(right: string): Role {
+  const role = ROLES[right];
+  if (role === undefined)
+    throw new ConfigError(`NEPHOS_DICOM_ALLOWED_AES: a right is one of ${Object.keys(ROLES).join(', ')}`);
+  return role;
 }
 
 function readDestination(text: string): RemoteEntity {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { TlsOptions } from 'node:tls';
+import type { Role } from '#core/access.ts';
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import type { Services } from '#core/services.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
@@ -33,7 +34,7 @@ export async function listenDicom(services: Services, config: Config, log: Log):
   const access: MoveAccess = {
     services,
     aeTitle: dicom.aeTitle,
-    principalOf: (callingAETitle) => ({ tenant, subject: callingAETitle, roles: ['modality'] }),
+    principalOf: (callingAETitle) => ({ tenant, subject: callingAETitle, roles: rolesOf(dicom, callingAETitle) }),
     destinationOf: (aeTitle) => destinations.get(aeTitle),
   };
   const options: DimseServerOptions = {
@@ -81,6 +82,9 @@ export async function listenDicom(services: Services, config: Config, log: Log):
     },
   };
 }
+
+const rolesOf = ({ allowed }: Config['dicom'], aeTitle: string): readonly Role[] =>
+  allowed === 'any' ? ['modality'] : (allowed.find((one) => one.aeTitle === aeTitle)?.roles ?? []);
 
 /** The BCP 195 TLS Secure Transport Connection Profile (PS3.15 B.9): 1.2 or later, forward secrecy, authenticated encryption. */
 const BCP_195_CIPHERS = [

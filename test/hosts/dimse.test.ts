@@ -116,7 +116,7 @@ beforeAll(async () => {
     NEPHOS_AUTH: 'off',
     NEPHOS_DICOM_PORT: '0',
     NEPHOS_DICOM_CHECK_CALLED_AE: 'on',
-    NEPHOS_DICOM_ALLOWED_AES: 'CT1,WS1@127.0.0.1,WS2@10.9.9.9',
+    NEPHOS_DICOM_ALLOWED_AES: 'CT1,WS1@127.0.0.1,WS2@10.9.9.9,CT2=store,WS3=query',
     NEPHOS_DICOM_DESTINATIONS: `WS1@127.0.0.1:${port},GONE@127.0.0.1:1`,
   });
   archive = await openArchive(config);
@@ -597,6 +597,23 @@ describe('who is let in', () => {
     ['who calls somebody else', () => echoAs('CT1', { aeTitle: 'OTHER' }), 7],
   ])('not %s', async (_who, asking, reason) => {
     await expect(asking()).rejects.toMatchObject({ kind: 'rejected', reject: { result: 1, source: 1, reason } });
+  });
+
+  test('and does what it may: a sender finds nothing, who finds does not send', async () => {
+    expect(await cStore([slice(60)], 'CT2')).toEqual([0]);
+    expect(await cStore([slice(61)], 'WS3')).toEqual([0x0124]);
+    const statuses: number[] = [];
+    for (const callingAETitle of ['CT2', 'WS3']) {
+      const session = await associate(remote, {
+        callingAETitle,
+        contexts: proposing([STUDY_ROOT_FIND, [EXPLICIT_LE]]),
+      });
+      statuses.push(
+        await sendFind(session, STUDY_ROOT_FIND, ask({ '00080052': 'STUDY', '0020000D': uid(20) }), () => {}),
+      );
+      await session.release();
+    }
+    expect(statuses).toEqual([0x0124, 0]);
   });
 
   test('not more than a process serves at a time', async () => {

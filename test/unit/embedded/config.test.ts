@@ -19,6 +19,7 @@ describe('configuration', () => {
     [{ NEPHOS_DICOM_PORT: 'none' }, /NEPHOS_DICOM_PORT/],
     [{ NEPHOS_AE_TITLE: 'SEVENTEEN_LETTERS' }, /NEPHOS_AE_TITLE/],
     [{ NEPHOS_DICOM_ALLOWED_AES: 'CT\\1' }, /NEPHOS_DICOM_ALLOWED_AES/],
+    [{ NEPHOS_DICOM_ALLOWED_AES: 'CT1=delete' }, /NEPHOS_DICOM_ALLOWED_AES/],
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1:104' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1@host:70000' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_TLS_CERT: 'cert.pem' }, /NEPHOS_DICOM_TLS_KEY/],
@@ -33,10 +34,13 @@ describe('configuration', () => {
     const bind = { NEPHOS_BIND: '0.0.0.0' };
     expect(readConfig(bind).dicom.allowed).toEqual([]);
     expect(readConfig({ ...bind, NEPHOS_DICOM_ALLOWED_AES: '*' }).dicom.allowed).toBe('any');
-    expect(readConfig({ NEPHOS_DICOM_ALLOWED_AES: 'CT 1, MR@10.0.0.7' }).dicom.allowed).toEqual([
-      { aeTitle: 'CT 1' },
-      { aeTitle: 'MR', address: '10.0.0.7' },
-    ]);
+    expect(readConfig({ NEPHOS_DICOM_ALLOWED_AES: 'CT 1, MR@10.0.0.7=store,WS=query+retrieve' }).dicom.allowed).toEqual(
+      [
+        { aeTitle: 'CT 1', roles: ['modality'] },
+        { aeTitle: 'MR', address: '10.0.0.7', roles: ['sender'] },
+        { aeTitle: 'WS', roles: ['finder', 'retriever'] },
+      ],
+    );
     expect(readConfig({ NEPHOS_DICOM_DESTINATIONS: 'WS1@ws1.local:104,WS2@[::1]:11113' }).dicom.destinations).toEqual([
       { aeTitle: 'WS1', host: 'ws1.local', port: 104 },
       { aeTitle: 'WS2', host: '::1', port: 11_113 },
