@@ -37,6 +37,8 @@ export async function runPrimary(config: Config): Promise<void> {
   if (swept.abandoned + swept.folded + swept.purged > 0) log.info('swept', { ...swept });
 
   serveMetrics();
+  // Servers accept by themselves: a connection on its way to one that dies would hang in the primary for ever.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({ execArgv: [...process.execArgv, ...V8_OPTIONS] });
   const env = { UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? String(IO_THREADS) };
   let stopping = false;
