@@ -8,7 +8,7 @@ import { first, getInstance, getJson, type InstanceUIDs, sha256, stow } from './
 import { type Nephos, startNephos } from './helpers/nephos.ts';
 
 /** How often something is killed; every round goes on with the archive of the round before. */
-const KILLS = Number(process.env.NEPHOS_KILLS ?? 24);
+const KILLS = Number(process.env.NEPHOS_KILLS ?? 100);
 const SENDERS = 4;
 /** Longest time from the start of sending to the kill. */
 const LONGEST_MS = 250;
@@ -111,7 +111,7 @@ describe(`something is killed ${KILLS} times while the archive stores`, () => {
       }
       expect(acknowledged.size).toBeGreaterThan(KILLS);
     },
-    60_000 + KILLS * 30_000,
+    60_000 + KILLS * 6000,
   );
 
   test('in the end every acknowledged instance is there, and nothing is half visible', async () => {
