@@ -1,0 +1,109 @@
+/**
+ * What the AWS adapters and the infrastructure must agree on: names and shapes, no code that runs. The infrastructure builds
+ * table, buckets and queues from these constants; nothing else types them again. Access patterns: docs/dynamodb.md.
+ */
+
+/** The one table: records of core/archive/records.ts and core/search/postings.ts, as DynamoIndexTable lays them out. */
+export const TABLE = {
+  /** HASH key, string: a partition of the port, some of them parted into shards (see SCATTERED_PARTITIONS) */
+  partitionKey: 'p',
+  /** RANGE key, string */
+  sortKey: 's',
+  /** what the stream shows: keys alone, so that no patient data is in it; whoever wants the record reads it */
+  streamViewType: 'KEYS_ONLY',
+  /** nothing in the table may vanish by itself: no time to live */
+  timeToLiveAttribute: undefined,
+  /** no secondary indexes: every list is a partition that the archive writes itself */
+  globalSecondaryIndexes: [],
+} as const;
+
+/** Attributes of an item beside its keys. */
+export const ITEM = {
+  /** B: the record (item-codec.ts), deflated where that is shorter */
+  data: 'd',
+  /** N: the record's top-level number `version`, which conditions compare */
+  version: 'v',
+  /** S: who wrote the item last, so that a repeated write recognises its own */
+  writer: 'w',
+  /** N: a sum made by `add`, one attribute for each name */
+  sumPrefix: 'n:',
+} as const;
+
+/** Stands between a partition of the port, which cannot hold it, and what the adapter adds to it. */
+export const PARTITION_SEPARATOR = '\u0000';
+
+/**
+ * Partitions that every store writes to, under keys that grow with time: all writes of a moment would meet at their end. They lie in
+ * `SCATTER_SHARDS` partitions, by a hash of the sort key; a query reads all of them and merges.
+ */
+export const SCATTERED_PARTITIONS = /\|(pending|unfolded)$/;
+export const SCATTER_SHARDS = 16;
+
+/**
+ * A log: appended records lie in the partitions `{log}␀in␀{shard}` until a reader gives them their place, in pages
+ * `{log}␀pages` (docs/decisions/0081-a-log-without-a-hot-key.md). The stream of the table shows both; a rule that
+ * wakes a reader of the log filters for partition keys with this prefix behind the log's name.
+ */
+export const LOG = {
+  shards: 8,
+  inbox: (log: string, shard: number): string => `${log}${PARTITION_SEPARATOR}in${PARTITION_SEPARATOR}${shard}`,
+  pages: (log: string): string => `${log}${PARTITION_SEPARATOR}pages`,
+} as const;
+
+/** The archive bucket. Keys are those of the BlobStore: `{tenant}/{Study}/{Series}/{SOP}.{version}.dcm` and what lies beside it. */
+export const ARCHIVE_BUCKET = {
+  versioned: true,
+  objectLock: true,
+  /** beside the DICOM objects of a series */
+  suffixes: { object: '.dcm', metadata: '.json', frameTable: '.frames', seriesMetadata: '.json.gz' },
+} as const;
+
+/** The landing bucket: what clients upload by signed URLs until it is stored. Nothing in it is archived; it expires. */
+export const LANDING_BUCKET = {
+  /** `{prefix}{tenant}/{transaction}/{part of the transaction}` */
+  prefix: 'uploads/',
+  /** days after which what nobody committed is deleted, and unfinished multipart uploads are ended */
+  expireDays: 7,
+} as const;
+
+/**
+ * Tags of objects by which lifecycle rules choose. An object without tags goes the default way: Standard, after `defaultFirstStepDays`
+ * without access to an infrequent class, later to Glacier Instant Retrieval, always readable at once. Objects under
+ * 128 KB (tables, documents) stay where they are, as S3 does by default.
+ */
+export const LIFECYCLE_TAG = {
+  key: 'nephos-tier',
+  /** never leaves Standard */
+  hot: 'hot',
+  /** goes to Glacier Deep Archive: hours to have it back */
+  deep: 'deep',
+} as const;
+export const DEFAULT_FIRST_STEP_DAYS = 90;
+
+/** SHA-256 of the whole object in its metadata, lower-case hex (`x-amz-meta-…`), where it is known before the upload ends. */
+export const SHA256_METADATA = 'sha256';
+
+/**
+ * The queues, by the kind of work as the archive names it. Each has a queue of dead letters beside it, named `{name}-dead`, by a
+ * redrive policy with `maxReceiveCount`. A message is JSON of { payload, notBefore? } (sqs-job-queue.ts).
+ */
+export const QUEUES = {
+  'study-quiet': { visibilitySeconds: 300, maxReceiveCount: 10 },
+  'finish-removal': { visibilitySeconds: 300, maxReceiveCount: 10 },
+  'storage-commitment': { visibilitySeconds: 300, maxReceiveCount: 10 },
+  /** objects that came to rest in the landing bucket */
+  ingest: { visibilitySeconds: 900, maxReceiveCount: 5 },
+} as const satisfies Record<string, QueueShape>;
+
+export interface QueueShape {
+  /** s; longer than the longest run of the function that works the queue off */
+  readonly visibilitySeconds: number;
+  readonly maxReceiveCount: number;
+}
+
+/** Physical name of a queue; `stage` keeps installations in one account apart. */
+export const queueName = (stage: string, kind: string): string => `${stage}-${kind}`;
+export const deadLetterName = (stage: string, kind: string): string => `${stage}-${kind}-dead`;
+/** seconds: the most that SQS delays or hides a message */
+export const SQS_DELAY_LIMIT_SECONDS = 900;
+export const SQS_VISIBILITY_LIMIT_SECONDS = 43_200;
