@@ -8,7 +8,7 @@ import { STORAGE_SOP_CLASSES } from '#core/dicom/sop-classes.ts';
 import { TRANSFER_SYNTAXES } from '#core/dicom/transfer-syntaxes.ts';
 import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '#core/dicom/writer.ts';
 import { ERRORS } from '#core/errors.ts';
-import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { DEFAULT_LIMITS, limitVariable } from '#core/limits.ts';
 import { PIXEL_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { COMPRESSED_MEDIA_TYPES } from '#core/retrieve/media-types.ts';
 import { ATTRIBUTES, type Level } from '#core/search/attributes.ts';
@@ -25,7 +25,6 @@ import {
   VERIFICATION,
 } from '#dimse/sop-classes.ts';
 import { STATUS } from '#dimse/status.ts';
-import { limitVariable } from '#embedded/config.ts';
 
 /** CONFORMANCE.md follows from the tables the archive runs on. `npm run conformance` writes it; a test compares. */
 export const CONFORMANCE_PATH = join(import.meta.dirname, '../CONFORMANCE.md');

@@ -48,3 +48,7 @@ export const DEFAULT_LIMITS = {
 } as const;
 
 export type Limits = { readonly [name in keyof typeof DEFAULT_LIMITS]: number };
+
+/** The environment variable that sets a limit: `studyQuietMs` is NEPHOS_LIMIT_STUDY_QUIET_MS. */
+export const limitVariable = (name: string): string =>
+  `NEPHOS_LIMIT_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;

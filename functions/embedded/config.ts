@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import type { Role } from '#core/access.ts';
-import { DEFAULT_LIMITS, type Limits } from '#core/limits.ts';
+import { DEFAULT_LIMITS, type Limits, limitVariable } from '#core/limits.ts';
 import type { ConflictPolicy, Policy } from '#core/services.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
 import type { AllowedEntity } from '#dimse/server.ts';
@@ -177,10 +177,6 @@ function readPublicUrl(env: Environment): string | undefined {
   }
   return new URL(text).origin;
 }
-
-/** `studyQuietMs` is NEPHOS_LIMIT_STUDY_QUIET_MS. */
-export const limitVariable = (name: string): string =>
-  `NEPHOS_LIMIT_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 
 function readLimits(env: Environment): Partial<Limits> {
   const limits: Record<string, number> = {};

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_LIMITS } from '#core/limits.ts';
-import { ConfigError, limitVariable, readConfig } from '#embedded/config.ts';
+import { DEFAULT_LIMITS, limitVariable } from '#core/limits.ts';
+import { ConfigError, readConfig } from '#embedded/config.ts';
 
 describe('configuration', () => {
   test('defaults: loopback, access control on, one server a core', () => {

@@ -1,0 +1,40 @@
+/**
+ * The environment variables of the functions: infra sets them, wiring.ts reads them. Pure constants, so that infra may import them.
+ */
+export const ENVIRONMENT = {
+  /** name of the DynamoDB table of the index */
+  table: 'NEPHOS_TABLE',
+  /** bucket of the received objects */
+  archiveBucket: 'NEPHOS_ARCHIVE_BUCKET',
+  /** bucket of parts and objects on their way in */
+  landingBucket: 'NEPHOS_LANDING_BUCKET',
+  /** tenants that may be served, separated by commas; the first is that of tokens without a tenant claim, where one is allowed */
+  tenants: 'NEPHOS_TENANTS',
+  /** scheme and authority under which clients reach the archive; without it, that of the request */
+  publicUrl: 'NEPHOS_PUBLIC_URL',
+  /** origins whose pages may read our answers, separated by commas; `*` for any */
+  corsOrigins: 'NEPHOS_CORS_ORIGINS',
+  /** keepFirst, version or replace */
+  conflictPolicy: 'NEPHOS_CONFLICT_POLICY',
+  /** on or off */
+  sanitizePreamble: 'NEPHOS_SANITIZE_PREAMBLE',
+  /** issuer of the tokens, an https URL; without it only the archive's own tokens are taken */
+  oidcIssuer: 'NEPHOS_OIDC_ISSUER',
+  /** audience that tokens must name, several separated by commas */
+  oidcAudience: 'NEPHOS_OIDC_AUDIENCE',
+  /** where the issuer's keys are; found by discovery when absent */
+  oidcJwksUrl: 'NEPHOS_OIDC_JWKS_URL',
+  /** claim that holds the tenant (`tenant`); a path into nested claims with dots, or a URL-like name as a whole */
+  oidcTenantClaim: 'NEPHOS_OIDC_TENANT_CLAIM',
+  /** claim that holds the roles (`roles`): a list, or a text separated by spaces */
+  oidcRolesClaim: 'NEPHOS_OIDC_ROLES_CLAIM',
+  /** the issuer's names of roles to ours: `pacs-admins=admin,radiology=finder+retriever` */
+  oidcRoles: 'NEPHOS_OIDC_ROLES',
+  /** `stream` (default where the runtime can) or `buffered`: for engines that cannot stream responses */
+  responseMode: 'NEPHOS_RESPONSE_MODE',
+} as const;
+
+/** The variable that holds the URL of a queue: `study-quiet` → NEPHOS_QUEUE_STUDY_QUIET. */
+export const queueVariable = (queue: string): string => `NEPHOS_QUEUE_${queue.replaceAll('-', '_').toUpperCase()}`;
+
+export { limitVariable } from '#core/limits.ts';

@@ -1,0 +1,283 @@
+/**
+ * What is deployed: one function per kind of work, what starts it and what it may touch. Pure constants: infra builds the stacks
+ * from them, tests route requests by them as API Gateway does, and compare them with the routes and queues of the archive.
+ */
+export interface FunctionSpec {
+  /** module whose `handler` is called, from the root of the project */
+  readonly entry: string;
+  readonly purpose: string;
+  readonly memoryMiB: number;
+  readonly timeoutSeconds: number;
+  /** answers by response streaming (API Gateway: ResponseTransferMode.STREAM) */
+  readonly streaming: boolean;
+  /** needs the image codecs beside its bundle (CODEC_FILES) */
+  readonly codecs: boolean;
+  readonly triggers: readonly Trigger[];
+  readonly grants: Grants;
+}
+
+export type Trigger = HttpTrigger | QueueTrigger | ScheduleTrigger | { readonly kind: 'authorizer' };
+
+/** `GET` stands for HEAD as well. `ANY` catches what no other row names. `public`: without the authorizer. */
+export interface HttpTrigger {
+  readonly kind: 'http';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS' | 'ANY';
+  /** as API Gateway writes it: `{name}` one segment, `{name+}` the rest */
+  readonly path: string;
+  readonly public?: true;
+}
+
+/** Batches with partial failures reported (ReportBatchItemFailures). */
+export interface QueueTrigger {
+  readonly kind: 'queue';
+  readonly queue: keyof typeof QUEUES;
+  readonly batchSize: number;
+  /** invocations at the same time, so that work in the background cannot starve readers */
+  readonly maxConcurrency: number;
+}
+
+export interface ScheduleTrigger {
+  readonly kind: 'schedule';
+  /** as EventBridge writes it */
+  readonly schedule: string;
+}
+
+/** In terms of the ports; the adapters say which AWS actions each takes. */
+export interface Grants {
+  readonly index: 'none' | 'read' | 'write';
+  readonly archive: readonly BlobGrant[];
+  readonly landing: readonly BlobGrant[];
+  /** queues that it sends to */
+  readonly sends: readonly (keyof typeof QUEUES)[];
+}
+
+/** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. */
+export type BlobGrant = 'read' | 'write' | 'delete' | 'list';
+
+/** Standard queues, each with a dead-letter queue. */
+export const QUEUES = {
+  /** studies that may have become quiet: metadata preparation, the StudyQuiet event */
+  'study-quiet': { visibilitySeconds: 900, maxReceives: 10 },
+  /** removals under way, finished should their process have died */
+  'finish-removal': { visibilitySeconds: 900, maxReceives: 10 },
+  /** committed store transactions: objects whose parts have arrived */
+  'store-uploaded': { visibilitySeconds: 960, maxReceives: 10 },
+  /** S3 events of objects created below INCOMING_PREFIX in the landing bucket */
+  incoming: { visibilitySeconds: 960, maxReceives: 10 },
+} as const;
+
+/** Objects put below `incoming/<tenant>/` of the landing bucket are stored; parts of store transactions stand elsewhere. */
+export const INCOMING_PREFIX = 'incoming/';
+
+const get = (path: string): HttpTrigger => ({ kind: 'http', method: 'GET', path });
+const post = (path: string): HttpTrigger => ({ kind: 'http', method: 'POST', path });
+const open = (method: HttpTrigger['method'], path: string): HttpTrigger => ({
+  kind: 'http',
+  method,
+  path,
+  public: true,
+});
+const queue = (name: keyof typeof QUEUES, batchSize: number, maxConcurrency: number): QueueTrigger => ({
+  kind: 'queue',
+  queue: name,
+  batchSize,
+  maxConcurrency,
+});
+
+const STUDY = '/dicomweb/studies/{study}';
+const SERIES = `${STUDY}/series/{series}`;
+const INSTANCE = `${SERIES}/instances/{instance}`;
+const FRAMES = `${INSTANCE}/frames/{frames}`;
+
+export const FUNCTIONS = {
+  store: {
+    entry: 'functions/lambda/store.ts',
+    purpose: 'STOW-RS within the limits of a request',
+    memoryMiB: 1024,
+    timeoutSeconds: 29,
+    streaming: false,
+    codecs: false,
+    triggers: [post('/dicomweb/studies'), post(STUDY)],
+    grants: {
+      index: 'write',
+      archive: ['read', 'write', 'delete'],
+      landing: [],
+      sends: ['study-quiet', 'finish-removal'],
+    },
+  },
+  search: {
+    entry: 'functions/lambda/search.ts',
+    purpose: 'QIDO-RS, capabilities, health, and the answers to what no other function is asked',
+    memoryMiB: 1024,
+    timeoutSeconds: 29,
+    streaming: true,
+    codecs: false,
+    triggers: [
+      get('/dicomweb/studies'),
+      get('/dicomweb/series'),
+      get('/dicomweb/instances'),
+      get(`${STUDY}/series`),
+      get(`${STUDY}/instances`),
+      get(`${SERIES}/instances`),
+      open('GET', '/healthz'),
+      open('ANY', '/{proxy+}'),
+    ],
+    grants: { index: 'read', archive: [], landing: [], sends: [] },
+  },
+  retrieve: {
+    entry: 'functions/lambda/retrieve.ts',
+    purpose: 'WADO-RS: studies, series, instances, metadata, frames, bulkdata',
+    memoryMiB: 1769,
+    timeoutSeconds: 900,
+    streaming: true,
+    codecs: true,
+    triggers: [
+      get(STUDY),
+      get(SERIES),
+      get(INSTANCE),
+      get(`${STUDY}/metadata`),
+      get(`${SERIES}/metadata`),
+      get(`${INSTANCE}/metadata`),
+      get(FRAMES),
+      get(`${STUDY}/bulkdata`),
+      get(`${SERIES}/bulkdata`),
+      get(`${INSTANCE}/bulkdata`),
+      get(`${INSTANCE}/bulkdata/{bulk+}`),
+      get(`${STUDY}/pixeldata`),
+      get(`${SERIES}/pixeldata`),
+      get(`${INSTANCE}/pixeldata`),
+    ],
+    grants: { index: 'read', archive: ['read'], landing: [], sends: [] },
+  },
+  render: {
+    entry: 'functions/lambda/render.ts',
+    purpose: 'Rendered images, thumbnails, WADO-URI',
+    memoryMiB: 3008,
+    timeoutSeconds: 120,
+    streaming: true,
+    codecs: true,
+    triggers: [
+      ...[STUDY, SERIES, INSTANCE, FRAMES].flatMap((path) => [get(`${path}/rendered`), get(`${path}/thumbnail`)]),
+      get('/wado'),
+    ],
+    grants: { index: 'read', archive: ['read'], landing: [], sends: [] },
+  },
+  transactions: {
+    entry: 'functions/lambda/transactions.ts',
+    purpose: 'Store transactions: create, grant uploads, state, commit, abandon',
+    memoryMiB: 1024,
+    timeoutSeconds: 29,
+    streaming: false,
+    codecs: false,
+    triggers: [{ kind: 'http', method: 'ANY', path: '/api/transactions/{proxy+}' }],
+    grants: {
+      index: 'write',
+      archive: ['read', 'write', 'delete'],
+      landing: ['read', 'write', 'delete', 'list'],
+      sends: ['study-quiet', 'finish-removal', 'store-uploaded'],
+    },
+  },
+  events: {
+    entry: 'functions/lambda/events.ts',
+    purpose: 'The feed: pages, and server-sent events for as long as a function lives',
+    memoryMiB: 512,
+    timeoutSeconds: 900,
+    streaming: true,
+    codecs: false,
+    triggers: [get('/api/events')],
+    grants: { index: 'read', archive: [], landing: [], sends: [] },
+  },
+  admin: {
+    entry: 'functions/lambda/admin.ts',
+    purpose: 'The rest of the API beside DICOMweb (sessions, quarantine, trash, …) and deletion',
+    memoryMiB: 1769,
+    timeoutSeconds: 300,
+    streaming: true,
+    codecs: true,
+    triggers: [
+      ...[STUDY, SERIES, INSTANCE].map((path): HttpTrigger => ({ kind: 'http', method: 'DELETE', path })),
+      open('GET', '/api/session'),
+      open('POST', '/api/session'),
+      open('DELETE', '/api/session'),
+      open('GET', '/api/openapi.json'),
+      { kind: 'http', method: 'ANY', path: '/api/{proxy+}' },
+    ],
+    grants: {
+      index: 'write',
+      archive: ['read', 'write', 'delete', 'list'],
+      landing: [],
+      sends: ['study-quiet', 'finish-removal'],
+    },
+  },
+  ingest: {
+    entry: 'functions/lambda/ingest.ts',
+    purpose: 'Stores what lies in the landing bucket: objects of store transactions, and objects put there by others',
+    memoryMiB: 1769,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: false,
+    triggers: [queue('store-uploaded', 1, 50), queue('incoming', 5, 50)],
+    grants: {
+      index: 'write',
+      archive: ['read', 'write', 'delete'],
+      landing: ['read', 'delete', 'list'],
+      sends: ['study-quiet', 'finish-removal', 'store-uploaded'],
+    },
+  },
+  worker: {
+    entry: 'functions/lambda/worker.ts',
+    purpose: 'Quiet studies (metadata preparation) and removals that were interrupted',
+    memoryMiB: 1769,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: false,
+    triggers: [queue('study-quiet', 5, 20), queue('finish-removal', 1, 5)],
+    grants: {
+      index: 'write',
+      archive: ['read', 'write', 'delete', 'list'],
+      landing: [],
+      sends: ['study-quiet', 'finish-removal'],
+    },
+  },
+  sweep: {
+    entry: 'functions/lambda/sweep.ts',
+    purpose: 'Puts right what interruptions left; empties the trash; ends store transactions that nobody committed',
+    memoryMiB: 1024,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: false,
+    triggers: [{ kind: 'schedule', schedule: 'rate(10 minutes)' }],
+    grants: {
+      index: 'write',
+      archive: ['read', 'write', 'delete', 'list'],
+      landing: ['delete', 'list'],
+      sends: ['study-quiet', 'store-uploaded'],
+    },
+  },
+  reconcile: {
+    entry: 'functions/lambda/reconcile.ts',
+    purpose: 'Compares the objects of the bucket with the records of the index, every night',
+    memoryMiB: 1769,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: false,
+    triggers: [{ kind: 'schedule', schedule: 'cron(17 2 * * ? *)' }],
+    grants: { index: 'read', archive: ['read', 'list'], landing: [], sends: [] },
+  },
+  authorizer: {
+    entry: 'functions/lambda/authorizer.ts',
+    purpose:
+      'From a bearer token or session cookie to tenant, subject and roles (REQUEST authorizer, results not cached)',
+    memoryMiB: 512,
+    timeoutSeconds: 10,
+    streaming: false,
+    codecs: false,
+    triggers: [{ kind: 'authorizer' }],
+    grants: { index: 'read', archive: [], landing: [], sends: [] },
+  },
+} as const satisfies Record<string, FunctionSpec>;
+
+export type FunctionName = keyof typeof FUNCTIONS;
+
+/** Copied beside the bundles of functions with `codecs`, from node_modules/dcmjs-codecs. */
+export const CODEC_FILE = 'dcmjs-native-codecs.wasm';
