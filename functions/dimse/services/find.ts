@@ -1,4 +1,5 @@
 import { authorize } from '#core/access.ts';
+import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import { searchAttribute } from '#core/search/attributes.ts';
@@ -11,7 +12,7 @@ import type { Services } from '#core/services.ts';
 import { decodeIdentifier, encodeIdentifier } from '../identifiers.ts';
 import type { Operation, Service } from '../session.ts';
 import { STATUS } from '../status.ts';
-import { answered, levelOf, type QueryLevel, queryOf, RECORD_LEVEL, TAG, textOf, UNIQUE_KEY } from './query.ts';
+import { answered, levelOf, type QueryLevel, queryOf, RECORD_LEVEL, TAG, UNIQUE_KEY } from './query.ts';
 import type { ArchiveAccess } from './store.ts';
 
 /** matches that are looked up at a time */
@@ -25,12 +26,19 @@ export interface Match {
   readonly element: (tag: string) => Element | undefined;
 }
 
+/** Where a query is answered from: the archive's own index, or that and another archive's. Patients are asked for by their studies. */
+export type SearchRecords = (
+  tenant: string,
+  query: Query,
+  asked: { readonly identifier: DataSet; readonly level: QueryLevel; readonly signal: AbortSignal },
+) => AsyncIterable<Match | 'cut'>;
+
 /**
  * C-FIND (PS3.4 C.4.1), Patient Root and Study Root. Keys of other levels are matched as relational queries are, whether or not that
  * was negotiated. Status A700 after the matches says that the search was cut: there may be more.
  */
 export const findService =
-  (access: ArchiveAccess): Service =>
+  (access: ArchiveAccess, search: SearchRecords = (tenant, query) => rows(access.services, tenant, query)): Service =>
   async (operation) => {
     const { session, context, dataSet, signal, respond } = operation;
     const { tenant } = authorize(access.principalOf(session.callingAETitle), 'search');
@@ -40,8 +48,8 @@ export const findService =
     const query = queryOf(identifier, level, access.services.limits, { fuzzy });
     const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
     const status = query.ignored.length > 0 ? STATUS.pendingWarning : STATUS.pending;
-    const matches =
-      level === 'PATIENT' ? patients(access.services, tenant, query) : rows(access.services, tenant, query);
+    const found = search(tenant, query, { identifier, level, signal });
+    const matches = level === 'PATIENT' ? patientsOf(found, query) : found;
     let cut = false;
     for await (const match of matches) {
       if (signal.aborted) break;
@@ -138,10 +146,10 @@ const COUNTS: Readonly<Record<string, string | undefined>> = {
 const PATIENTS = 100_000;
 
 /** The patients of the matching studies: who has the same PatientID of the same issuer is one; without an ID, the same name and birth date. */
-async function* patients(services: Services, tenant: string, query: Query): AsyncGenerator<Match | 'cut'> {
+async function* patientsOf(studies: AsyncIterable<Match | 'cut'>, query: Query): AsyncGenerator<Match | 'cut'> {
   const counted = Object.keys(COUNTS).some((tag) => query.include === 'all' || query.include.has(tag));
   const found = new Map<string, { match: Match; counts: Record<string, number> }>();
-  for await (const match of rows(services, tenant, query)) {
+  for await (const match of studies) {
     if (match === 'cut') {
       yield match;
       continue;

@@ -6,7 +6,7 @@ import { associate, type RemoteEntity } from '../scu.ts';
 import type { Service, Session } from '../session.ts';
 import { STATUS } from '../status.ts';
 import { identifierOf } from './find.ts';
-import { type Selection, select } from './retrieve.ts';
+import { type SelectInstances, type Selection, select } from './retrieve.ts';
 import type { ArchiveAccess } from './store.ts';
 import { sendAll } from './suboperations.ts';
 
@@ -20,7 +20,10 @@ const CONTEXTS = 128;
 
 /** C-MOVE (PS3.4 C.4.2): the objects go to a configured destination over an association of their own. */
 export const moveService =
-  ({ services, aeTitle, principalOf, destinationOf }: MoveAccess): Service =>
+  (
+    { services, aeTitle, principalOf, destinationOf }: MoveAccess,
+    selecting: SelectInstances = (tenant, identifier, SOPClassUID) => select(services, tenant, identifier, SOPClassUID),
+  ): Service =>
   async (operation) => {
     const { session, context, command, signal, respond } = operation;
     const { tenant } = authorize(principalOf(session.callingAETitle), 'retrieve');
@@ -30,7 +33,7 @@ export const moveService =
       await respond({ Status: STATUS.moveDestinationUnknown, ErrorComment: 'the move destination is not configured' });
       return;
     }
-    const selection = await select(services, tenant, identifier, context.abstractSyntax);
+    const selection = await selecting(tenant, identifier, context.abstractSyntax, signal);
     const receiver = selection.count === 0 ? undefined : await reach(destination, aeTitle, selection);
     const abort = (): void => receiver?.abort('the C-MOVE was cancelled');
     try {

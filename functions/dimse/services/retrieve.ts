@@ -1,4 +1,5 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
+import { textOf } from '#core/dicom/element-text.ts';
 import { transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
@@ -9,15 +10,29 @@ import type { Services } from '#core/services.ts';
 import type { AcceptedContext } from '../negotiation.ts';
 import { dataSetOf } from '../part10.ts';
 import { rows } from './find.ts';
-import { levelOf, queryOf, TAG, textOf, UNIQUE_KEY } from './query.ts';
+import { levelOf, queryOf, TAG, UNIQUE_KEY } from './query.ts';
+
+/** An instance that is known to belong to what was asked for, and cannot be had. */
+export interface Unavailable {
+  readonly SOPInstanceUID: string;
+  readonly unavailable: true;
+}
 
 /** The instances that an identifier of C-MOVE or C-GET names, as often as they are asked for. */
 export interface Selection {
-  readonly instances: () => AsyncIterable<InstanceRecord>;
+  readonly instances: () => AsyncIterable<InstanceRecord | Unavailable>;
   readonly count: number;
   /** transfer syntaxes by SOP class, of all instances */
   readonly encodings: ReadonlyMap<string, ReadonlySet<string>>;
 }
+
+/** Finds what is to be sent; `signal` aborts when the operation is cancelled. @throws PacsError as `select` */
+export type SelectInstances = (
+  tenant: string,
+  identifier: DataSet,
+  SOPClassUID: string,
+  signal: AbortSignal,
+) => Promise<Selection>;
 
 const UID_KEYS: ReadonlySet<string> = new Set(Object.values(UNIQUE_KEY));
 
@@ -30,7 +45,7 @@ export async function select(
   tenant: string,
   identifier: DataSet,
   SOPClassUID: string,
-): Promise<Selection> {
+): Promise<Selection & { readonly instances: () => AsyncIterable<InstanceRecord> }> {
   const level = levelOf(identifier, SOPClassUID);
   const key = textOf(identifier[UNIQUE_KEY[level]]);
   if (key === '' || /[*?]/.test(key))
@@ -67,14 +82,19 @@ export async function select(
 
 /** An object ready to be sent: over which context, and its data set in that context's syntax. */
 export interface Outgoing {
-  readonly instance: InstanceRecord;
+  readonly instance: InstanceRecord | Unavailable;
   readonly context: AcceptedContext | undefined;
   /** rejects where the object cannot be read or converted; undefined without a context */
   readonly dataSet: Promise<Payload> | undefined;
 }
 
 /** As stored where one of the contexts takes that; else converted to what one of them does. */
-export function prepare(services: Services, instance: InstanceRecord, contexts: readonly AcceptedContext[]): Outgoing {
+export function prepare(
+  services: Services,
+  instance: InstanceRecord | Unavailable,
+  contexts: readonly AcceptedContext[],
+): Outgoing {
+  if ('unavailable' in instance) return { instance, context: undefined, dataSet: undefined };
   const fitting = contexts.filter(({ abstractSyntax }) => abstractSyntax === instance.SOPClassUID);
   const asStored = fitting.find((context) => context.transferSyntax === instance.transferSyntaxUID);
   if (asStored !== undefined) {

@@ -10,6 +10,8 @@ import { STATUS, statusClass } from '../status.ts';
 import { TAG } from './query.ts';
 import { type Outgoing, prepare, type Selection } from './retrieve.ts';
 
+/** While an object has to be waited for (it is being fetched, or restored), the requester hears this often that we are at it (ms). */
+const STILL_PENDING_MS = 10_000;
 /** objects that are being read while one is being sent */
 const READ_AHEAD = 2;
 /** UIDs of failed instances that are listed: a UI value of one list holds 64 KB with a 16-bit length */
@@ -41,7 +43,8 @@ export async function sendAll(
     async (instance): Promise<Outgoing> => prepare(services, instance, destination?.contexts ?? []),
     { ahead: destination === undefined ? 0 : READ_AHEAD, release: releaseOutgoing },
   );
-  for await (const one of outgoing) {
+  const stillPending = (): Promise<void> => operation.respond({ Status: STATUS.pending, ...numbersOf(counts, true) });
+  for await (const one of whileWaiting(outgoing, STILL_PENDING_MS, stillPending)) {
     if (signal.aborted) {
       await releaseOutgoing(one);
       break;
@@ -64,6 +67,35 @@ export async function sendAll(
   await finish(operation, counts);
 }
 
+/** The values of `source`; where the next one takes longer than `intervalMs`, `notice` is called each time that has passed. */
+async function* whileWaiting<T>(
+  source: AsyncGenerator<T>,
+  intervalMs: number,
+  notice: () => Promise<void>,
+): AsyncGenerator<T, void, undefined> {
+  try {
+    for (;;) {
+      const next = source.next();
+      for (;;) {
+        let timer: NodeJS.Timeout | undefined;
+        const late = new Promise<'late'>((resolve) => {
+          timer = setTimeout(resolve, intervalMs, 'late');
+        });
+        const result = await Promise.race([next, late]).finally(() => clearTimeout(timer));
+        if (result === 'late') {
+          await notice();
+          continue;
+        }
+        if (result.done === true) return;
+        yield result.value;
+        break;
+      }
+    }
+  } finally {
+    await source.return(undefined);
+  }
+}
+
 async function releaseOutgoing({ dataSet }: Outgoing): Promise<void> {
   if (dataSet !== undefined) await dataSet.then(releasePayload, () => {});
 }
@@ -73,7 +105,7 @@ async function sendOne(
   { instance, context, dataSet }: Outgoing,
   fields: Partial<Command>,
 ): Promise<'success' | 'warning' | 'failure'> {
-  if (context === undefined || dataSet === undefined) return 'failure';
+  if (context === undefined || dataSet === undefined || 'unavailable' in instance) return 'failure';
   try {
     const { command } = await session.request(
       context,
