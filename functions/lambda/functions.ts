@@ -1,3 +1,5 @@
+import type { QUEUES } from '#adapters/aws/schema.ts';
+
 /**
  * What is deployed: one function per kind of work, what starts it and what it may touch. Pure constants: infra builds the stacks
  * from them, tests route requests by them as API Gateway does, and compare them with the routes and queues of the archive.
@@ -16,6 +18,8 @@ export interface FunctionSpec {
   readonly grants: Grants;
 }
 
+export type QueueName = keyof typeof QUEUES;
+
 export type Trigger = HttpTrigger | QueueTrigger | ScheduleTrigger | { readonly kind: 'authorizer' };
 
 /** `GET` stands for HEAD as well. `ANY` catches what no other row names. `public`: without the authorizer. */
@@ -30,7 +34,7 @@ export interface HttpTrigger {
 /** Batches with partial failures reported (ReportBatchItemFailures). */
 export interface QueueTrigger {
   readonly kind: 'queue';
-  readonly queue: keyof typeof QUEUES;
+  readonly queue: QueueName;
   readonly batchSize: number;
   /** invocations at the same time, so that work in the background cannot starve readers */
   readonly maxConcurrency: number;
@@ -48,26 +52,11 @@ export interface Grants {
   readonly archive: readonly BlobGrant[];
   readonly landing: readonly BlobGrant[];
   /** queues that it sends to */
-  readonly sends: readonly (keyof typeof QUEUES)[];
+  readonly sends: readonly QueueName[];
 }
 
 /** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. */
 export type BlobGrant = 'read' | 'write' | 'delete' | 'list';
-
-/** Standard queues, each with a dead-letter queue. */
-export const QUEUES = {
-  /** studies that may have become quiet: metadata preparation, the StudyQuiet event */
-  'study-quiet': { visibilitySeconds: 900, maxReceives: 10 },
-  /** removals under way, finished should their process have died */
-  'finish-removal': { visibilitySeconds: 900, maxReceives: 10 },
-  /** committed store transactions: objects whose parts have arrived */
-  'store-uploaded': { visibilitySeconds: 960, maxReceives: 10 },
-  /** S3 events of objects created below INCOMING_PREFIX in the landing bucket */
-  incoming: { visibilitySeconds: 960, maxReceives: 10 },
-} as const;
-
-/** Objects put below `incoming/<tenant>/` of the landing bucket are stored; parts of store transactions stand elsewhere. */
-export const INCOMING_PREFIX = 'incoming/';
 
 const get = (path: string): HttpTrigger => ({ kind: 'http', method: 'GET', path });
 const post = (path: string): HttpTrigger => ({ kind: 'http', method: 'POST', path });
@@ -77,7 +66,7 @@ const open = (method: HttpTrigger['method'], path: string): HttpTrigger => ({
   path,
   public: true,
 });
-const queue = (name: keyof typeof QUEUES, batchSize: number, maxConcurrency: number): QueueTrigger => ({
+const queue = (name: QueueName, batchSize: number, maxConcurrency: number): QueueTrigger => ({
   kind: 'queue',
   queue: name,
   batchSize,
@@ -185,7 +174,8 @@ export const FUNCTIONS = {
     streaming: true,
     codecs: false,
     triggers: [get('/api/events')],
-    grants: { index: 'read', archive: [], landing: [], sends: [] },
+    // Whoever reads the log gives what was appended its place (docs/decisions/0081).
+    grants: { index: 'write', archive: [], landing: [], sends: [] },
   },
   admin: {
     entry: 'functions/lambda/admin.ts',
@@ -216,7 +206,7 @@ export const FUNCTIONS = {
     timeoutSeconds: 900,
     streaming: false,
     codecs: false,
-    triggers: [queue('store-uploaded', 1, 50), queue('incoming', 5, 50)],
+    triggers: [queue('store-uploaded', 1, 50), queue('ingest', 5, 50)],
     grants: {
       index: 'write',
       archive: ['read', 'write', 'delete'],
@@ -228,7 +218,7 @@ export const FUNCTIONS = {
     entry: 'functions/lambda/worker.ts',
     purpose: 'Quiet studies (metadata preparation) and removals that were interrupted',
     memoryMiB: 1769,
-    timeoutSeconds: 900,
+    timeoutSeconds: 300,
     streaming: false,
     codecs: false,
     triggers: [queue('study-quiet', 5, 20), queue('finish-removal', 1, 5)],

@@ -60,8 +60,10 @@ export const ARCHIVE_BUCKET = {
 
 /** The landing bucket: what clients upload by signed URLs until it is stored. Nothing in it is archived; it expires. */
 export const LANDING_BUCKET = {
-  /** `{prefix}{tenant}/{transaction}/{part of the transaction}` */
-  prefix: 'uploads/',
+  /** parts of store transactions (docs/store-transactions.md): `{prefix}{tenant}/{transaction}/{object}/{part}` */
+  prefix: '_uploads/',
+  /** whole objects that somebody put there to be stored, `{incomingPrefix}{tenant}/…`: S3 tells the queue `ingest` of each */
+  incomingPrefix: 'incoming/',
   /** days after which what nobody committed is deleted, and unfinished multipart uploads are ended */
   expireDays: 7,
 } as const;
@@ -91,7 +93,9 @@ export const QUEUES = {
   'study-quiet': { visibilitySeconds: 300, maxReceiveCount: 10 },
   'finish-removal': { visibilitySeconds: 300, maxReceiveCount: 10 },
   'storage-commitment': { visibilitySeconds: 300, maxReceiveCount: 10 },
-  /** objects that came to rest in the landing bucket */
+  /** committed store transactions: objects whose parts have all arrived */
+  'store-uploaded': { visibilitySeconds: 900, maxReceiveCount: 10 },
+  /** S3 events of objects that came to rest below `LANDING_BUCKET.incomingPrefix` */
   ingest: { visibilitySeconds: 900, maxReceiveCount: 5 },
 } as const satisfies Record<string, QueueShape>;
 
