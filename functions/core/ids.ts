@@ -16,3 +16,11 @@ export function newVersion(clock: Clock): string {
 
 /** PS3.5 §9.1: digits and dots, at most 64. Components with leading zeros occur in the field and are let through. */
 export const isUID = (text: string): boolean => text.length <= 64 && /^[0-9]+(\.[0-9]+)*$/.test(text);
+
+/** A UID that is nobody else's: a random UUID below 2.25 (PS3.5 §B.2). */
+export function newUID(clock: Clock): string {
+  const bytes = clock.randomBytes(16);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return `2.25.${BigInt(`0x${Buffer.from(bytes).toString('hex')}`)}`;
+}

@@ -7,6 +7,7 @@ import {
   keepCommitmentRequest,
   type Reference,
 } from '#core/archive/commitment.ts';
+import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
@@ -20,7 +21,7 @@ import { STORAGE_COMMITMENT_PUSH_MODEL } from '../sop-classes.ts';
 import { STATUS } from '../status.ts';
 import { identifierOf } from './find.ts';
 import type { MoveAccess } from './move.ts';
-import { textOf } from './query.ts';
+import {} from './query.ts';
 
 /** PS3.4 J.3.5: the one instance of the push model */
 const WELL_KNOWN_INSTANCE = '1.2.840.10008.1.20.1.1';

@@ -1,5 +1,6 @@
 import { vrOf } from '#core/dicom/dictionary.ts';
-import type { DataSet, Element, PersonName } from '#core/dicom/types.ts';
+import { textOf } from '#core/dicom/element-text.ts';
+import type { DataSet, Element } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Limits } from '#core/limits.ts';
 import type { Level } from '#core/search/attributes.ts';
@@ -98,18 +99,6 @@ function addKeys(
       else addKeys(parameters, item, `${path}.`, undefined);
     }
   }
-}
-
-/** The value as a key has it: as one text, values parted by backslashes. */
-export function textOf(element: Element | undefined): string {
-  return (element?.Value ?? [])
-    .map((value) => {
-      if (value === null) return '';
-      if (typeof value !== 'object') return String(value);
-      const { Alphabetic = '', Ideographic = '', Phonetic = '' } = value as PersonName;
-      return [Alphabetic, Ideographic, Phonetic].join('=').replace(/=+$/, '');
-    })
-    .join('\\');
 }
 
 /** The element of a result, with the VR that the tag has; empty where the archive knows the attribute and has no value. */

@@ -1,0 +1,13 @@
+import type { Element, PersonName } from './types.ts';
+
+/** The value of an element as one text, as it would stand in an identifier: values parted by backslashes, groups of names by `=`. */
+export function textOf(element: Element | undefined): string {
+  return (element?.Value ?? [])
+    .map((value) => {
+      if (value === null) return '';
+      if (typeof value !== 'object') return String(value);
+      const { Alphabetic = '', Ideographic = '', Phonetic = '' } = value as PersonName;
+      return [Alphabetic, Ideographic, Phonetic].join('=').replace(/=+$/, '');
+    })
+    .join('\\');
+}
