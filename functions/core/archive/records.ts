@@ -24,6 +24,8 @@ import type { Item, Key } from '../ports/index-table.ts';
  * | trashed   | t|trashed|{id}               | {SOP}|{version}     | InstanceRecord                                |
  * | old       | t|superseded|{SOP}           | {version}           | InstanceRecord                                |
  * | commitment| t|commitment                 | {id}                | CommitmentRecord                              |
+ * | evicting  | t|evicting                   | {version}           | { blobKey }: bytes that are being removed     |
+ * | evicted   | t|evicted|{Study}            | {SOP}               | EvictedRecord                                 |
  * | event     | t|feed                       | (appended)          | ArchiveEvent                                  |
  */
 
@@ -194,6 +196,16 @@ export interface TrashRecord {
   by: string;
 }
 
+/** An instance whose bytes another archive holds; this one has let go of its copy (archive/evict.ts). */
+export interface EvictedRecord {
+  SeriesInstanceUID: string;
+  SOPClassUID: string;
+  transferSyntaxUID: string;
+  sha256: string;
+  sizeBytes: number;
+  evictedAt: number;
+}
+
 /** A request for storage commitment (PS3.4 Annex J) that has not been answered yet. */
 export interface CommitmentRecord {
   id: string;
@@ -263,6 +275,8 @@ export const keys = {
     partition: `${t}|superseded|${sop}`,
     sort: version,
   }),
+  evicting: (t: Tenant, version: Version): Key => ({ partition: `${t}|evicting`, sort: version }),
+  evicted: (t: Tenant, study: string, sop: string): Key => ({ partition: `${t}|evicted|${study}`, sort: sop }),
   commitment: (t: Tenant, id: string): Key => ({ partition: `${t}|commitment`, sort: id }),
   feed: (t: Tenant): string => `${t}|feed`,
 } as const;

@@ -211,7 +211,7 @@ async function moveBatch(
   }
 }
 
-function negativeDelta(instances: readonly InstanceRecord[]): Delta {
+export function negativeDelta(instances: readonly InstanceRecord[]): Delta {
   const delta: Delta = {
     ...deltaOf({ instance: instances[0]!, studyAttributes: {}, seriesAttributes: {} }, -1),
     instances: -instances.length,
@@ -222,7 +222,7 @@ function negativeDelta(instances: readonly InstanceRecord[]): Delta {
   return delta;
 }
 
-function groupBySeries(instances: readonly InstanceRecord[]): InstanceRecord[][] {
+export function groupBySeries(instances: readonly InstanceRecord[]): InstanceRecord[][] {
   const groups = Map.groupBy(instances, (i) => `${i.StudyInstanceUID}|${i.SeriesInstanceUID}|${i.Modality}`);
   return [...groups.values()];
 }

@@ -1,4 +1,5 @@
 import type { Services } from '../services.ts';
+import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
 import { asItem, asRecord, keys, type PendingRecord, type Tenant } from './records.ts';
 import { purgeTrash } from './trash.ts';
@@ -22,6 +23,7 @@ export async function sweep(
   pendingMs: number = services.limits.pendingMs,
 ): Promise<SweepReport> {
   const folded = await foldLeftovers(services, tenant);
+  await finishEvictions(services, tenant);
   const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
   return { folded, abandoned, purged: await purgeTrash(services, tenant) };
 }

@@ -1,0 +1,133 @@
+import { newVersion } from '../ids.ts';
+import type { WriteOperation } from '../ports/index-table.ts';
+import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
+import type { Services } from '../services.ts';
+import { deltaWrites } from './commit.ts';
+import { blobKeysOf } from './instance.ts';
+import {
+  asItem,
+  asRecord,
+  type EvictedRecord,
+  type InstanceRecord,
+  keys,
+  type SopClaim,
+  type Tenant,
+} from './records.ts';
+import { groupBySeries, negativeDelta } from './remove.ts';
+
+/** claim, instance, metadata, evicting, evicted; and once a batch: the delta */
+const INSTANCES_PER_WRITE = 16;
+
+export interface Eviction {
+  readonly instances: number;
+  readonly bytes: number;
+}
+
+/**
+ * Drops this archive's copy of instances that another archive holds: no trash, no event, for nothing has been deleted. The caller vouches
+ * for it that the other archive holds these very bytes. An instance that changed since its record was read stays; `evicted` records remain,
+ * by which one knows what belongs to the study though it is not here.
+ *
+ * In one atomic write an instance stops being found and its blobs are noted; then they are removed. A crash in between leaves the note:
+ * `finishEvictions` (of the sweep) goes on from there. The claim's lock decides the race with a store that supersedes the instance.
+ */
+export async function evictInstances(
+  services: Services,
+  tenant: Tenant,
+  instances: readonly InstanceRecord[],
+): Promise<Eviction> {
+  const gone: InstanceRecord[] = [];
+  for (const group of groupBySeries(instances)) {
+    for (let at = 0; at < group.length; at += INSTANCES_PER_WRITE)
+      gone.push(...(await evictBatch(services, tenant, group.slice(at, at + INSTANCES_PER_WRITE))));
+  }
+  for (const study of new Set(gone.map(({ StudyInstanceUID }) => StudyInstanceUID)))
+    await services.folder.fold(tenant, study);
+  for (const [first] of groupBySeries(gone))
+    await sweepSeriesDocuments(services, tenant, first!.StudyInstanceUID, first!.SeriesInstanceUID);
+  for (const instance of gone) await removeBlobs(services, tenant, instance.version, instance.blobKey);
+  return { instances: gone.length, bytes: gone.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+}
+
+/** @returns the instances that are no longer found */
+async function evictBatch(
+  services: Services,
+  tenant: Tenant,
+  batch: readonly InstanceRecord[],
+): Promise<readonly InstanceRecord[]> {
+  let instances = [...batch];
+  while (instances.length > 0) {
+    const claims = await services.index.getMany(instances.map((one) => keys.sop(tenant, one.SOPInstanceUID)));
+    const owned = instances.flatMap((instance, i) => {
+      const claim = claims[i] && asRecord<SopClaim>(claims[i]);
+      return claim?.instanceVersion === instance.version && claim.rejectedBy === undefined ? [{ instance, claim }] : [];
+    });
+    if (owned.length === 0) return [];
+    instances = owned.map(({ instance }) => instance);
+    const operations: WriteOperation[] = [];
+    const owners = new Map<number, InstanceRecord>();
+    for (const { instance, claim } of owned) {
+      const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop, blobKey } = instance;
+      const { SOPClassUID, transferSyntaxUID, sha256, sizeBytes } = instance;
+      const evicted: EvictedRecord = {
+        SeriesInstanceUID: series,
+        SOPClassUID,
+        transferSyntaxUID,
+        sha256,
+        sizeBytes,
+        evictedAt: services.clock.now(),
+      };
+      owners.set(operations.length, instance);
+      operations.push(
+        { kind: 'delete', key: keys.sop(tenant, sop), if: { version: claim.version } },
+        { kind: 'delete', key: keys.instance(tenant, study, series, sop) },
+        { kind: 'delete', key: keys.metadata(tenant, study, series, sop) },
+        { kind: 'put', key: keys.evicting(tenant, instance.version), item: { blobKey } },
+        { kind: 'put', key: keys.evicted(tenant, study, sop), item: asItem(evicted) },
+      );
+    }
+    const { StudyInstanceUID: study } = instances[0]!;
+    operations.push(...deltaWrites(tenant, study, newVersion(services.clock), negativeDelta(instances)));
+    const outcome = await services.index.write(operations);
+    if (outcome.committed) return instances;
+    const changed = new Set(outcome.failed.map((operation) => owners.get(operation)));
+    instances = instances.filter((instance) => !changed.has(instance));
+  }
+  return [];
+}
+
+/** Deleting is idempotent: bytes first, then the note. */
+async function removeBlobs(services: Services, tenant: Tenant, version: string, blobKey: string): Promise<void> {
+  for (const key of blobKeysOf({ blobKey })) await services.blobs.delete(key);
+  await services.index.write([{ kind: 'delete', key: keys.evicting(tenant, version) }], { durability: 'deferred' });
+}
+
+/** Removes the bytes that interrupted evictions have left. Returns how many instances. */
+export async function finishEvictions(services: Services, tenant: Tenant): Promise<number> {
+  const { partition } = keys.evicting(tenant, '');
+  let finished = 0;
+  for (;;) {
+    const page = await services.index.query({ partition, limit: 500 });
+    for (const { sort, item } of page.records) await removeBlobs(services, tenant, sort, item.blobKey as string);
+    finished += page.records.length;
+    if (!page.more) return finished;
+  }
+}
+
+/** What of a study was evicted and has not come back since. */
+export async function* evictedInstances(
+  { index }: Pick<Services, 'index'>,
+  tenant: Tenant,
+  study: string,
+): AsyncGenerator<EvictedRecord & { readonly SOPInstanceUID: string }> {
+  const { partition } = keys.evicted(tenant, study, '');
+  for (let after: string | undefined; ; ) {
+    const page = await index.query({ partition, limit: 100, ...(after === undefined ? {} : { after }) });
+    const claims =
+      page.records.length === 0 ? [] : await index.getMany(page.records.map(({ sort }) => keys.sop(tenant, sort)));
+    for (const [i, { sort, item }] of page.records.entries())
+      if (claims[i] === undefined) yield { ...asRecord<EvictedRecord>(item), SOPInstanceUID: sort };
+    if (!page.more) return;
+    after = page.records.at(-1)?.sort;
+  }
+}
