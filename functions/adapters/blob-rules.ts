@@ -44,4 +44,7 @@ export const blobNotFound = (key: string, cause?: unknown): PacsError =>
 export const blobExists = (key: string, cause?: unknown): PacsError =>
   new PacsError('CONFLICT', 'the blob exists already', { cause, details: { key } });
 
+export const blobArchived = (key: string, cause?: unknown): PacsError =>
+  new PacsError('ARCHIVED', 'the blob lies on slow media', { cause, details: { key } });
+
 export const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

@@ -40,6 +40,8 @@ export const ERRORS = {
   CONFLICT: row(409, 0x0110, 0x0110, 'never'),
   BEING_STORED: row(409, 0xa700, 0xa700, 'later'),
   BUSY: row(503, 0xa700, 0xa700, 'safe'),
+  /** the bytes lie on slow media and are on their way back; `details.retryAfterSeconds` (PS3.4 Table C.4-2, A702) */
+  ARCHIVED: row(503, 0xa702, 0xa700, 'later'),
   OUT_OF_SPACE: row(507, 0xa700, 0xa700, 'later'),
   OUTCOME_UNKNOWN: row(504, 0x0110, 0x0110, 'checkFirst'),
   INTERNAL: row(500, 0x0110, 0x0110, 'alarm'),

@@ -9,6 +9,15 @@ import { jobQueueContract } from '#test/contract/job-queue.ts';
 const close = async (): Promise<void> => undefined;
 
 describe('MemoryIndexTable', () => indexTableContract(async () => ({ table: new MemoryIndexTable(), close })));
-describe('MemoryBlobStore', () => blobStoreContract(async () => ({ store: new MemoryBlobStore(), close })));
+describe('MemoryBlobStore', () =>
+  blobStoreContract(async () => {
+    const store = new MemoryBlobStore();
+    return {
+      store,
+      archive: async (key) => store.archive(key),
+      finishRestores: async () => store.finishRestores(),
+      close,
+    };
+  }));
 describe('IndexJobQueue in memory', () =>
   jobQueueContract(async (clock) => ({ queue: new IndexJobQueue(new MemoryIndexTable(), clock), close })));

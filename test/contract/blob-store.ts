@@ -4,6 +4,10 @@ import type { BlobStore } from '#core/ports/blob-store.ts';
 
 export interface OpenBlobStore {
   readonly store: BlobStore;
+  /** moves a blob to slow media, where the store can */
+  archive?(key: string): Promise<void>;
+  /** ends the restores that are under way */
+  finishRestores?(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -216,6 +220,8 @@ export function blobStoreContract(open: () => Promise<OpenBlobStore>): void {
     await expect(readAll(key)).rejects.toMatchObject(bad);
     await expect(store.head(key)).rejects.toMatchObject(bad);
     await expect(store.delete(key)).rejects.toMatchObject(bad);
+    await expect(store.availability(key)).rejects.toMatchObject(bad);
+    await expect(store.restore(key)).rejects.toMatchObject(bad);
   });
 
   describe('reading', () => {
@@ -350,6 +356,39 @@ export function blobStoreContract(open: () => Promise<OpenBlobStore>): void {
         ]);
       }
       expect(await keysUnder(folder)).toStrictEqual([`${folder}/x/y/kept-29`]);
+    });
+  });
+
+  describe('availability', () => {
+    test('of what can be read is ONLINE, restored or not, and of what is not there undefined', async () => {
+      const key = `${newFolder()}/a`;
+      expect(await store.availability(key)).toBeUndefined();
+      await expect(store.restore(key)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await store.put(key, Buffer.from('bytes'));
+      expect(await store.availability(key)).toBe('ONLINE');
+      expect(await store.restore(key)).toBe('ONLINE');
+    });
+
+    test('of what lies on slow media is OFFLINE; a restore, which may be asked for twice, brings it back', async ({
+      skip,
+    }) => {
+      if (!opened.archive || !opened.finishRestores) return skip('the store keeps everything at hand');
+      const folder = newFolder();
+      const key = `${folder}/a`;
+      await store.put(key, Buffer.from('bytes'));
+      await opened.archive(key);
+      expect(await store.availability(key)).toBe('OFFLINE');
+      expect(await store.head(key)).toStrictEqual({ key, size: 5 });
+      expect(await keysUnder(folder)).toStrictEqual([key]);
+      await expect(store.readBytes(key)).rejects.toMatchObject({ code: 'ARCHIVED', details: { key } });
+      await expect(readAll(key)).rejects.toMatchObject({ code: 'ARCHIVED' });
+      expect(await store.restore(key)).toBe('NEARLINE');
+      expect(await store.restore(key)).toBe('NEARLINE');
+      expect(await store.availability(key)).toBe('NEARLINE');
+      await expect(store.readBytes(key)).rejects.toMatchObject({ code: 'ARCHIVED' });
+      await opened.finishRestores();
+      expect(await store.availability(key)).toBe('ONLINE');
+      expect((await readAll(key)).toString()).toBe('bytes');
     });
   });
 }

@@ -3,7 +3,7 @@ import { closeSync, fstatSync, linkSync, mkdirSync, openSync, read, statSync, un
 import { opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import type { BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
+import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
 import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
 import { DurableDirectories, syncUpwards } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
@@ -119,6 +119,16 @@ export class FsBlobStore implements BlobStore {
     }
     await this.#directories.sync(dirname(path));
     await this.#prune(dirname(path));
+  }
+
+  /** Files are always there. */
+  async availability(key: string): Promise<Availability | undefined> {
+    return (await this.head(key)) && 'ONLINE';
+  }
+
+  async restore(key: string): Promise<Availability> {
+    if ((await this.head(key)) === undefined) throw blobNotFound(key);
+    return 'ONLINE';
   }
 
   /** Removes what crashed writers left behind more than `olderThanMs` ago; returns how many files. `now` is ms since 1970. */

@@ -1,5 +1,6 @@
-import type { BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
+import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
 import {
+  blobArchived,
   blobExists,
   blobNotFound,
   CHUNK_LIMIT_BYTES,
@@ -12,6 +13,8 @@ import {
 /** The readable reference of the contract in core/ports/blob-store.ts. */
 export class MemoryBlobStore implements BlobStore {
   readonly #blobs = new Map<string, Uint8Array>();
+  /** what lies on slow media: OFFLINE until somebody asks for it, then NEARLINE until the restore is over */
+  readonly #archived = new Map<string, 'OFFLINE' | 'NEARLINE'>();
 
   async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<BlobInfo> {
     checkBlobKey(key);
@@ -35,6 +38,7 @@ export class MemoryBlobStore implements BlobStore {
     checkBlobKey(key);
     const bytes = this.#blobs.get(key);
     if (bytes === undefined) throw blobNotFound(key);
+    if (this.#archived.has(key)) throw blobArchived(key);
     const { start, end } = resolveRange(range, bytes.length);
     return bytes.slice(start, end);
   }
@@ -57,6 +61,29 @@ export class MemoryBlobStore implements BlobStore {
   async delete(key: string): Promise<void> {
     checkBlobKey(key);
     this.#blobs.delete(key);
+    this.#archived.delete(key);
+  }
+
+  async availability(key: string): Promise<Availability | undefined> {
+    checkBlobKey(key);
+    return this.#blobs.has(key) ? (this.#archived.get(key) ?? 'ONLINE') : undefined;
+  }
+
+  async restore(key: string): Promise<Availability> {
+    const now = await this.availability(key);
+    if (now === undefined) throw blobNotFound(key);
+    if (now === 'OFFLINE') this.#archived.set(key, 'NEARLINE');
+    return now === 'OFFLINE' ? 'NEARLINE' : now;
+  }
+
+  /** The switch for tests: moves the blobs under a prefix to slow media, as a store's own rules would. */
+  archive(prefix: string): void {
+    for (const key of this.#blobs.keys()) if (key.startsWith(prefix)) this.#archived.set(key, 'OFFLINE');
+  }
+
+  /** Ends the restores that are under way. */
+  finishRestores(): void {
+    for (const [key, state] of this.#archived) if (state === 'NEARLINE') this.#archived.delete(key);
   }
 }
 

@@ -7,6 +7,8 @@
  *   If the source fails, or `sha256` was given and differs, nothing becomes visible and the error is thrown.
  * - keys are relative paths of `[A-Za-z0-9._-]` segments joined by `/`; anything else throws BAD_REQUEST.
  * - blobs are immutable. `delete` is idempotent and durable.
+ * - a store may move blobs to slow media by rules of its own. Such a blob is listed, counted and deleted as before; reading it throws
+ *   ARCHIVED until `restore` has brought it back, for as long as the store keeps the restored copy.
  */
 export interface BlobStore {
   /**
@@ -18,7 +20,8 @@ export interface BlobStore {
 
   /**
    * The bytes [offset, offset+length) as chunks of at most 1 MiB; to the end where length is absent.
-   * @throws PacsError NOT_FOUND; RANGE_NOT_SATISFIABLE when the range reaches outside the blob (checked before the first chunk).
+   * @throws PacsError NOT_FOUND; RANGE_NOT_SATISFIABLE when the range reaches outside the blob (checked before the first chunk);
+   *   ARCHIVED with `details.key` when the blob lies on slow media; BUSY.
    */
   read(key: string, range?: ByteRange): AsyncIterable<Uint8Array>;
 
@@ -32,7 +35,22 @@ export interface BlobStore {
   list(prefix: string, after?: string): AsyncIterable<{ readonly key: string; readonly size: number }>;
 
   delete(key: string): Promise<void>;
+
+  /** How soon the blob can be read; undefined when there is none. */
+  availability(key: string): Promise<Availability | undefined>;
+
+  /**
+   * Sees to it that a restore of the blob is under way, unless it is readable; may be repeated at any time. Returns what holds now.
+   * @throws PacsError NOT_FOUND; BUSY
+   */
+  restore(key: string): Promise<Availability>;
 }
+
+/**
+ * The values of Instance Availability (0008,0056) that a store knows of: ONLINE: `read` works. NEARLINE: not yet, a restore is under
+ * way. OFFLINE: only after `restore`.
+ */
+export type Availability = 'ONLINE' | 'NEARLINE' | 'OFFLINE';
 
 export interface PutOptions {
   /** lower-case hex that the bytes must have */
