@@ -99,7 +99,8 @@ const BCP_195_CIPHERS = [
   'DHE-RSA-AES128-GCM-SHA256',
 ].join(':');
 
-function tlsOptions({ cert, key, ca }: NonNullable<Config['dicom']['tls']>): TlsOptions {
+/** For an acceptor, from PEM files. @throws ConfigError when one cannot be read */
+export function tlsOptions({ cert, key, ca }: Omit<NonNullable<Config['dicom']['tls']>, 'port'>): TlsOptions {
   const pem = (path: string): Buffer => {
     try {
       return readFileSync(path);

@@ -1,0 +1,29 @@
+import type { Clock } from '#core/ports/clock.ts';
+import type { Services } from '#core/services.ts';
+import type { MoveAccess } from '#dimse/services/move.ts';
+import type { Log } from '#embedded/log.ts';
+import type { EdgeConfig } from './config.ts';
+import type { Upstream } from './upstream.ts';
+
+/** What every part of the gateway gets. */
+export interface EdgeContext {
+  /** as last loaded: ask for it when it is needed, never keep it */
+  readonly config: EdgeConfig;
+  readonly tenant: string;
+  /** the local archive: what modalities sent, and what was fetched from upstream */
+  readonly services: Services;
+  /** who may do what over DIMSE, and where C-MOVE sends to */
+  readonly access: MoveAccess;
+  /** in the order of the configuration: the first one answers queries */
+  readonly upstreams: readonly Upstream[];
+  /** undefined when the configuration has none of that name (any more) */
+  upstream(name: string): Upstream | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Something that goes on while the gateway runs: it ends, and leaves nothing undone that a restart would not find, when `signal` aborts. */
+export interface BackgroundWorker {
+  readonly name: string;
+  run(context: EdgeContext, signal: AbortSignal): Promise<void>;
+}

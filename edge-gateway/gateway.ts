@@ -1,0 +1,152 @@
+import { mkdir } from 'node:fs/promises';
+import type { Role } from '#core/access.ts';
+import { sweep } from '#core/archive/sweep.ts';
+import type { Limits } from '#core/limits.ts';
+import type { RemoteEntity } from '#dimse/scu.ts';
+import type { MoveAccess } from '#dimse/services/move.ts';
+import { type Archive, openArchive } from '#embedded/archive.ts';
+import { ConfigError } from '#embedded/config.ts';
+import { lockDataDir } from '#embedded/data-lock.ts';
+import { describeError, type Log } from '#embedded/log.ts';
+import type { EdgeConfig, MoveDestination, Right } from './config.ts';
+import type { EdgeContext } from './context.ts';
+import { Listeners } from './listeners.ts';
+import { tlsOptions, Upstream } from './upstream.ts';
+import { WORKERS } from './workers.ts';
+
+/** The running gateway. */
+export interface Gateway extends EdgeContext {
+  readonly archive: Archive;
+  readonly listeners: Listeners;
+  /**
+   * Goes on under another configuration, associations included. The data folder and the tenant stay what they are.
+   * @throws ConfigError, and nothing has changed
+   */
+  reload(config: EdgeConfig): Promise<void>;
+  /** No new associations; those under way may end; what is being sent is finished or will be found again. */
+  close(): Promise<void>;
+}
+
+export interface GatewayOptions {
+  readonly log: Log;
+  readonly limits?: Partial<Limits>;
+}
+
+const ROLES: Readonly<Record<Right, Role>> = { store: 'sender', query: 'finder', retrieve: 'retriever' };
+
+/**
+ * The archive's own core on a data folder of its own, DIMSE before it, and workers that carry what comes in to the upstreams.
+ * @throws ConfigError when the folder is in use, or a port is
+ */
+export async function openGateway(first: EdgeConfig, { log, limits = {} }: GatewayOptions): Promise<Gateway> {
+  await mkdir(first.dataDir, { recursive: true });
+  const unlock = lockDataDir(first.dataDir);
+  process.once('exit', unlock);
+  const archive = await openArchive({ dataDir: first.dataDir, limits, policy: {} });
+  const { services } = archive;
+  let config = first;
+  let upstreams = first.upstreams.map((one) => new Upstream(one, services.clock));
+  const context = {
+    get config() {
+      return config;
+    },
+    tenant: first.tenant,
+    services,
+    get access() {
+      return access;
+    },
+    get upstreams() {
+      return upstreams;
+    },
+    upstream: (name: string) => upstreams.find((one) => one.name === name),
+    clock: services.clock,
+    log,
+  } satisfies EdgeContext;
+  const access = accessOf(context);
+  // Alone in the folder: what a killed run left is put right before anything new comes.
+  await archive.blobs.sweep(0, services.clock.now());
+  await sweep(services, context.tenant, 0);
+
+  const listeners = new Listeners(context);
+  const stop = new AbortController();
+  const running: Promise<void>[] = [];
+  const closeAll = async (): Promise<void> => {
+    await listeners.close();
+    stop.abort();
+    await Promise.all(running);
+    await Promise.all(upstreams.map((one) => one.close()));
+    await archive.close();
+    process.off('exit', unlock);
+    unlock();
+  };
+  try {
+    await listeners.apply();
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+  for (const { name, run } of WORKERS) {
+    running.push(
+      run(context, stop.signal).catch((error: unknown) => {
+        log.error('worker-failed', { worker: name, ...describeError(error) });
+      }),
+    );
+  }
+
+  let closing: Promise<void> | undefined;
+  return Object.assign(Object.create(context) as typeof context, {
+    archive,
+    listeners,
+    async reload(next: EdgeConfig) {
+      if (next.dataDir !== config.dataDir) throw new ConfigError('dataDir cannot be changed while the gateway runs');
+      if (next.tenant !== config.tenant) throw new ConfigError('tenant cannot be changed while the gateway runs');
+      const before = { config, upstreams };
+      config = next;
+      try {
+        upstreams = next.upstreams.map((one) => kept(before.upstreams, one) ?? new Upstream(one, services.clock));
+        await listeners.apply();
+      } catch (error) {
+        ({ config, upstreams } = before);
+        throw error;
+      }
+      // What they are carrying fails as if the line had been cut, and is sent again.
+      for (const old of before.upstreams) if (!upstreams.includes(old)) await old.close();
+      log.info('configuration-loaded', { upstreams: upstreams.map(({ name }) => name) });
+    },
+    close: () => (closing ??= closeAll()),
+  });
+}
+
+/** An upstream whose row has not changed keeps its connections and what is known of it. */
+const kept = (upstreams: readonly Upstream[], config: EdgeConfig['upstreams'][number]): Upstream | undefined =>
+  upstreams.find((one) => JSON.stringify(one.config) === JSON.stringify(config));
+
+function accessOf(context: EdgeContext): MoveAccess {
+  return {
+    services: context.services,
+    get aeTitle() {
+      return context.config.aeTitle;
+    },
+    principalOf: (callingAETitle) => ({
+      tenant: context.tenant,
+      subject: callingAETitle,
+      roles: rolesOf(context.config, callingAETitle),
+    }),
+    destinationOf: (aeTitle) => {
+      const found = context.config.moveDestinations.find((one) => one.aeTitle === aeTitle);
+      return found && remoteOf(found);
+    },
+  };
+}
+
+const rolesOf = ({ allowed }: EdgeConfig, aeTitle: string): readonly Role[] =>
+  allowed === 'any'
+    ? ['modality']
+    : (allowed.find((one) => one.aeTitle === aeTitle)?.rights.map((right) => ROLES[right]) ?? []);
+
+const remoteOf = ({ aeTitle, host, port, tls }: MoveDestination): RemoteEntity => ({
+  aeTitle,
+  host,
+  port,
+  ...(tls !== undefined && { tls: tlsOptions(tls) }),
+});

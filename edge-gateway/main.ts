@@ -1,0 +1,68 @@
+import { unwatchFile, watchFile } from 'node:fs';
+import { ConfigError } from '#embedded/config.ts';
+import { createLog } from '#embedded/log.ts';
+import { startMetrics } from '#embedded/metrics.ts';
+import { readEdgeConfig } from './config.ts';
+import { type Gateway, openGateway } from './gateway.ts';
+
+const WATCH_MS = 2_000;
+
+let closed = false;
+
+/** `npm run edge`: the gateway until SIGTERM. SIGHUP, and a changed configuration file, are read in without an association being dropped. */
+try {
+  const config = readEdgeConfig(process.env);
+  const log = createLog(config.log, (line) => process.stdout.write(line));
+  startMetrics();
+  const gateway = await openGateway(config, { log });
+  guardExit();
+  greet(gateway);
+
+  let reloading = Promise.resolve();
+  const reload = (): void => {
+    reloading = reloading.then(async () => {
+      try {
+        await gateway.reload(readEdgeConfig(process.env));
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        log.error('configuration-refused', { message: error.message });
+      }
+    });
+  };
+  process.on('SIGHUP', reload);
+  const file = process.env.NEPHOS_EDGE_CONFIG;
+  // By polling: a file that is replaced by another, or mounted, is seen as well.
+  if (file !== undefined) watchFile(file, { interval: WATCH_MS, persistent: false }, reload);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, async () => {
+      log.info('stopping', { signal });
+      if (file !== undefined) unwatchFile(file);
+      await gateway.close();
+      closed = true;
+      process.exit();
+    });
+  }
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exit(2);
+}
+
+/** An exit while LMDB's thread is within a transaction would wait for it for ever: killed, it leaves a lock that LMDB recovers. */
+function guardExit(): void {
+  process.on('exit', () => {
+    if (!closed) process.kill(process.pid, 'SIGKILL');
+  });
+}
+
+function greet({ config, listeners, upstreams }: Gateway): void {
+  const lines = [
+    '',
+    `  The Nephos edge gateway is running.`,
+    `  DICOM      ${config.aeTitle}@${config.bind}:${listeners.port}`,
+    ...(listeners.tlsPort === undefined ? [] : [`  DICOM TLS  ${config.aeTitle}@${config.bind}:${listeners.tlsPort}`]),
+    ...upstreams.map(({ name, config: { url } }) => `  Forwards   to ${url} (${name})`),
+    `  Data       ${config.dataDir}`,
+  ];
+  process.stderr.write(`${lines.join('\n')}\n\n`);
+}

@@ -1,0 +1,290 @@
+import { readFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { rootCertificates } from 'node:tls';
+import { Agent, type Dispatcher, request as send } from 'undici';
+import { PacsError } from '#core/errors.ts';
+import type { Clock } from '#core/ports/clock.ts';
+import { ConfigError } from '#embedded/config.ts';
+import type { TlsFiles, UpstreamConfig } from './config.ts';
+import { Credentials } from './credentials.ts';
+
+export interface UpstreamRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS';
+  /** below the DICOMweb root, with its query: `/studies?limit=1`; or an absolute URL of the upstream's own */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** a function, as it is asked again when the credentials had expired */
+  readonly body?: Uint8Array | string | (() => AsyncIterable<Uint8Array>);
+  /** of a streamed body, where known */
+  readonly bodyBytes?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** goes out although the circuit is open */
+  readonly probe?: boolean;
+  /** credentials are not sent: the URL is signed, or another's */
+  readonly anonymous?: boolean;
+}
+
+export interface UpstreamResponse {
+  readonly status: number;
+  /** lower-case names */
+  readonly headers: Readonly<Record<string, string>>;
+  /** to be read to its end, or given up by `discard`; a torn body throws OUTCOME_UNKNOWN */
+  readonly body: AsyncIterable<Uint8Array>;
+  text(limitBytes?: number): Promise<string>;
+  discard(): Promise<void>;
+}
+
+/** What is known of an upstream from what was last tried. */
+export interface UpstreamState {
+  /** undefined: not tried yet */
+  readonly online: boolean | undefined;
+  /** it last answered anything, ms since 1970 */
+  readonly lastContactAt: number | undefined;
+  readonly lastError: { readonly at: number; readonly message: string } | undefined;
+  /** while offline: nothing but probes goes out before this time */
+  readonly retryAt: number | undefined;
+}
+
+const CONNECT_MS = 10_000;
+/** consecutive failures that open the circuit */
+const FAILURES_TO_OPEN = 3;
+const FIRST_OPEN_MS = 1_000;
+const MOST_OPEN_MS = 30_000;
+const RESPONSE_TEXT_BYTES = 16 * 1024 * 1024;
+/** What a system may still hold of a body that has been written, and the slowest link it drains over (bytes, bytes a ms). */
+const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
+const SLOWEST_BYTES_PER_MS = 4;
+
+/**
+ * A DICOMweb archive that we talk to: connections (HTTP/2 where offered by TLS), credentials, time limits, and a circuit that spares
+ * callers the wait while it cannot be reached. One for each row of the configuration's `upstreams`; `context.upstream(name)` has it.
+ */
+export class Upstream {
+  readonly config: UpstreamConfig;
+  readonly #clock: Clock;
+  readonly #agent: Agent;
+  readonly #credentials: Credentials;
+  readonly #root: string;
+  #online: boolean | undefined;
+  #lastContactAt: number | undefined;
+  #lastError: { at: number; message: string } | undefined;
+  #failures = 0;
+  #retryAt = 0;
+
+  constructor(config: UpstreamConfig, clock: Clock) {
+    this.config = config;
+    this.#clock = clock;
+    this.#root = config.url.replace(/\/+$/, '');
+    this.#agent = new Agent({
+      allowH2: true,
+      // Senders, and whoever asks and fetches meanwhile.
+      connections: config.parallel * 2 + 2,
+      connect: { timeout: Math.min(CONNECT_MS, config.timeoutMs), ...tlsOptions(config.tls) },
+      bodyTimeout: config.timeoutMs,
+      headersTimeout: config.timeoutMs,
+      keepAliveTimeout: 30_000,
+    });
+    this.#credentials = new Credentials(config.auth, this.#agent, clock);
+  }
+
+  get name(): string {
+    return this.config.name;
+  }
+
+  get state(): UpstreamState {
+    return {
+      online: this.#online,
+      lastContactAt: this.#lastContactAt,
+      lastError: this.#lastError,
+      retryAt: this.#online === false ? this.#retryAt : undefined,
+    };
+  }
+
+  /** Whether a request has a chance right now; those who wait for a person should not try without. */
+  get isReachable(): boolean {
+    return this.#online !== false || this.#clock.now() >= this.#retryAt;
+  }
+
+  /**
+   * Any status is an answer, and given back.
+   * @throws PacsError BUSY: it cannot be reached, nothing was sent. OUTCOME_UNKNOWN: it was sent, and no answer came.
+   * UNAUTHENTICATED: there are no credentials to be had
+   */
+  async request(request: UpstreamRequest): Promise<UpstreamResponse> {
+    const response = await this.#attempt(request);
+    if (response.status !== 401 || request.anonymous || !this.#credentials.renewable) return response;
+    // A token may be withdrawn before its time.
+    await response.discard();
+    this.#credentials.forget();
+    return this.#attempt(request);
+  }
+
+  /** @internal also where another host is spoken to on the upstream's behalf: its failures are the circuit's */
+  async #attempt(request: UpstreamRequest): Promise<UpstreamResponse> {
+    if (!request.probe && !this.isReachable)
+      throw new PacsError('BUSY', 'the upstream cannot be reached', { details: { upstream: this.name } });
+    const authorization = request.anonymous ? undefined : await this.#authorization();
+    const url = /^https?:/.test(request.path) ? request.path : this.#root + request.path;
+    const { timeoutMs } = this.config;
+    const bodyBytes = request.bodyBytes ?? 0;
+    let started = false;
+    const start = (): void => {
+      started = true;
+    };
+    const body =
+      typeof request.body === 'function'
+        ? Readable.from(noting(request.body(), start), { objectMode: false })
+        : request.body;
+    try {
+      const response = await send(url, {
+        method: request.method,
+        dispatcher: this.#agent,
+        headers: {
+          ...(typeof request.body === 'function' &&
+            request.bodyBytes !== undefined && { 'content-length': String(request.bodyBytes) }),
+          ...request.headers,
+          ...(authorization !== undefined && { authorization }),
+        },
+        body: body ?? null,
+        // What was written may still be on its way for a long time over a slow link.
+        headersTimeout: timeoutMs + Math.min(bodyBytes, SOCKET_BUFFER_BYTES) / SLOWEST_BYTES_PER_MS,
+        bodyTimeout: timeoutMs,
+        ...(request.signal !== undefined && { signal: request.signal }),
+      });
+      this.#answered(response.statusCode);
+      return responseOf(response, (error) => this.#broken(error));
+    } catch (cause) {
+      if (request.signal?.aborted === true)
+        throw new PacsError('OUTCOME_UNKNOWN', 'the request was given up', { cause });
+      if (cause instanceof PacsError) throw cause;
+      const unsent = isUnsent(cause) && !started;
+      const message = `${unsent ? 'it cannot be reached' : 'no answer came'}: ${codeOf(cause)}`;
+      this.#failed(message);
+      throw new PacsError(unsent ? 'BUSY' : 'OUTCOME_UNKNOWN', message, { cause, details: { upstream: this.name } });
+    }
+  }
+
+  async #authorization(): Promise<string | undefined> {
+    try {
+      return await this.#credentials.authorization();
+    } catch (error) {
+      this.#failed((error as Error).message);
+      throw error;
+    }
+  }
+
+  #answered(status: number): void {
+    this.#lastContactAt = this.#clock.now();
+    // It is there, and cannot serve: the same to whoever waits.
+    if (status >= 500 && status !== 501) this.#failed(`it answered ${status}`);
+    else {
+      this.#online = true;
+      this.#failures = 0;
+    }
+  }
+
+  #broken(cause: unknown): PacsError {
+    const message = `the answer broke off: ${codeOf(cause)}`;
+    this.#failed(message);
+    return new PacsError('OUTCOME_UNKNOWN', message, { cause, details: { upstream: this.name } });
+  }
+
+  #failed(message: string): void {
+    const now = this.#clock.now();
+    this.#lastError = { at: now, message };
+    if (++this.#failures < FAILURES_TO_OPEN) return;
+    this.#online = false;
+    const openMs = Math.min(MOST_OPEN_MS, FIRST_OPEN_MS * 2 ** Math.min(10, this.#failures - FAILURES_TO_OPEN));
+    if (now >= this.#retryAt) this.#retryAt = now + openMs;
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+}
+
+/** Which errors say for certain that no byte of the request left. */
+const UNSENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_HAS_EXPIRED',
+]);
+
+function isUnsent(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.every(isUnsent);
+  return UNSENT.has(codeOf(error));
+}
+
+function codeOf(error: unknown): string {
+  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown };
+  return typeof code === 'string' ? code : typeof name === 'string' ? name : 'unknown';
+}
+
+async function* noting(source: AsyncIterable<Uint8Array>, note: () => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    note();
+    yield chunk;
+  }
+}
+
+function responseOf(
+  { statusCode, headers, body }: Dispatcher.ResponseData,
+  broken: (error: unknown) => PacsError,
+): UpstreamResponse {
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* body;
+    } catch (error) {
+      throw broken(error);
+    }
+  }
+  return {
+    status: statusCode,
+    headers: Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [
+        name.toLowerCase(),
+        Array.isArray(value) ? value.join(', ') : (value ?? ''),
+      ]),
+    ),
+    body: bytes(),
+    async text(limitBytes = RESPONSE_TEXT_BYTES) {
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of bytes()) {
+        size += chunk.byteLength;
+        if (size > limitBytes) throw new PacsError('TOO_LARGE', 'the answer is too large', { details: { limitBytes } });
+        chunks.push(chunk);
+      }
+      return Buffer.concat(chunks).toString('utf8');
+    },
+    async discard() {
+      await body.dump({ limit: 1024 * 1024 }).catch(() => {});
+    },
+  };
+}
+
+/** For connections of ours. @throws ConfigError when a file cannot be read */
+export function tlsOptions(files: TlsFiles | undefined): { ca?: (string | Buffer)[]; cert?: Buffer; key?: Buffer } {
+  const { ca, cert, key } = files ?? {};
+  return {
+    ...(ca !== undefined && { ca: [...rootCertificates, pem(ca)] }),
+    ...(cert !== undefined && { cert: pem(cert) }),
+    ...(key !== undefined && { key: pem(key) }),
+  };
+}
+
+function pem(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new ConfigError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}

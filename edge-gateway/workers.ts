@@ -1,0 +1,30 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sweep } from '#core/archive/sweep.ts';
+import { workQueues } from '#embedded/jobs.ts';
+import { describeError } from '#embedded/log.ts';
+import type { BackgroundWorker } from './context.ts';
+import { edgeJobs } from './services.ts';
+
+const SWEEP_MS = 10 * 60_000;
+
+/** The local archive's own queues: quiet studies, removals, answers to storage commitment. */
+const jobs: BackgroundWorker = {
+  name: 'jobs',
+  run: (context, signal) =>
+    workQueues(context.services, 'http://localhost/dicomweb', context.log, signal, edgeJobs(context)),
+};
+
+/** What interrupted stores and removals left. */
+const sweeper: BackgroundWorker = {
+  name: 'sweep',
+  async run({ services, tenant, log }, signal) {
+    while (!signal.aborted) {
+      await sleep(SWEEP_MS, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      await sweep(services, tenant).catch((error: unknown) => log.error('sweep-failed', describeError(error)));
+    }
+  },
+};
+
+/** All that goes on beside the associations. A new one: one file, one line here. */
+export const WORKERS: readonly BackgroundWorker[] = [jobs, sweeper];
