@@ -7,8 +7,17 @@ export interface Principal {
   readonly roles: readonly Role[];
 }
 
-/** Of an application entity that speaks DIMSE: `modality` has all of `sender`, `finder` and `retriever`. */
-export type Role = 'admin' | 'modality' | 'sender' | 'finder' | 'retriever' | 'anonymous';
+/** Of an application entity that speaks DIMSE: `modality` has all of the six that follow it. */
+export type Role =
+  | 'admin'
+  | 'modality'
+  | 'sender'
+  | 'finder'
+  | 'retriever'
+  | 'committer'
+  | 'worklistReader'
+  | 'performer'
+  | 'anonymous';
 
 export type Action =
   | 'store'
@@ -19,7 +28,14 @@ export type Action =
   | 'restore'
   | 'administer'
   | 'monitor'
-  | 'readEvents';
+  | 'readEvents'
+  /** ask for storage commitment */
+  | 'commit'
+  | 'readWorklist'
+  | 'changeWorklist'
+  /** report performed procedure steps (MPPS) */
+  | 'performProcedure'
+  | 'readProcedures';
 
 export interface Resource {
   readonly StudyInstanceUID?: string;
@@ -38,11 +54,19 @@ const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
     'administer',
     'monitor',
     'readEvents',
+    'commit',
+    'readWorklist',
+    'changeWorklist',
+    'performProcedure',
+    'readProcedures',
   ]),
-  modality: new Set<Action>(['store', 'search', 'retrieve']),
+  modality: new Set<Action>(['store', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),
   sender: new Set<Action>(['store']),
   finder: new Set<Action>(['search']),
   retriever: new Set<Action>(['retrieve']),
+  committer: new Set<Action>(['commit']),
+  worklistReader: new Set<Action>(['readWorklist']),
+  performer: new Set<Action>(['performProcedure']),
   anonymous: new Set<Action>(),
 };
 

@@ -43,6 +43,12 @@ export const DEFAULT_LIMITS = {
   studyQuietMs: 30_000,
   /** how long deleted and rejected objects stay recoverable (ms) */
   trashMs: 30 * 24 * 60 * 60 * 1000,
+  /** worklist items that began longer ago than this are not answered unless their date is asked for (ms) */
+  worklistPastMs: 2 * 24 * 60 * 60 * 1000,
+  /** worklist items that began longer ago than this are removed (ms) */
+  worklistKeepMs: 90 * 24 * 60 * 60 * 1000,
+  /** how often a restore from slow media is looked after, and the Retry-After of who waits for it (ms) */
+  restorePollMs: 15 * 60 * 1000,
   /** a begun store older than this is an interrupted one (ms) */
   pendingMs: 60 * 60 * 1000,
 } as const;

@@ -1,3 +1,4 @@
+import { settleProcedureSteps } from '../procedure/arrival.ts';
 import { prepareSeriesMetadata } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
@@ -34,6 +35,7 @@ export async function settleStudy(
       await prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID, root);
     }
   }
+  await settleProcedureSteps(services, tenant, study);
   const { quietJobAt: _, ...settled } = record;
   const outcome = await services.index.write([
     { kind: 'put', key, item: asItem({ ...settled, version: record.version + 1 }), if: { version: record.version } },

@@ -4,7 +4,7 @@ import type { Item, Key } from '../ports/index-table.ts';
 /**
  * The records of the archive and where they stand in the IndexTable. The tenant opens every partition, so no key of one
  * tenant can be reached from another. One place for all key layouts: nothing else builds keys (the search module's postings,
- * in search/postings.ts, excepted).
+ * in search/postings.ts, and the records of worklist and procedure steps, in worklist/records.ts and procedure/records.ts, excepted).
  *
  * | record    | partition                    | sort                | holds                                         |
  * |-----------|------------------------------|---------------------|-----------------------------------------------|
@@ -227,12 +227,17 @@ export interface ArchiveEvent {
     | 'Rejected'
     | 'Deleted'
     | 'Restored'
-    | 'Purged';
+    | 'Purged'
+    | 'ProcedureStepStarted'
+    | 'ProcedureStepCompleted'
+    | 'ProcedureStepDiscontinued'
+    /** a procedure step was completed and every instance that it names has arrived */
+    | 'StudyComplete';
   at: number;
   StudyInstanceUID: string;
   SeriesInstanceUID?: string | undefined;
   SOPInstanceUID?: string | undefined;
-  /** id of the held or trash record the event speaks of */
+  /** id of the held or trash record the event speaks of; SOP Instance UID of the procedure step */
   id?: string | undefined;
   sha256?: string | undefined;
   instances?: number | undefined;

@@ -1,0 +1,84 @@
+import type { InstanceRecord, Tenant } from '../archive/records.ts';
+import { asRecord, keys, type SeriesRecord } from '../archive/records.ts';
+import type { DataSet, Element } from '../dicom/types.ts';
+import { newUID } from '../ids.ts';
+import { instancesOfStudy } from '../retrieve/find.ts';
+import type { Services } from '../services.ts';
+import { procedureStepsOf } from './procedure-step.ts';
+
+/** Queue of the notifications still to be sent; payload: tenant, study, destination (AE title) and uid. */
+export const INSTANCE_AVAILABILITY = 'instance-availability';
+export const MODALITY_PERFORMED_PROCEDURE_STEP = '1.2.840.10008.3.1.2.3.3';
+
+/** instances of one notification; a study of more gets several */
+const INSTANCES = 5_000;
+
+/** Has destinations told that a study's instances are here: one durable job each, so that one that is down delays no other. */
+export async function requestAvailability(
+  { jobs, clock }: Services,
+  tenant: Tenant,
+  study: string,
+  destinations: readonly string[],
+): Promise<void> {
+  for (const destination of destinations)
+    await jobs.enqueue(INSTANCE_AVAILABILITY, { tenant, study, destination, uid: newUID(clock) });
+}
+
+const uids = (value: string): Element => ({ vr: 'UI', Value: [value] });
+
+/** The attributes of N-CREATE (PS3.4 Table R.3.2-1) for all instances of a study; optional ones are forbidden there. */
+export async function* availabilityOf(
+  services: Services,
+  tenant: Tenant,
+  study: string,
+  retrieveAETitle: string,
+): AsyncGenerator<DataSet> {
+  const steps = await procedureStepsOf(services, tenant, study);
+  const last = steps.filter(({ state }) => state === 'COMPLETED').sort((a, b) => b.updatedAt - a.updatedAt)[0];
+  const reference: DataSet | undefined = last && {
+    '00081150': uids(MODALITY_PERFORMED_PROCEDURE_STEP),
+    '00081155': uids(last.SOPInstanceUID),
+    '00404019': { vr: 'SQ' },
+  };
+  const availability = await availabilities(services, tenant, study);
+  let series = new Map<string, DataSet[]>();
+  let count = 0;
+  const notification = (): DataSet => ({
+    '00081111': { vr: 'SQ', ...(reference && { Value: [reference] }) },
+    '00081115': {
+      vr: 'SQ',
+      Value: [...series].map(([uid, Value]) => ({ '0020000E': uids(uid), '00081199': { vr: 'SQ', Value } })),
+    },
+    '0020000D': uids(study),
+  });
+  for await (const instance of instancesOfStudy(services, tenant, study)) {
+    const { SeriesInstanceUID } = instance;
+    const items = series.get(SeriesInstanceUID) ?? [];
+    series.set(SeriesInstanceUID, items);
+    items.push(itemOf(instance, availability.get(SeriesInstanceUID) ?? 'ONLINE', retrieveAETitle));
+    if (++count === INSTANCES) {
+      yield notification();
+      series = new Map();
+      count = 0;
+    }
+  }
+  if (count > 0) yield notification();
+}
+
+const itemOf = (instance: InstanceRecord, availability: string, retrieveAETitle: string): DataSet => ({
+  '00080054': { vr: 'AE', Value: [retrieveAETitle] },
+  '00080056': { vr: 'CS', Value: [availability] },
+  '00081150': uids(instance.SOPClassUID),
+  '00081155': uids(instance.SOPInstanceUID),
+});
+
+async function availabilities({ index }: Services, tenant: Tenant, study: string): Promise<Map<string, string>> {
+  const { partition } = keys.study(tenant, study);
+  const page = await index.query({ partition, prefix: 'series|', limit: 10_000 });
+  return new Map(
+    page.records.map(({ item }) => {
+      const record = asRecord<SeriesRecord>(item);
+      return [record.SeriesInstanceUID, record.availability] as const;
+    }),
+  );
+}
