@@ -17,7 +17,7 @@ export function errorResponse(thrown: unknown): { response: HttpResponse; error:
   if (error.code === 'RANGE_NOT_SATISFIABLE' && typeof error.details.size === 'number') {
     headers['content-range'] = `bytes */${error.details.size}`;
   }
-  if (resend === 'safe' || resend === 'later') headers['retry-after'] = String(RETRY_AFTER_SECONDS);
+  if (resend === 'safe' || resend === 'later') headers['retry-after'] = String(retryAfterOf(error));
   const hidden = error.code === 'INTERNAL';
   const body = {
     status: http,
@@ -27,3 +27,6 @@ export function errorResponse(thrown: unknown): { response: HttpResponse; error:
   };
   return { response: { status: http, headers, body: JSON.stringify(body) }, error };
 }
+
+const retryAfterOf = ({ details }: PacsError): number =>
+  typeof details.retryAfterSeconds === 'number' ? details.retryAfterSeconds : RETRY_AFTER_SECONDS;

@@ -1,4 +1,5 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
+import { checkOnline } from '#core/archive/tiering.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
@@ -8,6 +9,7 @@ import { writeZip, type ZipEntry } from '#core/retrieve/zip.ts';
 import type { Services } from '#core/services.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { notModified, rangedResponse, validatorHeaders } from './conditional.ts';
+import { reprDigest } from './digest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
@@ -22,13 +24,18 @@ const PARTS: Offer = { type: DICOM, packaging: 'multipart' };
 const ARCHIVE: Offer = { type: ZIP, packaging: 'single' };
 
 /** GET studies/{study} (PS3.18 §10.4.1.1.1): multipart application/dicom, or application/zip. */
-export const retrieveStudy: Handler = (context) =>
-  retrieveMany(context, () => instancesOfStudy(context.services, context.principal.tenant, context.params.study!));
+export const retrieveStudy: Handler = async (context) => {
+  const { services, principal, params } = context;
+  await checkOnline(services, principal.tenant, params.study!);
+  return retrieveMany(context, () => instancesOfStudy(services, principal.tenant, params.study!));
+};
 
 /** GET studies/{study}/series/{series} */
-export const retrieveSeries: Handler = (context) => {
-  const { study, series } = context.params;
-  return retrieveMany(context, () => instancesOfSeries(context.services, context.principal.tenant, study!, series!));
+export const retrieveSeries: Handler = async (context) => {
+  const { services, principal, params } = context;
+  const { study, series } = params;
+  await checkOnline(services, principal.tenant, study!, series!);
+  return retrieveMany(context, () => instancesOfSeries(services, principal.tenant, study!, series!));
 };
 
 /**
@@ -63,7 +70,7 @@ async function retrieveMany(context: Context, list: () => AsyncGenerator<Instanc
       details: { available: [`multipart/related; type="${DICOM}"; transfer-syntax=*`] },
     });
   }
-  const response = send(context, choices, prepend(first.value, deliveries));
+  const response = await send(context, choices, prepend(first.value, deliveries));
   return complete ? response : { ...response, status: 206 };
 }
 
@@ -103,16 +110,19 @@ async function* deliverable(
   }
 }
 
-function send(
+async function send(
   { services, params }: Context,
   choices: readonly Choice[],
   deliveries: AsyncIterable<Delivery>,
-): HttpResponse {
-  const opened = startAhead(
+): Promise<HttpResponse> {
+  const ahead = startAhead(
     deliveries,
     async (delivery) => ({ delivery, body: await openDelivery(services, delivery) }),
     { ahead: READ_AHEAD, release: ({ body }) => releasePayload(body) },
   );
+  // The first one is opened before the status is sent: what lies on slow media is an error, not a torn body.
+  const first = await ahead.next();
+  const opened = first.done === true ? ahead : prepend(first.value, ahead);
   if (choices[0]!.offer.type === ZIP) {
     return {
       status: 200,
@@ -126,7 +136,10 @@ function send(
   }
   const parts = mapped(
     opened,
-    ({ delivery, body }): Part => ({ headers: { 'content-type': contentType(delivery) }, body }),
+    ({ delivery, body }): Part => ({
+      headers: { 'content-type': contentType(delivery), ...digestHeader(delivery) },
+      body,
+    }),
   );
   return multipartResponse(services.clock, DICOM, parts, {
     'cache-control': 'private, no-cache',
@@ -140,15 +153,22 @@ export async function sendObject({ services, request }: Context, delivery: Deliv
   const cache = { 'cache-control': cacheControlOf(services.policy), vary: 'accept, origin' };
   const unchanged = notModified(request, validators, cache);
   if (unchanged) return unchanged;
-  const headers = { 'content-type': contentType(delivery), ...cache };
+  const headers = { 'content-type': contentType(delivery), ...digestHeader(delivery), ...cache };
   if (delivery.sizeBytes === undefined) {
     const body = await openDelivery(services, delivery);
     return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body };
   }
+  const isHead = request.method === 'HEAD';
   return rangedResponse(request, { sizeBytes: delivery.sizeBytes, validators, headers }, (offset, length) =>
-    readDelivery(services, delivery, { offset, length }),
+    isHead ? nothing() : readDelivery(services, delivery, { offset, length }),
   );
 }
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+/** Repr-Digest (RFC 9530) of an object as stored: what its SHA-256 was when it was received. A range is a part of that. */
+const digestHeader = ({ instance, identity }: Delivery): Record<string, string> =>
+  identity === instance.sha256 ? { 'repr-digest': reprDigest(instance.sha256) } : {};
 
 /** PS3.18 §8.7.3.5.2: the parameter may be left out for the default syntax */
 const contentType = ({ transferSyntaxUID }: Delivery): string =>

@@ -1,4 +1,5 @@
 import { type Action, authorize } from '#core/access.ts';
+import { restoreOnRead } from '#core/archive/tiering.ts';
 import { PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
@@ -92,9 +93,15 @@ export class Router {
       });
       return { response, route: route.name };
     } catch (thrown) {
-      const { response, error } = errorResponse(thrown);
+      const { response, error } = errorResponse(await this.#answerable(thrown));
       return { response, error, route: route?.name };
     }
+  }
+
+  /** A read that met objects on slow media has them brought back; whoever asked is told when to come again. */
+  async #answerable(thrown: unknown): Promise<unknown> {
+    if (!(thrown instanceof PacsError) || thrown.code !== 'ARCHIVED' || thrown.details.key === undefined) return thrown;
+    return restoreOnRead(this.#services, thrown).catch((error: unknown) => error);
   }
 
   #add(route: Route): void {

@@ -1,6 +1,7 @@
 import { STUDY_QUIET } from '#core/archive/fold.ts';
 import { settleStudy } from '#core/archive/quiet.ts';
 import { FINISH_REMOVAL, finishRemoval } from '#core/archive/remove.ts';
+import { RESTORE, restoreSeries } from '#core/archive/tiering.ts';
 import type { Item } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { describeError, type Log } from './log.ts';
@@ -12,6 +13,7 @@ export type JobHandlers = Readonly<
 const HANDLERS: JobHandlers = {
   [STUDY_QUIET]: (services, payload, root) =>
     settleStudy(services, payload.tenant as string, payload.study as string, root),
+  [RESTORE]: (services, payload) => restoreSeries(services, payload as unknown as Parameters<typeof restoreSeries>[1]),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
 };
 
