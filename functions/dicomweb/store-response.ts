@@ -8,6 +8,12 @@ import type { HttpResponse } from './http.ts';
 const RETRY_AFTER_SECONDS = 10;
 
 /**
+ * Private elements of each instance that is stored: the SHA-256 (hex) of the bytes kept. A sender that compares it knows that they
+ * are the ones it sent, without asking again.
+ */
+export const DIGEST = { creator: '00090010', name: 'NEPHOS', sha256: '00091001' } as const;
+
+/**
  * The Store Instances Response module (PS3.18 Annex I) and its status: 200 all stored, 202 some, 409 none (§10.5.3.1);
  * 503 and 413 when nothing was stored for that one reason.
  */
@@ -38,6 +44,9 @@ export function storeResponse(
       const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = outcome.id;
       const url = `${root}/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
       item['00081190'] = { vr: 'UR', Value: [url] };
+
+      item[DIGEST.creator] = { vr: 'LO', Value: [DIGEST.name] };
+      item[DIGEST.sha256] = { vr: 'LO', Value: [outcome.sha256] };
       // No warning: it is what the sender wanted. The console tells it from what is new.
       if (outcome.kind === 'duplicate') item['00741048'] = comment('already stored');
       referenced.push(sorted(item));

@@ -4,6 +4,7 @@ import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
+import { sha256In } from './digest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpRequest } from './http.ts';
 import { type MediaType, parseMediaType } from './media-type.ts';
@@ -40,6 +41,8 @@ const UNFINISHED = new PacsError('INTERNAL', 'not finished');
 export interface IncomingObject {
   readonly body: AsyncIterable<Uint8Array>;
   readonly uids?: Partial<Identity>;
+  /** what its Repr-Digest says: bytes that the way has changed are refused */
+  readonly sha256?: string | undefined;
 }
 
 async function storeAll(context: Context, study: string | undefined): Promise<StoreOutcome[]> {
@@ -63,7 +66,7 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
       outcomes.push({ kind: 'failed', id, error: UNFINISHED });
       const { received, outcome } = storeObject(
         services,
-        { tenant: principal.tenant, source: 'STOW', StudyInstanceUID: study },
+        { tenant: principal.tenant, source: 'STOW', StudyInstanceUID: study, sha256: object.sha256 },
         object.body,
       );
       // A source that breaks off fails its own object here; what ends the request is thrown by the next part.
@@ -103,7 +106,7 @@ function objectsOf(
 ): { type: string; objects: AsyncIterable<IncomingObject> } {
   const media = parseMediaType(request.headers['content-type'] ?? '');
   const body = withinLimit(request.body, services.limits.storeRequestBytes);
-  if (media.type === 'application/dicom') return { type: media.type, objects: only(body) };
+  if (media.type === 'application/dicom') return { type: media.type, objects: only(body, sha256Of(request.headers)) };
   if (media.type !== 'multipart/related') throw unsupported(media.type);
   const { boundary } = media.parameters;
   if (boundary === undefined) throw new PacsError('BAD_REQUEST', 'the Content-Type names no boundary');
@@ -133,16 +136,19 @@ const unsupported = (type: string): PacsError =>
     },
   });
 
-async function* only(body: AsyncIterable<Uint8Array>): AsyncGenerator<IncomingObject> {
-  yield { body };
+async function* only(body: AsyncIterable<Uint8Array>, sha256: string | undefined): AsyncGenerator<IncomingObject> {
+  yield { body, sha256 };
 }
+
+const sha256Of = (headers: Readonly<Record<string, string | undefined>>): string | undefined =>
+  sha256In(headers['repr-digest'] ?? headers['content-digest']);
 
 async function* dicomParts(parts: AsyncIterable<ReceivedPart>): AsyncGenerator<IncomingObject> {
   for await (const { headers, body } of parts) {
     const media: MediaType = parseMediaType(headers['content-type'] ?? 'application/dicom');
     // Some senders label the part octet-stream: the bytes decide.
     if (media.type !== 'application/dicom' && media.type !== 'application/octet-stream') throw unsupported(media.type);
-    yield { body };
+    yield { body, sha256: sha256Of(headers) };
   }
 }
 

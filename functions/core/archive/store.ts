@@ -3,6 +3,7 @@ import { Part10Scanner } from '../dicom/scanner.ts';
 import type { ScannedObject } from '../dicom/types.ts';
 import { asPacsError, type PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
+import type { PutOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
 import { blobKeyOf, blobKeysOf, type Identity, identify, prepareInstance, uidsOf } from './instance.ts';
@@ -19,6 +20,8 @@ export interface StoreContext {
   /** what the sender says the object is: when given, it must be that */
   readonly SOPInstanceUID?: string | undefined;
   readonly SOPClassUID?: string | undefined;
+  /** lower-case hex the sender has of the object's SHA-256: when given, nothing else is stored */
+  readonly sha256?: string | undefined;
 }
 
 /**
@@ -114,7 +117,7 @@ class IncomingObject {
         return { kind: 'duplicate', id, sha256, warnings: scanned.warnings };
       }
     }
-    const blob = await this.#services.blobs.put(this.#key(id), bytes, { visibleAfter: this.#begin(id) });
+    const blob = await this.#services.blobs.put(this.#key(id), bytes, this.#putOptions(id));
     return this.#commit(scanned, id, blob);
   }
 
@@ -140,7 +143,7 @@ class IncomingObject {
       scanned = scanner.end();
     }
     let scanned: ScannedObject | undefined;
-    const blob = await this.#services.blobs.put(this.#key(id), scanningOnTheWay(), { visibleAfter: this.#begin(id) });
+    const blob = await this.#services.blobs.put(this.#key(id), scanningOnTheWay(), this.#putOptions(id));
     if (!scanned) throw new Error('the blob store did not read the object to its end');
     return this.#commit(scanned, id, blob);
   }
@@ -160,6 +163,11 @@ class IncomingObject {
   async #claim(id: Identity): Promise<SopClaim | undefined> {
     const item = await this.#services.index.get(keys.sop(this.#context.tenant, id.SOPInstanceUID));
     return item && asRecord<SopClaim>(item);
+  }
+
+  #putOptions(id: Identity): PutOptions {
+    const { sha256 } = this.#context;
+    return { visibleAfter: this.#begin(id), ...(sha256 !== undefined && { sha256 }) };
   }
 
   #key(id: Identity): string {
