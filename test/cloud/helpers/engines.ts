@@ -1,0 +1,121 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { S3Client } from '@aws-sdk/client-s3';
+import { SQSClient } from '@aws-sdk/client-sqs';
+
+/**
+ * The engines that stand in for AWS: DynamoDB Local and MiniStack, as scripts/install-peers cloud has put them there. Each test file
+ * starts its own, on a free port of the loopback interface.
+ */
+const PEERS = process.env.NEPHOS_PEERS_DIR ?? '/var/tmp/nephos-peers';
+const DYNAMODB = join(PEERS, 'dynamodb');
+const MINISTACK_PYTHON = join(PEERS, 'ministack', 'bin', 'python');
+
+export interface Engine {
+  readonly endpoint: string;
+  stop(): Promise<void>;
+}
+
+const STARTED_WITHIN_MS = 60_000;
+const KILL_AFTER_MS = 2_000;
+
+/** Amazon's DynamoDB Local, in memory. It knows no address to bind to and listens on every interface while it runs. */
+export async function startDynamoDb(): Promise<Engine> {
+  const port = await freePort();
+  return start('DynamoDB Local', port, 'java', [
+    `-Djava.library.path=${join(DYNAMODB, 'DynamoDBLocal_lib')}`,
+    '-Xmx512m',
+    '-jar',
+    join(DYNAMODB, 'DynamoDBLocal.jar'),
+    '-inMemory',
+    '-sharedDb',
+    '-disableTelemetry',
+    '-port',
+    String(port),
+  ]);
+}
+
+/** MiniStack: S3, SQS and the rest of AWS. `env` may name what its Lambda functions need. */
+export async function startMiniStack(env: Readonly<Record<string, string>> = {}): Promise<Engine> {
+  const port = await freePort();
+  return start('MiniStack', port, MINISTACK_PYTHON, ['-m', 'ministack'], {
+    BIND_HOST: '127.0.0.1',
+    GATEWAY_PORT: String(port),
+    IOT_MTLS_ENABLED: '0',
+    SFTP_ENABLED: '0',
+    ...env,
+  });
+}
+
+async function start(
+  name: string,
+  port: number,
+  command: string,
+  options: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Engine> {
+  if (!existsSync(join(DYNAMODB, '.installed')) || !existsSync(MINISTACK_PYTHON))
+    throw new Error('the AWS engines are missing: run scripts/install-peers cloud');
+  const child = spawn(command, options, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  const said: string[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (bytes: Buffer) => {
+      said.push(bytes.toString());
+      if (said.length > 200) said.shift();
+    });
+  const failed = new Promise<never>((_, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`${name} ended with ${code}:\n${said.join('')}`)));
+  });
+  failed.catch(() => {});
+  const endpoint = `http://127.0.0.1:${port}`;
+  await Promise.race([failed, answering(endpoint)]);
+  return { endpoint, stop: () => stop(child) };
+}
+
+async function answering(endpoint: string): Promise<void> {
+  const giveUpAt = Date.now() + STARTED_WITHIN_MS;
+  while (Date.now() < giveUpAt) {
+    // any answer will do: 400 for a request without a signature is one
+    if (
+      await fetch(endpoint).then(
+        () => true,
+        () => false,
+      )
+    )
+      return;
+    await sleep(100);
+  }
+  throw new Error(`nothing answers at ${endpoint}`);
+}
+
+/** By its id, first asked, then forced. */
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGTERM');
+  const forced = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
+  await ended;
+  clearTimeout(forced);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+const identity = { region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } } as const;
+
+export const dynamoDbClient = (endpoint: string): DynamoDBClient => new DynamoDBClient({ ...identity, endpoint });
+export const s3Client = (endpoint: string): S3Client => new S3Client({ ...identity, endpoint, forcePathStyle: true });
+export const sqsClient = (endpoint: string): SQSClient => new SQSClient({ ...identity, endpoint });
