@@ -5,12 +5,21 @@ import type { Policy, Services } from './services.ts';
 
 export const DEFAULT_POLICY: Policy = { conflict: 'keepFirst', sanitizePreamble: false };
 
-type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'>;
+type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'> &
+  Partial<Pick<Services, 'landing' | 'direct'>>;
 
 /** Puts the archive together on a host's ports. */
 export function assemble(ports: Ports, options: { limits?: Partial<Limits>; policy?: Partial<Policy> } = {}): Services {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const policy = { ...DEFAULT_POLICY, ...options.policy };
   const folder = new StudyFolder({ ...ports, limits });
-  return { ...ports, limits, policy, folder, commits: new CommitQueue({ ...ports, limits, folder }) };
+  return {
+    landing: ports.blobs,
+    direct: {},
+    ...ports,
+    limits,
+    policy,
+    folder,
+    commits: new CommitQueue({ ...ports, limits, folder }),
+  };
 }

@@ -49,8 +49,36 @@ export const DEFAULT_LIMITS = {
   worklistKeepMs: 90 * 24 * 60 * 60 * 1000,
   /** how often a restore from slow media is looked after, and the Retry-After of who waits for it (ms) */
   restorePollMs: 15 * 60 * 1000,
+  /** objects of one store transaction */
+  transactionObjects: 1_000,
+  /** bytes of the objects of one store transaction */
+  transactionBytes: 16 * 1024 * 1024 * 1024 * 1024,
+  /** bytes of a part of an object; more where it would have over 10,000 */
+  transactionPartBytes: 16 * 1024 * 1024,
+  /** how long a store transaction lasts from its creation, and its answer is kept (ms) */
+  transactionMs: 5 * 24 * 60 * 60 * 1000,
+  /** how long what is given out for uploading a part by itself holds (ms) */
+  transactionGrantMs: 15 * 60 * 1000,
+  /** a committed transaction with fewer bytes is stored by the request that commits it; others by the queue */
+  transactionInlineBytes: 128 * 1024 * 1024,
+  /** how long a commit waits for the queue before it says "later" (ms) */
+  transactionWaitMs: 20_000,
+  /** committed transactions that are not done after this time are given to the queue again (ms) */
+  transactionRetryMs: 30 * 60 * 1000,
+  /** bytes of one response; larger ones are refused before they begin where the size is known */
+  responseBytes: 1024 * 1024 * 1024 * 1024,
+  /** objects larger than this are read from a signed URL, where the store can sign (bytes) */
+  redirectBytes: 1024 * 1024 * 1024 * 1024,
+  /** how long such a URL holds (ms) */
+  redirectMs: 15 * 60 * 1000,
   /** a begun store older than this is an interrupted one (ms) */
   pendingMs: 60 * 60 * 1000,
+  /** the same access by the same person is one entry of the audit trail, and a count, for this long (ms) */
+  auditRepeatMs: 60 * 1000,
+  /** while the audit trail cannot be written, one act is let through this often to see whether it can be again (ms) */
+  auditProbeMs: 5_000,
+  /** entries of one sealed segment of the audit trail */
+  auditSegmentEntries: 1_000,
 } as const;
 
 export type Limits = { readonly [name in keyof typeof DEFAULT_LIMITS]: number };

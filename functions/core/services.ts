@@ -3,6 +3,7 @@ import type { StudyFolder } from './archive/fold.ts';
 import type { Limits } from './limits.ts';
 import type { BlobStore } from './ports/blob-store.ts';
 import type { Clock } from './ports/clock.ts';
+import type { DirectAccess } from './ports/direct-access.ts';
 import type { IndexTable } from './ports/index-table.ts';
 import type { JobQueue } from './ports/job-queue.ts';
 import type { PixelEngine } from './ports/pixel-engine.ts';
@@ -19,6 +20,10 @@ export interface Policy {
 /** All that a use case needs; a host makes one (see assemble) and hands it to every call. */
 export interface Services {
   readonly blobs: BlobStore;
+  /** parts of store transactions until they are stored; the same store as `blobs`, or one that forgets */
+  readonly landing: BlobStore;
+  /** signed URLs, for hosts whose stores can sign; else bytes pass through the host */
+  readonly direct: { readonly archive?: DirectAccess; readonly landing?: DirectAccess };
   readonly index: IndexTable;
   readonly jobs: JobQueue;
   readonly clock: Clock;

@@ -26,6 +26,10 @@ import type { Item, Key } from '../ports/index-table.ts';
  * | commitment| t|commitment                 | {id}                | CommitmentRecord                              |
  * | evicting  | t|evicting                   | {version}           | { blobKey }: bytes that are being removed     |
  * | evicted   | t|evicted|{Study}            | {SOP}               | EvictedRecord                                 |
+ * | upload    | t|transactions               | {id}                | TransactionNote: the store transactions there are |
+ * | uploads   | t|transaction|{id}           | objects             | TransactionRecord                             |
+ * | its end   | t|transaction|{id}           | end                 | TransactionEnd: committed or abandoned        |
+ * | outcome   | t|transaction|{id}           | outcome|{object}    | KeptOutcome                                   |
  * | event     | t|feed                       | (appended)          | ArchiveEvent                                  |
  */
 
@@ -283,6 +287,14 @@ export const keys = {
   evicting: (t: Tenant, version: Version): Key => ({ partition: `${t}|evicting`, sort: version }),
   evicted: (t: Tenant, study: string, sop: string): Key => ({ partition: `${t}|evicted|${study}`, sort: sop }),
   commitment: (t: Tenant, id: string): Key => ({ partition: `${t}|commitment`, sort: id }),
+  transaction: (t: Tenant, id: string): Key => ({ partition: `${t}|transactions`, sort: id }),
+  transactionObjects: (t: Tenant, id: string): Key => ({ partition: `${t}|transaction|${id}`, sort: 'objects' }),
+  transactionEnd: (t: Tenant, id: string): Key => ({ partition: `${t}|transaction|${id}`, sort: 'end' }),
+  /** `object`: from 0 */
+  transactionOutcome: (t: Tenant, id: string, object: number): Key => ({
+    partition: `${t}|transaction|${id}`,
+    sort: `outcome|${String(object).padStart(6, '0')}`,
+  }),
   feed: (t: Tenant): string => `${t}|feed`,
 } as const;
 
