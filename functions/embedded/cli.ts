@@ -11,6 +11,7 @@ import { PacsError } from '#core/errors.ts';
 import { type Archive, openArchive } from './archive.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
+import { queryRetrieve } from './query-retrieve.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
 
@@ -20,6 +21,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos sweep                           put right what interruptions left
   nephos rebuild                         make the index anew from the blobs alone (the index folder must be moved away first)
   nephos token                           a new administrator's token; the one before stops working
+  nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
 import, export, verify, sweep and token also work while the archive is running.
 `;
@@ -166,6 +168,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 async function main(): Promise<number> {
+  if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({
     allowPositionals: true,
     options: { to: { type: 'string' }, help: { type: 'boolean' } },
