@@ -249,13 +249,16 @@ function classesOf(known: readonly KnownInstance[] | undefined): string[] {
 function contextsForGet(model: string, classes: readonly string[]): ProposedContext[] {
   const each = Math.max(1, Math.floor(STORAGE_CONTEXTS / Math.max(1, classes.length)));
   const single = STORAGE_SYNTAXES_BY_USE.slice(0, each - 1);
-  const shared = STORAGE_SYNTAXES_BY_USE.slice(each - 1);
+  const shared = STORAGE_SYNTAXES_BY_USE.slice(each - 1, each - 1 + SYNTAXES_OF_A_CONTEXT);
   const ofClass = (uid: string): (readonly [string, readonly string[]])[] => [
     ...single.map((syntax) => [uid, [syntax]] as const),
     ...(shared.length > 0 ? [[uid, shared] as const] : []),
   ];
   return proposing([model, UNCOMPRESSED.slice(0, 2)], ...classes.flatMap(ofClass));
 }
+
+/** DCMTK ends an association that proposes more. */
+const SYNTAXES_OF_A_CONTEXT = 50;
 
 /** What archives hold most of stands first. */
 const COMMON = ['.1', '', '.4.70', '.4.90', '.4.50', '.4.80', '.5', '.4.91', '.4.57', '.4.51', '.4.201', '.4.202'].map(
