@@ -1,0 +1,15 @@
+import { App } from 'aws-cdk-lib';
+import { Deployment } from './build.ts';
+import { readSettings } from './read-settings.ts';
+import { SettingsError } from './settings.ts';
+
+/** What `cdk` runs: reads the context key `nephos` and builds the stacks. */
+try {
+  const app = new App();
+  new Deployment(app, readSettings(app.node.tryGetContext('nephos'), process.env));
+  app.synth();
+} catch (error) {
+  if (!(error instanceof SettingsError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,93 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Duration, Size } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { type BundlingOptions, NodejsFunction, OutputFormat, SourceMapMode } from 'aws-cdk-lib/aws-lambda-nodejs';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import { CODEC_FILE, FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
+import { type Resources, statementsFor } from '../grants.ts';
+import type { NephosStack } from '../nephos-stack.ts';
+import { removalOf } from '../removal.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+export interface ArchiveFunctionProps {
+  readonly name: FunctionName;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly resources: Resources;
+  readonly key: IKey;
+}
+
+/** One function of the table functions/lambda/functions.ts: a role of its own with the grants of its row, a log group of its own. */
+export class ArchiveFunction extends NodejsFunction {
+  readonly spec: FunctionSpec;
+
+  constructor(stack: NephosStack, { name, environment, resources, key }: ArchiveFunctionProps) {
+    const spec: FunctionSpec = FUNCTIONS[name];
+    const logGroup = new logs.LogGroup(stack, `${name}-log`, {
+      logGroupName: stack.names.logGroup(name),
+      retention: stack.settings.retention.logDays,
+      encryptionKey: key,
+      removalPolicy: removalOf(stack.settings),
+    });
+    const role = new iam.Role(stack, `${name}-role`, {
+      assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
+      description: `Nephos: ${spec.purpose}`.slice(0, 1_000).replaceAll(/[^\w\s+=,.@()-]/g, ' '),
+    });
+    for (const statement of statementsFor(spec.grants, resources)) role.addToPolicy(statement);
+    super(stack, name, {
+      functionName: `${stack.names.prefix}-${name}`,
+      description: spec.purpose,
+      entry: join(ROOT, spec.entry),
+      handler: 'handler',
+      projectRoot: ROOT,
+      depsLockFilePath: join(ROOT, 'package-lock.json'),
+      runtime: lambda.Runtime.NODEJS_24_X,
+      architecture: lambda.Architecture.ARM_64,
+      memorySize: spec.memoryMiB,
+      timeout: Duration.seconds(spec.timeoutSeconds),
+      ephemeralStorageSize: Size.mebibytes(512),
+      role,
+      logGroup,
+      loggingFormat: lambda.LoggingFormat.JSON,
+      tracing: lambda.Tracing.ACTIVE,
+      environment: { ...environment },
+      awsSdkConnectionReuse: false,
+      bundling: bundlingOf(spec),
+    });
+    logGroup.grantWrite(role);
+    this.spec = spec;
+  }
+}
+
+/** ESM with everything in it: what the runtime brings would change under us. */
+function bundlingOf({ codecs }: FunctionSpec): BundlingOptions {
+  return {
+    format: OutputFormat.ESM,
+    target: 'node24',
+    minify: true,
+    keepNames: true,
+    sourceMap: true,
+    sourceMapMode: SourceMapMode.DEFAULT,
+    sourcesContent: false,
+    externalModules: [],
+    mainFields: ['module', 'main'],
+    // Packages that are still CommonJS ask for `require` and `__dirname`.
+    banner:
+      "import{createRequire as nephosRequire}from'node:module';const require=nephosRequire(import.meta.url);" +
+      'const __dirname=import.meta.dirname;const __filename=import.meta.filename;',
+    ...(codecs && { commandHooks: { beforeBundling: () => [], beforeInstall: () => [], afterBundling: copyCodecs } }),
+  };
+}
+
+const CODECS = join(ROOT, 'node_modules/dcmjs-codecs');
+
+function copyCodecs(_inputDir: string, outputDir: string): string[] {
+  const found = ['dist', 'build', '.']
+    .map((folder) => join(CODECS, folder, CODEC_FILE))
+    .find((path) => existsSync(path));
+  if (found === undefined) throw new Error(`${CODEC_FILE} is not in ${CODECS}`);
+  return [`cp ${found} ${outputDir}/`];
+}

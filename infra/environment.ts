@@ -1,0 +1,41 @@
+import { ENVIRONMENT, queueVariable } from '#lambda/environment.ts';
+import type { FunctionSpec, QueueName } from '#lambda/functions.ts';
+import type { Settings } from './settings.ts';
+
+export interface Deployed {
+  readonly settings: Settings;
+  readonly tableName: string;
+  readonly archiveBucket: string;
+  readonly landingBucket: string;
+  readonly queueUrl: (name: QueueName) => string;
+  readonly issuer: string;
+  readonly audience: string;
+  /** the pool of the deployment itself names its claims otherwise than most */
+  readonly ownPool: boolean;
+}
+
+/** The variables of a function: those it has use for, by its grants. */
+export function environmentOf(spec: FunctionSpec, deployed: Deployed): Record<string, string> {
+  const { settings } = deployed;
+  const { grants } = spec;
+  const set = (name: string, value: string | undefined) =>
+    value === undefined || value === '' ? {} : { [name]: value };
+  const queues = Object.fromEntries([...grants.sends].map((name) => [queueVariable(name), deployed.queueUrl(name)]));
+  return {
+    NODE_OPTIONS: '--enable-source-maps',
+    ...set(ENVIRONMENT.tenants, settings.tenant),
+    ...set(ENVIRONMENT.publicUrl, settings.domain && `https://${settings.domain.name}`),
+    ...set(ENVIRONMENT.corsOrigins, settings.corsOrigins.join(',')),
+    ...set(ENVIRONMENT.responseMode, settings.bufferedResponses ? 'buffered' : undefined),
+    ...set(ENVIRONMENT.table, grants.index === 'none' ? undefined : deployed.tableName),
+    ...set(ENVIRONMENT.archiveBucket, grants.archive.length > 0 ? deployed.archiveBucket : undefined),
+    ...set(ENVIRONMENT.landingBucket, grants.landing.length > 0 ? deployed.landingBucket : undefined),
+    ...set(ENVIRONMENT.oidcIssuer, deployed.issuer),
+    ...set(ENVIRONMENT.oidcAudience, deployed.audience),
+    ...(deployed.ownPool && {
+      [ENVIRONMENT.oidcTenantClaim]: 'custom:tenant',
+      [ENVIRONMENT.oidcRolesClaim]: 'cognito:groups',
+    }),
+    ...queues,
+  };
+}

@@ -1,0 +1,90 @@
+import type * as iam from 'aws-cdk-lib/aws-iam';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { BlobGrant, Grants } from '#lambda/functions.ts';
+
+/** Where a function of one region finds what it may touch. */
+export interface Resources {
+  readonly tableArn: string;
+  readonly archiveArn: string;
+  readonly landingArn: string;
+  readonly keyArn: string;
+  readonly region: string;
+  readonly queueArn: (name: Grants['sends'][number]) => string;
+}
+
+/** The calls that DynamoIndexTable makes (a transaction needs the rights of its operations, and those alone). */
+const INDEX_ACTIONS = {
+  none: [],
+  read: ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query'],
+  write: [
+    'dynamodb:GetItem',
+    'dynamodb:BatchGetItem',
+    'dynamodb:Query',
+    'dynamodb:PutItem',
+    'dynamodb:UpdateItem',
+    'dynamodb:DeleteItem',
+    'dynamodb:ConditionCheckItem',
+  ],
+} as const satisfies Record<Grants['index'], readonly string[]>;
+
+/** The calls that S3BlobStore makes of objects. */
+const OBJECT_ACTIONS = {
+  read: ['s3:GetObject'],
+  write: ['s3:PutObject', 's3:AbortMultipartUpload'],
+  delete: ['s3:DeleteObject'],
+  list: [],
+} as const satisfies Record<BlobGrant, readonly string[]>;
+
+/** S3 and DynamoDB ask KMS in the name of who calls them. An upload in parts is decrypted while it is put together. */
+const OBJECT_KEY_ACTIONS = {
+  read: ['kms:Decrypt'],
+  write: ['kms:GenerateDataKey', 'kms:Decrypt'],
+  delete: [],
+  list: [],
+} as const satisfies Record<BlobGrant, readonly string[]>;
+const INDEX_KEY_ACTIONS = {
+  none: [],
+  read: ['kms:Decrypt', 'kms:DescribeKey'],
+  write: [
+    'kms:Decrypt',
+    'kms:DescribeKey',
+    'kms:Encrypt',
+    'kms:ReEncryptFrom',
+    'kms:ReEncryptTo',
+    'kms:GenerateDataKey',
+  ],
+} as const satisfies Record<Grants['index'], readonly string[]>;
+
+/**
+ * Statements for what a function's row grants. Who reads may also list: without it S3 answers 403 instead of 404 for what is not
+ * there, and an absent object would look like a fault.
+ */
+export function statementsFor(grants: Grants, resources: Resources): iam.PolicyStatement[] {
+  const statements: iam.PolicyStatement[] = [];
+  const allow = (sid: string, actions: readonly string[], where: string[]) => {
+    if (actions.length > 0 && where.length > 0)
+      statements.push(new PolicyStatement({ sid, actions: [...actions], resources: where }));
+  };
+  allow('Index', INDEX_ACTIONS[grants.index], [resources.tableArn]);
+  for (const [sid, blobs, arn] of [
+    ['Archive', grants.archive, resources.archiveArn],
+    ['Landing', grants.landing, resources.landingArn],
+  ] as const) {
+    allow(
+      `${sid}Objects`,
+      blobs.flatMap((grant) => OBJECT_ACTIONS[grant]),
+      [`${arn}/*`],
+    );
+    allow(`${sid}Keys`, blobs.some((grant) => grant === 'read' || grant === 'list') ? ['s3:ListBucket'] : [], [arn]);
+  }
+  allow('Send', ['sqs:SendMessage'], [...grants.sends].map(resources.queueArn));
+  const via = (sid: string, service: string, actions: readonly string[]) => {
+    if (actions.length === 0) return;
+    const conditions = { StringEquals: { 'kms:ViaService': `${service}.${resources.region}.amazonaws.com` } };
+    statements.push(new PolicyStatement({ sid, actions: [...actions], resources: [resources.keyArn], conditions }));
+  };
+  const blobs = new Set([...grants.archive, ...grants.landing].flatMap((grant) => OBJECT_KEY_ACTIONS[grant]));
+  via('ObjectKey', 's3', [...blobs]);
+  via('IndexKey', 'dynamodb', INDEX_KEY_ACTIONS[grants.index]);
+  return statements;
+}

@@ -1,0 +1,272 @@
+import { DEFAULT_FIRST_STEP_DAYS, LIFECYCLE_TAG } from '#adapters/aws/schema.ts';
+import {
+  type Backup,
+  type Domain,
+  type Fargate,
+  type Firewall,
+  type Issuer,
+  type Kind,
+  LOG_DAYS,
+  type LogDays,
+  type Retention,
+  type Settings,
+  SettingsError,
+  type Tier,
+  type TierStep,
+} from './settings.ts';
+
+type Raw = Readonly<Record<string, unknown>>;
+
+/** Intelligent-Tiering moves what nobody has touched for this long to its infrequent class. */
+const INTELLIGENT_TIERING_IDLE_DAYS = 30;
+
+/**
+ * A lifecycle rule knows an object's age, not its last access; Intelligent-Tiering knows the access. In it from the 60th day, an object
+ * moves to infrequent access once 30 days have passed without one, so on the 90th at the earliest, and to instant archive after 90.
+ * Classes that must be restored before they can be read are for objects that carry the tag.
+ */
+const DEFAULT_TIERS: readonly Tier[] = [
+  {
+    policy: 'default',
+    steps: [
+      { storageClass: 'INTELLIGENT_TIERING', afterDays: DEFAULT_FIRST_STEP_DAYS - INTELLIGENT_TIERING_IDLE_DAYS },
+    ],
+  },
+  { policy: LIFECYCLE_TAG.deep, steps: [{ storageClass: 'DEEP_ARCHIVE', afterDays: DEFAULT_FIRST_STEP_DAYS }] },
+];
+
+/** From least to most settled: an object moves forward only. */
+const CLASSES = ['STANDARD_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR', 'DEEP_ARCHIVE'] as const;
+
+/**
+ * The context key `nephos`: an object, or its JSON as the command line gives it.
+ * @throws SettingsError that names the key
+ */
+export function readSettings(context: unknown, environment: Readonly<Record<string, string | undefined>>): Settings {
+  const raw = typeof context === 'string' ? parsed(context) : (context ?? {});
+  const at = new Reader('nephos', raw);
+  const kind = at.oneOf<Kind>('kind', ['dev', 'prod'], 'dev');
+  const prod = kind === 'prod';
+  const stage = at.text('stage', /^[a-z][a-z0-9]{0,11}$/, kind);
+  const region = at.text('region', REGION, environment.CDK_DEFAULT_REGION ?? 'us-east-1');
+  const secondRegion = at.optionalText('secondRegion', REGION);
+  if (secondRegion === region) throw new SettingsError('nephos.secondRegion: must differ from nephos.region');
+  const settings: Settings = {
+    kind,
+    stage,
+    region,
+    secondRegion,
+    writesTo: at.oneOf('writesTo', ['first', 'second'] as const, 'first'),
+    account: at.optionalText('account', /^\d{12}$/) ?? environment.CDK_DEFAULT_ACCOUNT,
+    tenant: at.text('tenant', /^[a-z0-9][a-z0-9-]{0,31}$/, 'main'),
+    domain: at.section('domain', readDomain),
+    issuer: at.section('issuer', readIssuer),
+    retention: readRetention(at.reader('retention'), prod),
+    tiers: readTiers(at.list('tiers')),
+    replicationTimeControl: at.flag('replicationTimeControl', false),
+    healthImaging: at.flag('healthImaging', false),
+    fargate: at.section('fargate', readFargate),
+    firewall: at.section('firewall', readFirewall, prod ? {} : undefined),
+    audit: at.flag('audit', prod),
+    backup: at.section('backup', readBackup, prod ? {} : undefined),
+    alarmEmails: at.texts('alarmEmails', /^[^@\s]+@[^@\s]+$/),
+    monthlyBudgetUsd: at.optionalNumber('monthlyBudgetUsd', 1, 10_000_000),
+    costExport: at.flag('costExport', prod),
+    corsOrigins: at.texts('corsOrigins', /^https?:\/\/[^/\s]+$/),
+    ingestConcurrency: at.number('ingestConcurrency', 2, 1_000, prod ? 50 : 5),
+    bufferedResponses: at.flag('bufferedResponses', false),
+  };
+  at.end();
+  if (settings.replicationTimeControl && secondRegion === undefined)
+    throw new SettingsError('nephos.replicationTimeControl: needs nephos.secondRegion');
+  if (settings.writesTo === 'second' && secondRegion === undefined)
+    throw new SettingsError('nephos.writesTo: needs nephos.secondRegion');
+  if (settings.healthImaging && !HEALTH_IMAGING_REGIONS.has(region)) {
+    const regions = [...HEALTH_IMAGING_REGIONS].join(', ');
+    throw new SettingsError(`nephos.healthImaging: AWS HealthImaging is in ${regions} only, not in ${region}`);
+  }
+  return settings;
+}
+
+const REGION = /^[a-z]{2}(-[a-z]+)+-\d$/;
+const HEALTH_IMAGING_REGIONS = new Set(['us-east-1', 'us-west-2', 'eu-west-1', 'eu-west-2', 'ap-southeast-2']);
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new SettingsError('nephos: the context is no JSON');
+  }
+}
+
+const readDomain = (at: Reader): Domain => ({
+  name: at.text('name', /^([a-z0-9-]+\.)+[a-z]{2,}$/),
+  certificateArn: at.text('certificateArn', /^arn:aws[\w-]*:acm:us-east-1:\d{12}:certificate\/[\w-]+$/),
+  hostedZoneId: at.optionalText('hostedZoneId', /^Z[A-Z0-9]+$/),
+});
+
+const readIssuer = (at: Reader): Issuer => ({
+  url: at.text('url', /^https:\/\/[^\s?#]+$/),
+  audience: at.text('audience', /^\S{1,200}$/),
+});
+
+function readRetention(at: Reader, prod: boolean): Retention {
+  const objectLock = at.oneOf(
+    'objectLock',
+    ['none', 'governance', 'compliance'] as const,
+    prod ? 'governance' : 'none',
+  );
+  const locked = objectLock !== 'none';
+  const retention: Retention = {
+    objectLock,
+    objectLockDays: locked ? at.number('objectLockDays', 1, 36_500, 30) : 0,
+    noncurrentDays: at.number('noncurrentDays', 1, 36_500, prod ? 90 : 1),
+    logDays: readLogDays(at, prod ? 365 : 7),
+    indexRecoveryDays: at.number('indexRecoveryDays', 1, 35, prod ? 35 : 1),
+    deletable: at.flag('deletable', !prod),
+  };
+  if (retention.deletable && locked)
+    throw new SettingsError(
+      'nephos.retention: locked objects cannot be deletable; set objectLock to none or deletable to false',
+    );
+  at.end();
+  return retention;
+}
+
+function readLogDays(at: Reader, fallback: LogDays): LogDays {
+  const days = at.number('logDays', 1, 3_653, fallback);
+  const found = LOG_DAYS.find((candidate) => candidate === days);
+  if (found === undefined) throw new SettingsError(`nephos.retention.logDays: CloudWatch takes ${LOG_DAYS.join(', ')}`);
+  return found;
+}
+
+function readTiers(raw: readonly unknown[] | undefined): readonly Tier[] {
+  if (raw === undefined) return DEFAULT_TIERS;
+  const tiers = raw.map((one, index) => {
+    const at = new Reader(`nephos.tiers[${index}]`, one);
+    const steps = (at.list('steps') ?? []).map((step, number) =>
+      readStep(new Reader(`nephos.tiers[${index}].steps[${number}]`, step)),
+    );
+    const tier = { policy: at.text('policy', /^[a-z0-9-]{1,64}$/), steps };
+    at.end();
+    const backwards = steps.some((step, number) => {
+      const before = steps[number - 1];
+      return (
+        before !== undefined &&
+        (CLASSES.indexOf(step.storageClass) <= CLASSES.indexOf(before.storageClass) ||
+          step.afterDays <= before.afterDays)
+      );
+    });
+    if (backwards)
+      throw new SettingsError(`nephos.tiers[${index}].steps: each step is later and colder than the one before`);
+    return tier;
+  });
+  if (new Set(tiers.map(({ policy }) => policy)).size < tiers.length)
+    throw new SettingsError('nephos.tiers: a policy stands twice');
+  return tiers;
+}
+
+function readStep(at: Reader): TierStep {
+  const storageClass = at.oneOf('storageClass', CLASSES);
+  // S3 refuses a transition to Standard-IA before the 30th day.
+  const step = { storageClass, afterDays: at.number('afterDays', storageClass === 'STANDARD_IA' ? 30 : 0, 36_500) };
+  at.end();
+  return step;
+}
+
+const readFargate = (at: Reader): Fargate => ({
+  tasks: at.number('tasks', 1, 100, 2),
+  vpcCidr: at.text('vpcCidr', /^\d+\.\d+\.\d+\.\d+\/(1[6-9]|2[0-4])$/, '10.20.0.0/20'),
+});
+const readFirewall = (at: Reader): Firewall => ({
+  // A viewer asks for every slice: a study of 5,000 images within a minute is ordinary reading, and a hospital has one address.
+  requestsPerFiveMinutes: at.number('requestsPerFiveMinutes', 100, 2_000_000_000, 100_000),
+});
+const readBackup = (at: Reader): Backup => ({
+  vaultLockDays: at.number('vaultLockDays', 1, 36_500, 35),
+  compliance: at.flag('compliance', false),
+});
+
+/** Takes known keys from an object; `end` refuses the others, so that a misspelt key is not silently a default. */
+class Reader {
+  readonly #path: string;
+  readonly #raw: Raw;
+  readonly #known = new Set<string>();
+
+  constructor(path: string, raw: unknown) {
+    if (typeof raw !== 'object' || raw === null || Array.isArray(raw))
+      throw new SettingsError(`${path}: must be an object`);
+    this.#path = path;
+    this.#raw = raw as Raw;
+  }
+
+  #take(key: string): unknown {
+    this.#known.add(key);
+    return this.#raw[key] ?? undefined;
+  }
+
+  text(key: string, pattern: RegExp, fallback?: string): string {
+    const value = this.#take(key) ?? fallback;
+    if (value === undefined) throw new SettingsError(`${this.#path}.${key}: is missing`);
+    if (typeof value !== 'string' || !pattern.test(value))
+      throw new SettingsError(`${this.#path}.${key}: ${JSON.stringify(value)} does not match ${pattern.source}`);
+    return value;
+  }
+  optionalText(key: string, pattern: RegExp): string | undefined {
+    return this.#take(key) === undefined ? undefined : this.text(key, pattern);
+  }
+  texts(key: string, pattern: RegExp): readonly string[] {
+    const list = this.list(key) ?? [];
+    for (const one of list) {
+      if (typeof one !== 'string' || !pattern.test(one))
+        throw new SettingsError(`${this.#path}.${key}: ${JSON.stringify(one)} does not match ${pattern.source}`);
+    }
+    return list as readonly string[];
+  }
+  number(key: string, least: number, most: number, fallback?: number): number {
+    const value = this.#take(key) ?? fallback;
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most)
+      throw new SettingsError(`${this.#path}.${key}: must be a whole number from ${least} to ${most}`);
+    return value;
+  }
+  optionalNumber(key: string, least: number, most: number): number | undefined {
+    return this.#take(key) === undefined ? undefined : this.number(key, least, most);
+  }
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.#take(key) ?? fallback;
+    if (typeof value !== 'boolean') throw new SettingsError(`${this.#path}.${key}: must be true or false`);
+    return value;
+  }
+  oneOf<T extends string>(key: string, allowed: readonly T[], fallback?: T): T {
+    const value = this.#take(key) ?? fallback;
+    const found = allowed.find((candidate) => candidate === value);
+    if (found === undefined) throw new SettingsError(`${this.#path}.${key}: must be one of ${allowed.join(', ')}`);
+    return found;
+  }
+  list(key: string): readonly unknown[] | undefined {
+    const value = this.#take(key);
+    if (value !== undefined && !Array.isArray(value)) throw new SettingsError(`${this.#path}.${key}: must be a list`);
+    return value;
+  }
+  /** a part that may be given, switched off by `false`, or on with its defaults by `true` */
+  section<T>(key: string, read: (at: Reader) => T, fallback?: Raw): T | undefined {
+    const given = this.#take(key);
+    if (given === false) return undefined;
+    const raw = given === true ? {} : (given ?? fallback);
+    if (raw === undefined) return undefined;
+    const reader = new Reader(`${this.#path}.${key}`, raw);
+    const part = read(reader);
+    reader.end();
+    return part;
+  }
+  reader(key: string): Reader {
+    return new Reader(`${this.#path}.${key}`, this.#take(key) ?? {});
+  }
+  end(): void {
+    const unknown = Object.keys(this.#raw).filter((key) => !this.#known.has(key));
+    if (unknown.length > 0)
+      throw new SettingsError(
+        `${this.#path}: unknown key ${unknown.join(', ')}; known are ${[...this.#known].sort().join(', ')}`,
+      );
+  }
+}

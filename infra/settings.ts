@@ -1,0 +1,104 @@
+/**
+ * What a deployment is asked to be: the context key `nephos`, checked, with safe defaults. `dev` is cheap and deletes cleanly; `prod`
+ * keeps what it holds. Every value of a kind may be set by itself.
+ */
+export interface Settings {
+  /** names the deployment; opens every stack's and bucket's name: [a-z][a-z0-9]{0,11} */
+  readonly stage: string;
+  readonly kind: Kind;
+  /** 12 digits, or undefined: the account of the credentials at deployment */
+  readonly account: string | undefined;
+  readonly region: string;
+  /** objects and index are replicated there, and the reading functions run there too */
+  readonly secondRegion: string | undefined;
+  /** where changes go; `second` is what a person sets to fail over (docs/regions.md) */
+  readonly writesTo: 'first' | 'second';
+  readonly tenant: string;
+  readonly domain: Domain | undefined;
+  /** undefined: a Cognito user pool of its own */
+  readonly issuer: Issuer | undefined;
+  readonly retention: Retention;
+  readonly tiers: readonly Tier[];
+  /** S3 Replication Time Control: 15 minutes by contract, for about 0.015 USD a GB */
+  readonly replicationTimeControl: boolean;
+  readonly healthImaging: boolean;
+  readonly fargate: Fargate | undefined;
+  readonly firewall: Firewall | undefined;
+  /** CloudTrail data events of the archive bucket */
+  readonly audit: boolean;
+  readonly backup: Backup | undefined;
+  /** who is told of alarms and budgets; nobody when empty */
+  readonly alarmEmails: readonly string[];
+  readonly monthlyBudgetUsd: number | undefined;
+  /** hourly cost and usage data (CUR 2.0 and FOCUS) into a bucket */
+  readonly costExport: boolean;
+  /** origins of other viewers that may read answers */
+  readonly corsOrigins: readonly string[];
+  /** concurrent executions that the object queue may take, so that reading is never starved: 2 to 1,000 */
+  readonly ingestConcurrency: number;
+  /** the functions answer whole instead of streaming; for engines without response streaming only */
+  readonly bufferedResponses: boolean;
+}
+
+export type Kind = 'dev' | 'prod';
+
+export interface Domain {
+  readonly name: string;
+  /** of AWS Certificate Manager in us-east-1, as CloudFront demands */
+  readonly certificateArn: string;
+  /** of Route 53; undefined: the record is made by hand */
+  readonly hostedZoneId: string | undefined;
+}
+
+export interface Issuer {
+  readonly url: string;
+  readonly audience: string;
+}
+
+export interface Retention {
+  /** compliance cannot be undone by anybody before the days are over */
+  readonly objectLock: 'none' | 'governance' | 'compliance';
+  /** of new objects, in days; 0 without lock */
+  readonly objectLockDays: number;
+  /** of overwritten and deleted versions, in days */
+  readonly noncurrentDays: number;
+  readonly logDays: LogDays;
+  /** of point-in-time recovery of the index, in days: 1 to 35 */
+  readonly indexRecoveryDays: number;
+  /** stacks may be deleted together with what they hold */
+  readonly deletable: boolean;
+}
+
+export interface Tier {
+  /** value of the object tag `nephos-tier`; `default`: every object. S3 itself leaves objects below 128 KiB where they are */
+  readonly policy: string;
+  readonly steps: readonly TierStep[];
+}
+export interface TierStep {
+  readonly storageClass: StorageClassName;
+  readonly afterDays: number;
+}
+export type StorageClassName = 'STANDARD_IA' | 'INTELLIGENT_TIERING' | 'GLACIER_IR' | 'DEEP_ARCHIVE';
+
+export interface Fargate {
+  readonly tasks: number;
+  readonly vpcCidr: string;
+}
+
+export interface Firewall {
+  /** requests of one address in five minutes: 100 to 2,000,000,000 */
+  readonly requestsPerFiveMinutes: number;
+}
+
+export interface Backup {
+  readonly vaultLockDays: number;
+  readonly compliance: boolean;
+}
+
+export const LOG_DAYS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 3653,
+] as const;
+export type LogDays = (typeof LOG_DAYS)[number];
+
+/** The context is wrong: the message is all a person needs. */
+export class SettingsError extends Error {}

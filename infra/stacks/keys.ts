@@ -1,0 +1,46 @@
+import { Aws, CfnOutput } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import type { Construct } from 'constructs';
+import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
+import { removalOf } from '../removal.ts';
+
+/** Lets CloudWatch Logs encrypt the deployment's log groups, and nothing else, with the key. */
+export function logsStatement(region: string, prefix: string): iam.PolicyStatement {
+  return new iam.PolicyStatement({
+    sid: 'LogGroups',
+    principals: [new iam.ServicePrincipal(`logs.${region}.amazonaws.com`)],
+    actions: ['kms:Encrypt', 'kms:Decrypt', 'kms:ReEncrypt*', 'kms:GenerateDataKey*', 'kms:DescribeKey'],
+    resources: ['*'],
+    conditions: {
+      ArnLike: {
+        'kms:EncryptionContext:aws:logs:arn': [`/${prefix}/*`, `aws-waf-logs-${prefix}*`].map(
+          (name) => `arn:${Aws.PARTITION}:logs:${region}:${Aws.ACCOUNT_ID}:log-group:${name}`,
+        ),
+      },
+    },
+  });
+}
+
+/** One key for all that holds patient data: multi-region, so that a replica in the second region opens what was encrypted here. */
+export class KeysStack extends NephosStack {
+  readonly key: kms.Key;
+
+  constructor(scope: Construct, props: Omit<NephosStackProps, 'description' | 'stateful'>) {
+    super(scope, 'Keys', { ...props, description: 'the key of objects, index and logs', stateful: true });
+    this.key = new kms.Key(this, 'Key', {
+      alias: `alias/${this.names.prefix}`,
+      description: 'Nephos: objects, index and logs',
+      enableKeyRotation: true,
+      multiRegion: true,
+      removalPolicy: removalOf(this.settings),
+    });
+    this.key.addToResourcePolicy(logsStatement(this.region, this.names.prefix));
+    new CfnOutput(this, 'KeyArn', { value: this.key.keyArn });
+  }
+
+  /** The replica has the same id in the other region. */
+  replicaArn(region: string): string {
+    return `arn:${Aws.PARTITION}:kms:${region}:${Aws.ACCOUNT_ID}:key/${this.key.keyId}`;
+  }
+}

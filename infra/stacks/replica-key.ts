@@ -1,0 +1,38 @@
+import { Aws } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import type { Construct } from 'constructs';
+import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
+import { removalOf } from '../removal.ts';
+import { type KeysStack, logsStatement } from './keys.ts';
+
+/** The key's replica in the second region. It has a policy of its own: key policies are not replicated. */
+export class ReplicaKeyStack extends NephosStack {
+  readonly key: kms.IKey;
+
+  constructor(scope: Construct, props: Pick<NephosStackProps, 'settings' | 'region'> & { readonly keys: KeysStack }) {
+    super(scope, 'Keys', { ...props, description: 'the replica of the key in the second region', stateful: true });
+    const replica = new kms.CfnReplicaKey(this, 'Key', {
+      primaryKeyArn: props.keys.key.keyArn,
+      description: 'Nephos: objects, index and logs (replica)',
+      keyPolicy: new iam.PolicyDocument({
+        statements: [
+          new iam.PolicyStatement({
+            sid: 'Account',
+            principals: [new iam.AccountRootPrincipal()],
+            actions: ['kms:*'],
+            resources: ['*'],
+          }),
+          logsStatement(this.region, this.names.prefix),
+        ],
+      }),
+    });
+    replica.applyRemovalPolicy(removalOf(this.settings));
+    new kms.CfnAlias(this, 'Alias', { aliasName: `alias/${this.names.prefix}`, targetKeyId: replica.ref });
+    this.key = kms.Key.fromKeyArn(
+      this,
+      'Replica',
+      `arn:${Aws.PARTITION}:kms:${this.region}:${this.account}:key/${replica.ref}`,
+    );
+  }
+}
