@@ -5,31 +5,66 @@ import { echo } from './services/echo.ts';
 import { findService } from './services/find.ts';
 import { getService } from './services/get.ts';
 import { type MoveAccess, moveService } from './services/move.ts';
+import { createStepService, getStepService, setStepService } from './services/procedure.ts';
 import { storeService } from './services/store.ts';
+import { worklistService } from './services/worklist.ts';
 import type { Service, ServiceTable } from './session.ts';
-import { FIND_CLASSES, GET_CLASSES, MOVE_CLASSES, STORAGE_COMMITMENT_PUSH_MODEL, VERIFICATION } from './sop-classes.ts';
+import {
+  FIND_CLASSES,
+  GET_CLASSES,
+  MODALITY_PERFORMED_PROCEDURE_STEP,
+  MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE,
+  MODALITY_WORKLIST_FIND,
+  MOVE_CLASSES,
+  STORAGE_COMMITMENT_PUSH_MODEL,
+  VERIFICATION,
+} from './sop-classes.ts';
 import { STATUS } from './status.ts';
 
 /** What an archive answers beside storage and Verification. */
 export const ARCHIVE_POLICY: AcceptorPolicy = {
   acceptUnknownSopClasses: true,
-  services: new Set([...FIND_CLASSES, ...MOVE_CLASSES, ...GET_CLASSES, STORAGE_COMMITMENT_PUSH_MODEL]),
+  services: new Set([
+    ...FIND_CLASSES,
+    ...MOVE_CLASSES,
+    ...GET_CLASSES,
+    STORAGE_COMMITMENT_PUSH_MODEL,
+    MODALITY_WORKLIST_FIND,
+    MODALITY_PERFORMED_PROCEDURE_STEP,
+    MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE,
+  ]),
 };
 
 /** The services of an archive, by command; each in contexts of its own classes alone. */
 export const archiveServices = (access: MoveAccess): ServiceTable =>
   new Map([
-    [COMMAND.cEcho, within((uid) => uid === VERIFICATION, echo)],
-    [COMMAND.cStore, within((uid) => isStorage(uid, ARCHIVE_POLICY), storeService(access))],
-    [COMMAND.cFind, within((uid) => FIND_CLASSES.has(uid), findService(access))],
-    [COMMAND.cGet, within((uid) => GET_CLASSES.has(uid), getService(access))],
-    [COMMAND.cMove, within((uid) => MOVE_CLASSES.has(uid), moveService(access))],
-    [COMMAND.nAction, within((uid) => uid === STORAGE_COMMITMENT_PUSH_MODEL, commitmentService(access))],
+    [COMMAND.cEcho, byClass([is(VERIFICATION), echo])],
+    [COMMAND.cStore, byClass([(uid) => isStorage(uid, ARCHIVE_POLICY), storeService(access)])],
+    [
+      COMMAND.cFind,
+      byClass([among(FIND_CLASSES), findService(access)], [is(MODALITY_WORKLIST_FIND), worklistService(access)]),
+    ],
+    [COMMAND.cGet, byClass([among(GET_CLASSES), getService(access)])],
+    [COMMAND.cMove, byClass([among(MOVE_CLASSES), moveService(access)])],
+    [COMMAND.nAction, byClass([is(STORAGE_COMMITMENT_PUSH_MODEL), commitmentService(access)])],
+    [COMMAND.nCreate, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), createStepService(access)])],
+    [COMMAND.nSet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), setStepService(access)])],
+    [COMMAND.nGet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE), getStepService(access)])],
   ]);
 
-const within =
-  (belongs: (abstractSyntax: string) => boolean, service: Service): Service =>
-  (operation) =>
-    belongs(operation.context.abstractSyntax)
-      ? service(operation)
-      : operation.respond({ Status: STATUS.sopClassNotSupported });
+type Belongs = (abstractSyntax: string) => boolean;
+const is =
+  (uid: string): Belongs =>
+  (abstractSyntax) =>
+    abstractSyntax === uid;
+const among =
+  (uids: ReadonlySet<string>): Belongs =>
+  (abstractSyntax) =>
+    uids.has(abstractSyntax);
+
+const byClass =
+  (...rows: readonly (readonly [Belongs, Service])[]): Service =>
+  (operation) => {
+    const row = rows.find(([belongs]) => belongs(operation.context.abstractSyntax));
+    return row === undefined ? operation.respond({ Status: STATUS.sopClassNotSupported }) : row[1](operation);
+  };

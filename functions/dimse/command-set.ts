@@ -20,6 +20,8 @@ export interface Command {
   readonly RequestedSOPInstanceUID?: string | undefined;
   readonly EventTypeID?: number | undefined;
   readonly ActionTypeID?: number | undefined;
+  /** tags, each as eight upper-case hex digits */
+  readonly AttributeIdentifierList?: readonly string[] | undefined;
   readonly NumberOfRemainingSuboperations?: number | undefined;
   readonly NumberOfCompletedSuboperations?: number | undefined;
   readonly NumberOfFailedSuboperations?: number | undefined;
@@ -49,7 +51,8 @@ export const NO_DATA_SET = 0x0101;
 export const DATA_SET = 0x0000;
 export const PRIORITY = { medium: 0, high: 1, low: 2 } as const;
 
-type Vr = 'UI' | 'US' | 'AE' | 'LO' | 'AT';
+/** `ATs`: AT of any multiplicity */
+type Vr = 'UI' | 'US' | 'AE' | 'LO' | 'AT' | 'ATs';
 
 const ELEMENTS: readonly (readonly [element: number, vr: Vr, keyword: keyof Command])[] = [
   [0x0002, 'UI', 'AffectedSOPClassUID'],
@@ -67,6 +70,7 @@ const ELEMENTS: readonly (readonly [element: number, vr: Vr, keyword: keyof Comm
   [0x1000, 'UI', 'AffectedSOPInstanceUID'],
   [0x1001, 'UI', 'RequestedSOPInstanceUID'],
   [0x1002, 'US', 'EventTypeID'],
+  [0x1005, 'ATs', 'AttributeIdentifierList'],
   [0x1008, 'US', 'ActionTypeID'],
   [0x1020, 'US', 'NumberOfRemainingSuboperations'],
   [0x1021, 'US', 'NumberOfCompletedSuboperations'],
@@ -78,38 +82,46 @@ const ELEMENTS: readonly (readonly [element: number, vr: Vr, keyword: keyof Comm
 const BY_ELEMENT = new Map(ELEMENTS.map((row) => [row[0], row]));
 const ERROR_COMMENT_CHARACTERS = 64;
 
+/** The value of an element as it stands in the set, padded to an even length. */
+function encodedValue(vr: Vr, keyword: keyof Command, value: NonNullable<Command[keyof Command]>): Buffer {
+  if (vr === 'US') {
+    const bytes = Buffer.allocUnsafe(2);
+    bytes.writeUInt16LE(Math.min(value as number, 0xffff));
+    return bytes;
+  }
+  if (vr === 'AT' || vr === 'ATs') {
+    const tags = typeof value === 'object' ? value : [value as string];
+    const bytes = Buffer.allocUnsafe(4 * tags.length);
+    for (const [i, tag] of tags.entries()) {
+      bytes.writeUInt16LE(Number.parseInt(tag.slice(0, 4), 16), 4 * i);
+      bytes.writeUInt16LE(Number.parseInt(tag.slice(4), 16), 4 * i + 2);
+    }
+    return bytes;
+  }
+  const text = keyword === 'ErrorComment' ? String(value).slice(0, ERROR_COMMENT_CHARACTERS) : String(value);
+  return Buffer.from(text.length % 2 === 0 ? text : text + (vr === 'UI' ? '\0' : ' '), 'latin1');
+}
+
 /** The command set, group length first. Numbers of sub-operations beyond 65,535 say 65,535. */
 export function encodeCommand(command: Command): Buffer {
   let length = 0;
-  const values: (readonly [element: number, value: string | number, bytes: number])[] = [];
+  const values: (readonly [element: number, value: Buffer])[] = [];
   for (const [element, vr, keyword] of ELEMENTS) {
     const given = command[keyword];
     if (given === undefined) continue;
-    const value = keyword === 'ErrorComment' ? String(given).slice(0, ERROR_COMMENT_CHARACTERS) : given;
-    const bytes = vr === 'US' ? 2 : vr === 'AT' ? 4 : (value as string).length + ((value as string).length & 1);
-    values.push([element, vr === 'AT' ? Number.parseInt(value as string, 16) : value, bytes]);
-    length += 8 + bytes;
+    const value = encodedValue(vr, keyword, given);
+    values.push([element, value]);
+    length += 8 + value.length;
   }
   const set = Buffer.alloc(12 + length);
   set.writeUInt32LE(4, 4);
   set.writeUInt32LE(length, 8);
   let at = 12;
-  for (const [element, value, bytes] of values) {
+  for (const [element, value] of values) {
     set.writeUInt16LE(element, at + 2);
-    set.writeUInt32LE(bytes, at + 4);
-    at += 8;
-    if (typeof value === 'number') {
-      if (bytes === 2) set.writeUInt16LE(Math.min(value, 0xffff), at);
-      else {
-        set.writeUInt16LE(value >>> 16, at);
-        set.writeUInt16LE(value & 0xffff, at + 2);
-      }
-    } else {
-      set.write(value, at, 'latin1');
-      // UI is padded with NUL, which stands there already.
-      if (value.length < bytes && BY_ELEMENT.get(element)![1] !== 'UI') set[at + value.length] = 0x20;
-    }
-    at += bytes;
+    set.writeUInt32LE(value.length, at + 4);
+    value.copy(set, at + 8);
+    at += 8 + value.length;
   }
   return set;
 }
@@ -118,9 +130,12 @@ const malformed = (): never => {
   throw new PduError(ABORT_REASON.invalidParameter, 'a command set is malformed');
 };
 
+const tagAt = (bytes: Buffer, at: number): string =>
+  (bytes.readUInt16LE(at) * 0x10000 + bytes.readUInt16LE(at + 2)).toString(16).toUpperCase().padStart(8, '0');
+
 /** @throws PduError where it cannot be one. Elements nobody knows are passed over. */
 export function decodeCommand(bytes: Buffer): Command {
-  const command: Record<string, string | number> = {};
+  const command: Record<string, string | number | string[]> = {};
   let at = 0;
   while (at < bytes.length) {
     if (bytes.length - at < 8) malformed();
@@ -133,11 +148,9 @@ export function decodeCommand(bytes: Buffer): Command {
     if (row !== undefined && length > 0) {
       const [, vr, keyword] = row;
       if (vr === 'US') command[keyword] = length < 2 ? malformed() : bytes.readUInt16LE(at);
-      else if (vr === 'AT') {
-        if (length < 4) malformed();
-        const tag = bytes.readUInt16LE(at) * 0x10000 + bytes.readUInt16LE(at + 2);
-        command[keyword] = tag.toString(16).toUpperCase().padStart(8, '0');
-      } else command[keyword] = bytes.toString('latin1', at, at + length).replace(/^[ \0]+|[ \0]+$/g, '');
+      else if (vr === 'AT') command[keyword] = length < 4 ? malformed() : tagAt(bytes, at);
+      else if (vr === 'ATs') command[keyword] = Array.from({ length: length >> 2 }, (_, i) => tagAt(bytes, at + 4 * i));
+      else command[keyword] = bytes.toString('latin1', at, at + length).replace(/^[ \0]+|[ \0]+$/g, '');
     }
     at += length;
   }

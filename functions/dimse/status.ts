@@ -5,12 +5,22 @@ export const STATUS = {
   pending: 0xff00,
   /** some optional keys were not heeded */
   pendingWarning: 0xff01,
+  /** N-CREATE, N-SET, N-GET: there is no such attribute, or it may not be set */
+  noSuchAttribute: 0x0105,
+  invalidAttributeValue: 0x0106,
+  /** N-GET: some of the attributes asked for are not there (warning) */
+  attributeListError: 0x0107,
   processingFailure: 0x0110,
-  /** N-ACTION, N-EVENT-REPORT: there is no such instance */
+  /** N-CREATE: there is such an instance */
+  duplicateInstance: 0x0111,
+  /** N-ACTION, N-EVENT-REPORT, N-SET, N-GET: there is no such instance */
   noSuchInstance: 0x0112,
   /** storage commitment: the instance is of another class */
   classInstanceConflict: 0x0119,
+  missingAttribute: 0x0120,
+  missingAttributeValue: 0x0121,
   sopClassNotSupported: 0x0122,
+  refusedNotAuthorized: 0x0124,
   noSuchAction: 0x0123,
   unrecognizedOperation: 0x0211,
   resourceLimitation: 0x0213,

@@ -10,7 +10,12 @@ import { ITEM_LIMIT_BYTES, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { WorklistItem, WorklistState } from '../worklist/records.ts';
 import { changeOf, findScheduledStep, getWorklistItem, nextOf } from '../worklist/worklist.ts';
-import { type ProcedureStepRecord, type ProcedureStepState, procedureKeys as keys, PROCEDURE_TAG as TAG } from './records.ts';
+import {
+  procedureKeys as keys,
+  type ProcedureStepRecord,
+  type ProcedureStepState,
+  PROCEDURE_TAG as TAG,
+} from './records.ts';
 import { changedStep, createdStep, refused, stateOf } from './rules.ts';
 
 /** Queue of the steps that have ended, to look for what they name; payload: tenant and sop. */

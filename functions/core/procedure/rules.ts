@@ -3,7 +3,7 @@ import { textOf } from '../dicom/element-text.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
-import { PROCEDURE_TAG as TAG, type ProcedureStepState } from './records.ts';
+import { type ProcedureStepState, PROCEDURE_TAG as TAG } from './records.ts';
 
 /** What a performed procedure step may say, and when (PS3.4 Table F.7.2-1, F.7.2.1.3, F.7.2.2.3). Pure: the gateway asks as well. */
 

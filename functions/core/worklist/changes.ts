@@ -3,7 +3,7 @@ import { PacsError } from '../errors.ts';
 import { WRITE_LIMIT_OPERATIONS } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { worklistQuery } from './match.ts';
-import { type WorklistItem, worklistKeys as keys } from './records.ts';
+import { worklistKeys as keys, type WorklistItem } from './records.ts';
 import { getWorklistItem, listWorklist, removeWorklistItem, startOf } from './worklist.ts';
 
 /** What has changed since a cursor: the items as they are now, and the ids of those that are gone. */

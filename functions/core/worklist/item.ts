@@ -79,15 +79,10 @@ function withDefault(dataSet: DataSet, tag: string, vr: string, make: () => stri
 const hasValue = (element: Element | undefined): boolean =>
   element?.vr === 'SQ' ? (element.Value?.length ?? 0) > 0 : textOf(element).trim() !== '';
 
-function require(
-  dataSet: DataSet,
-  tags: readonly string[],
-  choices: readonly (readonly [string, string])[],
-): void {
+function require(dataSet: DataSet, tags: readonly string[], choices: readonly (readonly [string, string])[]): void {
   for (const tag of tags) if (!hasValue(dataSet[tag])) throw refusal(tag, 'is required');
   for (const [one, other] of choices)
-    if (!hasValue(dataSet[one]) && !hasValue(dataSet[other]))
-      throw refusal(one, `or ${keywordOf(other)} is required`);
+    if (!hasValue(dataSet[one]) && !hasValue(dataSet[other])) throw refusal(one, `or ${keywordOf(other)} is required`);
 }
 
 const keywordOf = (tag: string): string => attribute(tag)?.keyword ?? tag;
@@ -101,7 +96,11 @@ const refusal = (tag: string, what: string): PacsError =>
  */
 export function checkForm(dataSet: unknown, depth = 0): asserts dataSet is DataSet {
   const malformed = (tag?: string): PacsError =>
-    new PacsError('BAD_REQUEST', 'this is no data set of the DICOM JSON Model', tag === undefined ? {} : { details: { tag } });
+    new PacsError(
+      'BAD_REQUEST',
+      'this is no data set of the DICOM JSON Model',
+      tag === undefined ? {} : { details: { tag } },
+    );
   if (typeof dataSet !== 'object' || dataSet === null || Array.isArray(dataSet) || depth > DEPTH) throw malformed();
   for (const [tag, element] of Object.entries(dataSet) as [string, Partial<Element> | null][]) {
     if (!/^[0-9A-F]{8}$/.test(tag)) throw malformed();

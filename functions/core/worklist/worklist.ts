@@ -1,13 +1,13 @@
 import { asItem, asRecord, type Tenant } from '../archive/records.ts';
-import type { DataSet } from '../dicom/types.ts';
 import { textOf } from '../dicom/element-text.ts';
+import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { inState, scheduledStep, worklistItemOf } from './item.ts';
 import { type WorklistQuery, worklistQuery } from './match.ts';
-import { WORKLIST_TAG as TAG, type WorklistItem, type WorklistState, worklistKeys as keys } from './records.ts';
+import { worklistKeys as keys, WORKLIST_TAG as TAG, type WorklistItem, type WorklistState } from './records.ts';
 
 const PAGE_RECORDS = 500;
 const ATTEMPTS = 20;
@@ -157,7 +157,11 @@ export function changeOf(
 ): WriteOperation[] {
   const id = (after ?? before)!.id;
   const operations: WriteOperation[] = [
-    { kind: 'append', partition: keys.changes(tenant), item: { id, at, ...(after === undefined && { removed: true }) } },
+    {
+      kind: 'append',
+      partition: keys.changes(tenant),
+      item: { id, at, ...(after === undefined && { removed: true }) },
+    },
   ];
   const moved = before?.startsAt !== after?.startsAt;
   if (before !== undefined && (after === undefined || moved))

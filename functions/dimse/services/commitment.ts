@@ -21,7 +21,6 @@ import { STORAGE_COMMITMENT_PUSH_MODEL } from '../sop-classes.ts';
 import { STATUS } from '../status.ts';
 import { identifierOf } from './find.ts';
 import type { MoveAccess } from './move.ts';
-import {} from './query.ts';
 
 /** PS3.4 J.3.5: the one instance of the push model */
 const WELL_KNOWN_INSTANCE = '1.2.840.10008.1.20.1.1';
@@ -47,7 +46,7 @@ export const commitmentService =
   (access: MoveAccess): Service =>
   async (operation) => {
     const { session, context, command, respond } = operation;
-    const { tenant } = authorize(access.principalOf(session.callingAETitle), 'store');
+    const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'commit');
     if (command.RequestedSOPInstanceUID !== WELL_KNOWN_INSTANCE) {
       await respond({ Status: STATUS.noSuchInstance });
       return;

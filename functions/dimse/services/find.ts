@@ -12,12 +12,11 @@ import type { Services } from '#core/services.ts';
 import { decodeIdentifier, encodeIdentifier } from '../identifiers.ts';
 import type { Operation, Service } from '../session.ts';
 import { STATUS } from '../status.ts';
-import { answered, levelOf, type QueryLevel, queryOf, RECORD_LEVEL, TAG, UNIQUE_KEY } from './query.ts';
+import { answered, FUZZY_BYTE, levelOf, type QueryLevel, queryOf, RECORD_LEVEL, TAG, UNIQUE_KEY } from './query.ts';
 import type { ArchiveAccess } from './store.ts';
 
 /** matches that are looked up at a time */
 const PAGE_ROWS = 500;
-const FUZZY_BYTE = 2;
 
 /** One match, whatever its level. */
 export interface Match {
@@ -41,7 +40,7 @@ export const findService =
   (access: ArchiveAccess, search: SearchRecords = (tenant, query) => rows(access.services, tenant, query)): Service =>
   async (operation) => {
     const { session, context, dataSet, signal, respond } = operation;
-    const { tenant } = authorize(access.principalOf(session.callingAETitle), 'search');
+    const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'search');
     const identifier = await identifierOf(operation);
     const level = levelOf(identifier, context.abstractSyntax);
     const fuzzy = session.extendedNegotiation(context.abstractSyntax)?.[FUZZY_BYTE] === 1;

@@ -13,7 +13,7 @@ export const getService =
   ): Service =>
   async (operation) => {
     const { session, context, signal } = operation;
-    const { tenant } = authorize(principalOf(session.callingAETitle), 'retrieve');
+    const { tenant } = authorize(principalOf(session.callingAETitle, session), 'retrieve');
     const selection = await selecting(tenant, await identifierOf(operation), context.abstractSyntax, signal);
     const contexts = [...session.contexts.values()].filter(({ requestorIsScp }) => requestorIsScp);
     await sendAll(services, operation, selection, { session, contexts });

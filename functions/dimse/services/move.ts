@@ -26,7 +26,7 @@ export const moveService =
   ): Service =>
   async (operation) => {
     const { session, context, command, signal, respond } = operation;
-    const { tenant } = authorize(principalOf(session.callingAETitle), 'retrieve');
+    const { tenant } = authorize(principalOf(session.callingAETitle, session), 'retrieve');
     const identifier = await identifierOf(operation);
     const destination = destinationOf(command.MoveDestination ?? '');
     if (destination === undefined) {

@@ -7,6 +7,10 @@ import type { Level } from '#core/search/attributes.ts';
 import { parseQuery, type Query } from '#core/search/query.ts';
 import { PATIENT_ROOT_FIND, PATIENT_ROOT_GET, PATIENT_ROOT_MOVE } from '../sop-classes.ts';
 
+/** bytes of the extended negotiation of C-FIND (PS3.4 C.5.1.1, K.5.1) */
+export const DATE_TIME_BYTE = 1;
+export const FUZZY_BYTE = 2;
+
 /** QueryRetrieveLevel (0008,0052) */
 export type QueryLevel = 'PATIENT' | 'STUDY' | 'SERIES' | 'IMAGE';
 

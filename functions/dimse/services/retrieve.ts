@@ -26,6 +26,11 @@ export interface Selection {
   readonly encodings: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
+/** A selection of what is in the archive itself. */
+export interface LocalSelection extends Selection {
+  readonly instances: () => AsyncIterable<InstanceRecord>;
+}
+
 /** Finds what is to be sent; `signal` aborts when the operation is cancelled. @throws PacsError as `select` */
 export type SelectInstances = (
   tenant: string,
@@ -45,7 +50,7 @@ export async function select(
   tenant: string,
   identifier: DataSet,
   SOPClassUID: string,
-): Promise<Selection & { readonly instances: () => AsyncIterable<InstanceRecord> }> {
+): Promise<LocalSelection> {
   const level = levelOf(identifier, SOPClassUID);
   const key = textOf(identifier[UNIQUE_KEY[level]]);
   if (key === '' || /[*?]/.test(key))

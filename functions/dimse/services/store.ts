@@ -3,7 +3,7 @@ import { storeObject } from '#core/archive/store.ts';
 import { ERRORS } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
 import { part10Header } from '../part10.ts';
-import type { Service } from '../session.ts';
+import type { Service, Session } from '../session.ts';
 import { STATUS } from '../status.ts';
 
 /** What a service of the archive needs. */
@@ -11,8 +11,8 @@ export interface ArchiveAccess {
   readonly services: Services;
   /** ours, for who asks where to retrieve from, and where we send to */
   readonly aeTitle: string;
-  /** who the calling AE title stands for */
-  readonly principalOf: (callingAETitle: string) => Principal;
+  /** who the calling AE title, or the user identity of the session, stands for */
+  readonly principalOf: (callingAETitle: string, session: Session) => Principal;
 }
 
 /**
@@ -23,7 +23,7 @@ export interface ArchiveAccess {
 export const storeService =
   ({ services, principalOf }: ArchiveAccess): Service =>
   async ({ session, context, command, dataSet, respond }) => {
-    const principal = authorize(principalOf(session.callingAETitle), 'store');
+    const principal = authorize(principalOf(session.callingAETitle, session), 'store');
     const { AffectedSOPClassUID, AffectedSOPInstanceUID } = command;
     if (dataSet === undefined || AffectedSOPInstanceUID === undefined) {
       await respond({ Status: STATUS.unableToProcess, ErrorComment: 'no data set, or no AffectedSOPInstanceUID' });

@@ -6,7 +6,7 @@ import { STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION } from '#dimse/sop-classe
 import { CT_IMAGE_STORAGE, IMPLICIT_LE } from '#test/fixtures/dicom-builder.ts';
 import { POLICY, requestOf } from './pairs.ts';
 
-const MODALITY_WORKLIST = '1.2.840.10008.5.1.4.31';
+const UNIFIED_PROCEDURE_STEP_PUSH = '1.2.840.10008.5.1.4.34.6.1';
 const answerTo = (abstractSyntax: string, transferSyntaxes: readonly string[], policy = POLICY) =>
   negotiate(requestOf([{ id: 1, abstractSyntax, transferSyntaxes }]), policy).accept.contexts[0]!;
 
@@ -29,7 +29,7 @@ describe('presentation contexts', () => {
   test.each([
     ['a private class', '1.3.12.2.1107.5.9.1', 0, 3],
     ['a storage class of a later edition', '1.2.840.10008.5.1.4.1.1.999', 0, 3],
-    ['another service of the standard', MODALITY_WORKLIST, 3, 3],
+    ['another service of the standard', UNIFIED_PROCEDURE_STEP_PUSH, 3, 3],
   ])('%s', (_what, uid, byDefault, strictly) => {
     expect(answerTo(uid, [IMPLICIT_LE]).result).toBe(byDefault);
     expect(answerTo(uid, [IMPLICIT_LE], { ...POLICY, acceptUnknownSopClasses: false }).result).toBe(strictly);
@@ -66,7 +66,7 @@ describe('user information', () => {
     const extended = [
       { SOPClassUID: STUDY_ROOT_FIND, information: Uint8Array.of(1, 1, 1, 1) },
       { SOPClassUID: CT_IMAGE_STORAGE, information: Uint8Array.of(2, 0, 1, 0, 1, 0) },
-      { SOPClassUID: MODALITY_WORKLIST, information: Uint8Array.of(1) },
+      { SOPClassUID: UNIFIED_PROCEDURE_STEP_PUSH, information: Uint8Array.of(1) },
     ];
     const { accept } = negotiate(requestOf(contexts, { extended }), POLICY);
     expect(accept.user.extended).toEqual([

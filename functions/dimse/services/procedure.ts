@@ -1,0 +1,88 @@
+import { authorize, type Principal } from '#core/access.ts';
+import type { DataSet } from '#core/dicom/types.ts';
+import { asPacsError } from '#core/errors.ts';
+import { newUID } from '#core/ids.ts';
+import { createProcedureStep, getProcedureStep, setProcedureStep } from '#core/procedure/procedure-step.ts';
+import type { Command } from '../command-set.ts';
+import { encodeIdentifier } from '../identifiers.ts';
+import type { Operation, Service } from '../session.ts';
+import { MODALITY_PERFORMED_PROCEDURE_STEP } from '../sop-classes.ts';
+import { STATUS } from '../status.ts';
+import { identifierOf } from './find.ts';
+import { TAG } from './query.ts';
+import type { ArchiveAccess } from './store.ts';
+
+/**
+ * N-CREATE of a Modality Performed Procedure Step (PS3.4 F.7.2.1). Success is said when the step is durable and its worklist items
+ * are IN PROGRESS. A modality that names no SOP Instance UID is told the one it got (PS3.7 §10.1.5).
+ */
+export const createStepService = (access: ArchiveAccess): Service =>
+  reporting(access, 'performProcedure', async (operation, { tenant, subject }) => {
+    const { services } = access;
+    const sop = operation.command.AffectedSOPInstanceUID ?? newUID(services.clock);
+    await createProcedureStep(services, sop, await identifierOf(operation), { tenant, source: subject });
+    await operation.respond({
+      Status: STATUS.success,
+      AffectedSOPClassUID: MODALITY_PERFORMED_PROCEDURE_STEP,
+      AffectedSOPInstanceUID: sop,
+    });
+  });
+
+/** N-SET of a Modality Performed Procedure Step (PS3.4 F.7.2.2). */
+export const setStepService = (access: ArchiveAccess): Service =>
+  reporting(access, 'performProcedure', async (operation, { tenant, subject }) => {
+    const sop = operation.command.RequestedSOPInstanceUID ?? '';
+    await setProcedureStep(access.services, sop, await identifierOf(operation), { tenant, source: subject });
+    await operation.respond({ Status: STATUS.success });
+  });
+
+/** N-GET of the Modality Performed Procedure Step Retrieve SOP Class (PS3.4 F.8): all attributes, or those that are listed. */
+export const getStepService = (access: ArchiveAccess): Service =>
+  reporting(access, 'readWorklist', async ({ command, context, respond }, { tenant }) => {
+    const { dataSet } = await getProcedureStep(access.services, tenant, command.RequestedSOPInstanceUID ?? '');
+    const wanted = command.AttributeIdentifierList ?? [];
+    const absent = wanted.filter((tag) => dataSet[tag] === undefined && tag !== TAG.SpecificCharacterSet);
+    const result: DataSet = {};
+    for (const [tag, element] of Object.entries(dataSet))
+      if (wanted.length === 0 || wanted.includes(tag)) result[tag] = element;
+    await respond(
+      {
+        Status: absent.length === 0 ? STATUS.success : STATUS.attributeListError,
+        ...(absent.length > 0 && { AttributeIdentifierList: absent }),
+      },
+      encodeIdentifier(result, context.transferSyntax),
+    );
+  });
+
+/** What is refused says so as PS3.7 §10 and PS3.4 Table F.7.2-2 have it: status, the tag concerned, the error ID. */
+function reporting(
+  { principalOf }: ArchiveAccess,
+  action: 'performProcedure' | 'readWorklist',
+  perform: (operation: Operation, principal: Principal) => Promise<void>,
+): Service {
+  return async (operation) => {
+    const { session, respond } = operation;
+    const principal = authorize(principalOf(session.callingAETitle, session), action);
+    try {
+      await perform(operation, principal);
+    } catch (thrown) {
+      const answer = refusalOf(thrown);
+      if (answer === undefined) throw thrown;
+      await respond(answer);
+    }
+  };
+}
+
+function refusalOf(thrown: unknown): (Partial<Command> & { readonly Status: number }) | undefined {
+  const { code, message, details } = asPacsError(thrown);
+  const ErrorComment = message;
+  if (code === 'BUSY' || code === 'TOO_LARGE' || code === 'OUT_OF_SPACE')
+    return { Status: STATUS.resourceLimitation, ErrorComment };
+  if (typeof details.status !== 'number') return undefined;
+  return {
+    Status: details.status,
+    ErrorComment,
+    ...(typeof details.tag === 'string' && { AttributeIdentifierList: [details.tag] }),
+    ...(typeof details.errorID === 'number' && { ErrorID: details.errorID }),
+  };
+}
