@@ -1,3 +1,4 @@
+import { restoreAudit } from '../audit/seal.ts';
 import { asPacsError, PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
@@ -27,7 +28,7 @@ export async function rebuildIndex(
   tenant: Tenant,
   onProgress: (done: number) => void = () => {},
 ): Promise<RebuildReport> {
-  const feed = await services.index.query({ partition: keys.feed(tenant), limit: 1 });
+  const feed = await services.index.query({ partition: keys.feed(tenant), log: true, limit: 1 });
   if (feed.records.length > 0) throw new PacsError('CONFLICT', 'the index is not empty: move it away before a rebuild');
   const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [] };
   const setAside = await restoreDecisions(services, tenant, report);
@@ -55,6 +56,7 @@ export async function rebuildIndex(
     onProgress(++done);
   }
   for (const study of studies) await services.folder.fold(tenant, study);
+  await restoreAudit(services, tenant);
   return report;
 }
 

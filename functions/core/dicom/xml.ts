@@ -74,7 +74,7 @@ function writeName(name: PersonName | null): string {
 }
 
 /** XML 1.0 cannot hold most control characters, nor half of a surrogate pair, in any spelling: they become U+FFFD. */
-function escaped(text: string): string {
+export function escaped(text: string): string {
   if (!/[^ !#-%'-;=?-~]/.test(text)) return text;
   return (
     text
