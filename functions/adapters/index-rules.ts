@@ -5,6 +5,7 @@ import {
   type Item,
   type Key,
   type RangeQuery,
+  WRITE_LIMIT_BYTES,
   WRITE_LIMIT_OPERATIONS,
   type WriteOperation,
 } from '#core/ports/index-table.ts';
@@ -44,6 +45,7 @@ export function checkQuery(query: RangeQuery): void {
   checkPartition(query.partition);
   if (!Number.isInteger(query.limit) || query.limit < 1 || query.limit > PAGE_LIMIT)
     refuse('limit is not within 1 to 10,000');
+  if (query.log && (query.prefix ?? query.from ?? query.to) !== undefined) refuse('a log has no ranges but `after`');
   for (const bound of [query.prefix, query.from, query.to, query.after]) {
     if (bound !== undefined && (bound.length > SORT_LIMIT_BYTES || bound.includes('\0') || !bound.isWellFormed()))
       refuse('a bound of the range is not a possible key');
@@ -69,6 +71,14 @@ export function checkOperations(operations: readonly WriteOperation[]): void {
       for (const name in operation.increments)
         if (!Number.isFinite(operation.increments[name])) refuse('an increment is not a finite number');
   }
+}
+
+/** @param encoded the items of one write @throws PacsError TOO_LARGE over WRITE_LIMIT_BYTES */
+export function checkWriteBytes(encoded: readonly (Uint8Array | undefined)[]): void {
+  let bytes = 0;
+  for (const item of encoded) bytes += item?.length ?? 0;
+  if (bytes > WRITE_LIMIT_BYTES)
+    throw new PacsError('TOO_LARGE', `the items of a write are over ${WRITE_LIMIT_BYTES} bytes`);
 }
 
 export function checkItemBytes(length: number): void {

@@ -12,7 +12,16 @@ import {
   type WriteOperation,
   type WriteOutcome,
 } from '#core/ports/index-table.ts';
-import { appendedSort, checkKey, checkKeys, checkOperations, checkQuery, holds, increased } from '../index-rules.ts';
+import {
+  appendedSort,
+  checkKey,
+  checkKeys,
+  checkOperations,
+  checkQuery,
+  checkWriteBytes,
+  holds,
+  increased,
+} from '../index-rules.ts';
 import { decodeItem, encodeItem } from '../item-codec.ts';
 import { syncUpwards } from './durable-directories.ts';
 import { keyRange } from './key-range.ts';
@@ -131,6 +140,7 @@ export class LmdbIndexTable implements IndexTable {
     const encoded = operations.map((operation) =>
       operation.kind === 'put' || operation.kind === 'append' ? encodeItem(operation.item) : undefined,
     );
+    checkWriteBytes(encoded);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ operations, encoded, outcome: undefined, error: undefined, resolve, reject });
       this.#committing ??= this.#commitAll();
@@ -184,17 +194,15 @@ export class LmdbIndexTable implements IndexTable {
           ? encodeItem(increased(this.#db.get(raw(operation.key)) as Item | undefined, operation.increments))
           : encoded[i],
       );
-      const appended: string[] = [];
       for (const [i, operation] of operations.entries()) {
         const bytes = changes[i];
         if (operation.kind === 'delete') this.#db.remove(raw(operation.key));
         else if (operation.kind === 'append') {
           const sort = this.#nextAppended(operation.partition);
-          appended.push(sort);
           this.#db.put(raw({ partition: operation.partition, sort }), bytes as Buffer);
         } else if (bytes !== undefined && operation.kind !== 'check') this.#db.put(raw(operation.key), bytes);
       }
-      waiting.outcome = { committed: true, appended };
+      waiting.outcome = { committed: true };
     } catch (error) {
       waiting.error = error;
     }

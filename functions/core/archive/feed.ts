@@ -19,13 +19,24 @@ export interface FeedPage {
  * nothing: cursors are given in the order in which events became visible.
  */
 export async function readFeed(index: IndexTable, tenant: Tenant, cursor: string, limit: number): Promise<FeedPage> {
-  const page = await index.query({ partition: keys.feed(tenant), limit, ...(cursor === '' ? {} : { after: cursor }) });
+  const page = await index.query({
+    partition: keys.feed(tenant),
+    log: true,
+    limit,
+    ...(cursor === '' ? {} : { after: cursor }),
+  });
   const events = page.records.map(({ sort, item }) => ({ ...asRecord<ArchiveEvent>(item), cursor: sort }));
   return { events, next: events.at(-1)?.cursor ?? cursor };
 }
 
 /** The cursor of the newest event: whoever starts here sees only what is still to come. */
 export async function feedTail(index: IndexTable, tenant: Tenant): Promise<string> {
-  const page = await index.query({ partition: keys.feed(tenant), descending: true, limit: 1, keysOnly: true });
+  const page = await index.query({
+    partition: keys.feed(tenant),
+    log: true,
+    descending: true,
+    limit: 1,
+    keysOnly: true,
+  });
   return page.records[0]?.sort ?? '';
 }

@@ -7,9 +7,12 @@
  * - an item is a JSON value at the top an object; values may also be `Uint8Array`; at most 350 KB (`ITEM_LIMIT_BYTES`).
  *   Keys whose value is `undefined` are dropped. What is read is the reader's own copy: changing it changes nothing stored.
  * - reads see every write that resolved before them (strongly consistent), from any process that shares the store.
- * - `write` is atomic over all its operations: readers, in any process, see all or none. It resolves when durable,
- *   unless `durability: 'deferred'`: then it is visible at once, and durable no later than the next durable write of
+ * - `write` is atomic over all its operations: they happen all or not at all, at one moment in the order of writes. Who reads one record
+ *   after another, or several at once (`getMany`, `query`), may see some as they were before that moment and some as they are after
+ *   it; only an engine that says so shows all or none. It resolves when durable, unless `durability: 'deferred'`: then it is visible at once, and durable no later than the next durable write of
  *   the same process resolves (a store that cannot defer treats it as durable).
+ * - a partition is written by keys or appended to, never both. One that is appended to is a log: its records are never changed or deleted,
+ *   and are read by queries with `log: true`.
  * - conditions are evaluated inside the atomic write; when any fails nothing is written and the outcome names them.
  */
 export interface IndexTable {
@@ -24,7 +27,11 @@ export interface IndexTable {
    */
   query(query: RangeQuery, meter?: ReadMeter): Promise<Page>;
 
-  /** At most 100 operations (`WRITE_LIMIT_OPERATIONS`), each on another key (but for `append`). */
+  /**
+   * At most 100 operations (`WRITE_LIMIT_OPERATIONS`), each on another key (but for `append`), whose items are together at most 4 MB
+   * (`WRITE_LIMIT_BYTES`).
+   * @throws PacsError TOO_LARGE; BUSY: nothing was written; OUTCOME_UNKNOWN: an engine behind a network was never heard again
+   */
   write(
     operations: readonly WriteOperation[],
     options?: { readonly durability?: 'durable' | 'deferred' },
@@ -32,6 +39,7 @@ export interface IndexTable {
 }
 
 export const WRITE_LIMIT_OPERATIONS = 100;
+export const WRITE_LIMIT_BYTES = 4_000_000;
 export const ITEM_LIMIT_BYTES = 350_000;
 
 export interface Key {
@@ -61,6 +69,8 @@ export interface RangeQuery {
   readonly descending?: boolean;
   /** records of the page, 1 to 10,000 */
   readonly limit: number;
+  /** the partition is a log; `after` is a cursor, the `sort` of a record read before. `prefix`, `from` and `to` do not apply */
+  readonly log?: boolean;
   /** items come back as `{}`; cheaper where only the order matters */
   readonly keysOnly?: boolean;
 }
@@ -80,14 +90,13 @@ export type WriteOperation =
   /** Adds to top-level numbers, creating record and fields at 0; commutes with other adds; no condition. */
   | { readonly kind: 'add'; readonly key: Key; readonly increments: Readonly<Record<string, number>> }
   /**
-   * Puts `item` under a new sort key that is greater than every key ever appended to this partition by a write that became
-   * visible before this one, so a reader that continues behind the last key it saw misses nothing.
+   * Adds `item` to the end of a log. Readers see it, like every write that resolved before they ask, under a sort key greater than all
+   * that any reader has seen of this log: who continues behind the last key he saw misses nothing and sees nothing twice.
    */
   | { readonly kind: 'append'; readonly partition: string; readonly item: Item };
 
 export type WriteOutcome =
-  /** `appended`: the sort keys given to the `append` operations, in order */
-  | { readonly committed: true; readonly appended: readonly string[] }
+  | { readonly committed: true }
   /** `failed`: indexes into the operations whose condition did not hold (at least one) */
   | { readonly committed: false; readonly failed: readonly number[] };
 
