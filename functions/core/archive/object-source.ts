@@ -1,6 +1,12 @@
-/** Buffers that objects are gathered in, used again: half a megabyte of garbage for every slice costs more than copying it. */
-const POOLED_BUFFERS = 16;
+import { pageAligned } from '../page-aligned.ts';
+
+/**
+ * Buffers that objects are gathered in, used again: half a megabyte of garbage for every slice costs more than copying it. They begin
+ * at a page, so that a file system can take the object from here as it is.
+ */
+const POOLED_BUFFERS = 24;
 const pool: Buffer[] = [];
+let made = 0;
 
 /** An object's bytes as they arrive, with what has been read of them so far. */
 export class ObjectSource {
@@ -59,7 +65,11 @@ export class ObjectSource {
 
   #lease(): Buffer {
     const pooled = pool.pop();
-    this.#buffer = pooled?.length === this.#limitBytes ? pooled : Buffer.allocUnsafeSlow(this.#limitBytes);
+    if (pooled?.length === this.#limitBytes) this.#buffer = pooled;
+    else if (made < POOLED_BUFFERS) {
+      made++;
+      this.#buffer = pageAligned(this.#limitBytes);
+    } else this.#buffer = Buffer.allocUnsafeSlow(this.#limitBytes);
     return this.#buffer;
   }
 

@@ -1,6 +1,7 @@
 /** The part of the WebAssembly JavaScript interface that is used here; TypeScript has it in its browser library only. */
 declare namespace WebAssembly {
-  interface Memory {
+  class Memory {
+    constructor(descriptor: { readonly initial: number });
     readonly buffer: ArrayBuffer;
   }
   interface Instance {
