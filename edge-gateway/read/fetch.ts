@@ -1,0 +1,241 @@
+import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
+import { asPacsError, type PacsError } from '#core/errors.ts';
+import type { Services } from '#core/services.ts';
+import type { Unavailable } from '#dimse/services/retrieve.ts';
+import { describeError, type Log } from '#embedded/log.ts';
+import type { UpstreamArchive } from './upstream-archive.ts';
+
+/** The source of instances that were fetched: longer than an AE title can be, so no sender has it. They are never forwarded back. */
+export const FROM_UPSTREAM = 'fetched from upstream';
+
+export interface WantedInstance {
+  readonly StudyInstanceUID: string;
+  readonly SeriesInstanceUID: string;
+  readonly SOPInstanceUID: string;
+}
+
+export interface FetchOptions {
+  /** requests under way for one who waits */
+  readonly parallel: number;
+  /** objects of one response that are being made durable while the next ones come */
+  readonly storing: number;
+  /** times an instance is asked for, where nothing came */
+  readonly attempts: number;
+}
+
+const DEFAULTS: FetchOptions = { parallel: 4, storing: 8, attempts: 2 };
+/** instances of one series from which on it is asked for as a whole */
+const WHOLE_SERIES = 2;
+
+/** One request: a whole series, or one instance. */
+interface Errand {
+  readonly wanted: readonly WantedInstance[];
+  readonly whole: boolean;
+  readonly attempt: number;
+}
+
+/**
+ * Brings instances from the archive upstream into the local one, as they are stored there. Who asks for an instance that is being
+ * fetched already shares that. What was interrupted is asked for again, instance by instance.
+ */
+export class Fetcher {
+  readonly #services: Services;
+  readonly #archive: () => UpstreamArchive;
+  readonly #log: Log;
+  readonly #options: FetchOptions;
+  /** by SOP Instance UID: settles when it is here, or could not be had */
+  readonly #underWay = new Map<string, Promise<InstanceRecord | undefined>>();
+
+  constructor(services: Services, archive: () => UpstreamArchive, log: Log, options: Partial<FetchOptions> = {}) {
+    this.#services = services;
+    this.#archive = archive;
+    this.#log = log;
+    this.#options = { ...DEFAULTS, ...options };
+  }
+
+  /**
+   * The instances as they come, in any order, each once. `isWhole` tells of a series whether all that upstream has of it is wanted: then it
+   * comes in one response. Ends early when `signal` aborts or the reader goes away; what is being stored then still is.
+   */
+  async *fetch(
+    tenant: string,
+    wanted: readonly WantedInstance[],
+    isWhole: (SeriesInstanceUID: string) => boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<InstanceRecord | Unavailable> {
+    const gone = new AbortController();
+    const run = new FetchRun(
+      this.#services,
+      this.#archive(),
+      this.#log,
+      this.#options,
+      tenant,
+      AbortSignal.any([signal, gone.signal]),
+    );
+    const arrived: (InstanceRecord | Unavailable)[] = [];
+    let wake = (): void => {};
+    let left = wanted.length;
+    const own = wanted.filter(({ SOPInstanceUID }) => !this.#underWay.has(SOPInstanceUID));
+    const started = run.start(errandsOf(own, isWhole), own);
+    for (const [sop, promise] of started) {
+      this.#underWay.set(sop, promise);
+      void promise.finally(() => this.#underWay.delete(sop));
+    }
+    for (const one of wanted) {
+      const { SOPInstanceUID } = one;
+      const shared = started.has(SOPInstanceUID) ? undefined : this.#underWay.get(SOPInstanceUID);
+      // Whom we share it with may have gone away: then it is ours to fetch.
+      const promise =
+        shared === undefined ? started.get(SOPInstanceUID)! : shared.then((found) => found ?? run.one(one));
+      void promise.then((found) => {
+        arrived.push(found ?? { SOPInstanceUID, unavailable: true });
+        left--;
+        wake();
+      });
+    }
+    try {
+      while (left > 0 || arrived.length > 0) {
+        if (arrived.length > 0) yield arrived.shift()!;
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+            if (arrived.length > 0) resolve();
+          });
+      }
+    } finally {
+      gone.abort();
+    }
+  }
+}
+
+function errandsOf(wanted: readonly WantedInstance[], isWhole: (series: string) => boolean): Errand[] {
+  return [...Map.groupBy(wanted, ({ SeriesInstanceUID }) => SeriesInstanceUID)].flatMap(([series, group]): Errand[] =>
+    group.length >= WHOLE_SERIES && isWhole(series)
+      ? [{ wanted: group, whole: true, attempt: 1 }]
+      : group.map((one) => ({ wanted: [one], whole: false, attempt: 1 })),
+  );
+}
+
+/** What is fetched for one who waits. */
+class FetchRun {
+  readonly #services: Services;
+  readonly #archive: UpstreamArchive;
+  readonly #log: Log;
+  readonly #options: FetchOptions;
+  readonly #tenant: string;
+  readonly #signal: AbortSignal;
+  readonly #errands: Errand[] = [];
+  readonly #waiting = new Map<string, (found: InstanceRecord | undefined) => void>();
+  #running = 0;
+
+  constructor(
+    services: Services,
+    archive: UpstreamArchive,
+    log: Log,
+    options: FetchOptions,
+    tenant: string,
+    signal: AbortSignal,
+  ) {
+    this.#services = services;
+    this.#archive = archive;
+    this.#log = log;
+    this.#options = options;
+    this.#tenant = tenant;
+    this.#signal = signal;
+  }
+
+  start(
+    errands: readonly Errand[],
+    wanted: readonly WantedInstance[],
+  ): Map<string, Promise<InstanceRecord | undefined>> {
+    const promises = new Map<string, Promise<InstanceRecord | undefined>>();
+    for (const { SOPInstanceUID } of wanted)
+      promises.set(SOPInstanceUID, new Promise((resolve) => this.#waiting.set(SOPInstanceUID, resolve)));
+    this.#errands.push(...errands);
+    this.#next();
+    return promises;
+  }
+
+  one(wanted: WantedInstance): Promise<InstanceRecord | undefined> {
+    return this.start([{ wanted: [wanted], whole: false, attempt: 1 }], [wanted]).get(wanted.SOPInstanceUID)!;
+  }
+
+  #next(): void {
+    while (this.#running < this.#options.parallel) {
+      const errand = this.#errands.shift();
+      if (errand === undefined) return;
+      this.#running++;
+      void this.#perform(errand).finally(() => {
+        this.#running--;
+        this.#next();
+      });
+    }
+  }
+
+  /** Never rejects. */
+  async #perform(errand: Errand): Promise<void> {
+    let failure: PacsError | undefined;
+    try {
+      if (!this.#signal.aborted) await this.#bring(errand);
+    } catch (error) {
+      failure = asPacsError(error);
+      const { StudyInstanceUID } = errand.wanted[0]!;
+      if (!this.#signal.aborted) this.#log.info('fetch-failed', { StudyInstanceUID, ...describeError(failure) });
+    }
+    const missing = errand.wanted.filter(({ SOPInstanceUID }) => this.#waiting.has(SOPInstanceUID));
+    const goOn =
+      !this.#signal.aborted &&
+      (errand.whole || (errand.attempt < this.#options.attempts && failure?.code === 'OUTCOME_UNKNOWN'));
+    for (const one of missing) {
+      if (goOn) this.#errands.push({ wanted: [one], whole: false, attempt: errand.whole ? 1 : errand.attempt + 1 });
+      else this.#settle(one.SOPInstanceUID, undefined);
+    }
+  }
+
+  #settle(sop: string, found: InstanceRecord | undefined): void {
+    this.#waiting.get(sop)?.(found);
+    this.#waiting.delete(sop);
+  }
+
+  /** @throws PacsError where the response broke off or was refused; what came before that is stored */
+  async #bring({ wanted, whole }: Errand): Promise<void> {
+    const [first] = wanted;
+    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = first!;
+    const path = { StudyInstanceUID, SeriesInstanceUID, ...(!whole && { SOPInstanceUID }) };
+    const storing = new Set<Promise<void>>();
+    try {
+      for await (const object of this.#archive.retrieve(path, this.#signal)) {
+        const { received, outcome } = storeObject(
+          this.#services,
+          {
+            tenant: this.#tenant,
+            source: FROM_UPSTREAM,
+            StudyInstanceUID,
+            ...(!whole && { SOPInstanceUID }),
+          },
+          object,
+        );
+        const stored = outcome.then((each) => this.#stored(each)).finally(() => storing.delete(stored));
+        // Its failure is seen below, or by the response that is torn.
+        stored.catch(() => {});
+        storing.add(stored);
+        await received;
+        if (storing.size >= this.#options.storing) await Promise.race(storing).catch(() => {});
+      }
+    } finally {
+      await Promise.allSettled(storing);
+    }
+  }
+
+  async #stored(outcome: StoreOutcome): Promise<void> {
+    if (outcome.kind === 'failed') {
+      this.#log.info('fetched-object-refused', { ...outcome.id, ...describeError(outcome.error) });
+      return;
+    }
+    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = outcome.id;
+    const key = keys.instance(this.#tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
+    const item = await this.#services.index.get(key);
+    if (item !== undefined) this.#settle(SOPInstanceUID, asRecord<InstanceRecord>(item));
+  }
+}

@@ -1,0 +1,43 @@
+import type { EdgeContext } from '../context.ts';
+import type { Upstream } from '../upstream.ts';
+import type { CacheState } from './cache.ts';
+import { Fetcher } from './fetch.ts';
+import { ForwardKnowledge } from './knowledge.ts';
+import { UpstreamArchive } from './upstream-archive.ts';
+import { StudyUsage } from './usage.ts';
+
+/** What the services and workers that read share; one for each gateway. */
+export interface ReadSide {
+  /** the archive that answers queries: the first of the configuration */
+  readonly archive: () => UpstreamArchive;
+  readonly fetcher: Fetcher;
+  readonly usage: StudyUsage;
+  readonly knowledge: ForwardKnowledge;
+  /** what the last look at the cache has found; undefined until there was one */
+  cache: (CacheState & { readonly at: number }) | undefined;
+}
+
+const sides = new WeakMap<object, ReadSide>();
+
+/** The read side of a gateway. */
+export function readSideOf(context: EdgeContext): ReadSide {
+  const { services } = context;
+  const known = sides.get(services);
+  if (known !== undefined) return known;
+  const archives = new WeakMap<Upstream, UpstreamArchive>();
+  const archive = (): UpstreamArchive => {
+    const upstream = context.upstreams[0]!;
+    const made = archives.get(upstream) ?? new UpstreamArchive(upstream, context.clock);
+    archives.set(upstream, made);
+    return made;
+  };
+  const side: ReadSide = {
+    archive,
+    fetcher: new Fetcher(services, archive, context.log),
+    usage: new StudyUsage(services.index, context.clock),
+    knowledge: new ForwardKnowledge(services),
+    cache: undefined,
+  };
+  sides.set(services, side);
+  return side;
+}
