@@ -11,13 +11,13 @@ export const json = (status: number, value: unknown): HttpResponse => ({
 });
 
 /** @throws PacsError BAD_REQUEST when the body is no JSON object; TOO_LARGE */
-export async function readJson(request: HttpRequest): Promise<Record<string, unknown>> {
+export async function readJson(request: HttpRequest, limitBytes = BODY_LIMIT_BYTES): Promise<Record<string, unknown>> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body) {
     size += chunk.byteLength;
-    if (size > BODY_LIMIT_BYTES) {
-      throw new PacsError('TOO_LARGE', 'the body is too large', { details: { limitBytes: BODY_LIMIT_BYTES } });
+    if (size > limitBytes) {
+      throw new PacsError('TOO_LARGE', 'the body is too large', { details: { limitBytes } });
     }
     chunks.push(chunk);
   }

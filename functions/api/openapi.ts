@@ -8,6 +8,8 @@ interface Operation {
   readonly summary: string;
   readonly parameters?: readonly { name: string; description: string; schema: Schema }[];
   readonly requestBody?: Schema;
+  /** media type of the request's body, where it is not JSON */
+  readonly requestType?: string;
   /** media type and schema of the answer; absent: no body (204) */
   readonly response?: { readonly type?: string; readonly schema: Schema };
 }
@@ -74,6 +76,41 @@ const event = object(
   },
   ['SeriesInstanceUID', 'SOPInstanceUID', 'id', 'sha256', 'instances'],
 );
+const announcedObject = object({ sizeBytes: whole, sha256: text, SOPInstanceUID: text }, ['SOPInstanceUID']);
+const transaction = object(
+  {
+    id: text,
+    state: { enum: ['open', 'storing', 'done'] },
+    expiresAt: time,
+    StudyInstanceUID: text,
+    objects: {
+      type: 'array',
+      items: object(
+        {
+          ...(announcedObject.properties as Record<string, Schema>),
+          partBytes: whole,
+          parts: whole,
+          arrived: {
+            type: 'array',
+            description: 'ranges of parts, first and last',
+            items: { type: 'array', items: whole },
+          },
+          outcome: { enum: ['stored', 'duplicate', 'replaced', 'held', 'failed'] },
+        },
+        ['SOPInstanceUID', 'arrived', 'outcome'],
+      ),
+    },
+  },
+  ['StudyInstanceUID'],
+);
+const upload = object({
+  part: whole,
+  method: { enum: ['PUT'] },
+  url: text,
+  headers: { type: 'object', additionalProperties: text },
+  authenticate: { type: 'boolean', description: 'whether the usual Authorization goes along' },
+  expiresAt: time,
+});
 const paging = [
   { name: 'after', description: 'continue behind this cursor (`next` of the page before)', schema: text },
   { name: 'limit', description: 'entries of the page', schema: { type: 'integer', minimum: 1 } },
@@ -128,6 +165,35 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     requestBody: object({ action: { enum: ['restore'] } }),
     response: { schema: object({ id: text, restored: whole, conflicting: whole }) },
   },
+  PutTransaction: {
+    summary:
+      'Create a store transaction under an id of your own, or find it again: 201, or 200 (docs/store-transactions.md)',
+    requestBody: object(
+      { StudyInstanceUID: text, objects: { type: 'array', maxItems: 1000, items: announcedObject } },
+      ['StudyInstanceUID'],
+    ),
+    response: { schema: transaction },
+  },
+  GetTransaction: { summary: 'How far a store transaction has come', response: { schema: transaction } },
+  GrantParts: {
+    summary: 'Where parts of an object are to be uploaded',
+    requestBody: object({
+      object: { type: 'integer', minimum: 1 },
+      parts: { type: 'array', maxItems: 100, items: object({ part: { type: 'integer', minimum: 1 }, sha256: text }) },
+    }),
+    response: { schema: object({ uploads: { type: 'array', items: upload } }) },
+  },
+  PutTransactionPart: {
+    summary: 'Upload a part, on hosts without signed URLs; Content-Digest carries its SHA-256',
+    requestType: 'application/octet-stream',
+    requestBody: { type: 'string', format: 'binary' },
+  },
+  CommitTransaction: {
+    summary:
+      'Store what was uploaded: the STOW-RS response; 202 with Retry-After while it is not known; 412 when parts are missing',
+    response: { type: 'application/dicom+json', schema: { type: 'object' } },
+  },
+  DeleteTransaction: { summary: 'Abandon a store transaction that is not committed' },
   GetOpenApi: { summary: 'This document', response: { schema: { type: 'object' } } },
 };
 
@@ -143,7 +209,7 @@ export function openApiDocument(routes: readonly Route[]): Record<string, unknow
       ...[...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: text })),
       ...(operation.parameters ?? []).map((parameter) => ({ ...parameter, in: 'query' })),
     ];
-    const { response, requestBody } = operation;
+    const { response, requestBody, requestType = 'application/json' } = operation;
     const methods = paths[`/api${route.path}`] ?? {};
     paths[`/api${route.path}`] = methods;
     methods[route.method.toLowerCase()] = {
@@ -152,9 +218,7 @@ export function openApiDocument(routes: readonly Route[]): Record<string, unknow
       'x-nephos-action': route.action,
       ...(route.action === 'public' ? { security: [] } : {}),
       ...(parameters.length > 0 ? { parameters } : {}),
-      ...(requestBody
-        ? { requestBody: { required: true, content: { 'application/json': { schema: requestBody } } } }
-        : {}),
+      ...(requestBody ? { requestBody: { required: true, content: { [requestType]: { schema: requestBody } } } } : {}),
       responses: {
         ...(response
           ? {

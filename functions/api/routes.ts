@@ -11,6 +11,7 @@ import {
   listQuarantine,
 } from './quarantine.ts';
 import { closeSession, getSession, openSession } from './session.ts';
+import { TRANSACTION_ROUTES } from './transactions.ts';
 import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
 
 /** The archive's own HTTP API beside DICOMweb, below /api. Described by openapi.ts; a test compares the two. */
@@ -56,6 +57,7 @@ export function apiRoutes(tokens: TokenStore): Route[] {
     { method: 'GET', path: '/trash', action: 'restore', name: 'ListTrash', handler: listTrashed },
     { method: 'GET', path: '/trash/{id}', action: 'restore', name: 'GetTrashed', handler: getTrashed },
     { method: 'POST', path: '/trash/{id}', action: 'restore', name: 'DecideTrashed', handler: decideTrashed },
+    ...TRANSACTION_ROUTES,
   ];
   // Public: it names routes, not data.
   routes.push({ method: 'GET', path: '/openapi.json', action: 'public', name: 'GetOpenApi', handler: openApi(routes) });

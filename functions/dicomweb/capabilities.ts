@@ -1,6 +1,7 @@
 import type { Handler } from './handler.ts';
 import { negotiate, type Offer } from './negotiate.ts';
 import type { Route } from './router.ts';
+import { transactionsLink } from './transactions-link.ts';
 
 type Listed = Pick<Route, 'method' | 'path' | 'name'>;
 
@@ -26,7 +27,8 @@ export function capabilities(routes: readonly Listed[] | (() => readonly Listed[
     const tree = treeOf(typeof routes === 'function' ? routes() : routes);
     const { offer, type } = negotiate(request, OFFERS);
     const body = offer.type === WADL ? wadl(root, tree) : JSON.stringify(wadlJson(root, tree));
-    return { status: 200, headers: { 'content-type': type, 'cache-control': 'no-cache', vary: 'accept' }, body };
+    const link = transactionsLink(request.origin);
+    return { status: 200, headers: { 'content-type': type, 'cache-control': 'no-cache', vary: 'accept', link }, body };
   };
 }
 

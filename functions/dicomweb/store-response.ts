@@ -2,7 +2,8 @@ import type { StoreOutcome } from '#core/archive/store.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
 import { ERRORS, type PacsError } from '#core/errors.ts';
-import type { HttpResponse } from './http.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
+import { negotiate } from './negotiate.ts';
 
 /** Seconds after which a sender may try again what was refused for want of resources. */
 const RETRY_AFTER_SECONDS = 10;
@@ -12,6 +13,20 @@ const RETRY_AFTER_SECONDS = 10;
  * are the ones it sent, without asking again.
  */
 export const DIGEST = { creator: '00090010', name: 'NEPHOS', sha256: '00091001' } as const;
+
+/**
+ * Whether the response is to be XML.
+ * @throws PacsError NOT_ACCEPTABLE
+ */
+export const wantsXml = (request: HttpRequest): boolean =>
+  negotiate(
+    request,
+    [
+      { type: 'application/dicom+json', packaging: 'single', aliases: ['application/json'] },
+      { type: 'application/dicom+xml', packaging: 'single', aliases: ['text/xml', 'application/xml'] },
+    ],
+    { tolerate: 'application/dicom' },
+  ).offer.type === 'application/dicom+xml';
 
 /**
  * The Store Instances Response module (PS3.18 Annex I) and its status: 200 all stored, 202 some, 409 none (§10.5.3.1);

@@ -5,13 +5,14 @@ import { asPacsError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
 import { sha256In } from './digest.ts';
+import { errorResponse } from './error-response.ts';
 import type { Context, Handler } from './handler.ts';
-import type { HttpRequest } from './http.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
 import { type MediaType, parseMediaType } from './media-type.ts';
 import { type ReceivedPart, readMultipart } from './multipart.ts';
-import { negotiate } from './negotiate.ts';
 import { objectsFromMetadata } from './store-metadata.ts';
-import { storeResponse } from './store-response.ts';
+import { storeResponse, wantsXml } from './store-response.ts';
+import { transactionsLink } from './transactions-link.ts';
 
 /**
  * Store transaction (PS3.18 §10.5): POST /studies[/{study}]. One pass over the body in constant memory; each instance has its own
@@ -22,17 +23,28 @@ export const storeInstances: Handler = async (context) => {
   const study = params.study;
   if (study !== undefined && !isUID(study)) throw new PacsError('BAD_REQUEST', 'the study of the path is not a UID');
   authorize(context.principal, 'store', study === undefined ? {} : { StudyInstanceUID: study });
-  const offer = negotiate(
-    request,
-    [
-      { type: 'application/dicom+json', packaging: 'single', aliases: ['application/json'] },
-      { type: 'application/dicom+xml', packaging: 'single', aliases: ['text/xml', 'application/xml'] },
-    ],
-    { tolerate: 'application/dicom' },
-  ).offer;
-  const outcomes = await storeAll(context, study);
-  return storeResponse(outcomes, { root: context.root, study, xml: offer.type === 'application/dicom+xml' });
+  const xml = wantsXml(request);
+  try {
+    const announced = Number(request.headers['content-length'] ?? 0);
+    if (announced > context.services.limits.storeRequestBytes) throw tooLarge(context.services);
+    const outcomes = await storeAll(context, study);
+    return withWayOut(context, storeResponse(outcomes, { root: context.root, study, xml }));
+  } catch (error) {
+    if (!(error instanceof PacsError && error.code === 'TOO_LARGE')) throw error;
+    return withWayOut(context, errorResponse(error).response);
+  }
 };
+
+/** What is too large for a request is not too large for the archive. */
+const withWayOut = ({ request }: Context, response: HttpResponse): HttpResponse =>
+  response.status === 413
+    ? { ...response, headers: { ...response.headers, link: transactionsLink(request.origin) } }
+    : response;
+
+const tooLarge = ({ limits: { storeRequestBytes: limitBytes } }: Services): PacsError =>
+  new PacsError('TOO_LARGE', 'the request is too large: send fewer objects at once, or use a store transaction', {
+    details: { limitBytes },
+  });
 
 /** Stands in an outcome's place until it is known. One for all: making an error takes its stack, which costs. */
 const UNFINISHED = new PacsError('INTERNAL', 'not finished');
@@ -105,7 +117,7 @@ function objectsOf(
   tenant: string,
 ): { type: string; objects: AsyncIterable<IncomingObject> } {
   const media = parseMediaType(request.headers['content-type'] ?? '');
-  const body = withinLimit(request.body, services.limits.storeRequestBytes);
+  const body = withinLimit(request.body, services);
   if (media.type === 'application/dicom') return { type: media.type, objects: only(body, sha256Of(request.headers)) };
   if (media.type !== 'multipart/related') throw unsupported(media.type);
   const { boundary } = media.parameters;
@@ -152,12 +164,11 @@ async function* dicomParts(parts: AsyncIterable<ReceivedPart>): AsyncGenerator<I
   }
 }
 
-async function* withinLimit(body: AsyncIterable<Uint8Array>, limitBytes: number): AsyncGenerator<Uint8Array> {
+async function* withinLimit(body: AsyncIterable<Uint8Array>, services: Services): AsyncGenerator<Uint8Array> {
   let received = 0;
   for await (const chunk of body) {
     received += chunk.byteLength;
-    if (received > limitBytes)
-      throw new PacsError('TOO_LARGE', 'the request is too large', { details: { limitBytes } });
+    if (received > services.limits.storeRequestBytes) throw tooLarge(services);
     yield chunk;
   }
 }

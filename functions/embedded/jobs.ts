@@ -2,6 +2,7 @@ import { STUDY_QUIET } from '#core/archive/fold.ts';
 import { settleStudy } from '#core/archive/quiet.ts';
 import { FINISH_REMOVAL, finishRemoval } from '#core/archive/remove.ts';
 import { RESTORE, restoreSeries } from '#core/archive/tiering.ts';
+import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from '#core/archive/uploaded.ts';
 import type { Item } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { describeError, type Log } from './log.ts';
@@ -15,6 +16,7 @@ const HANDLERS: JobHandlers = {
     settleStudy(services, payload.tenant as string, payload.study as string, root),
   [RESTORE]: (services, payload) => restoreSeries(services, payload as unknown as Parameters<typeof restoreSeries>[1]),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
+  [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
 };
 
 const POLL_MS = 1_000;

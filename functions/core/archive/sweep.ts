@@ -3,6 +3,7 @@ import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
 import { asItem, asRecord, keys, type PendingRecord, type Tenant } from './records.ts';
 import { purgeTrash } from './trash.ts';
+import { sweepTransactions } from './uploaded.ts';
 
 export interface SweepReport {
   /** stores that had begun and were given up; their bytes are gone, none was acknowledged */
@@ -11,6 +12,8 @@ export interface SweepReport {
   readonly folded: number;
   /** instances removed for good from the trash */
   readonly purged: number;
+  /** store transactions that are over */
+  readonly transactions: number;
 }
 
 /**
@@ -25,7 +28,8 @@ export async function sweep(
   const folded = await foldLeftovers(services, tenant);
   await finishEvictions(services, tenant);
   const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
-  return { folded, abandoned, purged: await purgeTrash(services, tenant) };
+  const purged = await purgeTrash(services, tenant);
+  return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant) };
 }
 
 async function foldLeftovers(services: Services, tenant: Tenant): Promise<number> {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { asItem, asRecord, keys, type Tenant } from './records.ts';
@@ -22,6 +21,13 @@ import {
 
 /** the queue of objects of committed transactions; payload { tenant, id, from, count }, objects from 0 */
 export const STORE_UPLOADED = 'store-uploaded';
+export interface UploadedObjects {
+  readonly tenant: Tenant;
+  readonly id: string;
+  /** of the first object, from 0 */
+  readonly from: number;
+  readonly count: number;
+}
 /** What one job stores: about this many bytes, and at most so many objects. */
 const JOB_BYTES = 1024 * 1024 * 1024;
 const JOB_OBJECTS = 100;
@@ -96,10 +102,7 @@ async function enqueueObjects(
  * Stores objects of a committed transaction whose outcome is not known. May run twice, also at the same time: the first outcome stands.
  * @throws PacsError what passes (BUSY, OUT_OF_SPACE, INTERNAL, …), when all that could be stored has been: run it again
  */
-export async function storeUploaded(
-  services: Services,
-  { tenant, id, from, count }: { tenant: Tenant; id: string; from: number; count: number },
-): Promise<void> {
+export async function storeUploaded(services: Services, { tenant, id, from, count }: UploadedObjects): Promise<void> {
   const item = await services.index.get(keys.transactionObjects(tenant, id));
   if (!item) return;
   const record = asRecord<TransactionRecord>(item);
@@ -123,23 +126,17 @@ export async function storeUploaded(
 async function storeOne(services: Services, tenant: Tenant, record: TransactionRecord, object: number): Promise<void> {
   const { sha256, SOPInstanceUID } = record.objects[object]!;
   const parts = partKeys(tenant, record, object);
-  const mismatch = new PacsError('DATASET_MISMATCH', 'the SHA-256 differs from the announced one');
   async function* whole(): AsyncGenerator<Uint8Array> {
-    const hash = createHash('sha256');
-    for (const part of parts) {
-      for await (const chunk of services.landing.read(part)) {
-        hash.update(chunk);
-        yield chunk;
-      }
-    }
-    if (hash.digest('hex') !== sha256) throw mismatch;
+    for (const part of parts) yield* services.landing.read(part);
   }
-  const context = { tenant, source: 'STOW', StudyInstanceUID: record.StudyInstanceUID, SOPInstanceUID };
-  const outcome = await storeObject(services, context, whole()).outcome.catch((error: unknown): StoreOutcome => {
-    if (error === mismatch)
-      return { kind: 'failed', id: SOPInstanceUID === undefined ? {} : { SOPInstanceUID }, error: mismatch };
-    throw error;
-  });
+  const { StudyInstanceUID } = record;
+  const context = { tenant, source: 'STOW', StudyInstanceUID, SOPInstanceUID, sha256 };
+  let outcome = await storeObject(services, context, whole()).outcome;
+  if ('sha256' in outcome && outcome.sha256 !== sha256) {
+    // These bytes were in the archive already; but they are not what was announced.
+    const error = new PacsError('DATASET_MISMATCH', 'the SHA-256 of the bytes differs from the one announced');
+    outcome = { kind: 'failed', id: outcome.id, error };
+  }
   if (outcome.kind === 'failed' && outcome.error.row.resend !== 'never') throw outcome.error;
   const key = keys.transactionOutcome(tenant, record.id, object);
   await services.index.write([{ kind: 'put', key, item: asItem(keptOf(outcome)), if: 'absent' }]);
