@@ -13,7 +13,7 @@ import {
   type ContextAnswer,
   type ProposedContext,
 } from './pdu.ts';
-import { FIND_CLASSES, GET_CLASSES, MOVE_CLASSES, VERIFICATION } from './sop-classes.ts';
+import { FIND_CLASSES, GET_CLASSES, MODALITY_WORKLIST_FIND, MOVE_CLASSES, VERIFICATION } from './sop-classes.ts';
 import type { ExtendedNegotiation, RoleSelection, UserInformation } from './user-information.ts';
 
 /** A presentation context in use: what is said of what, and how it is encoded. */
@@ -150,8 +150,8 @@ const EXTENDED: readonly {
   readonly answer: readonly ((asked: number) => number)[];
 }[] = [
   {
-    // PS3.4 C.5.1.1: relational queries, combined date-time matching, fuzzy names, timezone adjustment, enhanced conversion
-    applies: (uid, { services }) => FIND_CLASSES.has(uid) && services.has(uid),
+    // PS3.4 C.5.1.1, K.5.1: relational queries, combined date-time matching, fuzzy names, timezone adjustment, enhanced conversion
+    applies: (uid, { services }) => (FIND_CLASSES.has(uid) || uid === MODALITY_WORKLIST_FIND) && services.has(uid),
     answer: [atMost(1), atMost(1), atMost(1), always(0), always(0)],
   },
   {

@@ -71,6 +71,8 @@ export const REJECT = {
   callingAETitleNotRecognized: reject(1, 1, 3),
   calledAETitleNotRecognized: reject(1, 1, 7),
   protocolVersionNotSupported: reject(1, 2, 2),
+  /** by the ACSE part of the provider, without a reason: there is none for a user identity */
+  identityNotAccepted: reject(1, 2, 1),
   temporaryCongestion: reject(2, 3, 1),
   localLimitExceeded: reject(2, 3, 2),
 } as const;

@@ -1,11 +1,13 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { BlockList, createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import type { Principal } from '#core/access.ts';
 import { DEFAULT_TIMERS, type Timers } from './association.ts';
+import { type IdentityPolicy, identify } from './identity.ts';
 import { type AcceptorPolicy, negotiate } from './negotiation.ts';
 import { type AssociateReject, type AssociateRequest, DICOM_APPLICATION_CONTEXT, REJECT } from './pdu.ts';
-import { type PerformedOperation, type ServiceTable, Session, type SessionEnd } from './session.ts';
+import { type Decision, type PerformedOperation, type ServiceTable, Session, type SessionEnd } from './session.ts';
 
-/** One line of an allow-list: an AE title, perhaps bound to an address. */
+/** One line of an allow-list: an AE title (`*`: any), perhaps bound to an address or a network (`10.1.0.0/16`). */
 export interface AllowedEntity {
   readonly aeTitle: string;
   readonly address?: string | undefined;
@@ -19,6 +21,8 @@ export interface DimseServerOptions {
   readonly allowed: 'any' | readonly AllowedEntity[];
   readonly maxAssociations: number;
   readonly policy: AcceptorPolicy;
+  /** absent: user identities are read and not heeded */
+  readonly identity?: IdentityPolicy | undefined;
   readonly services: ServiceTable;
   readonly timers?: Timers | undefined;
   /** with it, connections are TLS (1.2 or later) */
@@ -67,7 +71,13 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
     const address = socket.remoteAddress;
     let request: AssociateRequest | undefined;
     let isAccepted = false;
+    let isCounted = false;
+    const count = (by: 1 | -1): void => {
+      isCounted = by === 1;
+      accepted += by;
+    };
     const session = Session.accept(socket, {
+      peerAddress: address,
       timers: options.timers ?? DEFAULT_TIMERS,
       services: options.services,
       onOperation: options.onOperation,
@@ -77,15 +87,32 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
         request = asked;
         const reject = refusal(options, asked, address, accepted, closing);
         if (reject !== undefined) return { reject };
-        isAccepted = true;
-        accepted++;
-        return negotiate(asked, options.policy);
+        // It has its place while its identity is being verified.
+        count(1);
+        const refuse = (why: AssociateReject): Decision => {
+          if (isCounted) count(-1);
+          return { reject: why };
+        };
+        const admit = (principal: Principal | undefined, identityResponse: Uint8Array | undefined): Decision => {
+          isAccepted = true;
+          const { accept, contexts } = negotiate(asked, options.policy);
+          if (identityResponse === undefined) return { accept, contexts, principal };
+          return { accept: { ...accept, user: { ...accept.user, identityResponse } }, contexts, principal };
+        };
+        if (options.identity === undefined) return admit(undefined, undefined);
+        return identify(asked.user.identity, options.identity).then(
+          (outcome) => ('reject' in outcome ? refuse(outcome.reject) : admit(outcome.principal, outcome.response)),
+          (error) => {
+            options.onDefect?.(error);
+            return refuse(REJECT.temporaryCongestion);
+          },
+        );
       },
     });
     sessions.add(session);
     void session.ended.then((end) => {
       if (request === undefined) waiting--;
-      if (isAccepted) accepted--;
+      if (isCounted) count(-1);
       sessions.delete(session);
       const seconds = (performance.now() - startedAt) / 1000;
       options.onEnd?.({ ...end, callingAETitle: request?.callingAETitle, address, accepted: isAccepted, seconds });
@@ -121,13 +148,33 @@ function refusal(
   if (request.applicationContext !== DICOM_APPLICATION_CONTEXT) return REJECT.applicationContextNotSupported;
   if (checkCalledAETitle && request.calledAETitle !== aeTitle) return REJECT.calledAETitleNotRecognized;
   if (request.callingAETitle === '') return REJECT.callingAETitleNotRecognized;
-  if (allowed !== 'any' && !allowed.some((one) => isEntity(one, request.callingAETitle, address)))
+  if (allowed !== 'any' && entityOf(allowed, request.callingAETitle, address) === undefined)
     return REJECT.callingAETitleNotRecognized;
   if (closing) return REJECT.temporaryCongestion;
   if (accepted >= maxAssociations) return REJECT.localLimitExceeded;
   return undefined;
 }
 
-const isEntity = (allowed: AllowedEntity, aeTitle: string, address: string | undefined): boolean =>
-  allowed.aeTitle === aeTitle &&
-  (allowed.address === undefined || allowed.address === address || `::ffff:${allowed.address}` === address);
+/** The line of an allow-list that lets somebody in: the first that fits. */
+export const entityOf = <E extends AllowedEntity>(
+  allowed: readonly E[],
+  aeTitle: string,
+  address: string | undefined,
+): E | undefined =>
+  allowed.find(
+    (one) =>
+      (one.aeTitle === aeTitle || one.aeTitle === '*') &&
+      (one.address === undefined || (address !== undefined && isWithin(one.address, address))),
+  );
+
+/** An address, or a network as `address/bits`. IPv4 peers of a dual-stack socket show themselves as `::ffff:…`. */
+function isWithin(range: string, address: string): boolean {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
+  const [network = '', bits] = range.split('/');
+  const list = new BlockList();
+  if (bits === undefined) list.addAddress(network, familyOf(network));
+  else list.addSubnet(network, Number(bits), familyOf(network));
+  return list.check(plain, familyOf(plain));
+}
+
+const familyOf = (address: string): 'ipv4' | 'ipv6' => (isIPv6(address) ? 'ipv6' : 'ipv4');

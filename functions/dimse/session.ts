@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Principal } from '#core/access.ts';
 import { asPacsError } from '#core/errors.ts';
 import { Association, AssociationError, type AssociationUser, DEFAULT_TIMERS, type Timers } from './association.ts';
 import { COMMAND, type Command, RESPONSE } from './command-set.ts';
@@ -45,14 +46,21 @@ export interface SessionEnd {
   readonly sent: number;
 }
 
+/** The answer to a request for an association; `principal`: whom its user identity stands for. */
+export type Decision =
+  | {
+      readonly accept: AssociateAccept;
+      readonly contexts: ReadonlyMap<number, AcceptedContext>;
+      readonly principal?: Principal | undefined;
+    }
+  | { readonly reject: AssociateReject };
+
 export interface AcceptorOptions {
   readonly timers?: Timers;
-  /** what to answer; it may take its time */
-  readonly decide: (
-    request: AssociateRequest,
-  ) =>
-    | { readonly accept: AssociateAccept; readonly contexts: ReadonlyMap<number, AcceptedContext> }
-    | { readonly reject: AssociateReject };
+  /** what to answer; it may take its time. A promise must not reject. */
+  readonly decide: (request: AssociateRequest) => Decision | Promise<Decision>;
+  /** where the peer's connection comes from */
+  readonly peerAddress?: string | undefined;
   readonly services: ServiceTable;
   readonly onOperation?: ((operation: PerformedOperation) => void) | undefined;
   /** a defect, or a failure of a service that is not the peer's fault */
@@ -84,6 +92,8 @@ export class Session {
   #window = 1;
   #operations = 0;
   #error: AssociationError | undefined;
+  #principal: Principal | undefined;
+  #peerAddress: string | undefined;
   /** resolves with how the association ended; never rejects */
   readonly ended: Promise<SessionEnd>;
 
@@ -132,16 +142,13 @@ export class Session {
       {
         requested: (request) => {
           const decision = options.decide(request);
-          if ('reject' in decision) session.#association.reject(decision.reject);
-          else {
-            session.#begin(request, decision.contexts, request.user.maxPduBytes, decision.accept.user);
-            session.#association.accept(decision.accept);
-            void session.#serve();
-          }
+          if (decision instanceof Promise) void decision.then((made) => session.#answer(request, made));
+          else session.#answer(request, decision);
         },
       },
       () => {},
     );
+    session.#peerAddress = options.peerAddress;
     return session;
   }
 
@@ -178,6 +185,15 @@ export class Session {
   /** What the requestor asked for, of a SOP class, by extended negotiation. */
   extendedNegotiation(SOPClassUID: string): Uint8Array | undefined {
     return this.#request?.user.extended?.find((one) => one.SOPClassUID === SOPClassUID)?.information;
+  }
+
+  /** Whom the peer's user identity stands for, where one was verified. */
+  get principal(): Principal | undefined {
+    return this.#principal;
+  }
+
+  get peerAddress(): string | undefined {
+    return this.#peerAddress;
   }
 
   get isOpen(): boolean {
@@ -240,6 +256,19 @@ export class Session {
 
   abort(message?: string): void {
     this.#association.abort('aborted', message);
+  }
+
+  #answer(request: AssociateRequest, decision: Decision): void {
+    // The peer may have gone while it was being decided.
+    if (this.#association.state !== 'Sta3') return;
+    if ('reject' in decision) {
+      this.#association.reject(decision.reject);
+      return;
+    }
+    this.#principal = decision.principal;
+    this.#begin(request, decision.contexts, request.user.maxPduBytes, decision.accept.user);
+    this.#association.accept(decision.accept);
+    void this.#serve();
   }
 
   #begin(

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import type { Role } from '#core/access.ts';
@@ -24,13 +25,24 @@ export interface Config {
   readonly dicom: DicomConfig;
 }
 
+/** Who may associate, and what it may do there; `tenant` where that is not the archive's own. */
+export interface PermittedEntity extends AllowedEntity {
+  readonly roles: readonly Role[];
+  readonly tenant?: string;
+}
+
 export interface DicomConfig {
   /** undefined: no DIMSE */
   readonly port: number | undefined;
   readonly aeTitle: string;
   /** associations that call another AE title are rejected */
   readonly checkCalledAETitle: boolean;
-  readonly allowed: 'any' | readonly (AllowedEntity & { readonly roles: readonly Role[] })[];
+  readonly allowed: 'any' | readonly PermittedEntity[];
+  /** user identities: a JSON file of users, and whether one is demanded (see dicom-users.ts) */
+  readonly users: string | undefined;
+  readonly identity: 'off' | 'optional' | 'required';
+  /** who is told by Instance Availability Notification that a study is here */
+  readonly availability: readonly RemoteEntity[];
   /** where C-MOVE sends to, by AE title */
   readonly destinations: readonly RemoteEntity[];
   /** of one server process */
@@ -52,6 +64,7 @@ export function originOf(config: Pick<Config, 'bind' | 'publicUrl'>, port: numbe
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+export const TENANT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /** @throws ConfigError that names the variable */
@@ -62,8 +75,7 @@ export function readConfig(env: Environment): Config {
     throw new ConfigError(`NEPHOS_AUTH=off is refused on ${bind}: without access control only loopback may be served`);
   }
   const tenant = env.NEPHOS_TENANT ?? 'main';
-  if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(tenant))
-    throw new ConfigError('NEPHOS_TENANT must match [a-z0-9][a-z0-9-]{0,31}');
+  if (!TENANT.test(tenant)) throw new ConfigError(`NEPHOS_TENANT must match ${TENANT.source}`);
   return {
     bind,
     auth,
@@ -92,7 +104,10 @@ function readDicom(env: Environment, bind: string): DicomConfig {
     aeTitle: aeTitle('NEPHOS_AE_TITLE', env.NEPHOS_AE_TITLE ?? 'NEPHOS'),
     checkCalledAETitle: oneOf(env, 'NEPHOS_DICOM_CHECK_CALLED_AE', ['on', 'off'], 'off') === 'on',
     allowed: readAllowed(env.NEPHOS_DICOM_ALLOWED_AES ?? '', bind),
-    destinations: listOf(env.NEPHOS_DICOM_DESTINATIONS).map(readDestination),
+    users: env.NEPHOS_DICOM_USERS,
+    identity: readIdentity(env),
+    destinations: listOf(env.NEPHOS_DICOM_DESTINATIONS).map(readDestination('NEPHOS_DICOM_DESTINATIONS')),
+    availability: listOf(env.NEPHOS_DICOM_IAN).map(readDestination('NEPHOS_DICOM_IAN')),
     maxAssociations: whole(env, 'NEPHOS_DICOM_MAX_ASSOCIATIONS', 100, 1, 10_000),
     tls: readDicomTls(env),
   };
@@ -111,35 +126,73 @@ function aeTitle(name: string, text: string): string {
   return text;
 }
 
+function readIdentity(env: Environment): DicomConfig['identity'] {
+  const identity = oneOf(env, 'NEPHOS_DICOM_IDENTITY', ['off', 'optional', 'required'], 'off');
+  if (env.NEPHOS_DICOM_USERS !== undefined && identity === 'off')
+    throw new ConfigError('NEPHOS_DICOM_USERS needs NEPHOS_DICOM_IDENTITY=optional or required');
+  return identity;
+}
+
 /** Nobody is let in from a network by default: an AE title proves nothing. */
 function readAllowed(text: string, bind: string): DicomConfig['allowed'] {
   const names = listOf(text);
   if (names.includes('*') || (names.length === 0 && LOOPBACK.has(bind))) return 'any';
-  return names.map((one) => {
-    const [entity = '', rights] = one.split('=');
-    const [title = '', address] = entity.split('@');
-    const roles = rights === undefined ? ['modality' as const] : rights.split('+').map(roleOf);
-    return { aeTitle: aeTitle('NEPHOS_DICOM_ALLOWED_AES', title), ...(address !== undefined && { address }), roles };
-  });
+  return names.map(readEntity);
 }
 
-const ROLES: Readonly<Record<string, Role>> = { store: 'sender', query: 'finder', retrieve: 'retriever' };
-
-function roleOf(right: string): Role {
-  const role = ROLES[right];
-  if (role === undefined)
-    throw new ConfigError(`NEPHOS_DICOM_ALLOWED_AES: a right is one of ${Object.keys(ROLES).join(', ')}`);
-  return role;
+/** `AET@address=right+right/tenant`: the address may be a network, all but the title may be left out. */
+function readEntity(text: string): PermittedEntity {
+  const name = 'NEPHOS_DICOM_ALLOWED_AES';
+  const [entity = '', permission = ''] = text.split(/=(.*)/s);
+  const [title = '', address] = entity.split('@');
+  const [rights = '', tenant] = permission.split('/');
+  if (address !== undefined && !isNetwork(address))
+    throw new ConfigError(`${name}: ${JSON.stringify(address)} is neither an address nor a network`);
+  if (tenant !== undefined && !TENANT.test(tenant))
+    throw new ConfigError(`${name}: a tenant must match ${TENANT.source}`);
+  return {
+    aeTitle: title === '*' ? title : aeTitle(name, title),
+    ...(address !== undefined && { address }),
+    roles: rights === '' && !text.endsWith('=') ? ['modality'] : rights.split('+').map(roleOf(name)),
+    ...(tenant !== undefined && { tenant }),
+  };
 }
 
-function readDestination(text: string): RemoteEntity {
-  const match = /^([^@]+)@(\[[0-9A-Fa-f:.]+\]|[^@:\s]+):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3] ?? 0);
-  if (match === null || port < 1 || port > 65_535)
-    throw new ConfigError(`NEPHOS_DICOM_DESTINATIONS: ${JSON.stringify(text)} is not AET@host:port`);
-  const [, title = '', host = ''] = match;
-  return { aeTitle: aeTitle('NEPHOS_DICOM_DESTINATIONS', title), host: host.replace(/^\[|\]$/g, ''), port };
+function isNetwork(text: string): boolean {
+  const [address = '', bits] = text.split('/');
+  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return most >= 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most));
 }
+
+/** Rights of an application entity or of a user of one, by the words of the configuration. */
+export const DICOM_RIGHTS: Readonly<Record<string, Role>> = {
+  store: 'sender',
+  query: 'finder',
+  retrieve: 'retriever',
+  commit: 'committer',
+  worklist: 'worklistReader',
+  mpps: 'performer',
+};
+
+/** @throws ConfigError naming where the right was asked for */
+export const roleOf =
+  (name: string) =>
+  (right: string): Role => {
+    const role = DICOM_RIGHTS[right];
+    if (role === undefined) throw new ConfigError(`${name}: a right is one of ${Object.keys(DICOM_RIGHTS).join(', ')}`);
+    return role;
+  };
+
+const readDestination =
+  (name: string) =>
+  (text: string): RemoteEntity => {
+    const match = /^([^@]+)@(\[[0-9A-Fa-f:.]+\]|[^@:\s]+):(\d{1,5})$/.exec(text);
+    const port = Number(match?.[3] ?? 0);
+    if (match === null || port < 1 || port > 65_535)
+      throw new ConfigError(`${name}: ${JSON.stringify(text)} is not AET@host:port`);
+    const [, title = '', host = ''] = match;
+    return { aeTitle: aeTitle(name, title), host: host.replace(/^\[|\]$/g, ''), port };
+  };
 
 function readDicomTls(env: Environment): DicomConfig['tls'] {
   const cert = env.NEPHOS_DICOM_TLS_CERT;

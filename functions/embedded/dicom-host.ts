@@ -2,15 +2,23 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { TlsOptions } from 'node:tls';
-import type { Role } from '#core/access.ts';
+import type { Principal } from '#core/access.ts';
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
+import { STUDY_QUIET } from '#core/archive/fold.ts';
+import { settleStudy } from '#core/archive/quiet.ts';
+import type { TokenVerifier } from '#core/ports/token-verifier.ts';
+import { endProcedureStep, INSTANCE_AVAILABILITY, requestAvailability } from '#core/procedure/availability.ts';
+import { PROCEDURE_STEP_ENDED } from '#core/procedure/procedure-step.ts';
 import type { Services } from '#core/services.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import { COMMAND } from '#dimse/command-set.ts';
-import { createDimseServer, type DimseServer, type DimseServerOptions } from '#dimse/server.ts';
+import { createDimseServer, type DimseServer, type DimseServerOptions, entityOf } from '#dimse/server.ts';
+import { sendAvailability } from '#dimse/services/availability.ts';
 import { answerCommitment } from '#dimse/services/commitment.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
+import type { Session } from '#dimse/session.ts';
 import { type Config, ConfigError } from './config.ts';
+import { identityPolicy } from './dicom-users.ts';
 import type { JobHandlers } from './jobs.ts';
 import { describeError, type Log } from './log.ts';
 import { observeAssociation, observeOperation } from './metrics.ts';
@@ -28,13 +36,18 @@ export interface DicomHost {
 }
 
 /** DIMSE for the archive, on TCP and, where there is a certificate, on TLS. @throws ConfigError where it cannot listen */
-export async function listenDicom(services: Services, config: Config, log: Log): Promise<DicomHost> {
+export async function listenDicom(
+  services: Services,
+  config: Config,
+  log: Log,
+  tokens: TokenVerifier = NO_TOKENS,
+): Promise<DicomHost> {
   const { dicom, tenant } = config;
   const destinations = new Map(dicom.destinations.map((remote) => [remote.aeTitle, remote]));
   const access: MoveAccess = {
     services,
     aeTitle: dicom.aeTitle,
-    principalOf: (callingAETitle) => ({ tenant, subject: callingAETitle, roles: rolesOf(dicom, callingAETitle) }),
+    principalOf: (callingAETitle, session) => session.principal ?? entityPrincipal(config, callingAETitle, session),
     destinationOf: (aeTitle) => destinations.get(aeTitle),
   };
   const options: DimseServerOptions = {
@@ -43,6 +56,7 @@ export async function listenDicom(services: Services, config: Config, log: Log):
     allowed: dicom.allowed,
     maxAssociations: dicom.maxAssociations,
     policy: ARCHIVE_POLICY,
+    identity: identityPolicy(dicom, tokens, tenant),
     services: archiveServices(access),
     onDefect: (error) => log.error('operation-failed', describeError(error)),
     onOperation: ({ commandField, status, seconds }) => {
@@ -76,6 +90,7 @@ export async function listenDicom(services: Services, config: Config, log: Log):
     tlsPort: dicom.tls === undefined ? undefined : await listen(dicom.tls.port, tlsOptions(dicom.tls)),
     jobs: {
       [STORAGE_COMMITMENT]: (_, payload) => answerCommitment(access, payload.tenant as string, payload.id as string),
+      ...availabilityJobs(access, dicom),
     },
     close: async () => {
       await Promise.all(servers.map((each) => each.close(CLOSE_MS)));
@@ -83,8 +98,38 @@ export async function listenDicom(services: Services, config: Config, log: Log):
   };
 }
 
-const rolesOf = ({ allowed }: Config['dicom'], aeTitle: string): readonly Role[] =>
-  allowed === 'any' ? ['modality'] : (allowed.find((one) => one.aeTitle === aeTitle)?.roles ?? []);
+const NO_TOKENS: TokenVerifier = { verify: async () => undefined };
+
+/** Whom an AE title stands for, where no user identity says better. */
+function entityPrincipal({ dicom: { allowed }, tenant }: Config, subject: string, session: Session): Principal {
+  if (allowed === 'any') return { tenant, subject, roles: ['modality'] };
+  const entity = entityOf(allowed, subject, session.peerAddress);
+  return { tenant: entity?.tenant ?? tenant, subject, roles: entity?.roles ?? [] };
+}
+
+/** Who is configured is told of a study when it gets quiet, and when a procedure step is done and all of it has arrived. */
+function availabilityJobs(access: MoveAccess, { availability }: Config['dicom']): JobHandlers {
+  const destinations = availability.map(({ aeTitle }) => aeTitle);
+  const handlers: JobHandlers = {
+    [PROCEDURE_STEP_ENDED]: (services, payload) =>
+      endProcedureStep(services, payload.tenant as string, payload.sop as string, destinations),
+  };
+  if (destinations.length === 0) return handlers;
+  return {
+    ...handlers,
+    [STUDY_QUIET]: async (services, payload, root) => {
+      const { tenant, study } = payload as { tenant: string; study: string };
+      const outcome = await settleStudy(services, tenant, study, root);
+      if (outcome === 'quiet') await requestAvailability(services, tenant, study, destinations);
+    },
+    [INSTANCE_AVAILABILITY]: async (_, payload) => {
+      const { tenant, study, destination, uid } = payload as Record<string, string>;
+      const remote = availability.find(({ aeTitle }) => aeTitle === destination);
+      // Nobody is to be told any more who has been taken off the list.
+      if (remote !== undefined) await sendAvailability(access, tenant!, study!, remote, uid!);
+    },
+  };
+}
 
 /** The BCP 195 TLS Secure Transport Connection Profile (PS3.15 B.9): 1.2 or later, forward secrecy, authenticated encryption. */
 const BCP_195_CIPHERS = [

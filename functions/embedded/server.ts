@@ -41,7 +41,7 @@ export async function runServer(config: Config): Promise<void> {
     );
   }
   const { port } = server.address() as AddressInfo;
-  const dicom = await listenDicom(archive.services, config, log);
+  const dicom = await listenDicom(archive.services, config, log, archive.tokens);
   process.send?.({ type: 'nephos:listening', port, dicomPort: dicom.port });
 
   const stop = new AbortController();

@@ -1,4 +1,5 @@
 import type { Services } from '../services.ts';
+import { sweepWorklist } from '../worklist/changes.ts';
 import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
 import { asItem, asRecord, keys, type PendingRecord, type Tenant } from './records.ts';
@@ -14,6 +15,8 @@ export interface SweepReport {
   readonly purged: number;
   /** store transactions that are over */
   readonly transactions: number;
+  /** worklist items of long ago */
+  readonly worklistItems: number;
 }
 
 /**
@@ -29,7 +32,8 @@ export async function sweep(
   await finishEvictions(services, tenant);
   const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
   const purged = await purgeTrash(services, tenant);
-  return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant) };
+  const worklistItems = await sweepWorklist(services, tenant);
+  return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant), worklistItems };
 }
 
 async function foldLeftovers(services: Services, tenant: Tenant): Promise<number> {

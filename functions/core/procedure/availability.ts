@@ -4,7 +4,8 @@ import type { DataSet, Element } from '../dicom/types.ts';
 import { newUID } from '../ids.ts';
 import { instancesOfStudy } from '../retrieve/find.ts';
 import type { Services } from '../services.ts';
-import { procedureStepsOf } from './procedure-step.ts';
+import { settleProcedureSteps } from './arrival.ts';
+import { getProcedureStep, procedureStepsOf } from './procedure-step.ts';
 
 /** Queue of the notifications still to be sent; payload: tenant, study, destination (AE title) and uid. */
 export const INSTANCE_AVAILABILITY = 'instance-availability';
@@ -22,6 +23,23 @@ export async function requestAvailability(
 ): Promise<void> {
   for (const destination of destinations)
     await jobs.enqueue(INSTANCE_AVAILABILITY, { tenant, study, destination, uid: newUID(clock) });
+}
+
+/**
+ * A job of the queue PROCEDURE_STEP_ENDED: says that the study is complete when all that the step names is here, and has
+ * `destinations` (AE titles) told. Runs safely twice.
+ */
+export async function endProcedureStep(
+  services: Services,
+  tenant: Tenant,
+  SOPInstanceUID: string,
+  destinations: readonly string[] = [],
+): Promise<void> {
+  const { StudyInstanceUIDs } = await getProcedureStep(services, tenant, SOPInstanceUID);
+  for (const study of StudyInstanceUIDs) {
+    const arrived = await settleProcedureSteps(services, tenant, study);
+    if (arrived.length > 0) await requestAvailability(services, tenant, study, destinations);
+  }
 }
 
 const uids = (value: string): Element => ({ vr: 'UI', Value: [value] });

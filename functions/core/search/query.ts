@@ -58,6 +58,8 @@ const LIST_CHARACTERS = 65_536;
 
 export interface QueryTarget {
   readonly level: Level;
+  /** a range of dates and one of times are two conditions: C-FIND without combined date-time matching (PS3.4 C.2.2.2.5) */
+  readonly separateTimes?: boolean | undefined;
   readonly StudyInstanceUID?: string | undefined;
   readonly SeriesInstanceUID?: string | undefined;
 }
@@ -108,17 +110,18 @@ export function parseQuery(
     else drafts[where].push({ path, key });
   }
   include.delete('');
+  const conditions = (some: readonly Draft[]) => conditionsOf(some, target.separateTimes !== true);
 
   return {
     level,
     ...(target.StudyInstanceUID !== undefined && { StudyInstanceUID: target.StudyInstanceUID }),
     ...(target.SeriesInstanceUID !== undefined && { SeriesInstanceUID: target.SeriesInstanceUID }),
     conditions: {
-      study: conditionsOf(drafts.study),
-      series: conditionsOf(drafts.series),
-      instance: conditionsOf(drafts.instance),
+      study: conditions(drafts.study),
+      series: conditions(drafts.series),
+      instance: conditions(drafts.instance),
     },
-    metadataConditions: conditionsOf(drafts.metadata),
+    metadataConditions: conditions(drafts.metadata),
     include: all ? 'all' : include,
     order: orderOf(parameters.get('orderby') ?? '', level, ignored),
     offset: unsigned(parameters, 'offset') ?? 0,
@@ -168,7 +171,7 @@ function levelOf(level: Level, path: readonly Attribute[]): Level | 'metadata' |
 }
 
 /** Keys of one sequence become one condition, to be met by one item (PS3.4 C.2.2.2.6); a date and its time become one range. */
-function conditionsOf(drafts: readonly Draft[]): Condition[] {
+function conditionsOf(drafts: readonly Draft[], combined: boolean): Condition[] {
   const flat: { keyword: string; condition: Condition }[] = [];
   const sequences = new Map<string, Draft[]>();
   for (const { path, key } of drafts) {
@@ -176,9 +179,9 @@ function conditionsOf(drafts: readonly Draft[]): Condition[] {
     if (rest.length === 0) flat.push({ keyword: first.keyword, condition: { tag: first.tag, key } });
     else sequences.set(first.tag, [...(sequences.get(first.tag) ?? []), { path: rest, key }]);
   }
-  const conditions = combineDateAndTime(flat);
+  const conditions = combined ? combineDateAndTime(flat) : flat.map(({ condition }) => condition);
   for (const [tag, inner] of sequences)
-    conditions.push({ tag, key: { kind: 'sequence', conditions: conditionsOf(inner) } });
+    conditions.push({ tag, key: { kind: 'sequence', conditions: conditionsOf(inner, combined) } });
   return conditions;
 }
 

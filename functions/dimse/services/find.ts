@@ -12,7 +12,17 @@ import type { Services } from '#core/services.ts';
 import { decodeIdentifier, encodeIdentifier } from '../identifiers.ts';
 import type { Operation, Service } from '../session.ts';
 import { STATUS } from '../status.ts';
-import { answered, FUZZY_BYTE, levelOf, type QueryLevel, queryOf, RECORD_LEVEL, TAG, UNIQUE_KEY } from './query.ts';
+import {
+  answered,
+  DATE_TIME_BYTE,
+  FUZZY_BYTE,
+  levelOf,
+  type QueryLevel,
+  queryOf,
+  RECORD_LEVEL,
+  TAG,
+  UNIQUE_KEY,
+} from './query.ts';
 import type { ArchiveAccess } from './store.ts';
 
 /** matches that are looked up at a time */
@@ -43,8 +53,9 @@ export const findService =
     const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'search');
     const identifier = await identifierOf(operation);
     const level = levelOf(identifier, context.abstractSyntax);
-    const fuzzy = session.extendedNegotiation(context.abstractSyntax)?.[FUZZY_BYTE] === 1;
-    const query = queryOf(identifier, level, access.services.limits, { fuzzy });
+    const agreed = session.extendedNegotiation(context.abstractSyntax);
+    const options = { fuzzy: agreed?.[FUZZY_BYTE] === 1, combinedTimes: agreed?.[DATE_TIME_BYTE] === 1 };
+    const query = queryOf(identifier, level, access.services.limits, options);
     const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
     const status = query.ignored.length > 0 ? STATUS.pendingWarning : STATUS.pending;
     const found = search(tenant, query, { identifier, level, signal });

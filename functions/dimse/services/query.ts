@@ -73,13 +73,13 @@ export function queryOf(
   identifier: DataSet,
   level: QueryLevel,
   limits: Limits,
-  options: { readonly fuzzy: boolean; readonly only?: ReadonlySet<string> },
+  options: { readonly fuzzy: boolean; readonly combinedTimes?: boolean; readonly only?: ReadonlySet<string> },
 ): Query {
   const parameters = new URLSearchParams();
   addKeys(parameters, identifier, '', options.only);
   if (options.fuzzy) parameters.set('fuzzymatching', 'true');
   try {
-    return parseQuery(parameters, { level: RECORD_LEVEL[level] }, limits);
+    return parseQuery(parameters, { level: RECORD_LEVEL[level], separateTimes: !options.combinedTimes }, limits);
   } catch (error) {
     if (!(error instanceof PacsError) || error.code !== 'BAD_REQUEST') throw error;
     throw new PacsError('DATASET_MISMATCH', error.message, { cause: error, details: { ...error.details } });
