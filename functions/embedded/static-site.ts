@@ -6,6 +6,15 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import {
+  consolePolicy,
+  HASHED,
+  ISOLATION_HEADERS,
+  LEFT_OUT,
+  MEDIA_TYPES,
+  VIEWER_PAGES,
+  viewerPolicyOf,
+} from './site-rules.ts';
 
 /**
  * The two web applications of one origin: the console (web/dist) at `/`, and the viewer (the package @ohif/app) at `/viewer`.
@@ -25,29 +34,6 @@ export interface StaticSiteOptions {
 
 const PROJECT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
-/** The viewer's modes: addresses that only its router knows. `/viewer/nephos` names the data source as well. */
-const VIEWER_PAGES = /^\/(viewer|basic|segmentation|tmtv|microscopy|dynamic-volume|usAnnotation)(\/nephos)?\/?$/;
-
-/** Of the viewer's package, what must not be served: its service worker, hosts' files, sign-in pages of others, source maps. */
-const LEFT_OUT =
-  /\.map$|^\/(sw\.js|google\.js|_headers|_redirects|serve\.json|silent-refresh\.html|oidc-client\.min\.js|index\.html|app-config\.js)$/;
-
-const MEDIA_TYPES: Record<string, string> = {
-  '.css': 'text/css; charset=utf-8',
-  '.html': 'text/html; charset=utf-8',
-  '.ico': 'image/x-icon',
-  '.js': 'text/javascript; charset=utf-8',
-  '.json': 'application/json',
-  '.jsonc': 'application/json',
-  '.mjs': 'text/javascript; charset=utf-8',
-  '.png': 'image/png',
-  '.svg': 'image/svg+xml',
-  '.txt': 'text/plain; charset=utf-8',
-  '.wasm': 'application/wasm',
-  '.webapp': 'application/x-web-app-manifest+json',
-  '.woff2': 'font/woff2',
-  '.xml': 'application/xml',
-};
 const COMPRESSIBLE = new Set([
   '.css',
   '.html',
@@ -65,9 +51,6 @@ const COMPRESSIBLE = new Set([
 const COMPRESS_FROM_BYTES = 1_024;
 /** files up to this are answered from one buffer, larger ones streamed (bytes) */
 const WHOLE_BYTES = 256 * 1024;
-
-/** Names that hold a digest of the content never stand for other content. */
-const HASHED = /^\/console\/.+-[\w-]{8}\.\w+$|[./][0-9a-f]{16,20}\.(js|wasm|woff2|css)$/;
 
 type Encoding = 'br' | 'gzip' | 'identity';
 
@@ -101,7 +84,7 @@ export function staticSite(
   const viewerPage: Asset = { path: '/viewer', file: join(viewerDir, 'index.html'), isViewer: true };
   const copies = compressedCopies(resolve(options.cacheDir ?? join(PROJECT, 'node_modules/.cache/nephos')));
   const contents = new Map<string, Content>();
-  const viewerPolicy = viewerSecurityPolicy(viewerPage.file);
+  const viewerPolicy = viewerPolicyOf(readPage(viewerPage.file));
 
   const find = async (path: string): Promise<Asset | undefined> => {
     if (VIEWER_PAGES.test(path)) return viewerPage;
@@ -253,40 +236,19 @@ export function chooseEncoding(accepted: string | undefined): Encoding {
 const matches = (ifNoneMatch: string | undefined, etag: string): boolean =>
   ifNoneMatch?.split(',').some((one) => one.trim() === '*' || one.trim().replace(/^W\//, '') === etag) ?? false;
 
-/**
- * COOP and COEP give the viewer its SharedArrayBuffers. The console's policy allows nothing but its own files; the viewer's has
- * to allow code made from strings, by which its image maths and its wasm decoders call their functions, and inline styles.
- */
-function securityHeaders(asset: Asset, viewerPolicy: string): Record<string, string> {
-  return {
-    'content-security-policy': asset.isViewer ? viewerPolicy : CONSOLE_POLICY,
-    'cross-origin-opener-policy': 'same-origin',
-    'cross-origin-embedder-policy': 'require-corp',
-    'cross-origin-resource-policy': 'same-origin',
-    'referrer-policy': 'same-origin',
-    'x-content-type-options': 'nosniff',
-  };
-}
-
-const CONSOLE_POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
-  "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
-
-/** The viewer's page has inline scripts; they are allowed by the digests of their text, so no other one runs. */
-function viewerSecurityPolicy(page: string): string {
-  let html = '';
+/** The page of the viewer; empty where its package is not installed. */
+function readPage(page: string): string {
   try {
-    html = readFileSync(page, 'utf8');
+    return readFileSync(page, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return '';
   }
-  const inline = [...html.matchAll(/<script>([\s\S]*?)<\/script>/g)].map(
-    ([, text = '']) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`,
-  );
-  return (
-    `default-src 'none'; script-src 'self' 'unsafe-eval' ${inline.join(' ')}; worker-src 'self' blob:; ` +
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; " +
-    "connect-src 'self' blob: data:; frame-src 'self' blob:; object-src 'self' blob:; manifest-src 'self'; " +
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
-  );
+}
+
+function securityHeaders(asset: Asset, viewerPolicy: string): Record<string, string> {
+  return {
+    'content-security-policy': asset.isViewer ? viewerPolicy : consolePolicy(),
+    ...ISOLATION_HEADERS,
+  };
 }
