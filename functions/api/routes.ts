@@ -1,6 +1,7 @@
 import type { TokenStore } from '#core/tokens.ts';
 import type { Route } from '#dicomweb/router.ts';
 import { getEvents } from './events.ts';
+import { GATEWAY_ROUTES } from './gateways.ts';
 import { openApi } from './openapi.ts';
 import {
   decideQuarantined,
@@ -58,6 +59,7 @@ export function apiRoutes(tokens: TokenStore): Route[] {
     { method: 'GET', path: '/trash/{id}', action: 'restore', name: 'GetTrashed', handler: getTrashed },
     { method: 'POST', path: '/trash/{id}', action: 'restore', name: 'DecideTrashed', handler: decideTrashed },
     ...TRANSACTION_ROUTES,
+    ...GATEWAY_ROUTES,
   ];
   // Public: it names routes, not data.
   routes.push({ method: 'GET', path: '/openapi.json', action: 'public', name: 'GetOpenApi', handler: openApi(routes) });

@@ -17,6 +17,8 @@ export type Role =
   | 'committer'
   | 'worklistReader'
   | 'performer'
+  /** an edge gateway: what its modalities may do, and to report on itself */
+  | 'gateway'
   | 'anonymous';
 
 export type Action =
@@ -35,7 +37,9 @@ export type Action =
   | 'changeWorklist'
   /** report performed procedure steps (MPPS) */
   | 'performProcedure'
-  | 'readProcedures';
+  | 'readProcedures'
+  /** a gateway's heartbeat */
+  | 'reportAsGateway';
 
 export interface Resource {
   readonly StudyInstanceUID?: string;
@@ -59,6 +63,7 @@ const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
     'changeWorklist',
     'performProcedure',
     'readProcedures',
+    'reportAsGateway',
   ]),
   modality: new Set<Action>(['store', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),
   sender: new Set<Action>(['store']),
@@ -67,6 +72,15 @@ const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
   committer: new Set<Action>(['commit']),
   worklistReader: new Set<Action>(['readWorklist']),
   performer: new Set<Action>(['performProcedure']),
+  gateway: new Set<Action>([
+    'store',
+    'search',
+    'retrieve',
+    'commit',
+    'readWorklist',
+    'performProcedure',
+    'reportAsGateway',
+  ]),
   anonymous: new Set<Action>(),
 };
 

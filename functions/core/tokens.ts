@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Principal, Role } from './access.ts';
 import type { Clock } from './ports/clock.ts';
-import type { IndexTable } from './ports/index-table.ts';
+import type { IndexTable, Key } from './ports/index-table.ts';
 import type { TokenVerifier } from './ports/token-verifier.ts';
 
 /** How long a browser's session lasts (ms). */
@@ -42,11 +42,21 @@ export class TokenStore implements TokenVerifier {
 
   /** A new administrator's token; the one before stops working. */
   async renewBootstrap(tenant: string): Promise<string> {
-    const old = await this.#index.get(BOOTSTRAP);
+    return this.#renew(BOOTSTRAP, { tenant, subject: 'admin', roles: ['admin'], expiresAt: null });
+  }
+
+  /** A new token of one edge gateway, which may report for that one alone; the one before stops working. */
+  async renewGateway(tenant: string, id: string): Promise<string> {
+    const key = { partition: '_system|tokens', sort: `gateway|${tenant}|${id}` };
+    return this.#renew(key, { tenant, subject: `gateway:${id}`, roles: ['gateway'], expiresAt: null });
+  }
+
+  /** `key` remembers which token is to be forgotten next time. */
+  async #renew(key: Key, record: TokenRecord): Promise<string> {
+    const old = await this.#index.get(key);
     const { token, hash } = this.#newToken();
-    const record: TokenRecord = { tenant, subject: 'admin', roles: ['admin'], expiresAt: null };
     await this.#index.write([
-      { kind: 'put', key: BOOTSTRAP, item: { hash } },
+      { kind: 'put', key, item: { hash } },
       { kind: 'put', key: keyOf(hash), item: { ...record } },
       ...(typeof old?.hash === 'string' ? [{ kind: 'delete' as const, key: keyOf(old.hash) }] : []),
     ]);

@@ -8,6 +8,7 @@ import { storeObject } from '#core/archive/store.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { PacsError } from '#core/errors.ts';
+import { isGatewayId } from '#core/gateways.ts';
 import { type Archive, openArchive } from './archive.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
@@ -21,6 +22,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos sweep                           put right what interruptions left
   nephos rebuild                         make the index anew from the blobs alone (the index folder must be moved away first)
   nephos token                           a new administrator's token; the one before stops working
+  nephos token --gateway ID              a new token of the edge gateway of that id
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
 import, export, verify, sweep and token also work while the archive is running.
@@ -30,7 +32,7 @@ type Command = (
   archive: Archive,
   config: Config,
   args: readonly string[],
-  options: { to?: string | undefined },
+  options: { to?: string | undefined; gateway?: string | undefined },
 ) => Promise<number>;
 
 const say = (text: string): void => {
@@ -153,8 +155,12 @@ const rebuild: Command = async ({ services }, config) => {
   }
 };
 
-const token: Command = async ({ tokens }, config) => {
-  say(await tokens.renewBootstrap(config.tenant));
+const token: Command = async ({ tokens }, config, _, { gateway }) => {
+  if (gateway !== undefined && !isGatewayId(gateway))
+    throw new ConfigError('a gateway’s id is [a-z0-9][a-z0-9-]{0,62}');
+  say(
+    await (gateway === undefined ? tokens.renewBootstrap(config.tenant) : tokens.renewGateway(config.tenant, gateway)),
+  );
   return 0;
 };
 
@@ -171,7 +177,7 @@ async function main(): Promise<number> {
   if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { to: { type: 'string' }, help: { type: 'boolean' } },
+    options: { to: { type: 'string' }, gateway: { type: 'string' }, help: { type: 'boolean' } },
   });
   const [name = '', ...args] = positionals;
   const command = COMMANDS[name];
