@@ -1,9 +1,10 @@
 import { CommitQueue } from './archive/commit.ts';
 import { StudyFolder } from './archive/fold.ts';
+import { AuditTrail } from './audit/trail.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import type { Policy, Services } from './services.ts';
 
-export const DEFAULT_POLICY: Policy = { conflict: 'keepFirst', sanitizePreamble: false };
+export const DEFAULT_POLICY: Policy = { conflict: 'keepFirst', sanitizePreamble: false, audit: 'writes' };
 
 type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'> &
   Partial<Pick<Services, 'landing' | 'direct'>>;
@@ -21,5 +22,6 @@ export function assemble(ports: Ports, options: { limits?: Partial<Limits>; poli
     policy,
     folder,
     commits: new CommitQueue({ ...ports, limits, folder }),
+    audit: new AuditTrail({ ...ports, limits }, policy.audit),
   };
 }

@@ -75,6 +75,8 @@ export const DEFAULT_LIMITS = {
   pendingMs: 60 * 60 * 1000,
   /** the same access by the same person is one entry of the audit trail, and a count, for this long (ms) */
   auditRepeatMs: 60 * 1000,
+  /** acts that are being counted so, of one process; the oldest is settled for a new one */
+  auditRepeatedActs: 10_000,
   /** while the audit trail cannot be written, one act is let through this often to see whether it can be again (ms) */
   auditProbeMs: 5_000,
   /** entries of one sealed segment of the audit trail */

@@ -1,5 +1,6 @@
 import type { CommitQueue } from './archive/commit.ts';
 import type { StudyFolder } from './archive/fold.ts';
+import type { AuditPolicy, AuditTrail } from './audit/trail.ts';
 import type { Limits } from './limits.ts';
 import type { BlobStore } from './ports/blob-store.ts';
 import type { Clock } from './ports/clock.ts';
@@ -15,6 +16,8 @@ export interface Policy {
   readonly conflict: ConflictPolicy;
   /** zero the 128-byte preamble of objects on their way out (it may hide an executable) */
   readonly sanitizePreamble: boolean;
+  /** what stops while the audit trail cannot be written */
+  readonly audit: AuditPolicy;
 }
 
 /** All that a use case needs; a host makes one (see assemble) and hands it to every call. */
@@ -32,4 +35,6 @@ export interface Services {
   readonly policy: Policy;
   readonly commits: CommitQueue;
   readonly folder: StudyFolder;
+  /** where every act is recorded */
+  readonly audit: AuditTrail;
 }

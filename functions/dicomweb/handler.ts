@@ -11,6 +11,14 @@ export interface Context {
   readonly principal: Principal;
   /** absolute DICOMweb root as the client sees it, no trailing slash: `http://127.0.0.1:8080/dicomweb` */
   readonly root: string;
+  /** what the transaction tells the audit trail beside what request and path say */
+  readonly facts: AuditFacts;
+}
+
+export interface AuditFacts {
+  /** StudyInstanceUIDs, where the path does not name the study */
+  studies?: readonly string[];
+  instances?: number;
 }
 
 export type Handler = (context: Context) => Promise<HttpResponse>;

@@ -16,6 +16,8 @@ export interface HttpRequest {
   readonly principal?: Principal | undefined;
   /** scheme and authority as the client sees them, no trailing slash: `http://127.0.0.1:8080` */
   readonly origin: string;
+  /** IP address of the client, where the host knows it */
+  readonly remoteAddress?: string | undefined;
   /** aborted when the client went away */
   readonly signal?: AbortSignal | undefined;
 }

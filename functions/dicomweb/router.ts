@@ -1,8 +1,10 @@
 import { type Action, authorize } from '#core/access.ts';
 import { restoreOnRead } from '#core/archive/tiering.ts';
+import type { AuditAction, AuditEventName } from '#core/audit/event.ts';
 import { PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
+import { type Act, admitRequest, recordRequest } from './audit.ts';
 import { errorResponse } from './error-response.ts';
 import type { Handler } from './handler.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
@@ -17,6 +19,8 @@ export interface Route {
   /** named in metrics, capabilities and documents: `RetrieveInstance` */
   readonly name: string;
   readonly handler: Handler;
+  /** what its use is recorded as, where the action alone does not say it (audit.ts) */
+  readonly recordedAs?: readonly [AuditEventName, AuditAction];
 }
 
 /** parameters that stand for UIDs */
@@ -44,11 +48,16 @@ export class Router {
   readonly #root = newNode();
   readonly #prefix: string;
   readonly #services: Services;
+  readonly #tenant: string;
   readonly routes: readonly Route[];
 
-  /** @param prefix path of the table's root, no trailing slash: `/dicomweb` */
-  constructor(services: Services, prefix: string, routes: readonly Route[]) {
+  /**
+   * @param prefix path of the table's root, no trailing slash: `/dicomweb`
+   * @param tenant in whose audit trail the requests of nobody are recorded
+   */
+  constructor(services: Services, prefix: string, routes: readonly Route[], tenant = 'main') {
     this.#services = services;
+    this.#tenant = tenant;
     this.#prefix = prefix;
     this.routes = routes;
     for (const route of routes) this.#add(route);
@@ -59,43 +68,54 @@ export class Router {
   }
 
   async handle(request: HttpRequest): Promise<Routed> {
-    let route: Route | undefined;
+    let act: Act | undefined;
     try {
-      const found = this.#find(request.path);
-      if (!found) throw new PacsError('NOT_FOUND', 'there is no such resource');
-      const method = request.method === 'HEAD' ? 'GET' : request.method;
-      route = found.routes.get(method);
-      if (!route) {
-        const allow = [...found.routes.keys()];
-        if (found.routes.has('GET')) allow.push('HEAD');
-        throw new PacsError('METHOD_NOT_ALLOWED', 'the method is not allowed here', { details: { allow } });
-      }
-      for (const name of UID_PARAMETERS) {
-        const uid = found.params[name];
-        if (uid !== undefined && !isUID(uid))
-          throw new PacsError('BAD_REQUEST', `the ${name} of the path is not a UID`);
-      }
-      const { study, series, instance } = found.params;
-      const principal =
-        route.action === 'public'
-          ? (request.principal ?? { tenant: '', subject: 'nobody', roles: ['anonymous' as const] })
-          : authorize(request.principal, route.action, {
-              ...(study === undefined ? {} : { StudyInstanceUID: study }),
-              ...(series === undefined ? {} : { SeriesInstanceUID: series }),
-              ...(instance === undefined ? {} : { SOPInstanceUID: instance }),
-            });
-      const response = await route.handler({
-        request,
-        params: found.params,
-        services: this.#services,
-        principal,
-        root: request.origin + this.#prefix,
-      });
+      const { route, params } = this.#match(request);
+      act = { route, request, principal: request.principal, params, facts: {} };
+      const response = await this.#perform(act);
+      await recordRequest(this.#services, act, response, this.#tenant);
       return { response, route: route.name };
     } catch (thrown) {
       const { response, error } = errorResponse(await this.#answerable(thrown));
-      return { response, error, route: route?.name };
+      if (act !== undefined) await this.#recordFailure(act, response.status, error);
+      return { response, error, route: act?.route.name };
     }
+  }
+
+  /** @throws PacsError NOT_FOUND, METHOD_NOT_ALLOWED */
+  #match(request: HttpRequest): { readonly route: Route; readonly params: Readonly<Record<string, string>> } {
+    const found = this.#find(request.path);
+    if (!found) throw new PacsError('NOT_FOUND', 'there is no such resource');
+    const method = request.method === 'HEAD' ? 'GET' : request.method;
+    const route = found.routes.get(method);
+    if (route) return { route, params: found.params };
+    const allow = [...found.routes.keys()];
+    if (found.routes.has('GET')) allow.push('HEAD');
+    throw new PacsError('METHOD_NOT_ALLOWED', 'the method is not allowed here', { details: { allow } });
+  }
+
+  async #perform({ route, request, params, facts }: Act): Promise<HttpResponse> {
+    for (const name of UID_PARAMETERS) {
+      const uid = params[name];
+      if (uid !== undefined && !isUID(uid)) throw new PacsError('BAD_REQUEST', `the ${name} of the path is not a UID`);
+    }
+    const { study, series, instance } = params;
+    const principal =
+      route.action === 'public'
+        ? (request.principal ?? { tenant: '', subject: 'nobody', roles: ['anonymous' as const] })
+        : authorize(request.principal, route.action, {
+            ...(study === undefined ? {} : { StudyInstanceUID: study }),
+            ...(series === undefined ? {} : { SeriesInstanceUID: series }),
+            ...(instance === undefined ? {} : { SOPInstanceUID: instance }),
+          });
+    admitRequest(this.#services, { route, request });
+    const root = request.origin + this.#prefix;
+    return route.handler({ request, params, services: this.#services, principal, root, facts });
+  }
+
+  /** What failed is answered as it failed, even where the trail cannot be written: nothing was done that must be recorded. */
+  async #recordFailure(act: Act, status: number, error: PacsError): Promise<void> {
+    await recordRequest(this.#services, act, { status, error }, this.#tenant).catch(() => {});
   }
 
   /** A read that met objects on slow media has them brought back; whoever asked is told when to come again. */

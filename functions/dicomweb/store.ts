@@ -28,6 +28,7 @@ export const storeInstances: Handler = async (context) => {
     const announced = Number(request.headers['content-length'] ?? 0);
     if (announced > context.services.limits.storeRequestBytes) throw tooLarge(context.services);
     const outcomes = await storeAll(context, study);
+    noteFacts(context, outcomes);
     return withWayOut(context, storeResponse(outcomes, { root: context.root, study, xml }));
   } catch (error) {
     if (!(error instanceof PacsError && error.code === 'TOO_LARGE')) throw error;
@@ -45,6 +46,13 @@ const tooLarge = ({ limits: { storeRequestBytes: limitBytes } }: Services): Pacs
   new PacsError('TOO_LARGE', 'the request is too large: send fewer objects at once, or use a store transaction', {
     details: { limitBytes },
   });
+
+/** For the audit trail: which studies came, and how many instances of them are now kept. */
+function noteFacts({ facts }: Context, outcomes: readonly StoreOutcome[]): void {
+  const kept = outcomes.filter(({ kind }) => kind !== 'failed');
+  facts.studies = [...new Set(kept.flatMap(({ id }) => id.StudyInstanceUID ?? []))];
+  facts.instances = kept.length;
+}
 
 /** Stands in an outcome's place until it is known. One for all: making an error takes its stack, which costs. */
 const UNFINISHED = new PacsError('INTERNAL', 'not finished');

@@ -27,6 +27,7 @@ export const wadoUri =
       string,
       string,
     ];
+    context.facts.studies = [study];
     // Ignored, it would hand out what the client believes to be free of names.
     if ((query.get('anonymize') ?? 'no') !== 'no') {
       throw new PacsError('BAD_REQUEST', 'anonymize is not supported', { details: { parameter: 'anonymize' } });

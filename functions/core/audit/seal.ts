@@ -77,6 +77,7 @@ export async function sealAudit(
   const head = found ?? { version: 0, segments: 0, to: '', hash: hashOf('') };
   const { records } = await index.query({
     partition: auditPartition(tenant),
+    log: true,
     limit: limits.auditSegmentEntries,
     ...(head.to === '' ? {} : { after: head.to }),
   });
@@ -165,6 +166,7 @@ export async function restoreAudit(
     }
     const { records } = await index.query({
       partition: auditPartition(tenant),
+      log: true,
       limit: lines.length,
       ...(to === '' ? {} : { after: to }),
     });

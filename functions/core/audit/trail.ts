@@ -96,7 +96,11 @@ export class AuditTrail {
       known.instances += event.instances ?? 0;
       return;
     }
-    if (known !== undefined) this.#settle(id, known);
+    if (known !== undefined) void this.#settle(id, known);
+    else if (this.#repeated.size >= this.#ports.limits.auditRepeatedActs) {
+      const [oldestId, oldest] = this.#repeated.entries().next().value!;
+      void this.#settle(oldestId, oldest);
+    }
     this.#repeated.set(id, { tenant, event, count: 0, instances: 0 });
     await this.record(tenant, event);
   }

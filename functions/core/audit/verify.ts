@@ -159,6 +159,7 @@ export async function verifyAudit(
       const lines = text.trimEnd().split('\n').slice(0, -1);
       const { records } = await services.index.query({
         partition: auditPartition(tenant),
+        log: true,
         limit: Math.max(1, lines.length),
         ...(cursor === '' ? {} : { after: cursor }),
       });
@@ -177,6 +178,7 @@ export async function verifyAudit(
   for (let after = head.to; ; ) {
     const page = await services.index.query({
       partition: auditPartition(tenant),
+      log: true,
       limit: 1000,
       ...(after === '' ? {} : { after }),
     });

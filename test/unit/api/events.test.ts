@@ -13,6 +13,7 @@ const contextOf = (
   services,
   params: {},
   root: 'http://pacs.test/api',
+  facts: {},
   principal: { tenant: TENANT, subject: 'test', roles: ['admin'] },
   request: {
     method: 'GET',

@@ -47,6 +47,7 @@ export async function ask(
       services,
       principal: { tenant: TENANT, subject: 'test', roles: ['admin'] },
       root: `${origin}/dicomweb`,
+      facts: {},
     });
     return { status, headers, body: await wholeBody(body) };
   } catch (error) {

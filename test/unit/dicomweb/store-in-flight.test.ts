@@ -22,6 +22,7 @@ async function mostAtOnce(limits: Partial<Limits>): Promise<number> {
     services,
     params: {},
     root: 'http://pacs.test/dicomweb',
+    facts: {},
     principal: { tenant: TENANT, subject: 'test', roles: ['admin'] },
     request: { method, headers, path: '', query: new URLSearchParams(), origin: '', body: chunked(body, 50_000) },
   });

@@ -53,6 +53,7 @@ async function archive(...dataSets: BuilderDataSet[]) {
       services: from,
       principal: { tenant: TENANT, subject: 'test', roles: ['admin'] },
       root: 'http://localhost/dicomweb',
+      facts: {},
       params: { study: STUDY, series: SERIES, instance: uid(3), ...params },
       request: {
         method: 'GET',

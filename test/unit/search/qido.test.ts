@@ -205,6 +205,7 @@ async function get(
     } as unknown as Services,
     principal: { tenant: options.tenant ?? 'main', subject: 'test', roles: ['admin'] },
     root: ROOT,
+    facts: {},
   });
   const chunks: Buffer[] = [];
   if (typeof response.body === 'string') chunks.push(Buffer.from(response.body));
