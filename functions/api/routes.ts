@@ -3,6 +3,7 @@ import type { Route } from '#dicomweb/router.ts';
 import { getEvents } from './events.ts';
 import { GATEWAY_ROUTES } from './gateways.ts';
 import { openApi } from './openapi.ts';
+import { PROCEDURE_STEP_ROUTES } from './procedure-steps.ts';
 import {
   decideQuarantined,
   getQuarantined,
@@ -14,6 +15,7 @@ import {
 import { closeSession, getSession, openSession } from './session.ts';
 import { TRANSACTION_ROUTES } from './transactions.ts';
 import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
+import { WORKLIST_ROUTES } from './worklist.ts';
 
 /** The archive's own HTTP API beside DICOMweb, below /api. Described by openapi.ts; a test compares the two. */
 export function apiRoutes(tokens: TokenStore): Route[] {
@@ -59,6 +61,8 @@ export function apiRoutes(tokens: TokenStore): Route[] {
     { method: 'GET', path: '/trash/{id}', action: 'restore', name: 'GetTrashed', handler: getTrashed },
     { method: 'POST', path: '/trash/{id}', action: 'restore', name: 'DecideTrashed', handler: decideTrashed },
     ...TRANSACTION_ROUTES,
+    ...WORKLIST_ROUTES,
+    ...PROCEDURE_STEP_ROUTES,
     ...GATEWAY_ROUTES,
   ];
   // Public: it names routes, not data.
