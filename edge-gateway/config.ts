@@ -27,7 +27,12 @@ export interface EdgeConfig {
   /** the first one also answers queries */
   readonly upstreams: readonly [UpstreamConfig, ...UpstreamConfig[]];
   readonly cache: { readonly maxAgeHours: number; readonly maxBytes: number };
+  readonly commitment: { readonly limitHours: number; readonly unknownSeconds: number };
   readonly disk: { readonly reserveBytes: number };
+  readonly http: { readonly bind: string; readonly port: number; readonly token?: Secret };
+  readonly heartbeat?: { readonly id: string; readonly everySeconds: number; readonly apiUrl?: string };
+  /** PEM, or the path of a file that holds it */
+  readonly remoteConfiguration?: { readonly publicKey: string };
 }
 
 export type Right = 'store' | 'query' | 'retrieve';
@@ -109,11 +114,12 @@ const validate = new Ajv({
 
 /**
  * The file that NEPHOS_EDGE_CONFIG names, under what other variables say; without a file they are enough for one upstream.
+ * @param over takes the place of the file's members
  * @throws ConfigError that names each wrong place
  */
-export function readEdgeConfig(env: Environment): EdgeConfig {
+export function readEdgeConfig(env: Environment, over: Document = {}): EdgeConfig {
   const path = env.NEPHOS_EDGE_CONFIG;
-  const document = path === undefined ? {} : readDocument(path);
+  const document = { ...(path === undefined ? {} : readDocument(path)), ...over };
   return checked(underEnvironment(document, env), path ?? 'the environment');
 }
 
@@ -131,6 +137,8 @@ export function checked(document: unknown, name: string): EdgeConfig {
   const names = config.upstreams.map((upstream) => upstream.name);
   const twice = names.find((one, i) => names.indexOf(one) !== i);
   if (twice !== undefined) throw new ConfigError(`${name}: two upstreams have the name ${JSON.stringify(twice)}`);
+  if (config.http.token === undefined && !LOOPBACK.has(config.http.bind))
+    throw new ConfigError(`${name}: http.bind ${config.http.bind} is not loopback, so http.token is needed`);
   return config;
 }
 
@@ -185,6 +193,16 @@ function underEnvironment(document: Document, env: Environment): Document {
   if (env.NEPHOS_DICOM_ALLOWED_AES !== undefined) made.allowed = allowedOf(env.NEPHOS_DICOM_ALLOWED_AES);
   if (env.NEPHOS_DICOM_DESTINATIONS !== undefined)
     made.moveDestinations = listOf(env.NEPHOS_DICOM_DESTINATIONS).map(destinationOf);
+  const http = defined({
+    port: number(env.NEPHOS_HTTP_PORT),
+    bind: env.NEPHOS_HTTP_BIND,
+    token:
+      env.NEPHOS_HTTP_TOKEN_FILE === undefined
+        ? env.NEPHOS_HTTP_TOKEN && { env: 'NEPHOS_HTTP_TOKEN' }
+        : { file: env.NEPHOS_HTTP_TOKEN_FILE },
+  });
+  if (Object.keys(http).length > 0) made.http = { ...section('http'), ...http };
+  if (env.NEPHOS_GATEWAY_ID !== undefined) made.heartbeat = { ...section('heartbeat'), id: env.NEPHOS_GATEWAY_ID };
   if (env.NEPHOS_UPSTREAM !== undefined) made.upstreams = [upstreamOf(env.NEPHOS_UPSTREAM, env)];
   return made;
 }
