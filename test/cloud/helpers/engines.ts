@@ -4,9 +4,6 @@ import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { S3Client } from '@aws-sdk/client-s3';
-import { SQSClient } from '@aws-sdk/client-sqs';
 
 /**
  * The engines that stand in for AWS: DynamoDB Local and MiniStack, as scripts/install-peers cloud has put them there. Each test file
@@ -114,8 +111,8 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-const identity = { region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } } as const;
-
-export const dynamoDbClient = (endpoint: string): DynamoDBClient => new DynamoDBClient({ ...identity, endpoint });
-export const s3Client = (endpoint: string): S3Client => new S3Client({ ...identity, endpoint, forcePathStyle: true });
-export const sqsClient = (endpoint: string): SQSClient => new SQSClient({ ...identity, endpoint });
+/** What every client of an engine needs beside `endpoint`. */
+export const ENGINE_IDENTITY = {
+  region: 'us-east-1',
+  credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+} as const;
