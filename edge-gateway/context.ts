@@ -3,6 +3,7 @@ import type { Services } from '#core/services.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
 import type { Log } from '#embedded/log.ts';
 import type { EdgeConfig } from './config.ts';
+import type { Forwarder } from './forward/forwarder.ts';
 import type { Upstream } from './upstream.ts';
 
 /** What every part of the gateway gets. */
@@ -18,6 +19,8 @@ export interface EdgeContext {
   readonly upstreams: readonly Upstream[];
   /** undefined when the configuration has none of that name (any more) */
   upstream(name: string): Upstream | undefined;
+  /** what was stored here, on its way upstream: states, evidence, held instances */
+  readonly forwarder: Forwarder;
   readonly clock: Clock;
   readonly log: Log;
 }

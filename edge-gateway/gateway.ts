@@ -1,15 +1,17 @@
 import { mkdir } from 'node:fs/promises';
 import type { Role } from '#core/access.ts';
 import { sweep } from '#core/archive/sweep.ts';
+import { describeError } from '#core/errors.ts';
 import type { Limits } from '#core/limits.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
 import { type Archive, openArchive } from '#embedded/archive.ts';
 import { ConfigError } from '#embedded/config.ts';
 import { lockDataDir } from '#embedded/data-lock.ts';
-import { describeError, type Log } from '#embedded/log.ts';
+import type { Log } from '#embedded/log.ts';
 import type { EdgeConfig, MoveDestination, Right } from './config.ts';
 import type { EdgeContext } from './context.ts';
+import { Forwarder } from './forward/forwarder.ts';
 import { Listeners } from './listeners.ts';
 import { tlsOptions, Upstream } from './upstream.ts';
 import { WORKERS } from './workers.ts';
@@ -59,10 +61,14 @@ export async function openGateway(first: EdgeConfig, { log, limits = {} }: Gatew
       return upstreams;
     },
     upstream: (name: string) => upstreams.find((one) => one.name === name),
+    get forwarder() {
+      return forwarder;
+    },
     clock: services.clock,
     log,
   } satisfies EdgeContext;
   const access = accessOf(context);
+  const forwarder = new Forwarder(context);
   // Alone in the folder: what a killed run left is put right before anything new comes.
   await archive.blobs.sweep(0, services.clock.now());
   await sweep(services, context.tenant, 0);

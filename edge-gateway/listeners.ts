@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TlsOptions, Server as TlsServer } from 'node:tls';
+import { describeError } from '#core/errors.ts';
 import { COMMAND } from '#dimse/command-set.ts';
 import { createDimseServer, type DimseServer, type DimseServerOptions } from '#dimse/server.ts';
 import { ConfigError } from '#embedded/config.ts';
 import { tlsOptions } from '#embedded/dicom-host.ts';
-import { describeError } from '#embedded/log.ts';
 import { observeAssociation, observeOperation } from '#embedded/metrics.ts';
 import type { EdgeContext } from './context.ts';
 import { EDGE_POLICY, edgeServices } from './services.ts';

@@ -1,19 +1,26 @@
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import type { AcceptorPolicy } from '#dimse/negotiation.ts';
-import { answerCommitment } from '#dimse/services/commitment.ts';
 import type { ServiceTable } from '#dimse/session.ts';
 import type { JobHandlers } from '#embedded/jobs.ts';
 import type { EdgeContext } from './context.ts';
+import { answerOrWait, edgeEvidence, FIRST_LOOK_MS } from './queues/commitment.ts';
+import { edgeSearch } from './read/find.ts';
+import { edgeSelect } from './read/select.ts';
 
 /** What the gateway answers over DIMSE: which SOP classes, and by which services. */
 export const EDGE_POLICY: AcceptorPolicy = ARCHIVE_POLICY;
 
 /** By command field; made once, before the gateway listens. */
-export const edgeServices = (context: EdgeContext): ServiceTable => archiveServices(context.access);
+export const edgeServices = (context: EdgeContext): ServiceTable =>
+  archiveServices(context.access, {
+    search: edgeSearch(context),
+    select: edgeSelect(context),
+    commitment: { evidence: edgeEvidence(context), answerMs: FIRST_LOOK_MS },
+  });
 
 /** Jobs of the local archive's queues that belong to these services. */
 export const edgeJobs = (context: EdgeContext): JobHandlers => ({
   [STORAGE_COMMITMENT]: (_, payload) =>
-    answerCommitment(context.access, payload.tenant as string, payload.id as string),
+    answerOrWait(context, edgeEvidence(context), payload.tenant as string, payload.id as string),
 });

@@ -123,8 +123,10 @@ export class Upstream {
   async #attempt(request: UpstreamRequest): Promise<UpstreamResponse> {
     if (!request.probe && !this.isReachable)
       throw new PacsError('BUSY', 'the upstream cannot be reached', { details: { upstream: this.name } });
-    const authorization = request.anonymous ? undefined : await this.#authorization();
     const url = /^https?:/.test(request.path) ? request.path : this.#root + request.path;
+    // Our credentials go to the upstream's own host alone, whatever an answer of it says.
+    const isOwn = new URL(url).origin === new URL(this.#root).origin;
+    const authorization = request.anonymous || !isOwn ? undefined : await this.#authorization();
     const { timeoutMs } = this.config;
     const bodyBytes = request.bodyBytes ?? 0;
     let started = false;

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sweep } from '#core/archive/sweep.ts';
+import { describeError } from '#core/errors.ts';
 import { workQueues } from '#embedded/jobs.ts';
-import { describeError } from '#embedded/log.ts';
 import type { BackgroundWorker } from './context.ts';
+import { cacheWorker } from './read/cache.ts';
 import { edgeJobs } from './services.ts';
 
 const SWEEP_MS = 10 * 60_000;
@@ -27,4 +28,4 @@ const sweeper: BackgroundWorker = {
 };
 
 /** All that goes on beside the associations. A new one: one file, one line here. */
-export const WORKERS: readonly BackgroundWorker[] = [jobs, sweeper];
+export const WORKERS: readonly BackgroundWorker[] = [jobs, sweeper, cacheWorker];

@@ -1,9 +1,9 @@
 import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
-import { asPacsError, type PacsError } from '#core/errors.ts';
+import { asPacsError, describeError, type PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
 import type { Unavailable } from '#dimse/services/retrieve.ts';
-import { describeError, type Log } from '#embedded/log.ts';
+import type { Log } from '#embedded/log.ts';
 import type { UpstreamArchive } from './upstream-archive.ts';
 
 /** The source of instances that were fetched: longer than an AE title can be, so no sender has it. They are never forwarded back. */

@@ -1,33 +1,27 @@
 import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
-import { asPacsError } from '#core/errors.ts';
+import { asPacsError, describeError } from '#core/errors.ts';
 import { parseQuery, type Query } from '#core/search/query.ts';
 import type { Services } from '#core/services.ts';
 import { type Match, rows, type SearchRecords } from '#dimse/services/find.ts';
 import { TAG } from '#dimse/services/query.ts';
-import { describeError, type Log } from '#embedded/log.ts';
+import type { EdgeContext } from '../context.ts';
 import { questionsOf } from './keys.ts';
 import { isMatch, keyOfRow, mergedMatch, remoteMatch } from './merge.ts';
+import { readSideOf } from './read-side.ts';
 import type { UpstreamArchive } from './upstream-archive.ts';
 
 /** rows of which it is looked up at a time what is here */
 const LOOKED_UP = 500;
 
-export interface EdgeSearch {
-  readonly services: Services;
-  /** the archive that answers queries, as configured now */
-  readonly archive: () => UpstreamArchive;
-  /** whether all of a study that came from here has arrived upstream */
-  readonly isForwarded: (tenant: string, StudyInstanceUID: string) => Promise<boolean>;
-  readonly log: Log;
-}
-
 /**
  * C-FIND at the edge: what the archive upstream finds, with what is here merged into it row by row as its pages come, then what only is
  * here. Where the archive does not answer in time, what is here is the answer; where it breaks off, the answer says that it was cut.
  */
-export const edgeSearch = ({ services, archive, isForwarded, log }: EdgeSearch): SearchRecords =>
-  async function* (tenant, query, { identifier, signal }) {
+export const edgeSearch = (context: EdgeContext): SearchRecords => {
+  const { services, log } = context;
+  const { archive, knowledge } = readSideOf(context);
+  return async function* (tenant, query, { identifier, signal }) {
     const given = new Set<string>();
     try {
       for await (const page of upstreamRows(archive(), query, identifier, signal)) {
@@ -43,7 +37,7 @@ export const edgeSearch = ({ services, archive, isForwarded, log }: EdgeSearch):
           if (here === undefined) yield remoteMatch(key, row);
           else {
             const study = textOf(here.element(TAG.StudyInstanceUID));
-            yield mergedMatch(query.level, here, row, !(await isForwarded(tenant, study)));
+            yield mergedMatch(query.level, here, row, !(await knowledge.isForwarded(tenant, study)));
           }
         }
       }
@@ -58,6 +52,7 @@ export const edgeSearch = ({ services, archive, isForwarded, log }: EdgeSearch):
       if (match === 'cut' || !given.has(match.key)) yield match;
     }
   };
+};
 
 async function* upstreamRows(
   archive: UpstreamArchive,

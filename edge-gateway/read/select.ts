@@ -3,25 +3,16 @@ import type { InstanceRecord } from '#core/archive/records.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import { JPEG_BASELINE } from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet } from '#core/dicom/types.ts';
-import { asPacsError, PacsError } from '#core/errors.ts';
+import { asPacsError, describeError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
 import { levelOf, TAG } from '#dimse/services/query.ts';
 import { type SelectInstances, type Selection, select, type Unavailable } from '#dimse/services/retrieve.ts';
-import { describeError, type Log } from '#embedded/log.ts';
-import type { Fetcher, WantedInstance } from './fetch.ts';
+import type { EdgeContext } from '../context.ts';
+import type { WantedInstance } from './fetch.ts';
 import { uidsIn } from './keys.ts';
+import { readSideOf } from './read-side.ts';
 import type { UpstreamArchive, UpstreamPath } from './upstream-archive.ts';
-import type { StudyUsage } from './usage.ts';
-
-export interface EdgeSelection {
-  readonly services: Services;
-  /** the archive that what is not here is fetched from, as configured now */
-  readonly archive: () => UpstreamArchive;
-  readonly fetcher: Fetcher;
-  readonly usage: StudyUsage;
-  readonly log: Log;
-}
 
 /** An instance that upstream has. */
 interface RemoteInstance extends WantedInstance {
@@ -47,9 +38,10 @@ const INSTANCE_KEYS = [TAG.SOPInstanceUID, '00080016', TAG.SeriesInstanceUID, '0
  * upstream does not answer, what is known to belong to it and was evicted counts as failed; where nothing at all is here, the whole
  * operation fails.
  */
-export const edgeSelect =
-  ({ services, archive, fetcher, usage, log }: EdgeSelection): SelectInstances =>
-  async (tenant, identifier, SOPClassUID, signal) => {
+export const edgeSelect = (context: EdgeContext): SelectInstances => {
+  const { services, log } = context;
+  const { archive, fetcher, usage } = readSideOf(context);
+  return async (tenant, identifier, SOPClassUID, signal) => {
     const level = levelOf(identifier, SOPClassUID);
     const local = await select(services, tenant, identifier, SOPClassUID);
     const here = new Map<string, string>();
@@ -93,6 +85,7 @@ export const edgeSelect =
     }
     return { instances, count: here.size + missing.length + lost.length, encodings: encodingsOf(local, missing) };
   };
+};
 
 /** @throws PacsError where upstream does not answer */
 async function remoteInstances(

@@ -1,11 +1,12 @@
 import { COMMAND } from './command-set.ts';
 import { type AcceptorPolicy, isStorage } from './negotiation.ts';
-import { commitmentService } from './services/commitment.ts';
+import { type CommitmentEvidence, commitmentService } from './services/commitment.ts';
 import { echo } from './services/echo.ts';
-import { findService } from './services/find.ts';
+import { findService, type SearchRecords } from './services/find.ts';
 import { getService } from './services/get.ts';
 import { type MoveAccess, moveService } from './services/move.ts';
 import { createStepService, getStepService, setStepService } from './services/procedure.ts';
+import type { SelectInstances } from './services/retrieve.ts';
 import { storeService } from './services/store.ts';
 import { worklistService } from './services/worklist.ts';
 import type { Service, ServiceTable } from './session.ts';
@@ -35,18 +36,28 @@ export const ARCHIVE_POLICY: AcceptorPolicy = {
   ]),
 };
 
+/** Where an archive looks beyond its own index; each defaults to that. */
+export interface ArchiveSources {
+  readonly search?: SearchRecords;
+  readonly select?: SelectInstances;
+  readonly commitment?: { readonly evidence: CommitmentEvidence; readonly answerMs: number };
+}
+
 /** The services of an archive, by command; each in contexts of its own classes alone. */
-export const archiveServices = (access: MoveAccess): ServiceTable =>
+export const archiveServices = (access: MoveAccess, sources: ArchiveSources = {}): ServiceTable =>
   new Map([
     [COMMAND.cEcho, byClass([is(VERIFICATION), echo])],
     [COMMAND.cStore, byClass([(uid) => isStorage(uid, ARCHIVE_POLICY), storeService(access)])],
     [
       COMMAND.cFind,
-      byClass([among(FIND_CLASSES), findService(access)], [is(MODALITY_WORKLIST_FIND), worklistService(access)]),
+      byClass(
+        [among(FIND_CLASSES), findService(access, sources.search)],
+        [is(MODALITY_WORKLIST_FIND), worklistService(access)],
+      ),
     ],
-    [COMMAND.cGet, byClass([among(GET_CLASSES), getService(access)])],
-    [COMMAND.cMove, byClass([among(MOVE_CLASSES), moveService(access)])],
-    [COMMAND.nAction, byClass([is(STORAGE_COMMITMENT_PUSH_MODEL), commitmentService(access)])],
+    [COMMAND.cGet, byClass([among(GET_CLASSES), getService(access, sources.select)])],
+    [COMMAND.cMove, byClass([among(MOVE_CLASSES), moveService(access, sources.select)])],
+    [COMMAND.nAction, byClass([is(STORAGE_COMMITMENT_PUSH_MODEL), commitmentService(access, sources.commitment)])],
     [COMMAND.nCreate, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), createStepService(access)])],
     [COMMAND.nSet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), setStepService(access)])],
     [COMMAND.nGet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE), getStepService(access)])],

@@ -26,13 +26,17 @@ export interface CommitmentRequest {
   readonly aeTitle: string;
   readonly TransactionUID: string;
   readonly references: readonly Reference[];
+  /** ms since 1970 */
+  readonly requestedAt: number;
 }
 
 /** What the archive can vouch for, and what it cannot, with why (PS3.3 C.14.1.1). */
 export interface Commitment {
   readonly committed: readonly Reference[];
-  readonly failed: readonly (Reference & { readonly reason: 'noSuchInstance' | 'classInstanceConflict' })[];
+  readonly failed: readonly (Reference & { readonly reason: CommitmentFailure })[];
 }
+
+export type CommitmentFailure = 'noSuchInstance' | 'classInstanceConflict' | 'processingFailure';
 
 const RECORD_ROOM_BYTES = 10_000;
 const GET_RECORDS = 100;
@@ -44,7 +48,7 @@ const GET_RECORDS = 100;
 export async function keepCommitmentRequest(
   { index, jobs, clock }: Services,
   tenant: Tenant,
-  request: Omit<CommitmentRequest, 'id'>,
+  request: Omit<CommitmentRequest, 'id' | 'requestedAt'>,
   delayMs: number,
 ): Promise<CommitmentRequest> {
   const { aeTitle, TransactionUID } = request;
@@ -53,10 +57,11 @@ export async function keepCommitmentRequest(
   if (references.length > ITEM_LIMIT_BYTES - RECORD_ROOM_BYTES)
     throw new PacsError('TOO_LARGE', 'too many instances in one request');
   const id = newVersion(clock);
-  const record: CommitmentRecord = { id, aeTitle, TransactionUID, references, requestedAt: clock.now() };
+  const requestedAt = clock.now();
+  const record: CommitmentRecord = { id, aeTitle, TransactionUID, references, requestedAt };
   await index.write([{ kind: 'put', key: keys.commitment(tenant, id), item: asItem(record) }]);
   await jobs.enqueue(STORAGE_COMMITMENT, { tenant, id }, { delayMs });
-  return { id, ...request };
+  return { id, requestedAt, ...request };
 }
 
 /** undefined once it has been answered. */
@@ -67,12 +72,13 @@ export async function commitmentRequest(
 ): Promise<CommitmentRequest | undefined> {
   const item = await index.get(keys.commitment(tenant, id));
   if (!item) return undefined;
-  const { aeTitle, TransactionUID, references } = asRecord<CommitmentRecord>(item);
+  const { aeTitle, TransactionUID, references, requestedAt } = asRecord<CommitmentRecord>(item);
   const pairs = JSON.parse(inflateRawSync(references).toString()) as [string, string][];
   return {
     id,
     aeTitle,
     TransactionUID,
+    requestedAt,
     references: pairs.map(([SOPClassUID, SOPInstanceUID]) => ({ SOPClassUID, SOPInstanceUID })),
   };
 }

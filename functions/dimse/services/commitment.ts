@@ -1,5 +1,6 @@
 import { authorize } from '#core/access.ts';
 import {
+  type Commitment,
   type CommitmentRequest,
   commitmentOf,
   commitmentRequest,
@@ -38,12 +39,25 @@ const TAG = {
 /** The answer goes out at once, over the same association or another; a job brings it when that has failed for this long (ms). */
 const ANSWER_MS = 30_000;
 
+/** What can be said of a request now; undefined: not yet of all its instances, it must be asked again. */
+export type CommitmentEvidence = (tenant: string, request: CommitmentRequest) => Promise<Commitment | undefined>;
+
+/** An archive vouches for what it holds. */
+const ownEvidence =
+  ({ services }: MoveAccess): CommitmentEvidence =>
+  (tenant, { references }) =>
+    commitmentOf(services, tenant, references);
+
 /**
  * Storage Commitment Push Model (PS3.4 Annex J), as SCP: the request is kept, then answered by N-EVENT-REPORT over the same
  * association, or, should the peer have released that, over one to the destination that is configured under its AE title.
+ * @param answerMs when the job looks after the request that could not be answered at once
  */
 export const commitmentService =
-  (access: MoveAccess): Service =>
+  (
+    access: MoveAccess,
+    { evidence = ownEvidence(access), answerMs = ANSWER_MS }: { evidence?: CommitmentEvidence; answerMs?: number } = {},
+  ): Service =>
   async (operation) => {
     const { session, context, command, respond } = operation;
     const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'commit');
@@ -57,21 +71,32 @@ export const commitmentService =
     }
     const { TransactionUID, references } = requestIn(await identifierOf(operation));
     const kept = { aeTitle: session.callingAETitle, TransactionUID, references };
-    const request = await keepCommitmentRequest(access.services, tenant, kept, ANSWER_MS);
+    const request = await keepCommitmentRequest(access.services, tenant, kept, answerMs);
     await respond({ Status: STATUS.success, ActionTypeID: command.ActionTypeID });
     try {
-      await report(access, tenant, session, context, request);
+      const commitment = await evidence(tenant, request);
+      if (commitment !== undefined) await report(access, tenant, session, context, request, commitment);
     } catch (error) {
       if (!(error instanceof AssociationError)) throw error;
       // Not awaited: the peer may listen only when its release has been answered. What fails, the job tries again.
-      answerCommitment(access, tenant, request.id).catch(() => {});
+      answerCommitment(access, tenant, request.id, evidence).catch(() => {});
     }
   };
 
-/** Answers a kept request over an association of our own; a job of the queue STORAGE_COMMITMENT. @throws where it must be tried again */
-export async function answerCommitment(access: MoveAccess, tenant: string, id: string): Promise<void> {
+/**
+ * Answers a kept request over an association of our own; a job of the queue STORAGE_COMMITMENT. `later`: it cannot be answered yet.
+ * @throws where it must be tried again
+ */
+export async function answerCommitment(
+  access: MoveAccess,
+  tenant: string,
+  id: string,
+  evidence: CommitmentEvidence = ownEvidence(access),
+): Promise<'answered' | 'later'> {
   const request = await commitmentRequest(access.services, tenant, id);
-  if (request === undefined) return;
+  if (request === undefined) return 'answered';
+  const commitment = await evidence(tenant, request);
+  if (commitment === undefined) return 'later';
   const destination = access.destinationOf(request.aeTitle);
   if (destination === undefined)
     throw new PacsError('BUSY', 'who asked for storage commitment is no configured destination');
@@ -81,10 +106,11 @@ export async function answerCommitment(access: MoveAccess, tenant: string, id: s
     user: { roles: [{ SOPClassUID: STORAGE_COMMITMENT_PUSH_MODEL, scu: false, scp: true }] },
   });
   try {
-    await report(access, tenant, session, contextOf(session, STORAGE_COMMITMENT_PUSH_MODEL), request);
+    await report(access, tenant, session, contextOf(session, STORAGE_COMMITMENT_PUSH_MODEL), request, commitment);
   } finally {
     await session.release();
   }
+  return 'answered';
 }
 
 function requestIn(information: DataSet): { TransactionUID: string; references: Reference[] } {
@@ -109,8 +135,8 @@ async function report(
   session: Session,
   context: AcceptedContext,
   request: CommitmentRequest,
+  { committed, failed }: Commitment,
 ): Promise<void> {
-  const { committed, failed } = await commitmentOf(services, tenant, request.references);
   const information: DataSet = {
     [TAG.RetrieveAETitle]: { vr: 'AE', Value: [aeTitle] },
     [TAG.TransactionUID]: { vr: 'UI', Value: [request.TransactionUID] },

@@ -1,0 +1,100 @@
+import {
+  type Commitment,
+  type CommitmentFailure,
+  commitmentRequest,
+  forgetCommitmentRequest,
+  type Reference,
+  STORAGE_COMMITMENT,
+} from '#core/archive/commitment.ts';
+import { asRecord, keys, type SopClaim } from '#core/archive/records.ts';
+import { describeError } from '#core/errors.ts';
+import { AssociationError } from '#dimse/association.ts';
+import { answerCommitment, type CommitmentEvidence } from '#dimse/services/commitment.ts';
+import type { EdgeContext } from '../context.ts';
+import { areConfirmed, forwardsOf } from '../read/knowledge.ts';
+
+/** A request is looked at again after a quarter of the time that it has been waiting, within these bounds (ms). */
+const AGAIN_MS = { least: 2_000, most: 60_000 };
+/** How long whoever asked is called back, where it cannot be reached (ms). */
+const CALL_BACK_MS = 7 * 24 * 60 * 60 * 1000;
+/** The job that looks after a request that could not be answered on its own association (ms). */
+export const FIRST_LOOK_MS = 5_000;
+
+type Standing = 'committed' | 'waiting' | 'unknown' | CommitmentFailure;
+
+/**
+ * What the gateway can vouch for (PS3.4 J.1.1): that every archive upstream which wants an instance has shown that it holds it with the
+ * SHA-256 that was received here. An archive that has merely accepted it has shown nothing. A request is answered when all its instances
+ * are settled; after `commitment.limitHours` those that are not have failed, an instance that nobody has seen already after
+ * `commitment.unknownSeconds`.
+ */
+export const edgeEvidence =
+  (context: EdgeContext): CommitmentEvidence =>
+  async (tenant, { references, requestedAt }) => {
+    const { limitHours, unknownSeconds } = context.config.commitment;
+    const waitedMs = context.clock.now() - requestedAt;
+    const committed: Reference[] = [];
+    const failed: Commitment['failed'][number][] = [];
+    for (const reference of references) {
+      const standing = await standingOf(context, tenant, reference);
+      if (standing === 'committed') committed.push(reference);
+      else if (standing === 'waiting') {
+        if (waitedMs < limitHours * 3_600_000) return undefined;
+        failed.push({ ...reference, reason: 'processingFailure' });
+      } else if (standing === 'unknown') {
+        if (waitedMs < unknownSeconds * 1_000) return undefined;
+        failed.push({ ...reference, reason: 'noSuchInstance' });
+      } else failed.push({ ...reference, reason: standing });
+    }
+    return { committed, failed };
+  };
+
+async function standingOf(
+  { services }: EdgeContext,
+  tenant: string,
+  { SOPInstanceUID, SOPClassUID }: Reference,
+): Promise<Standing> {
+  const item = await services.index.get(keys.sop(tenant, SOPInstanceUID));
+  const claim = item && asRecord<SopClaim>(item);
+  const forwards = await forwardsOf(services, tenant, SOPInstanceUID);
+  const [first] = forwards;
+  if (first === undefined) return claim === undefined ? 'unknown' : 'waiting';
+  // Other bytes are here than were forwarded: they are still to be taken in.
+  const sha256 = claim?.sha256 ?? first.sha256;
+  if (forwards.some((one) => one.sha256 !== sha256)) return 'waiting';
+  if (first.SOPClassUID !== SOPClassUID) return 'classInstanceConflict';
+  if (areConfirmed(forwards, sha256))
+    return forwards.every(({ evidence }) => evidence === 'digest' || evidence === 'retrieve')
+      ? 'committed'
+      : 'processingFailure';
+  // Refused upstream, or meant for nobody: whoever asks must keep it.
+  return forwards.some(({ state }) => state === 'held' || state === 'unwanted') ? 'processingFailure' : 'waiting';
+}
+
+/** A job of the queue STORAGE_COMMITMENT: answers the request, or sees to it that it is looked at again. */
+export async function answerOrWait(
+  context: EdgeContext,
+  evidence: CommitmentEvidence,
+  tenant: string,
+  id: string,
+): Promise<void> {
+  const { access, services, clock, log } = context;
+  const request = await commitmentRequest(services, tenant, id);
+  if (request === undefined) return;
+  const waitedMs = clock.now() - request.requestedAt;
+  try {
+    if ((await answerCommitment(access, tenant, id, evidence)) === 'answered') return;
+  } catch (error) {
+    log.info('commitment-not-delivered', { aeTitle: request.aeTitle, ...describeError(error) });
+    if (
+      waitedMs > CALL_BACK_MS &&
+      (error instanceof AssociationError || access.destinationOf(request.aeTitle) === undefined)
+    ) {
+      log.error('commitment-given-up', { aeTitle: request.aeTitle, instances: request.references.length });
+      await forgetCommitmentRequest(services, tenant, id);
+      return;
+    }
+  }
+  const delayMs = Math.max(AGAIN_MS.least, Math.min(AGAIN_MS.most, waitedMs / 4));
+  await services.jobs.enqueue(STORAGE_COMMITMENT, { tenant, id }, { delayMs });
+}
