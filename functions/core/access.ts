@@ -7,9 +7,15 @@ export interface Principal {
   readonly roles: readonly Role[];
 }
 
-/** Of an application entity that speaks DIMSE: `modality` has all of the six that follow it. */
+/** `modality` and what follows it, up to `performer`, are of application entities that speak DIMSE: `modality` has all of theirs. */
 export type Role =
   | 'admin'
+  /** looks at studies */
+  | 'viewer'
+  | 'radiologist'
+  | 'technologist'
+  /** reads the audit trail, no images */
+  | 'auditor'
   | 'modality'
   | 'sender'
   | 'finder'
@@ -39,7 +45,8 @@ export type Action =
   | 'performProcedure'
   | 'readProcedures'
   /** a gateway's heartbeat */
-  | 'reportAsGateway';
+  | 'reportAsGateway'
+  | 'readAudit';
 
 export interface Resource {
   readonly StudyInstanceUID?: string;
@@ -47,7 +54,8 @@ export interface Resource {
   readonly SOPInstanceUID?: string;
 }
 
-const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
+/** Who may do what; docs/roles.md shows it, and a test compares the two. */
+export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
   admin: new Set<Action>([
     'store',
     'search',
@@ -64,7 +72,21 @@ const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
     'performProcedure',
     'readProcedures',
     'reportAsGateway',
+    'readAudit',
   ]),
+  viewer: new Set<Action>(['search', 'retrieve']),
+  radiologist: new Set<Action>(['search', 'retrieve', 'reject', 'readEvents', 'readWorklist', 'readProcedures']),
+  technologist: new Set<Action>([
+    'store',
+    'search',
+    'retrieve',
+    'reject',
+    'readWorklist',
+    'changeWorklist',
+    'performProcedure',
+    'readProcedures',
+  ]),
+  auditor: new Set<Action>(['readAudit']),
   modality: new Set<Action>(['store', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),
   sender: new Set<Action>(['store']),
   finder: new Set<Action>(['search']),
@@ -83,6 +105,10 @@ const PERMISSIONS: Record<Role, ReadonlySet<Action>> = {
   ]),
   anonymous: new Set<Action>(),
 };
+
+/** Roles that somebody may be given. */
+export const ROLES = (Object.keys(PERMISSIONS) as Role[]).filter((role) => role !== 'anonymous');
+export const isRole = (name: string): name is Role => (ROLES as readonly string[]).includes(name);
 
 /**
  * The one policy point: every door asks here before it touches anything.

@@ -1,0 +1,141 @@
+import { authorize } from '#core/access.ts';
+import { asRecord, keys, type StudyRecord } from '#core/archive/records.ts';
+import { type AuditSource, auditMessage, type PatientIDs } from '#core/audit/dicom-message.ts';
+import { type AuditEntry, parseEntry } from '#core/audit/entry.ts';
+import { AUDIT_EVENTS } from '#core/audit/event.ts';
+import { fhirAuditEvent } from '#core/audit/fhir-event.ts';
+import { cursorBefore } from '#core/audit/seal.ts';
+import { auditPartition } from '#core/audit/trail.ts';
+import { PacsError } from '#core/errors.ts';
+import type { Services } from '#core/services.ts';
+import type { Handler } from '#dicomweb/handler.ts';
+import { json } from './json.ts';
+
+const PAGE = 100;
+const MOST_A_PAGE = 1_000;
+/** Entries read for one page before it is given as it is, with the cursor to go on from. */
+const READS = 20_000;
+
+interface Wanted {
+  readonly from: number;
+  readonly to: number;
+  readonly event: string | undefined;
+  readonly subject: string | undefined;
+  readonly study: string | undefined;
+  readonly outcome: string | undefined;
+  readonly limit: number;
+  readonly after: string;
+}
+
+/**
+ * GET /api/audit: entries of the caller's tenant in the order of the trail; `from` and `to` (ISO 8601), `event`, `subject`, `study`,
+ * `outcome` narrow them down, `after` continues behind a page's `next`. `format`: `json` (default), `dicom` (PS3.15 A.5 messages,
+ * one a line) or `fhir` (a Bundle of AuditEvents).
+ * @throws PacsError BAD_REQUEST
+ */
+export const getAudit =
+  (source: AuditSource): Handler =>
+  async ({ request, services, principal }) => {
+    authorize(principal, 'readAudit');
+    const wanted = wantedOf(request.query);
+    const format = request.query.get('format') ?? 'json';
+    const { entries, next, more } = await findEntries(services, principal.tenant, wanted);
+    const headers = { 'cache-control': 'no-store', 'x-next': next };
+    switch (format) {
+      case 'json':
+        return json(200, { entries, next, more });
+      case 'dicom': {
+        const patients = await patientsOf(services, principal.tenant, entries);
+        const body = entries.map((entry) => `${auditMessage(entry, source, patients)}\n`).join('');
+        return { status: 200, headers: { ...headers, 'content-type': 'application/xml-seq; charset=utf-8' }, body };
+      }
+      case 'fhir': {
+        const patients = await patientsOf(services, principal.tenant, entries);
+        const entry = entries.map((one) => ({ resource: fhirAuditEvent(one, source, patients) }));
+        const bundle = { resourceType: 'Bundle', type: 'collection', entry };
+        const type = 'application/fhir+json; charset=utf-8';
+        return { status: 200, headers: { ...headers, 'content-type': type }, body: JSON.stringify(bundle) };
+      }
+      default:
+        throw new PacsError('BAD_REQUEST', 'format is one of json, dicom, fhir', { details: { parameter: 'format' } });
+    }
+  };
+
+async function findEntries(
+  services: Services,
+  tenant: string,
+  wanted: Wanted,
+): Promise<{ entries: AuditEntry[]; next: string; more: boolean }> {
+  const entries: AuditEntry[] = [];
+  let next = wanted.after === '' ? await cursorBefore(services, tenant, wanted.from) : wanted.after;
+  for (let read = 0; read < READS; ) {
+    const page = await services.index.query({
+      partition: auditPartition(tenant),
+      log: true,
+      limit: 1_000,
+      ...(next === '' ? {} : { after: next }),
+    });
+    for (const { sort, item } of page.records) {
+      const entry = parseEntry(item.line as string);
+      read++;
+      next = sort;
+      if (matches(entry, wanted)) entries.push(entry);
+      if (entries.length === wanted.limit) return { entries, next, more: true };
+    }
+    if (!page.more) return { entries, next, more: false };
+  }
+  return { entries, next, more: true };
+}
+
+const matches = (entry: AuditEntry, { from, to, event, subject, study, outcome }: Wanted): boolean =>
+  entry.at >= from &&
+  entry.at < to &&
+  (event === undefined || entry.event === event) &&
+  (subject === undefined || entry.subject === subject) &&
+  (study === undefined || (entry.studies?.includes(study) ?? false)) &&
+  (outcome === undefined || String(entry.outcome) === outcome);
+
+function wantedOf(query: URLSearchParams): Wanted {
+  const event = query.get('event') ?? undefined;
+  if (event !== undefined && !Object.hasOwn(AUDIT_EVENTS, event)) throw wrong('event');
+  const limit = Number(query.get('limit') ?? PAGE);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MOST_A_PAGE) throw wrong('limit');
+  return {
+    from: timeOf(query, 'from') ?? 0,
+    to: timeOf(query, 'to') ?? Number.POSITIVE_INFINITY,
+    event,
+    subject: query.get('subject') ?? undefined,
+    study: query.get('study') ?? undefined,
+    outcome: query.get('outcome') ?? undefined,
+    limit,
+    after: query.get('after') ?? '',
+  };
+}
+
+function timeOf(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
+  if (text === null) return undefined;
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) throw wrong(name);
+  return time;
+}
+
+const wrong = (parameter: string): PacsError =>
+  new PacsError('BAD_REQUEST', `the parameter ${parameter} is not understood`, { details: { parameter } });
+
+const STUDIES_A_READ = 100;
+
+/** The Patient IDs of the studies that entries speak of, where the archive still has them. */
+async function patientsOf(services: Services, tenant: string, entries: readonly AuditEntry[]): Promise<PatientIDs> {
+  const studies = [...new Set(entries.flatMap((entry) => entry.studies ?? []))];
+  const patients = new Map<string, string>();
+  for (let at = 0; at < studies.length; at += STUDIES_A_READ) {
+    const batch = studies.slice(at, at + STUDIES_A_READ);
+    const items = await services.index.getMany(batch.map((study) => keys.study(tenant, study)));
+    for (const [i, item] of items.entries()) {
+      const id = item && asRecord<StudyRecord>(item).attributes['00100020']?.Value?.[0];
+      if (typeof id === 'string') patients.set(batch[i]!, id);
+    }
+  }
+  return patients;
+}
