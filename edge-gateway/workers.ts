@@ -27,5 +27,11 @@ const sweeper: BackgroundWorker = {
   },
 };
 
+/** See Forwarder: the one of the context, whom others ask. */
+const forward: BackgroundWorker = {
+  name: 'forward',
+  run: (context, signal) => context.forwarder.run(signal),
+};
+
 /** All that goes on beside the associations. A new one: one file, one line here. */
-export const WORKERS: readonly BackgroundWorker[] = [jobs, sweeper, cacheWorker];
+export const WORKERS: readonly BackgroundWorker[] = [forward, jobs, sweeper, cacheWorker];

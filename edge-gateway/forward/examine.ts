@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto';
+import { PacsError } from '#core/errors.ts';
+import type { BlobStore } from '#core/ports/blob-store.ts';
+import { parseMediaType } from '#dicomweb/media-type.ts';
+import { readMultipart } from '#dicomweb/multipart.ts';
+import type { Upstream, UpstreamResponse } from '../upstream.ts';
+import { type Parcel, statedDigest } from './stow.ts';
+
+/** What the upstream has under an instance's UID. `unstated`: it is there, and the upstream does not say its digest. */
+export type Finding = 'same' | 'other' | 'absent' | 'unstated';
+
+const PREAMBLE_BYTES = 128;
+/** preamble, DICM, and the element (0002,0000) with its value */
+export const FIRST_BYTES = PREAMBLE_BYTES + 4 + 12;
+/** (0002,0000), as it lies */
+const GROUP_LENGTH = 0x0000_0002;
+
+const pathOf = ({ instance }: Parcel): string =>
+  `/studies/${instance.StudyInstanceUID}/series/${instance.SeriesInstanceUID}/instances/${instance.SOPInstanceUID}`;
+
+/**
+ * Whether the upstream has these very bytes, by the SHA-256 it states (RFC 9530 Repr-Digest of HEAD).
+ * @throws PacsError BUSY, OUTCOME_UNKNOWN where that cannot be known now
+ */
+export async function askDigest(upstream: Upstream, parcel: Parcel, signal: AbortSignal): Promise<Finding> {
+  const response = await upstream.request({
+    method: 'HEAD',
+    path: pathOf(parcel),
+    headers: { accept: 'application/dicom; transfer-syntax=*' },
+    probe: true,
+    signal,
+  });
+  await response.discard();
+  const { status } = response;
+  if (status === 404 || status === 410) return 'absent';
+  // Servers without HEAD, or that have the object as multipart only.
+  if (status === 405 || status === 406 || status === 501 || status === 400) return 'unstated';
+  if (status !== 200) throw unknown(status);
+  const digest = statedDigest(response.headers);
+  if (digest === undefined) return 'unstated';
+  return digest === parcel.object.sha256 ? 'same' : 'other';
+}
+
+/**
+ * The same by fetching the object back: its data set is compared byte for byte, as archives write file meta information of their own.
+ * @throws PacsError BUSY, OUTCOME_UNKNOWN
+ */
+export async function retrieveAndCompare(
+  upstream: Upstream,
+  blobs: BlobStore,
+  parcel: Parcel,
+  signal: AbortSignal,
+): Promise<Exclude<Finding, 'unstated'>> {
+  const { object } = parcel;
+  const response = await upstream.request({
+    method: 'GET',
+    path: pathOf(parcel),
+    headers: { accept: 'multipart/related; type="application/dicom"; transfer-syntax=*' },
+    probe: true,
+    signal,
+  });
+  if (response.status === 404 || response.status === 410) {
+    await response.discard();
+    return 'absent';
+  }
+  if (response.status !== 200) {
+    await response.discard();
+    throw unknown(response.status);
+  }
+  const theirs = await digestOfFirst(response);
+  const ours = createHash('sha256');
+  for await (const chunk of blobs.read(object.blobKey, { offset: object.dataSetOffset })) ours.update(chunk);
+  return theirs === ours.digest('hex') ? 'same' : 'other';
+}
+
+/** SHA-256 of the data set of the answer's only object; undefined when it holds none that can be read. */
+async function digestOfFirst(response: UpstreamResponse): Promise<string | undefined> {
+  const media = parseMediaType(response.headers['content-type'] ?? '');
+  if (media.type !== 'multipart/related') return dataSetDigest(response.body);
+  let digest: string | undefined;
+  for await (const part of readMultipart(response.body, media.parameters.boundary ?? ''))
+    digest = await dataSetDigest(part.body);
+  return digest;
+}
+
+/** Of what follows the file meta information of a Part 10 object (PS3.10 §7.1); undefined when it is none. */
+export async function dataSetDigest(body: AsyncIterable<Uint8Array>): Promise<string | undefined> {
+  const hash = createHash('sha256');
+  let head = Buffer.alloc(0);
+  /** of the object, from where the data set is hashed; undefined: not known yet, null: there is no file meta information */
+  let dataSetAt: number | null | undefined;
+  let passed = 0;
+  for await (const chunk of body) {
+    if (dataSetAt === null) continue;
+    let rest = chunk;
+    if (dataSetAt === undefined) {
+      head = Buffer.concat([head, chunk]);
+      if (head.length < FIRST_BYTES) continue;
+      dataSetAt = dataSetOffset(head);
+      rest = head;
+    }
+    if (dataSetAt === null) continue;
+    hash.update(rest.subarray(Math.max(0, Math.min(rest.byteLength, dataSetAt - passed))));
+    passed += rest.byteLength;
+  }
+  return typeof dataSetAt === 'number' && passed > dataSetAt ? hash.digest('hex') : undefined;
+}
+
+export function dataSetOffset(head: Buffer): number | null {
+  const at = PREAMBLE_BYTES + 4;
+  const isMeta =
+    head.toString('latin1', PREAMBLE_BYTES, at) === 'DICM' &&
+    head.readUInt32LE(at) === GROUP_LENGTH &&
+    head.toString('latin1', at + 4, at + 6) === 'UL';
+  return isMeta ? FIRST_BYTES + head.readUInt32LE(at + 8) : null;
+}
+
+const unknown = (status: number): PacsError =>
+  new PacsError(
+    status >= 500 || status === 429 ? 'BUSY' : 'OUTCOME_UNKNOWN',
+    `asked for the instance, it answered ${status}`,
+  );

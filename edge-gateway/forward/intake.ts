@@ -1,0 +1,275 @@
+import { readFeed } from '#core/archive/feed.ts';
+import { type ArchiveEvent, asItem, asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { attribute } from '#core/dicom/dictionary.ts';
+import { textOf } from '#core/dicom/element-text.ts';
+import type { DataSet } from '#core/dicom/types.ts';
+import type { WriteOperation } from '#core/ports/index-table.ts';
+import { instanceMetadata } from '#core/retrieve/metadata.ts';
+import { type Condition, holds, type Subject } from '#core/routing/conditions.ts';
+import type { SendPriority, UpstreamConfig } from '../config.ts';
+import type { EdgeContext } from '../context.ts';
+import { FROM_UPSTREAM } from '../read/fetch.ts';
+import { type ForwardRecord, forwardKeys, NOBODY, queueKeyOf, type StudyOrder } from './records.ts';
+
+/** events of one atomic write; few enough for its 100 operations whatever is configured */
+const EVENTS = 20;
+const OPERATIONS = 90;
+
+/**
+ * Takes in what the local archive has stored: for each instance one record a destination that wants it. The feed's events are written
+ * in the same atomic write as the instances they speak of, and the cursor in the same one as the records: nothing is missed or doubled.
+ * @returns the destinations that have got something to do; undefined when there was no event
+ */
+export async function takeIn(context: EdgeContext): Promise<ReadonlySet<string> | undefined> {
+  const { services, tenant, config } = context;
+  const { index } = services;
+  const cursorKey = forwardKeys.cursor(tenant);
+  const known = await index.get(cursorKey);
+  const cursor = (known?.cursor as string | undefined) ?? '';
+  const { events } = await readFeed(
+    index,
+    tenant,
+    cursor,
+    Math.max(1, Math.min(EVENTS, Math.floor(OPERATIONS / (2 * config.upstreams.length + 1)) - 1)),
+  );
+  if (events.length === 0) return undefined;
+  const batch = new Intake(context);
+  let next = cursor;
+  for (const event of events) {
+    await batch.add(event);
+    next = event.cursor;
+  }
+  const version = (known?.version as number | undefined) ?? 0;
+  const outcome = await index.write([
+    { kind: 'put', key: cursorKey, item: { version: version + 1, cursor: next }, if: known ? { version } : 'absent' },
+    ...batch.operations(),
+  ]);
+  // A record changed under us (it was confirmed, or released): the same events are taken in again.
+  if (!outcome.committed) return new Set();
+  return batch.destinations;
+}
+
+/** One write's worth of instances. */
+class Intake {
+  readonly #context: EdgeContext;
+  readonly #operations: WriteOperation[] = [];
+  readonly #seen = new Set<string>();
+  readonly #studies = new Map<string, StudyOrder>();
+  readonly #added = new Map<string, { pending: number; pendingBytes: number }>();
+  readonly destinations = new Set<string>();
+
+  constructor(context: EdgeContext) {
+    this.#context = context;
+  }
+
+  operations(): WriteOperation[] {
+    const { tenant } = this.#context;
+    const counts = [...this.#added].map(
+      ([destination, increments]): WriteOperation => ({
+        kind: 'add',
+        key: forwardKeys.counts(tenant, destination),
+        increments,
+      }),
+    );
+    return [...this.#operations, ...counts];
+  }
+
+  async add(event: ArchiveEvent & { readonly cursor: string }): Promise<void> {
+    const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = event;
+    if (event.type !== 'InstanceStored' || series === undefined || sop === undefined) return;
+    const { services, tenant, config } = this.#context;
+    const item = await services.index.get(keys.instance(tenant, study, series, sop));
+    const instance = item && asRecord<InstanceRecord>(item);
+    // Other bytes took its place, or it was removed: a later event says so.
+    if (instance === undefined || instance.sha256 !== event.sha256 || this.#seen.has(sop)) return;
+    this.#seen.add(sop);
+    if (instance.source === FROM_UPSTREAM) return this.#cameFrom(config.upstreams[0].name, instance, event.cursor);
+    const facts = new InstanceFacts(this.#context, instance);
+    const wanted: UpstreamConfig[] = [];
+    for (const upstream of config.upstreams)
+      if (upstream.when === undefined || (await facts.satisfy(upstream.when))) wanted.push(upstream);
+    const order = await this.#orderOf(instance, facts, event.at);
+    const queueKey = queueKeyOf(order, study, event.cursor);
+    if (wanted.length === 0) this.#put(instance, NOBODY, { state: 'unwanted', queueKey });
+    for (const { name } of wanted) await this.#enqueue(instance, name, queueKey);
+  }
+
+  /** It was fetched from there: so it is there. */
+  async #cameFrom(destination: string, instance: InstanceRecord, cursor: string): Promise<void> {
+    const { services, tenant } = this.#context;
+    const known = await services.index.get(forwardKeys.forward(tenant, instance.SOPInstanceUID, destination));
+    if (known !== undefined) return;
+    const order: StudyOrder = { version: 1, priority: 'low', arrivedAt: instance.storedAt };
+    const queueKey = queueKeyOf(order, instance.StudyInstanceUID, cursor);
+    this.#put(instance, destination, { state: 'confirmed', queueKey, evidence: 'retrieve' });
+  }
+
+  async #enqueue(instance: InstanceRecord, destination: string, queueKey: string): Promise<void> {
+    const { services, tenant } = this.#context;
+    const { SOPInstanceUID: sop, sizeBytes } = instance;
+    const item = await services.index.get(forwardKeys.forward(tenant, sop, destination));
+    const known = item && asRecord<ForwardRecord>(item);
+    const isSame = known?.sha256 === instance.sha256;
+    if (known !== undefined && isSame && known.state !== 'confirmed') return;
+    if (known !== undefined && known.state !== 'confirmed') {
+      // Other bytes of this UID wait there: these take their place in the queue.
+      for (const key of placesOf(tenant, destination, known)) this.#operations.push({ kind: 'delete', key });
+      this.#count(destination, -1, -known.sizeBytes);
+    }
+    // Stored here again after it had been confirmed and evicted: the upstream most likely has it still.
+    this.#put(instance, destination, { state: 'pending', queueKey, ...(isSame && { ask: true }) }, known);
+    this.#operations.push({
+      kind: 'put',
+      key: forwardKeys.queue(tenant, destination, queueKey),
+      item: { SOPInstanceUID: sop, sizeBytes },
+    });
+    this.#count(destination, 1, sizeBytes);
+    this.destinations.add(destination);
+  }
+
+  #put(
+    instance: InstanceRecord,
+    destination: string,
+    fields: Pick<ForwardRecord, 'state' | 'queueKey' | 'ask' | 'evidence'>,
+    known?: ForwardRecord,
+  ): void {
+    const { services, tenant } = this.#context;
+    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, SOPClassUID, sha256, sizeBytes } = instance;
+    const now = services.clock.now();
+    const record: ForwardRecord = {
+      version: (known?.version ?? 0) + 1,
+      StudyInstanceUID,
+      SeriesInstanceUID,
+      SOPInstanceUID,
+      SOPClassUID,
+      sha256,
+      sizeBytes,
+      attempts: 0,
+      refusals: 0,
+      queuedAt: now,
+      ...(fields.state === 'confirmed' && { confirmedAt: now }),
+      ...fields,
+    };
+    this.#operations.push({
+      kind: 'put',
+      key: forwardKeys.forward(tenant, SOPInstanceUID, destination),
+      item: asItem(record),
+      ...(known !== undefined && { if: { version: known.version } }),
+    });
+  }
+
+  #count(destination: string, instances: number, bytes: number): void {
+    const added = this.#added.get(destination) ?? { pending: 0, pendingBytes: 0 };
+    added.pending += instances;
+    added.pendingBytes += bytes;
+    this.#added.set(destination, added);
+  }
+
+  /** The study's place, given by its first instance; a sender of higher priority moves what it adds ahead. */
+  async #orderOf({ StudyInstanceUID: study, source }: InstanceRecord, facts: InstanceFacts, at: number) {
+    const { services, tenant, config } = this.#context;
+    const sender = config.allowed === 'any' ? undefined : config.allowed.find(({ aeTitle }) => aeTitle === source);
+    const own = sender?.priority ?? 'routine';
+    const cached = this.#studies.get(study);
+    if (cached !== undefined) return higher(cached, own);
+    const key = forwardKeys.study(tenant, study);
+    const item = await services.index.get(key);
+    if (item !== undefined) {
+      const order = asRecord<StudyOrder>(item);
+      this.#studies.set(study, order);
+      return higher(order, own);
+    }
+    const order: StudyOrder = { version: 1, priority: urgent(own, await facts.priority()), arrivedAt: at };
+    this.#studies.set(study, order);
+    this.#operations.push({ kind: 'put', key, item: asItem(order) });
+    return order;
+  }
+}
+
+const ORDER: readonly SendPriority[] = ['stat', 'high', 'routine', 'low'];
+const urgent = (own: SendPriority, stated: SendPriority | undefined): SendPriority =>
+  stated !== undefined && ORDER.indexOf(stated) < ORDER.indexOf(own) ? stated : own;
+const higher = (order: StudyOrder, own: SendPriority): StudyOrder => ({
+  ...order,
+  priority: urgent(order.priority, own),
+});
+
+/** Where a record that is not confirmed stands. */
+export function placesOf(tenant: string, destination: string, record: ForwardRecord) {
+  if (record.state === 'held') return [forwardKeys.held(tenant, destination, record.queueKey)];
+  if (record.due !== undefined) return [forwardKeys.later(tenant, destination, record.due, record.queueKey)];
+  return [forwardKeys.queue(tenant, destination, record.queueKey)];
+}
+
+/** PS3.3: RequestedProcedurePriority (0040,1003) and the retired StudyPriorityID (0032,000C) */
+const STATED: Readonly<Record<string, SendPriority>> = {
+  STAT: 'stat',
+  HIGH: 'high',
+  ROUTINE: 'routine',
+  MEDIUM: 'routine',
+  LOW: 'low',
+};
+const PRIORITY_TAGS = ['00401003', '0032000C'];
+const REQUEST_ATTRIBUTES = '00400275';
+
+/** What conditions ask of an instance; its data set is read when one asks for more than the record has. */
+class InstanceFacts {
+  readonly #context: EdgeContext;
+  readonly #instance: InstanceRecord;
+  #dataSet: DataSet | undefined;
+
+  constructor(context: EdgeContext, instance: InstanceRecord) {
+    this.#context = context;
+    this.#instance = instance;
+  }
+
+  async satisfy(condition: Condition): Promise<boolean> {
+    await this.#read();
+    return holds(condition, (subject) => this.#values(subject));
+  }
+
+  async priority(): Promise<SendPriority | undefined> {
+    const dataSet = await this.#read();
+    const requests = (dataSet[REQUEST_ATTRIBUTES]?.Value ?? []) as DataSet[];
+    for (const one of [dataSet, ...requests]) {
+      for (const tag of PRIORITY_TAGS) {
+        const stated = STATED[textOf(one[tag]).trim().toUpperCase()];
+        if (stated !== undefined) return stated;
+      }
+    }
+    return undefined;
+  }
+
+  #values(subject: Subject): readonly string[] {
+    const { source, Modality, SOPClassUID, transferSyntaxUID } = this.#instance;
+    switch (subject) {
+      case 'callingAETitle':
+        return [source];
+      case 'Modality':
+        return [Modality];
+      case 'SOPClassUID':
+        return [SOPClassUID];
+      case 'TransferSyntaxUID':
+        return [transferSyntaxUID];
+      default: {
+        const text = textOf(this.#dataSet?.[tagOf(subject)]);
+        return text === '' ? [] : [text];
+      }
+    }
+  }
+
+  async #read(): Promise<DataSet> {
+    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = this.#instance;
+    const { services, tenant } = this.#context;
+    this.#dataSet ??= JSON.parse(
+      await instanceMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID),
+    ) as DataSet;
+    return this.#dataSet;
+  }
+}
+
+function tagOf(keyword: string): string {
+  const found = attribute(keyword);
+  if (found === undefined) throw new Error(`no attribute ${keyword}`);
+  return found.tag;
+}

@@ -1,0 +1,231 @@
+import { asItem, asRecord, type Tenant } from '#core/archive/records.ts';
+import type { Clock } from '#core/ports/clock.ts';
+import type { IndexTable, WriteOperation } from '#core/ports/index-table.ts';
+import type { Evidence } from '../config.ts';
+import { placesOf } from './intake.ts';
+import {
+  arrivalIn,
+  dueIn,
+  type ForwardCounts,
+  type ForwardRecord,
+  forwardKeys,
+  laterBound,
+  NO_COUNTS,
+  type QueueItem,
+  RANKS,
+  type SentObject,
+} from './records.ts';
+
+export interface Waiting extends QueueItem {
+  readonly queueKey: string;
+}
+
+/** What becomes of an instance after an attempt. */
+export type Transition =
+  | { readonly to: 'sending' }
+  | { readonly to: 'confirmed'; readonly evidence: Evidence }
+  | { readonly to: 'held'; readonly reason: string }
+  /** pending again: at once, or not before `due`. `ask`: whether its outcome is unknown. `own`: it failed, not the way there */
+  | {
+      readonly to: 'pending';
+      readonly ask: boolean;
+      readonly due?: number;
+      readonly reason?: string;
+      readonly own?: 'failed' | 'refused';
+    }
+  | { readonly to: 'prepared'; readonly sent: SentObject };
+
+/** records of one atomic write: three operations each, and the counts */
+const RECORDS_PER_WRITE = 32;
+const GET_RECORDS = 100;
+const PAGE = 500;
+
+/** The queue of one destination: every change of an instance's state is one atomic write, with the places where it stands and the counts. */
+export class DestinationQueue {
+  readonly destination: string;
+  readonly #index: IndexTable;
+  readonly #clock: Clock;
+  readonly #tenant: Tenant;
+
+  constructor(ports: { index: IndexTable; clock: Clock }, tenant: Tenant, destination: string) {
+    this.#index = ports.index;
+    this.#clock = ports.clock;
+    this.#tenant = tenant;
+    this.destination = destination;
+  }
+
+  /** The first ones that `taken` does not name, in order; `prefix` limits them to a priority. */
+  async first(limit: number, taken: ReadonlySet<string>, prefix = ''): Promise<Waiting[]> {
+    const { partition } = forwardKeys.queue(this.#tenant, this.destination, '-');
+    const found: Waiting[] = [];
+    for (let after: string | undefined; found.length < limit; ) {
+      const page = await this.#index.query({
+        partition,
+        limit: PAGE,
+        ...(prefix !== '' && { prefix }),
+        ...(after !== undefined && { after }),
+      });
+      for (const { sort, item } of page.records)
+        if (!taken.has(sort) && found.length < limit) found.push({ ...asRecord<QueueItem>(item), queueKey: sort });
+      if (!page.more) break;
+      after = page.records.at(-1)!.sort;
+    }
+    return found;
+  }
+
+  /** Puts those whose time has come back in their order. @returns when the next one's comes; undefined: none waits */
+  async wakeLater(): Promise<number | undefined> {
+    const { partition } = forwardKeys.later(this.#tenant, this.destination, 0, '-');
+    const now = this.#clock.now();
+    const due = await this.#index.query({ partition, to: laterBound(now), limit: RECORDS_PER_WRITE });
+    if (due.records.length > 0) {
+      const sops = due.records.map(({ item }) => asRecord<QueueItem>(item).SOPInstanceUID);
+      await this.apply(
+        (await this.records(sops)).map((record) => [record, { to: 'pending', ask: record.ask === true }]),
+      );
+      return now;
+    }
+    const next = await this.#index.query({ partition, limit: 1, keysOnly: true });
+    return next.records[0] && dueIn(next.records[0].sort);
+  }
+
+  async records(sops: readonly string[]): Promise<ForwardRecord[]> {
+    const found: ForwardRecord[] = [];
+    for (let at = 0; at < sops.length; at += GET_RECORDS) {
+      const keys = sops
+        .slice(at, at + GET_RECORDS)
+        .map((sop) => forwardKeys.forward(this.#tenant, sop, this.destination));
+      for (const item of await this.#index.getMany(keys)) if (item) found.push(asRecord<ForwardRecord>(item));
+    }
+    return found;
+  }
+
+  /**
+   * @returns the records as they then are; those that had changed since they were read are left as they are, and missing
+   */
+  async apply(
+    changes: readonly (readonly [record: ForwardRecord, transition: Transition])[],
+  ): Promise<ForwardRecord[]> {
+    const changed: ForwardRecord[] = [];
+    for (let at = 0; at < changes.length; at += RECORDS_PER_WRITE)
+      changed.push(...(await this.#applySome(changes.slice(at, at + RECORDS_PER_WRITE))));
+    return changed;
+  }
+
+  async #applySome(changes: readonly (readonly [ForwardRecord, Transition])[]): Promise<ForwardRecord[]> {
+    let left = [...changes];
+    while (left.length > 0) {
+      const operations: WriteOperation[] = [];
+      const owners = new Map<number, number>();
+      const counts = { ...NO_COUNTS };
+      const next = left.map(([record, transition], i) => {
+        const made = after(record, transition, this.#clock.now());
+        owners.set(operations.length, i);
+        operations.push({
+          kind: 'put',
+          key: forwardKeys.forward(this.#tenant, record.SOPInstanceUID, this.destination),
+          item: asItem(made),
+          if: { version: record.version },
+        });
+        operations.push(...this.#moves(record, made));
+        count(counts, record, -1);
+        count(counts, made, 1);
+        return made;
+      });
+      const increments = Object.fromEntries(Object.entries(counts).filter(([, value]) => value !== 0));
+      if (Object.keys(increments).length > 0)
+        operations.push({ kind: 'add', key: forwardKeys.counts(this.#tenant, this.destination), increments });
+      const outcome = await this.#index.write(operations);
+      if (outcome.committed) return next;
+      const stale = new Set(outcome.failed.map((operation) => owners.get(operation)));
+      left = left.filter((_, i) => !stale.has(i));
+    }
+    return [];
+  }
+
+  #moves(from: ForwardRecord, to: ForwardRecord): WriteOperation[] {
+    const before = from.state === 'confirmed' ? [] : placesOf(this.#tenant, this.destination, from);
+    const now = to.state === 'confirmed' ? [] : placesOf(this.#tenant, this.destination, to);
+    const isSame = before[0]?.partition === now[0]?.partition && before[0]?.sort === now[0]?.sort;
+    if (isSame) return [];
+    const item = { SOPInstanceUID: to.SOPInstanceUID, sizeBytes: to.sizeBytes };
+    return [
+      ...before.map((key): WriteOperation => ({ kind: 'delete', key })),
+      ...now.map((key): WriteOperation => ({ kind: 'put', key, item })),
+    ];
+  }
+
+  async counts(): Promise<ForwardCounts> {
+    const item = await this.#index.get(forwardKeys.counts(this.#tenant, this.destination));
+    return { ...NO_COUNTS, ...(item as Partial<ForwardCounts> | undefined) };
+  }
+
+  /** When the study arrived that has waited longest; undefined: nothing waits. Held ones are not asked about. */
+  async oldestArrival(): Promise<number | undefined> {
+    const { partition } = forwardKeys.queue(this.#tenant, this.destination, '-');
+    const later = forwardKeys.later(this.#tenant, this.destination, 0, '-').partition;
+    const heads = await Promise.all([
+      ...RANKS.map((rank) => this.#index.query({ partition, prefix: `${rank}|`, limit: 1, keysOnly: true })),
+      this.#index.query({ partition: later, limit: PAGE, keysOnly: true }),
+    ]);
+    const arrivals = heads.flatMap(({ records }) =>
+      records.map(({ sort }) => arrivalIn(/^\d{13}\|/.test(sort) ? sort.slice(14) : sort)),
+    );
+    return arrivals.length === 0 ? undefined : Math.min(...arrivals);
+  }
+
+  /** In the order in which they would have been sent. */
+  async held(limit: number, after?: string): Promise<Waiting[]> {
+    const { partition } = forwardKeys.held(this.#tenant, this.destination, '-');
+    const page = await this.#index.query({ partition, limit, ...(after !== undefined && { after }) });
+    return page.records.map(({ sort, item }) => ({ ...asRecord<QueueItem>(item), queueKey: sort }));
+  }
+}
+
+function after(record: ForwardRecord, transition: Transition, now: number): ForwardRecord {
+  const next: ForwardRecord = { ...record, version: record.version + 1 };
+  switch (transition.to) {
+    case 'sending':
+      return { ...next, state: 'sending', due: undefined, ask: true };
+    case 'prepared':
+      return { ...next, sent: transition.sent };
+    case 'confirmed':
+      return {
+        ...next,
+        state: 'confirmed',
+        due: undefined,
+        ask: undefined,
+        reason: undefined,
+        sent: undefined,
+        attempts: 0,
+        refusals: 0,
+        confirmedAt: now,
+        evidence: transition.evidence,
+      };
+    case 'held':
+      return { ...next, state: 'held', due: undefined, reason: transition.reason };
+    case 'pending':
+      return {
+        ...next,
+        state: 'pending',
+        due: transition.due,
+        ask: transition.ask || undefined,
+        reason: transition.reason ?? record.reason,
+        attempts: record.attempts + (transition.own === undefined ? 0 : 1),
+        refusals: record.refusals + (transition.own === 'refused' ? 1 : 0),
+      };
+  }
+}
+
+function count(counts: ForwardCounts, { state, sizeBytes }: ForwardRecord, sign: 1 | -1): void {
+  if (state === 'held') {
+    counts.held += sign;
+    counts.heldBytes += sign * sizeBytes;
+  } else if (state === 'confirmed') {
+    counts.confirmed += sign;
+    counts.confirmedBytes += sign * sizeBytes;
+  } else {
+    counts.pending += sign;
+    counts.pendingBytes += sign * sizeBytes;
+  }
+}

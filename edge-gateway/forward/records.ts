@@ -1,0 +1,130 @@
+import type { Tenant } from '#core/archive/records.ts';
+import type { Key } from '#core/ports/index-table.ts';
+import type { Evidence, SendPriority } from '../config.ts';
+
+/**
+ * What the gateway knows of each instance on its way to each destination. It stands in the local archive's index, so that one atomic
+ * write moves an instance from one state to the next.
+ *
+ *   pending ──→ sending ──→ confirmed      sending: a request that carries it has begun; after a crash its outcome is unknown
+ *     ↑ │          │                       confirmed: the upstream vouches for its SHA-256
+ *     │ └──────────┴──────→ held           held: refused for good; a person releases it
+ *     └─────────────────────┘
+ *
+ * | record      | partition                       | sort                        | holds                                      |
+ * |-------------|---------------------------------|-----------------------------|--------------------------------------------|
+ * | forward     | t|forward|of|{SOP}              | {destination}               | ForwardRecord; '-' where none wanted it    |
+ * | queue       | t|forward|queue|{destination}   | {queue key}                 | QueueItem: pending and sending, in order   |
+ * | later       | t|forward|later|{destination}   | {due ms}|{queue key}        | QueueItem: pending, not before that time   |
+ * | held        | t|forward|held|{destination}    | {queue key}                 | QueueItem                                  |
+ * | study order | t|forward|study|{Study}         | study                       | StudyOrder                                 |
+ * | counts      | t|forward|counts                | {destination}               | ForwardCounts                              |
+ * | cursor      | t|forward|cursor                | cursor                      | { version, cursor }: events taken in       |
+ */
+export interface ForwardRecord {
+  /** optimistic lock */
+  version: number;
+  state: 'pending' | 'sending' | 'confirmed' | 'held' | 'unwanted';
+  StudyInstanceUID: string;
+  SeriesInstanceUID: string;
+  SOPInstanceUID: string;
+  SOPClassUID: string;
+  /** of the object as received */
+  sha256: string;
+  sizeBytes: number;
+  queueKey: string;
+  /** of a pending one: where it stands while it waits for its time (ms since 1970) */
+  due?: number | undefined;
+  /** the outcome of an attempt is unknown: the upstream is asked before it is sent again */
+  ask?: boolean | undefined;
+  /** consecutive failures that were its own */
+  attempts: number;
+  /** how often the upstream has refused it for good */
+  refusals: number;
+  /** of a held one, and of the last failure: for people; no values of data sets */
+  reason?: string | undefined;
+  /** the object as it is sent, where it is compressed on the way */
+  sent?: SentObject | undefined;
+  queuedAt: number;
+  confirmedAt?: number | undefined;
+  evidence?: Evidence | undefined;
+}
+
+export interface SentObject {
+  readonly blobKey: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly transferSyntaxUID: string;
+  readonly dataSetOffset: number;
+}
+
+export interface QueueItem {
+  SOPInstanceUID: string;
+  sizeBytes: number;
+}
+
+/** Where a study's instances stand in the queues: together, by the study's priority and its arrival. */
+export interface StudyOrder {
+  version: number;
+  priority: SendPriority;
+  /** ms since 1970 */
+  arrivedAt: number;
+}
+
+/** Exact: they change in the same writes as what they count. `pending` includes what is being sent. */
+export interface ForwardCounts {
+  pending: number;
+  pendingBytes: number;
+  held: number;
+  heldBytes: number;
+  confirmed: number;
+  confirmedBytes: number;
+}
+
+export const NO_COUNTS: ForwardCounts = {
+  pending: 0,
+  pendingBytes: 0,
+  held: 0,
+  heldBytes: 0,
+  confirmed: 0,
+  confirmedBytes: 0,
+};
+
+/** Stands for a destination where no destination wanted an instance: so it is known to have been looked at. */
+export const NOBODY = '-';
+
+const RANK: Readonly<Record<SendPriority, string>> = { stat: '0', high: '1', routine: '2', low: '3' };
+export const RANKS = Object.values(RANK);
+export const STAT_PREFIX = `${RANK.stat}|`;
+const TIME_DIGITS = 13;
+const timeKey = (ms: number): string => String(Math.max(0, Math.floor(ms))).padStart(TIME_DIGITS, '0');
+
+/** By priority, then by the arrival of the study, so that it travels together, then by the order of the events. */
+export const queueKeyOf = ({ priority, arrivedAt }: StudyOrder, study: string, cursor: string): string =>
+  `${RANK[priority]}|${timeKey(arrivedAt)}|${study}|${cursor}`;
+export const arrivalIn = (queueKey: string): number => Number(queueKey.split('|')[1]);
+export const dueIn = (laterSort: string): number => Number(laterSort.slice(0, TIME_DIGITS));
+/** Behind everything that is due. */
+export const laterBound = (now: number): string => timeKey(now + 1);
+
+export const forwardKeys = {
+  forward: (t: Tenant, sop: string, destination: string): Key => ({
+    partition: `${t}|forward|of|${sop}`,
+    sort: destination,
+  }),
+  queue: (t: Tenant, destination: string, queueKey: string): Key => ({
+    partition: `${t}|forward|queue|${destination}`,
+    sort: queueKey,
+  }),
+  later: (t: Tenant, destination: string, due: number, queueKey: string): Key => ({
+    partition: `${t}|forward|later|${destination}`,
+    sort: `${timeKey(due)}|${queueKey}`,
+  }),
+  held: (t: Tenant, destination: string, queueKey: string): Key => ({
+    partition: `${t}|forward|held|${destination}`,
+    sort: queueKey,
+  }),
+  study: (t: Tenant, study: string): Key => ({ partition: `${t}|forward|study|${study}`, sort: 'study' }),
+  counts: (t: Tenant, destination: string): Key => ({ partition: `${t}|forward|counts`, sort: destination }),
+  cursor: (t: Tenant): Key => ({ partition: `${t}|forward|cursor`, sort: 'cursor' }),
+} as const;
