@@ -48,7 +48,7 @@ const paging = [
 export const SCHEDULE_OPERATIONS = {
   ListWorklist: {
     summary:
-      'Scheduled procedure steps in the order of their start, filtered as a query is (keyword, tag or path: PatientName=DOE*, Modality=CT); or what has changed since a cursor (410: list anew)',
+      'Scheduled procedure steps in the order of their start, filtered as a query is (keyword, tag or path: PatientName=DOE*, Modality=CT); or what has changed since a cursor',
     parameters: [
       ...paging,
       query('state', 'all, or some states, comma separated; absent: what is not over'),

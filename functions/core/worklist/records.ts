@@ -10,8 +10,7 @@ import type { Key } from '../ports/index-table.ts';
  * | item   | t|worklist               | {start}|{id}     | WorklistItem                                      |
  * | where  | t|worklist-id|{id}       | id               | { startsAt }: where the item stands               |
  * | step   | t|worklist-step|{Study}  | {SPS ID}         | { id }: the one item of this scheduled step       |
- * | change | t|worklist-changes       | (appended)       | { id, at }: for whoever keeps a copy              |
- * | trimmed| t|worklist-trimmed       | trimmed          | { through }: changes up to here have been removed |
+ * | change | t|worklist-changes       | (a log)          | { id, at }: for whoever keeps a copy              |
  */
 
 /** What has become of a scheduled procedure step. Procedure steps that are performed drive it (PS3.4 Annex F). */
@@ -45,7 +44,6 @@ export const worklistKeys = {
     sort: scheduledProcedureStepID,
   }),
   changes: (t: Tenant): string => `${t}|worklist-changes`,
-  trimmed: (t: Tenant): Key => ({ partition: `${t}|worklist-trimmed`, sort: 'trimmed' }),
 } as const;
 
 /** Attributes of the worklist that rules speak of. */
