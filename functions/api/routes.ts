@@ -1,3 +1,4 @@
+import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import type { Route } from '#dicomweb/router.ts';
 import { getEvents } from './events.ts';
@@ -18,12 +19,12 @@ import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
 import { WORKLIST_ROUTES } from './worklist.ts';
 
 /** The archive's own HTTP API beside DICOMweb, below /api. Described by openapi.ts; a test compares the two. */
-export function apiRoutes(tokens: TokenStore): Route[] {
+export function apiRoutes(tokens: TokenStore, verifier: TokenVerifier = tokens): Route[] {
   const routes: Route[] = [
     // Public: answers 401 itself, which is how the page learns that it must sign in.
     { method: 'GET', path: '/session', action: 'public', name: 'GetSession', handler: getSession },
     // Public: the access token is in the body.
-    { method: 'POST', path: '/session', action: 'public', name: 'OpenSession', handler: openSession(tokens) },
+    { method: 'POST', path: '/session', action: 'public', name: 'OpenSession', handler: openSession(tokens, verifier) },
     // Public: ends whatever session the cookie names.
     { method: 'DELETE', path: '/session', action: 'public', name: 'CloseSession', handler: closeSession(tokens) },
     { method: 'GET', path: '/events', action: 'readEvents', name: 'GetEvents', handler: getEvents },

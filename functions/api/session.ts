@@ -1,4 +1,5 @@
 import { PacsError } from '#core/errors.ts';
+import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import { SESSION_MS, type TokenStore } from '#core/tokens.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
@@ -42,10 +43,10 @@ export const getSession: Handler = async ({ principal }) => {
 
 /** Exchanges an access token for an HttpOnly cookie, so that the page never keeps the token where scripts can read it. */
 export const openSession =
-  (tokens: TokenStore): Handler =>
+  (tokens: TokenStore, verifier: TokenVerifier): Handler =>
   async ({ request }) => {
     const { token } = await readJson(request);
-    const principal = typeof token === 'string' ? await tokens.verify(token.trim()) : undefined;
+    const principal = typeof token === 'string' ? await verifier.verify(token.trim()) : undefined;
     if (!principal) throw new PacsError('UNAUTHENTICATED', 'the access token is not valid');
     const session = await tokens.openSession(principal);
     const { tenant, subject, roles } = principal;

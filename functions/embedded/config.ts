@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { type OidcSettings, readOidcSettings } from '#adapters/oidc/settings.ts';
 import type { Role } from '#core/access.ts';
 import { DEFAULT_LIMITS, type Limits, limitVariable } from '#core/limits.ts';
 import type { ConflictPolicy, Policy } from '#core/services.ts';
@@ -14,6 +15,8 @@ export interface Config {
   readonly dataDir: string;
   readonly auth: 'on' | 'off';
   readonly tenant: string;
+  /** whose tokens are taken beside our own */
+  readonly oidc?: OidcSettings | undefined;
   readonly workers: number;
   readonly policy: Partial<Policy>;
   readonly limits: Partial<Limits>;
@@ -80,6 +83,7 @@ export function readConfig(env: Environment): Config {
     bind,
     auth,
     tenant,
+    oidc: readOidc(env, tenant),
     httpPort: whole(env, 'NEPHOS_HTTP_PORT', 8080, 0, 65_535),
     dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
     workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
@@ -96,6 +100,14 @@ export function readConfig(env: Environment): Config {
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
     dicom: readDicom(env, bind),
   };
+}
+
+function readOidc(env: Environment, tenant: string): OidcSettings | undefined {
+  try {
+    return readOidcSettings(env, [tenant]);
+  } catch (error) {
+    throw new ConfigError((error as Error).message);
+  }
 }
 
 function readDicom(env: Environment, bind: string): DicomConfig {

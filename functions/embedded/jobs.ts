@@ -1,28 +1,13 @@
-import { STUDY_QUIET } from '#core/archive/fold.ts';
-import { settleStudy } from '#core/archive/quiet.ts';
-import { FINISH_REMOVAL, finishRemoval } from '#core/archive/remove.ts';
-import { RESTORE, restoreSeries } from '#core/archive/tiering.ts';
-import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from '#core/archive/uploaded.ts';
-import type { Item } from '#core/ports/index-table.ts';
+import { ARCHIVE_JOBS, type JobHandlers } from '#core/jobs.ts';
 import type { Services } from '#core/services.ts';
 import { describeError, type Log } from './log.ts';
-
-/** What each queue's jobs do. Each may run twice. */
-export type JobHandlers = Readonly<
-  Record<string, (services: Services, payload: Item, root: string) => Promise<unknown>>
->;
-const HANDLERS: JobHandlers = {
-  [STUDY_QUIET]: (services, payload, root) =>
-    settleStudy(services, payload.tenant as string, payload.study as string, root),
-  [RESTORE]: (services, payload) => restoreSeries(services, payload as unknown as Parameters<typeof restoreSeries>[1]),
-  [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
-  [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
-};
 
 const POLL_MS = 1_000;
 const BATCH = 10;
 const VISIBILITY_MS = 5 * 60_000;
 const MAX_ATTEMPTS = 10;
+
+export type { JobHandlers };
 
 /** Works off the queues, `root` being the DICOMweb root that clients are likely to use, until `signal` aborts. Every process may run one: the queue shares the jobs out. */
 export async function workQueues(
@@ -32,7 +17,7 @@ export async function workQueues(
   signal: AbortSignal,
   others: JobHandlers = {},
 ): Promise<void> {
-  const handlers = { ...HANDLERS, ...others };
+  const handlers = { ...ARCHIVE_JOBS, ...others };
   while (!signal.aborted) {
     let worked = 0;
     for (const [queue, handler] of Object.entries(handlers)) {

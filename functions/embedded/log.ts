@@ -17,16 +17,4 @@ export function createLog(level: keyof typeof LEVELS, write: (line: string) => v
   return { debug: at('debug'), info: at('info'), error: at('error') };
 }
 
-/** What of an error may stand in a log: code, message and stack of our own; the same of what caused it, but no values. */
-export function describeError(error: unknown): Record<string, unknown> {
-  if (!(error instanceof Error)) return { error: typeof error };
-  const described: Record<string, unknown> = { error: error.name, message: error.message };
-  if ('code' in error) described.code = error.code;
-  if (error.stack !== undefined)
-    described.stack = error.stack
-      .split('\n')
-      .slice(1, 6)
-      .map((line) => line.trim());
-  if (error.cause !== undefined) described.cause = describeError(error.cause);
-  return described;
-}
+export { describeError } from '#core/errors.ts';

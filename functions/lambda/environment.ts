@@ -1,3 +1,5 @@
+import { OIDC_ENVIRONMENT } from '#adapters/oidc/environment.ts';
+
 /**
  * The environment variables of the functions: infra sets them, wiring.ts reads them. Pure constants, so that infra may import them.
  */
@@ -8,7 +10,7 @@ export const ENVIRONMENT = {
   archiveBucket: 'NEPHOS_ARCHIVE_BUCKET',
   /** bucket of parts and objects on their way in */
   landingBucket: 'NEPHOS_LANDING_BUCKET',
-  /** tenants that may be served, separated by commas; the first is that of tokens without a tenant claim, where one is allowed */
+  /** tenants that may be served, separated by commas (`main`) */
   tenants: 'NEPHOS_TENANTS',
   /** scheme and authority under which clients reach the archive; without it, that of the request */
   publicUrl: 'NEPHOS_PUBLIC_URL',
@@ -18,18 +20,7 @@ export const ENVIRONMENT = {
   conflictPolicy: 'NEPHOS_CONFLICT_POLICY',
   /** on or off */
   sanitizePreamble: 'NEPHOS_SANITIZE_PREAMBLE',
-  /** issuer of the tokens, an https URL; without it only the archive's own tokens are taken */
-  oidcIssuer: 'NEPHOS_OIDC_ISSUER',
-  /** audience that tokens must name, several separated by commas */
-  oidcAudience: 'NEPHOS_OIDC_AUDIENCE',
-  /** where the issuer's keys are; found by discovery when absent */
-  oidcJwksUrl: 'NEPHOS_OIDC_JWKS_URL',
-  /** claim that holds the tenant (`tenant`); a path into nested claims with dots, or a URL-like name as a whole */
-  oidcTenantClaim: 'NEPHOS_OIDC_TENANT_CLAIM',
-  /** claim that holds the roles (`roles`): a list, or a text separated by spaces */
-  oidcRolesClaim: 'NEPHOS_OIDC_ROLES_CLAIM',
-  /** the issuer's names of roles to ours: `pacs-admins=admin,radiology=finder+retriever` */
-  oidcRoles: 'NEPHOS_OIDC_ROLES',
+  ...OIDC_ENVIRONMENT,
   /** `stream` (default where the runtime can) or `buffered`: for engines that cannot stream responses */
   responseMode: 'NEPHOS_RESPONSE_MODE',
 } as const;

@@ -1,0 +1,15 @@
+/** The environment variables of an OIDC issuer, the same for every host. Pure constants. */
+export const OIDC_ENVIRONMENT = {
+  /** issuer of the tokens, an https URL; without it only the archive's own tokens are taken */
+  oidcIssuer: 'NEPHOS_OIDC_ISSUER',
+  /** audience that tokens must name, several separated by commas (of a token without `aud`, its `client_id`) */
+  oidcAudience: 'NEPHOS_OIDC_AUDIENCE',
+  /** where the issuer's keys are; found by discovery when absent */
+  oidcJwksUrl: 'NEPHOS_OIDC_JWKS_URL',
+  /** claim that holds the tenant, needed where several are served; a path into nested claims with dots, or a name as a whole */
+  oidcTenantClaim: 'NEPHOS_OIDC_TENANT_CLAIM',
+  /** claim that holds the roles (`roles`): a list, or a text separated by spaces */
+  oidcRolesClaim: 'NEPHOS_OIDC_ROLES_CLAIM',
+  /** the issuer's names of roles to ours: `pacs-admins=admin,radiology=finder+retriever`; without it they are ours already */
+  oidcRoles: 'NEPHOS_OIDC_ROLES',
+} as const;

@@ -1,0 +1,66 @@
+import { isRole, ROLES, type Role } from '#core/access.ts';
+import { OIDC_ENVIRONMENT as NAMES } from './environment.ts';
+
+export interface OidcSettings {
+  readonly issuer: string;
+  readonly audiences: readonly string[];
+  readonly jwksUrl: string | undefined;
+  /** undefined: all tokens are of the one tenant */
+  readonly tenantClaim: string | undefined;
+  readonly tenants: readonly string[];
+  readonly rolesClaim: string;
+  /** the issuer's name of a role → ours; undefined: the names are ours */
+  readonly roles: ReadonlyMap<string, readonly Role[]> | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What the environment says of the issuer; undefined where there is none. @throws Error that names the variable */
+export function readOidcSettings(env: Environment, tenants: readonly string[]): OidcSettings | undefined {
+  const issuer = env[NAMES.oidcIssuer];
+  if (issuer === undefined || issuer === '') return undefined;
+  checkUrl(NAMES.oidcIssuer, issuer);
+  const audiences = listOf(env[NAMES.oidcAudience]);
+  if (audiences.length === 0) throw new Error(`${NAMES.oidcAudience} must name the audience of the tokens`);
+  const jwksUrl = env[NAMES.oidcJwksUrl];
+  if (jwksUrl !== undefined) checkUrl(NAMES.oidcJwksUrl, jwksUrl);
+  const tenantClaim = env[NAMES.oidcTenantClaim];
+  if (tenantClaim === undefined && tenants.length > 1)
+    throw new Error(`${NAMES.oidcTenantClaim} must name the claim that holds the tenant: several are served`);
+  return {
+    issuer,
+    audiences,
+    jwksUrl,
+    tenantClaim,
+    tenants,
+    rolesClaim: env[NAMES.oidcRolesClaim] ?? 'roles',
+    roles: readRoles(env[NAMES.oidcRoles]),
+  };
+}
+
+/** Keys that came in the clear are anybody's: http is for loopback only. */
+function checkUrl(name: string, text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const loopback = url?.protocol === 'http:' && ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname);
+  if (url?.protocol !== 'https:' && !loopback) throw new Error(`${name} must be an https URL`);
+}
+
+function readRoles(text: string | undefined): ReadonlyMap<string, readonly Role[]> | undefined {
+  if (text === undefined) return undefined;
+  return new Map(
+    listOf(text).map((pair) => {
+      const at = pair.lastIndexOf('=');
+      const roles = pair.slice(at + 1).split('+');
+      if (at < 1 || !roles.every(isRole)) {
+        throw new Error(`${NAMES.oidcRoles} must be a list of name=role, a role being one of ${ROLES.join(', ')}`);
+      }
+      return [pair.slice(0, at), roles];
+    }),
+  );
+}
+
+const listOf = (text = ''): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');

@@ -1,0 +1,123 @@
+import type { Principal } from '#core/access.ts';
+import { PacsError } from '#core/errors.ts';
+import type { TokenVerifier } from '#core/ports/token-verifier.ts';
+import type { Services } from '#core/services.ts';
+import type { TokenStore } from '#core/tokens.ts';
+import { corsHeaders, preflight } from '#dicomweb/cors.ts';
+import { errorResponse } from '#dicomweb/error-response.ts';
+import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { Router } from '#dicomweb/router.ts';
+import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
+import { apiRoutes } from './routes.ts';
+import { isCrossSite, tokenOf } from './session.ts';
+
+export interface ArchiveAppOptions {
+  readonly services: Services;
+  readonly tokens: TokenStore;
+  /** takes the tokens that are not our own */
+  readonly issuer?: TokenVerifier | undefined;
+  /** with access control off: who everybody is */
+  readonly everybody?: Principal | undefined;
+  /** origins whose pages may read our answers; `*` for any */
+  readonly corsOrigins: readonly string[];
+  /** in whose audit trail the requests of nobody are recorded */
+  readonly tenant: string;
+  /** what the client sees as a 5xx */
+  readonly onFailure: (error: PacsError, route: string | undefined) => void;
+}
+
+export interface Answered {
+  readonly response: HttpResponse;
+  /** name of the route that answered, for metrics */
+  readonly route: string | undefined;
+}
+
+export interface Identified {
+  readonly principal?: Principal | undefined;
+  /** the answer to a request whose token or origin is not acceptable */
+  readonly refused?: HttpResponse;
+}
+
+export interface ArchiveApp {
+  /** The answer, or undefined for a path that is none of the archive's. Never rejects but for defects. */
+  answer(request: HttpRequest): Promise<Answered | undefined>;
+  /** Who asks. */
+  identify(request: Pick<HttpRequest, 'headers' | 'method' | 'origin' | 'principal'>): Promise<Identified>;
+}
+
+/** What every host answers: DICOMweb, WADO-URI, our own API and health, with access control and CORS. */
+export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
+  const { services, tokens, corsOrigins, tenant, onFailure } = options;
+  const verifier = verifierOf(options);
+  const routers = [
+    new Router(services, '/dicomweb', DICOMWEB_ROUTES, tenant),
+    new Router(services, '/wado', WADO_URI_ROUTES, tenant),
+    new Router(services, '/api', apiRoutes(tokens, verifier), tenant),
+  ];
+  const identify = (request: Parameters<ArchiveApp['identify']>[0]) => identified(request, verifier, options);
+
+  return {
+    identify,
+    async answer(request) {
+      const router = routers.find((candidate) => candidate.matches(request.path));
+      if (!router) return request.path === '/healthz' ? health(services, onFailure) : undefined;
+      const cors = corsHeaders(request, corsOrigins);
+      if (request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined) {
+        return { response: preflight(request, corsOrigins), route: 'Preflight' };
+      }
+      const { principal, refused } = await identify(request);
+      if (refused) return { response: withHeaders(refused, cors), route: undefined };
+      const { response, route, error } = await router.handle({ ...request, principal });
+      if (error && error.row.http >= 500) onFailure(error, route);
+      return { response: withHeaders(response, cors), route };
+    },
+  };
+}
+
+/** Our own tokens are opaque and say so at their head; whatever else comes is for the issuer to judge. */
+function verifierOf({ tokens, issuer }: ArchiveAppOptions): TokenVerifier {
+  if (!issuer) return tokens;
+  return { verify: (token) => (token.startsWith('nephos_') ? tokens : issuer).verify(token) };
+}
+
+async function identified(
+  request: Parameters<ArchiveApp['identify']>[0],
+  verifier: TokenVerifier,
+  { everybody, corsOrigins }: ArchiveAppOptions,
+): Promise<Identified> {
+  const carried = tokenOf(request);
+  // A page of another site must not reach in through the browser of whoever has signed in, or runs an archive without access control.
+  if ((everybody || carried?.from === 'cookie') && isCrossSite(request, corsOrigins)) {
+    return { refused: refusal(new PacsError('FORBIDDEN', 'the request comes from another site')) };
+  }
+  // A host's authorizer may have looked at the token before.
+  if (everybody || request.principal || !carried) return { principal: everybody ?? request.principal };
+  try {
+    const principal = await verifier.verify(carried.token);
+    if (principal || carried.from === 'cookie') return { principal };
+    return { refused: refusal(new PacsError('UNAUTHENTICATED', 'the access token is not valid')) };
+  } catch (error) {
+    return { refused: refusal(error) };
+  }
+}
+
+const refusal = (error: unknown): HttpResponse => errorResponse(error).response;
+
+const withHeaders = (response: HttpResponse, headers: Readonly<Record<string, string>>): HttpResponse => ({
+  ...response,
+  headers: { ...headers, ...response.headers },
+});
+
+/** 200 when the index answers; the body says what was asked. */
+async function health({ index }: Services, onFailure: ArchiveAppOptions['onFailure']): Promise<Answered> {
+  const route = 'Health';
+  try {
+    await index.get({ partition: '_system|health', sort: 'health' });
+    const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' };
+    return { response: { status: 200, headers, body: JSON.stringify({ status: 'ok', index: 'ok' }) }, route };
+  } catch (thrown) {
+    const { response, error } = errorResponse(thrown);
+    if (error.row.http >= 500) onFailure(error, route);
+    return { response, route };
+  }
+}

@@ -1,0 +1,21 @@
+import { STUDY_QUIET } from './archive/fold.ts';
+import { settleStudy } from './archive/quiet.ts';
+import { FINISH_REMOVAL, finishRemoval } from './archive/remove.ts';
+import { RESTORE, restoreSeries } from './archive/tiering.ts';
+import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from './archive/uploaded.ts';
+import type { Item } from './ports/index-table.ts';
+import type { Services } from './services.ts';
+
+/** What a queue's jobs do, by the queue's name. Each may run twice. `root`: the DICOMweb root that most clients use. */
+export type JobHandlers = Readonly<
+  Record<string, (services: Services, payload: Item, root: string) => Promise<unknown>>
+>;
+
+/** The archive's own work in the background, the same on every host. */
+export const ARCHIVE_JOBS = {
+  [STUDY_QUIET]: (services, payload, root) =>
+    settleStudy(services, payload.tenant as string, payload.study as string, root),
+  [RESTORE]: (services, payload) => restoreSeries(services, payload as unknown as Parameters<typeof restoreSeries>[1]),
+  [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
+  [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
+} satisfies JobHandlers;
