@@ -19,6 +19,16 @@ export interface Operation {
   readonly signal: AbortSignal;
   /** A response: its status and what else belongs to it. */
   respond(fields: Partial<Command> & { readonly Status: number }, dataSet?: OutgoingDataSet): Promise<void>;
+  /** what the operation tells the audit trail (audit.ts) */
+  readonly facts?: OperationFacts;
+}
+
+export interface OperationFacts {
+  /** StudyInstanceUIDs that it touched */
+  readonly studies: Set<string>;
+  instances?: number;
+  /** attributes that a query asked about */
+  keys?: readonly string[];
 }
 
 /** Performs an operation up to its final response. What it throws becomes that response. */
@@ -94,6 +104,7 @@ export class Session {
   #error: AssociationError | undefined;
   #principal: Principal | undefined;
   #peerAddress: string | undefined;
+  #identityResponse: Uint8Array | undefined;
   /** resolves with how the association ended; never rejects */
   readonly ended: Promise<SessionEnd>;
 
@@ -192,6 +203,11 @@ export class Session {
     return this.#principal;
   }
 
+  /** Requestor: what the acceptor answered to our user identity; undefined where it said nothing. */
+  get identityResponse(): Uint8Array | undefined {
+    return this.#identityResponse;
+  }
+
   get peerAddress(): string | undefined {
     return this.#peerAddress;
   }
@@ -281,6 +297,7 @@ export class Session {
     this.#contexts = contexts;
     const maxPduBytes = peerMaxPduBytes === 0 ? MAX_PDU_BYTES : Math.min(peerMaxPduBytes, MAX_PDU_BYTES);
     this.#writer = new MessageWriter(this.#association, maxPduBytes);
+    this.#identityResponse = agreed.identityResponse;
     this.#window = agreed.asynchronousOperations === undefined ? 1 : ASYNCHRONOUS_OPERATIONS;
   }
 

@@ -44,13 +44,14 @@ export async function endProcedureStep(
 
 const uids = (value: string): Element => ({ vr: 'UI', Value: [value] });
 
-/** The attributes of N-CREATE (PS3.4 Table R.3.2-1) for all instances of a study; optional ones are forbidden there. */
+/** The attributes of N-CREATE (PS3.4 Table R.3.2-1) for all instances of a study, none of one that is not here; optional ones are forbidden there. */
 export async function* availabilityOf(
   services: Services,
   tenant: Tenant,
   study: string,
   retrieveAETitle: string,
 ): AsyncGenerator<DataSet> {
+  if ((await services.index.get(keys.study(tenant, study))) === undefined) return;
   const steps = await procedureStepsOf(services, tenant, study);
   const last = steps.filter(({ state }) => state === 'COMPLETED').sort((a, b) => b.updatedAt - a.updatedAt)[0];
   const reference: DataSet | undefined = last && {
