@@ -3,6 +3,7 @@ import type { Services } from '#core/services.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
 import type { Log } from '#embedded/log.ts';
 import type { EdgeConfig } from './config.ts';
+import type { Disk } from './disk.ts';
 import type { Forwarder } from './forward/forwarder.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -21,6 +22,8 @@ export interface EdgeContext {
   upstream(name: string): Upstream | undefined;
   /** what was stored here, on its way upstream: states, evidence, held instances */
   readonly forwarder: Forwarder;
+  /** of the data folder: what is free, and whether new objects are refused */
+  readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Role } from '#core/access.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { describeError } from '#core/errors.ts';
@@ -11,6 +12,7 @@ import { lockDataDir } from '#embedded/data-lock.ts';
 import type { Log } from '#embedded/log.ts';
 import type { EdgeConfig, MoveDestination, Right } from './config.ts';
 import type { EdgeContext } from './context.ts';
+import { Disk, type DiskOptions, guardedBlobs } from './disk.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Listeners } from './listeners.ts';
 import { tlsOptions, Upstream } from './upstream.ts';
@@ -32,20 +34,29 @@ export interface Gateway extends EdgeContext {
 export interface GatewayOptions {
   readonly log: Log;
   readonly limits?: Partial<Limits>;
+  /** instead of what the system says of the disk */
+  readonly look?: DiskOptions['look'];
 }
 
+const RESTART_MS = 1_000;
 const ROLES: Readonly<Record<Right, Role>> = { store: 'sender', query: 'finder', retrieve: 'retriever' };
 
 /**
  * The archive's own core on a data folder of its own, DIMSE before it, and workers that carry what comes in to the upstreams.
  * @throws ConfigError when the folder is in use, or a port is
  */
-export async function openGateway(first: EdgeConfig, { log, limits = {} }: GatewayOptions): Promise<Gateway> {
+export async function openGateway(first: EdgeConfig, { log, limits = {}, look }: GatewayOptions): Promise<Gateway> {
   await mkdir(first.dataDir, { recursive: true });
   const unlock = lockDataDir(first.dataDir);
   process.once('exit', unlock);
   const archive = await openArchive({ dataDir: first.dataDir, limits, policy: {} });
-  const { services } = archive;
+  const disk = new Disk({
+    dataDir: first.dataDir,
+    reserveBytes: () => config.disk.reserveBytes,
+    clock: archive.services.clock,
+    ...(look !== undefined && { look }),
+  });
+  const services = { ...archive.services, blobs: guardedBlobs(archive.services.blobs, disk) };
   let config = first;
   let upstreams = first.upstreams.map((one) => new Upstream(one, services.clock));
   const context = {
@@ -61,6 +72,7 @@ export async function openGateway(first: EdgeConfig, { log, limits = {} }: Gatew
       return upstreams;
     },
     upstream: (name: string) => upstreams.find((one) => one.name === name),
+    disk,
     get forwarder() {
       return forwarder;
     },
@@ -92,11 +104,7 @@ export async function openGateway(first: EdgeConfig, { log, limits = {} }: Gatew
     throw error;
   }
   for (const { name, run } of WORKERS) {
-    running.push(
-      run(context, stop.signal).catch((error: unknown) => {
-        log.error('worker-failed', { worker: name, ...describeError(error) });
-      }),
-    );
+    running.push(keepRunning(name, () => run(context, stop.signal), log, stop.signal));
   }
 
   let closing: Promise<void> | undefined;
@@ -121,6 +129,19 @@ export async function openGateway(first: EdgeConfig, { log, limits = {} }: Gatew
     },
     close: () => (closing ??= closeAll()),
   });
+}
+
+/** A worker that fails has met what it did not foresee: it starts again, as after a restart of the gateway. */
+async function keepRunning(name: string, run: () => Promise<void>, log: Log, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await run();
+      return;
+    } catch (error) {
+      log.error('worker-failed', { worker: name, ...describeError(error) });
+      await sleep(RESTART_MS, undefined, { signal }).catch(() => {});
+    }
+  }
 }
 
 /** An upstream whose row has not changed keeps its connections and what is known of it. */

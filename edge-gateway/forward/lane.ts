@@ -1,4 +1,4 @@
-import { PacsError } from '#core/errors.ts';
+import { describeError, PacsError } from '#core/errors.ts';
 import type { EdgeContext } from '../context.ts';
 import type { Upstream } from '../upstream.ts';
 import { backoffMs } from './backoff.ts';
@@ -90,7 +90,7 @@ export class Lane {
     try {
       while (!signal.aborted) {
         this.#woken = Promise.withResolvers<void>();
-        const waitMs = await this.#step(giveUp.signal);
+        const waitMs = await this.#tryStep(giveUp.signal);
         if (waitMs > 0 && !signal.aborted)
           await Promise.race([this.#context.clock.sleep(Math.min(waitMs, LOOK_MS)), this.#woken.promise]);
       }
@@ -99,6 +99,16 @@ export class Lane {
       clearTimeout(timer);
     } finally {
       signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #tryStep(signal: AbortSignal): Promise<number> {
+    try {
+      return await this.#step(signal);
+    } catch (error) {
+      // The index could not be written, as a rule: the disk is full.
+      this.#context.log.error('forward-failed', { destination: this.destination, ...describeError(error) });
+      return LOOK_MS;
     }
   }
 
@@ -163,7 +173,7 @@ export class Lane {
     } catch (error) {
       // A PacsError is the line's; anything else a defect, which must not spin.
       if (!(error instanceof PacsError))
-        context.log.error('forward-failed', { destination: this.destination, error: String(error) });
+        context.log.error('forward-failed', { destination: this.destination, ...describeError(error) });
       delivered = { kind: 'blocked', reason: error instanceof PacsError ? error.message : 'internal error' };
     }
     this.#learn(delivered, batch, upstream);
