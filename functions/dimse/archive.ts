@@ -1,3 +1,5 @@
+import type { AuditAction, AuditEventName } from '#core/audit/event.ts';
+import { audited } from './audit.ts';
 import { COMMAND } from './command-set.ts';
 import { type AcceptorPolicy, isStorage } from './negotiation.ts';
 import { type CommitmentEvidence, commitmentService } from './services/commitment.ts';
@@ -44,24 +46,35 @@ export interface ArchiveSources {
 }
 
 /** The services of an archive, by command; each in contexts of its own classes alone. */
-export const archiveServices = (access: MoveAccess, sources: ArchiveSources = {}): ServiceTable =>
-  new Map([
+export const archiveServices = (access: MoveAccess, sources: ArchiveSources = {}): ServiceTable => {
+  const recorded = (name: string, event: AuditEventName, action: AuditAction, service: Service): Service =>
+    audited(access, name, event, action, service);
+  const store = recorded('C-STORE', 'InstancesTransferred', 'C', storeService(access));
+  const find = recorded('C-FIND', 'Query', 'E', findService(access, sources.search));
+  const worklist = recorded('C-FIND MWL', 'Query', 'E', worklistService(access));
+  const get = recorded('C-GET', 'InstancesAccessed', 'R', getService(access, sources.select));
+  const move = recorded('C-MOVE', 'InstancesAccessed', 'R', moveService(access, sources.select));
+  const commit = recorded(
+    'Storage Commitment',
+    'InstancesAccessed',
+    'R',
+    commitmentService(access, sources.commitment),
+  );
+  const create = recorded('MPPS N-CREATE', 'ProcedureRecord', 'C', createStepService(access));
+  const set = recorded('MPPS N-SET', 'ProcedureRecord', 'U', setStepService(access));
+  const read = recorded('MPPS N-GET', 'ProcedureRecord', 'R', getStepService(access));
+  return new Map([
     [COMMAND.cEcho, byClass([is(VERIFICATION), echo])],
-    [COMMAND.cStore, byClass([(uid) => isStorage(uid, ARCHIVE_POLICY), storeService(access)])],
-    [
-      COMMAND.cFind,
-      byClass(
-        [among(FIND_CLASSES), findService(access, sources.search)],
-        [is(MODALITY_WORKLIST_FIND), worklistService(access)],
-      ),
-    ],
-    [COMMAND.cGet, byClass([among(GET_CLASSES), getService(access, sources.select)])],
-    [COMMAND.cMove, byClass([among(MOVE_CLASSES), moveService(access, sources.select)])],
-    [COMMAND.nAction, byClass([is(STORAGE_COMMITMENT_PUSH_MODEL), commitmentService(access, sources.commitment)])],
-    [COMMAND.nCreate, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), createStepService(access)])],
-    [COMMAND.nSet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), setStepService(access)])],
-    [COMMAND.nGet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE), getStepService(access)])],
+    [COMMAND.cStore, byClass([(uid) => isStorage(uid, ARCHIVE_POLICY), store])],
+    [COMMAND.cFind, byClass([among(FIND_CLASSES), find], [is(MODALITY_WORKLIST_FIND), worklist])],
+    [COMMAND.cGet, byClass([among(GET_CLASSES), get])],
+    [COMMAND.cMove, byClass([among(MOVE_CLASSES), move])],
+    [COMMAND.nAction, byClass([is(STORAGE_COMMITMENT_PUSH_MODEL), commit])],
+    [COMMAND.nCreate, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), create])],
+    [COMMAND.nSet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP), set])],
+    [COMMAND.nGet, byClass([is(MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE), read])],
   ]);
+};
 
 type Belongs = (abstractSyntax: string) => boolean;
 const is =

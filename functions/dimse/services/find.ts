@@ -1,4 +1,5 @@
 import { authorize } from '#core/access.ts';
+import { attribute } from '#core/dicom/dictionary.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
@@ -53,6 +54,7 @@ export const findService =
     const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'search');
     const identifier = await identifierOf(operation);
     const level = levelOf(identifier, context.abstractSyntax);
+    if (operation.facts) operation.facts.keys = keysOf(identifier);
     const agreed = session.extendedNegotiation(context.abstractSyntax);
     const options = { fuzzy: agreed?.[FUZZY_BYTE] === 1, combinedTimes: agreed?.[DATE_TIME_BYTE] === 1 };
     const query = queryOf(identifier, level, access.services.limits, options);
@@ -76,6 +78,12 @@ export const findService =
       await respond({ Status: STATUS.outOfResources, ErrorComment: 'the search was cut; narrow the query' });
     else await respond({ Status: STATUS.success });
   };
+
+/** What a query asks about: the attributes whose keys are not empty; never their values. */
+export const keysOf = (identifier: DataSet): string[] =>
+  Object.keys(identifier)
+    .filter((tag) => tag !== TAG.SpecificCharacterSet && identifier[tag]?.Value !== undefined)
+    .map((tag) => attribute(tag)?.keyword ?? tag);
 
 /** @throws PacsError DATASET_MISMATCH, UNREADABLE_DATASET */
 export async function identifierOf({ dataSet, context }: Operation): Promise<DataSet> {

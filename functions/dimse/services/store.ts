@@ -22,7 +22,7 @@ export interface ArchiveAccess {
  */
 export const storeService =
   ({ services, principalOf }: ArchiveAccess): Service =>
-  async ({ session, context, command, dataSet, respond }) => {
+  async ({ session, context, command, dataSet, respond, facts }) => {
     const principal = authorize(principalOf(session.callingAETitle, session), 'store');
     const { AffectedSOPClassUID, AffectedSOPInstanceUID } = command;
     if (dataSet === undefined || AffectedSOPInstanceUID === undefined) {
@@ -46,6 +46,8 @@ export const storeService =
       object(),
     );
     const result = await outcome;
+    if (facts && result.id.StudyInstanceUID !== undefined) facts.studies.add(result.id.StudyInstanceUID);
+    if (facts && result.kind !== 'failed') facts.instances = 1;
     switch (result.kind) {
       case 'failed':
         throw result.error;

@@ -8,10 +8,9 @@ import type { AcceptedContext } from '../negotiation.ts';
 import type { Operation, Session } from '../session.ts';
 import { STATUS, statusClass } from '../status.ts';
 import { TAG } from './query.ts';
-import { type Outgoing, prepare, type Selection } from './retrieve.ts';
+import { RestoreWait } from './restore.ts';
+import type { Outgoing, Selection } from './retrieve.ts';
 
-/** While an object has to be waited for (it is being fetched, or restored), the requester hears this often that we are at it (ms). */
-const STILL_PENDING_MS = 10_000;
 /** objects that are being read while one is being sent */
 const READ_AHEAD = 2;
 /** UIDs of failed instances that are listed: a UI value of one list holds 64 KB with a 16-bit length */
@@ -36,15 +35,16 @@ export async function sendAll(
   destination: { readonly session: Session; readonly contexts: readonly AcceptedContext[] } | undefined,
   originator: Omit<Partial<Command>, 'Status'> = {},
 ): Promise<void> {
-  const { signal, command } = operation;
+  const { signal, command, facts } = operation;
   const counts: Counts = { remaining: selection.count, completed: 0, failed: 0, warning: 0, failedUIDs: [] };
+  const restores = new RestoreWait(services, selection, signal);
   const outgoing = startAhead(
     selection.instances(),
-    async (instance): Promise<Outgoing> => prepare(services, instance, destination?.contexts ?? []),
+    (instance): Promise<Outgoing> => restores.prepare(instance, destination?.contexts ?? []),
     { ahead: destination === undefined ? 0 : READ_AHEAD, release: releaseOutgoing },
   );
   const stillPending = (): Promise<void> => operation.respond({ Status: STATUS.pending, ...numbersOf(counts, true) });
-  for await (const one of whileWaiting(outgoing, STILL_PENDING_MS, stillPending)) {
+  for await (const one of whileWaiting(outgoing, services.limits.retrievePendingMs, stillPending)) {
     if (signal.aborted) {
       await releaseOutgoing(one);
       break;
@@ -55,6 +55,8 @@ export async function sendAll(
         : 'failure';
     if (kind === 'failure') await releaseOutgoing(one);
     counts.remaining = Math.max(0, counts.remaining - 1);
+    if (facts && !('unavailable' in one.instance)) facts.studies.add(one.instance.StudyInstanceUID);
+    if (facts && kind !== 'failure') facts.instances = (facts.instances ?? 0) + 1;
     if (kind === 'success') counts.completed++;
     else if (kind === 'warning') counts.warning++;
     else {

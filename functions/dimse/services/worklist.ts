@@ -5,7 +5,7 @@ import { searchWorklist } from '#core/worklist/worklist.ts';
 import { encodeIdentifier } from '../identifiers.ts';
 import type { Service } from '../session.ts';
 import { STATUS } from '../status.ts';
-import { identifierOf } from './find.ts';
+import { identifierOf, keysOf } from './find.ts';
 import { FUZZY_BYTE, TAG } from './query.ts';
 import type { ArchiveAccess } from './store.ts';
 
@@ -19,6 +19,7 @@ export const worklistService =
     const { session, context, dataSet, signal, respond } = operation;
     const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'readWorklist');
     const identifier = await identifierOf(operation);
+    if (operation.facts) operation.facts.keys = keysOf(identifier);
     const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
     const fuzzy = session.extendedNegotiation(context.abstractSyntax)?.[FUZZY_BYTE] === 1;
     let cut = false;
