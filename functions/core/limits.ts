@@ -43,6 +43,10 @@ export const DEFAULT_LIMITS = {
   studyQuietMs: 30_000,
   /** how long deleted and rejected objects stay recoverable (ms) */
   trashMs: 30 * 24 * 60 * 60 * 1000,
+  /** how often who waits in C-MOVE or C-GET, for a restore or an upstream, hears that it is still pending (ms) */
+  retrievePendingMs: 10_000,
+  /** how long a C-MOVE or C-GET waits for restores from slow media; what is not back by then has failed (ms) */
+  retrieveRestoreMs: 30 * 60 * 1000,
   /** worklist items that began longer ago than this are not answered unless their date is asked for (ms) */
   worklistPastMs: 2 * 24 * 60 * 60 * 1000,
   /** worklist items that began longer ago than this are removed (ms) */

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { InstanceRecord } from '#core/archive/records.ts';
+import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { beginRestore, restoreOnRead } from '#core/archive/tiering.ts';
+import { PacsError } from '#core/errors.ts';
+import type { Services } from '#core/services.ts';
+import type { AcceptedContext } from '../negotiation.ts';
+import { type Outgoing, prepare, type Selection, type Unavailable } from './retrieve.ts';
+
+/**
+ * Waits, for one C-MOVE or C-GET, for objects that lie on slow media: has them brought back, all series of the selection at once, and
+ * looks every `limits.retrievePendingMs` whether they are there, for at most `limits.retrieveRestoreMs` in all. What is not there by then
+ * is a failed sub-operation, listed by its UID; its restore goes on.
+ */
+export class RestoreWait {
+  readonly #services: Services;
+  readonly #selection: Pick<Selection, 'instances'>;
+  readonly #signal: AbortSignal;
+  #begun = false;
+  #deadline: number | undefined;
+
+  constructor(services: Services, selection: Pick<Selection, 'instances'>, signal: AbortSignal) {
+    this.#services = services;
+    this.#selection = selection;
+    this.#signal = signal;
+  }
+
+  /** As `prepare`, once the object can be read, or will not be in time. */
+  async prepare(instance: InstanceRecord | Unavailable, contexts: readonly AcceptedContext[]): Promise<Outgoing> {
+    for (;;) {
+      const outgoing = prepare(this.#services, instance, contexts);
+      const error = await outgoing.dataSet?.then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      if ('unavailable' in instance || !(error instanceof PacsError) || error.code !== 'ARCHIVED') return outgoing;
+      await this.#begin(instance.blobKey.split('/')[0]!, error);
+      if (!(await this.#isBack(instance))) return outgoing;
+    }
+  }
+
+  async #begin(tenant: string, error: PacsError): Promise<void> {
+    await restoreOnRead(this.#services, error);
+    if (this.#begun) return;
+    this.#begun = true;
+    const seen = new Set<string>();
+    for await (const one of this.#selection.instances()) {
+      if ('unavailable' in one || seen.has(one.SeriesInstanceUID)) continue;
+      seen.add(one.SeriesInstanceUID);
+      const { StudyInstanceUID: study, SeriesInstanceUID: series } = one;
+      const item = await this.#services.index.get(keys.series(tenant, study, series));
+      if (item !== undefined && asRecord<SeriesRecord>(item).availability === 'OFFLINE')
+        await beginRestore(this.#services, tenant, study, series);
+    }
+  }
+
+  async #isBack({ blobKey }: InstanceRecord): Promise<boolean> {
+    const { clock, limits, blobs } = this.#services;
+    this.#deadline ??= clock.now() + limits.retrieveRestoreMs;
+    while (!this.#signal.aborted && clock.now() < this.#deadline) {
+      if ((await blobs.availability(blobKey)) === 'ONLINE') return true;
+      await sleep(limits.retrievePendingMs, undefined, { signal: this.#signal }).catch(() => {});
+    }
+    return false;
+  }
+}

@@ -1,0 +1,115 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { recordAvailability } from '#core/archive/tiering.ts';
+import type { DataSet } from '#core/dicom/types.ts';
+import { COMMAND } from '#dimse/command-set.ts';
+import { type RetrieveReport, sendRetrieve } from '#dimse/scu.ts';
+import { getService } from '#dimse/services/get.ts';
+import type { Session } from '#dimse/session.ts';
+import { STUDY_ROOT_GET } from '#dimse/sop-classes.ts';
+import { buildDicom, CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.ts';
+import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { NATIVE, sessionPair } from './pairs.ts';
+
+const STUDY = uid(50);
+const WHOLE_STUDY: DataSet = {
+  '00080052': { vr: 'CS', Value: ['STUDY'] },
+  '0020000D': { vr: 'UI', Value: [STUDY] },
+};
+const slice = (series: number, n: number) =>
+  buildDicom({ StudyInstanceUID: STUDY, SeriesInstanceUID: uid(series), SOPInstanceUID: uid(n), InstanceNumber: n });
+
+/** An archive with a study of two series, of which one or both lie on slow media, and somebody who gets it. */
+async function coldStudy(...cold: number[]) {
+  const services = memoryServices({ limits: { retrievePendingMs: 10 } });
+  for (const [series, n] of [
+    [51, 511],
+    [51, 512],
+    [52, 521],
+  ] as const)
+    await store(services, slice(series, n));
+  for (const series of cold) {
+    services.blobs.archive(`${TENANT}/${STUDY}/${uid(series)}/`);
+    await recordAvailability(services, TENANT, STUDY, uid(series), 'OFFLINE');
+  }
+  const taken: string[] = [];
+  const { scu } = await sessionPair({
+    services: new Map([
+      [
+        COMMAND.cGet,
+        getService({
+          services,
+          aeTitle: 'NEPHOS',
+          principalOf: () => ({ tenant: TENANT, subject: 'WS1', roles: ['modality'] }),
+        }),
+      ],
+    ]),
+    scuServices: new Map([
+      [
+        COMMAND.cStore,
+        async ({ command, dataSet, respond }) => {
+          await dataSet!.gather();
+          taken.push(command.AffectedSOPInstanceUID!);
+          await respond({ Status: 0 });
+        },
+      ],
+    ]),
+    contexts: [STUDY_ROOT_GET, CT_IMAGE_STORAGE].map((abstractSyntax, i) => ({
+      id: 2 * i + 1,
+      abstractSyntax,
+      transferSyntaxes: NATIVE,
+    })),
+    user: { roles: [{ SOPClassUID: CT_IMAGE_STORAGE, scu: false, scp: true }] },
+  });
+  const pending: RetrieveReport[] = [];
+  const cancel = new AbortController();
+  const get = (session: Session) =>
+    sendRetrieve(session, STUDY_ROOT_GET, WHOLE_STUDY, {
+      onPending: (one) => void pending.push(one),
+      cancel: cancel.signal,
+    });
+  const availability = async (series: number) =>
+    asRecord<SeriesRecord>((await services.index.get(keys.series(TENANT, STUDY, uid(series))))!).availability;
+  const waitedFor = async (notices: number) => {
+    for (let i = 0; i < 500 && pending.length < notices; i++) await sleep(5);
+    expect(pending.length).toBeGreaterThanOrEqual(notices);
+  };
+  return { services, scu, taken, pending, cancel, got: get(scu), availability, waitedFor };
+}
+
+test('C-GET of cold objects: pending with unchanged counts until they are back, then all of them', async () => {
+  const { services, scu, taken, pending, got, availability, waitedFor } = await coldStudy(51, 52);
+  await waitedFor(4);
+  expect(taken).toEqual([]);
+  expect(pending).toMatchObject(
+    Array.from({ length: pending.length }, () => ({ remaining: 3, completed: 0, failed: 0 })),
+  );
+  // Both have been asked for, not only the one that is first.
+  expect([await availability(51), await availability(52)]).toEqual(['NEARLINE', 'NEARLINE']);
+  for (const series of [51, 52])
+    for await (const { key } of services.blobs.list(`${TENANT}/${STUDY}/${uid(series)}/`))
+      await services.blobs.restore(key);
+  services.blobs.finishRestores();
+  expect(await got).toMatchObject({ status: 0, completed: 3, failed: 0 });
+  expect(taken.toSorted()).toEqual([511, 512, 521].map(uid));
+  await scu.release();
+});
+
+test('what is at hand is sent; what is not back in time has failed, by name', async () => {
+  const { services, scu, taken, got, pending, waitedFor } = await coldStudy(52);
+  await waitedFor(4);
+  services.clock.advance(services.limits.retrieveRestoreMs + 1);
+  expect(await got).toMatchObject({ status: 0xb000, completed: 2, failed: 1, failedUIDs: [uid(521)] });
+  expect(taken.toSorted()).toEqual([511, 512].map(uid));
+  expect(pending.filter(({ remaining, completed }) => remaining === 1 && completed === 2).length).toBeGreaterThan(1);
+  await scu.release();
+});
+
+test('cancelled while it waits: it ends at once', async () => {
+  const { scu, got, cancel, waitedFor } = await coldStudy(51, 52);
+  await waitedFor(2);
+  cancel.abort();
+  expect(await got).toMatchObject({ status: 0xfe00, completed: 0, remaining: 3 });
+  await scu.release();
+});
