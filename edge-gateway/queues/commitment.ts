@@ -11,7 +11,7 @@ import { describeError } from '#core/errors.ts';
 import { AssociationError } from '#dimse/association.ts';
 import { answerCommitment, type CommitmentEvidence } from '#dimse/services/commitment.ts';
 import type { EdgeContext } from '../context.ts';
-import { areConfirmed, forwardsOf } from '../read/knowledge.ts';
+import { isConfirmed } from '../read/knowledge.ts';
 
 /** A request is looked at again after a quarter of the time that it has been waiting, within these bounds (ms). */
 const AGAIN_MS = { least: 2_000, most: 60_000 };
@@ -50,25 +50,27 @@ export const edgeEvidence =
   };
 
 async function standingOf(
-  { services }: EdgeContext,
+  { services, forwarder }: EdgeContext,
   tenant: string,
   { SOPInstanceUID, SOPClassUID }: Reference,
 ): Promise<Standing> {
   const item = await services.index.get(keys.sop(tenant, SOPInstanceUID));
   const claim = item && asRecord<SopClaim>(item);
-  const forwards = await forwardsOf(services, tenant, SOPInstanceUID);
-  const [first] = forwards;
-  if (first === undefined) return claim === undefined ? 'unknown' : 'waiting';
+  const known = await forwarder.evidenceOf(SOPInstanceUID);
+  if (!known.known) return claim === undefined ? 'unknown' : 'waiting';
+  const { destinations } = known;
+  const [first] = destinations;
+  // Meant for no archive: whoever asks must keep it.
+  if (first === undefined) return 'processingFailure';
   // Other bytes are here than were forwarded: they are still to be taken in.
   const sha256 = claim?.sha256 ?? first.sha256;
-  if (forwards.some((one) => one.sha256 !== sha256)) return 'waiting';
+  if (destinations.some((one) => one.sha256 !== sha256)) return 'waiting';
   if (first.SOPClassUID !== SOPClassUID) return 'classInstanceConflict';
-  if (areConfirmed(forwards, sha256))
-    return forwards.every(({ evidence }) => evidence === 'digest' || evidence === 'retrieve')
-      ? 'committed'
-      : 'processingFailure';
-  // Refused upstream, or meant for nobody: whoever asks must keep it.
-  return forwards.some(({ state }) => state === 'held' || state === 'unwanted') ? 'processingFailure' : 'waiting';
+  if (!isConfirmed(known, sha256))
+    return destinations.some(({ state }) => state === 'held') ? 'processingFailure' : 'waiting';
+  return destinations.every(({ evidence }) => evidence === 'digest' || evidence === 'retrieve')
+    ? 'committed'
+    : 'processingFailure';
 }
 
 /** A job of the queue STORAGE_COMMITMENT: answers the request, or sees to it that it is looked at again. */

@@ -74,7 +74,7 @@ export async function evictStudy(
   const evicted = { instances: 0, bytes: 0 };
   let batch: InstanceRecord[] = [];
   const evict = async (): Promise<void> => {
-    const confirmed = await knowledge.confirmed(tenant, batch);
+    const confirmed = await knowledge.confirmed(batch);
     const gone = await evictInstances(
       services,
       tenant,

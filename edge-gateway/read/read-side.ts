@@ -35,7 +35,7 @@ export function readSideOf(context: EdgeContext): ReadSide {
     archive,
     fetcher: new Fetcher(services, archive, context.log),
     usage: new StudyUsage(services.index, context.clock),
-    knowledge: new ForwardKnowledge(services),
+    knowledge: new ForwardKnowledge(context),
     cache: undefined,
   };
   sides.set(services, side);

@@ -21,6 +21,12 @@ export interface UpstreamArchiveOptions {
   readonly pageRows: number;
 }
 
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly warning: string;
+}
+
 const DEFAULTS: UpstreamArchiveOptions = { queryMs: 4_000, pageRows: 500 };
 /** After a question that got no answer in time, none is asked for this long; twice as long after each further one (ms). */
 const SILENCE_MS = { first: 5_000, most: 60_000 };
@@ -36,6 +42,7 @@ export class UpstreamArchive {
   readonly upstream: Upstream;
   readonly #clock: Clock;
   readonly #options: UpstreamArchiveOptions;
+  #silentAt = 0;
   #silentUntil = 0;
   #silences = 0;
 
@@ -47,7 +54,8 @@ export class UpstreamArchive {
 
   /** Whether asking has a chance to be answered in time. */
   get isAnswering(): boolean {
-    return this.upstream.isReachable && this.#clock.now() >= this.#silentUntil;
+    const { lastContactAt = 0 } = this.upstream.state;
+    return this.upstream.isReachable && (this.#clock.now() >= this.#silentUntil || lastContactAt > this.#silentAt);
   }
 
   /**
@@ -116,7 +124,18 @@ export class UpstreamArchive {
     }
   }
 
-  async #ask(path: string, signal: AbortSignal): Promise<{ status: number; text: string; warning: string }> {
+  /** A question may be asked twice: a connection that had been idle may just have been closed. */
+  async #ask(path: string, signal: AbortSignal): Promise<Answer> {
+    try {
+      return await this.#askOnce(path, signal);
+    } catch (error) {
+      const broken = error instanceof PacsError && error.code === 'OUTCOME_UNKNOWN';
+      if (!broken || signal.aborted || !this.isAnswering) throw error;
+      return this.#askOnce(path, signal);
+    }
+  }
+
+  async #askOnce(path: string, signal: AbortSignal): Promise<Answer> {
     if (!this.isAnswering) throw new PacsError('BUSY', 'the upstream is not answering');
     const silent = new AbortController();
     const timer = setTimeout(() => silent.abort(), this.#options.queryMs);
@@ -142,7 +161,8 @@ export class UpstreamArchive {
     } catch (error) {
       if (silent.signal.aborted) {
         const silence = Math.min(SILENCE_MS.most, SILENCE_MS.first * 2 ** Math.min(10, this.#silences++));
-        this.#silentUntil = this.#clock.now() + silence;
+        this.#silentAt = this.#clock.now();
+        this.#silentUntil = this.#silentAt + silence;
       }
       throw error;
     } finally {

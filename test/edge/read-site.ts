@@ -1,0 +1,382 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { Server as HttpServer } from 'node:http';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
+import { selectedInstances } from '#core/archive/remove.ts';
+import { storeObject } from '#core/archive/store.ts';
+import { scanPart10 } from '#core/dicom/scanner.ts';
+import type { DataSet } from '#core/dicom/types.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { COMMAND } from '#dimse/command-set.ts';
+import {
+  associate,
+  proposing,
+  type RemoteEntity,
+  type RetrieveReport,
+  sendFind,
+  sendObject,
+  sendRetrieve,
+} from '#dimse/scu.ts';
+import { createDimseServer, type DimseServer } from '#dimse/server.ts';
+import type { ServiceTable } from '#dimse/session.ts';
+import {
+  PATIENT_ROOT_FIND,
+  STORAGE_COMMITMENT_PUSH_MODEL,
+  STUDY_ROOT_FIND,
+  STUDY_ROOT_GET,
+  STUDY_ROOT_MOVE,
+} from '#dimse/sop-classes.ts';
+import { checked } from '#edge/config.ts';
+import { type Gateway, openGateway } from '#edge/gateway.ts';
+import { createApp } from '#embedded/app.ts';
+import { type Archive, openArchive } from '#embedded/archive.ts';
+import { type Config, readConfig } from '#embedded/config.ts';
+import { createHttpHost } from '#embedded/http-host.ts';
+import { createLog } from '#embedded/log.ts';
+import { CT_IMAGE_STORAGE, EXPLICIT_LE, IMPLICIT_LE } from '#test/fixtures/dicom-builder.ts';
+
+/** A hospital's gateway and the archive it talks to, in one process, with a line between them that can be cut. */
+
+export const TENANT = 'main';
+export const LOG = createLog('error', (line) => process.stderr.write(line));
+
+/** The archive upstream: the embedded one, over HTTP. */
+export interface UpstreamSite {
+  readonly archive: Archive;
+  readonly port: number;
+  /** it takes nothing, for now, and answers everything else */
+  refusesStores: boolean;
+  close(): Promise<void>;
+}
+
+export async function startUpstream(dataDir: string): Promise<UpstreamSite> {
+  const config: Config = readConfig({
+    NEPHOS_DATA_DIR: dataDir,
+    NEPHOS_AUTH: 'off',
+    NEPHOS_CONFLICT_POLICY: 'replace',
+  });
+  const archive = await openArchive(config);
+  const { answer } = createApp({ archive, config, log: LOG });
+  const site: Pick<UpstreamSite, 'refusesStores'> = { refusesStores: false };
+  const server: HttpServer = createHttpHost({
+    answer: async (request) =>
+      site.refusesStores && request.method === 'POST'
+        ? { response: { status: 429, headers: { 'retry-after': '1' } }, route: 'Refused' }
+        : answer(request),
+    publicUrl: config.publicUrl,
+    onDefect: (error) => {
+      throw error;
+    },
+    onDone: () => {},
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return Object.assign(site, {
+    archive,
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await archive.close();
+    },
+  });
+}
+
+/** The line to it. `up`: bytes pass. `refused`: nobody is there. `silent`: it takes what it gets and says nothing. */
+export class Line {
+  readonly #target: () => number;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | undefined;
+  #state: 'up' | 'refused' | 'silent' = 'up';
+  /** bytes that may still come down before the line breaks, once */
+  breaksAfterBytes: number | undefined;
+  port = 0;
+
+  constructor(target: () => number) {
+    this.#target = target;
+  }
+
+  async open(): Promise<this> {
+    this.#server = createServer((socket) => this.#pass(socket));
+    this.#server.listen(this.port, '127.0.0.1');
+    await once(this.#server, 'listening');
+    this.port = (this.#server.address() as AddressInfo).port;
+    return this;
+  }
+
+  async set(state: 'up' | 'refused' | 'silent'): Promise<void> {
+    const before = this.#state;
+    this.#state = state;
+    if (state !== 'up') for (const socket of this.#sockets) socket.destroy();
+    if (state === 'refused' && before !== 'refused') {
+      this.#server?.close();
+      this.#server = undefined;
+    } else if (this.#server === undefined) await this.open();
+  }
+
+  async close(): Promise<void> {
+    await this.set('refused');
+  }
+
+  #pass(socket: Socket): void {
+    this.#keep(socket);
+    if (this.#state === 'silent') {
+      socket.resume();
+      return;
+    }
+    const onward = connect(this.#target(), '127.0.0.1');
+    this.#keep(onward);
+    socket.pipe(onward);
+    onward.on('data', (chunk) => {
+      if (this.breaksAfterBytes !== undefined) {
+        this.breaksAfterBytes -= chunk.length;
+        if (this.breaksAfterBytes <= 0) {
+          this.breaksAfterBytes = undefined;
+          socket.destroy();
+          onward.destroy();
+          return;
+        }
+      }
+      if (!socket.write(chunk)) {
+        onward.pause();
+        socket.once('drain', () => onward.resume());
+      }
+    });
+    onward.on('end', () => socket.end());
+    socket.on('close', () => onward.destroy());
+    onward.on('close', () => socket.destroy());
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => this.#sockets.delete(socket));
+  }
+}
+
+/** A workstation that C-MOVE sends to, and that hears of storage commitment. */
+export interface Workstation {
+  readonly taken: { readonly sop: string; readonly dataSet: Buffer; readonly transferSyntax: string }[];
+  readonly reports: { readonly event: number; readonly information: Buffer }[];
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export async function startWorkstation(options: { onStore?: () => Promise<void> } = {}): Promise<Workstation> {
+  const taken: { sop: string; dataSet: Buffer; transferSyntax: string }[] = [];
+  const reports: { event: number; information: Buffer }[] = [];
+  const services: ServiceTable = new Map([
+    [
+      COMMAND.cStore,
+      async ({ command, context, dataSet, respond }) => {
+        const bytes = await dataSet!.gather();
+        taken.push({ sop: command.AffectedSOPInstanceUID!, dataSet: bytes, transferSyntax: context.transferSyntax });
+        await options.onStore?.();
+        await respond({ Status: 0 });
+      },
+    ],
+    [
+      COMMAND.nEventReport,
+      async ({ command, dataSet, respond }) => {
+        reports.push({ event: command.EventTypeID!, information: await dataSet!.gather() });
+        await respond({ Status: 0, EventTypeID: command.EventTypeID });
+      },
+    ],
+  ]);
+  const server: DimseServer = createDimseServer({
+    aeTitle: 'WS',
+    checkCalledAETitle: false,
+    allowed: 'any',
+    maxAssociations: 10,
+    policy: { acceptUnknownSopClasses: true, services: new Set([STORAGE_COMMITMENT_PUSH_MODEL]) },
+    services,
+  });
+  server.server.listen(0, '127.0.0.1');
+  await once(server.server, 'listening');
+  return {
+    taken,
+    reports,
+    port: (server.server.address() as AddressInfo).port,
+    close: () => server.close(0),
+  };
+}
+
+export interface Site {
+  readonly upstream: UpstreamSite;
+  readonly line: Line;
+  readonly workstation: Workstation;
+  readonly gateway: Gateway;
+  readonly remote: RemoteEntity;
+  readonly dataDir: string;
+  /** the gateway stops and starts again on the same folder */
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startSite(more: Record<string, unknown> = {}): Promise<Site> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'nephos-edge-read-'));
+  const upstream = await startUpstream(join(dataDir, 'upstream'));
+  const line = await new Line(() => upstream.port).open();
+  const workstation = await startWorkstation();
+  const config = () =>
+    checked(
+      {
+        aeTitle: 'EDGE',
+        dataDir: join(dataDir, 'edge'),
+        log: 'error',
+        dicom: { port: 0 },
+        moveDestinations: [{ aeTitle: 'WS', host: '127.0.0.1', port: workstation.port }],
+        upstreams: [{ url: `http://127.0.0.1:${line.port}/dicomweb`, timeoutMs: 5_000 }],
+        disk: { reserveBytes: 0 },
+        ...more,
+      },
+      'test',
+    );
+  let gateway = await openGateway(config(), { log: LOG });
+  return {
+    upstream,
+    line,
+    workstation,
+    dataDir,
+    get gateway() {
+      return gateway;
+    },
+    get remote() {
+      return { aeTitle: 'EDGE', host: '127.0.0.1', port: gateway.listeners.port! };
+    },
+    async restart() {
+      await gateway.close();
+      gateway = await openGateway(config(), { log: LOG });
+    },
+    async close() {
+      await gateway.close();
+      await workstation.close();
+      await line.close();
+      await upstream.close();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+export async function putUpstream({ upstream }: Pick<Site, 'upstream'>, objects: readonly Uint8Array[]): Promise<void> {
+  const { services } = upstream.archive;
+  await Promise.all(
+    objects.map((one) => storeObject(services, { tenant: TENANT, source: 'STOW' }, whole(one)).outcome),
+  );
+}
+
+export const dataSetOf = (object: Uint8Array): Buffer =>
+  Buffer.from(object.subarray(scanPart10(object, DEFAULT_LIMITS).dataSetOffset));
+
+/** A modality sends to the gateway. */
+export async function cStore(
+  { remote }: Pick<Site, 'remote'>,
+  objects: readonly Uint8Array[],
+  aeTitle = 'CT1',
+): Promise<number[]> {
+  const session = await associate(remote, {
+    callingAETitle: aeTitle,
+    contexts: proposing([CT_IMAGE_STORAGE, [EXPLICIT_LE]]),
+  });
+  const statuses: number[] = [];
+  for (const object of objects) {
+    const { dataSet } = scanPart10(object, DEFAULT_LIMITS);
+    const sop = dataSet['00080018']!.Value![0] as string;
+    statuses.push((await sendObject(session, session.contexts.get(1)!, sop, dataSetOf(object))).status);
+  }
+  await session.release();
+  return statuses;
+}
+
+export async function cFind(
+  { remote }: Pick<Site, 'remote'>,
+  level: 'PATIENT' | 'STUDY' | 'SERIES' | 'IMAGE',
+  keys: DataSet,
+  cancel?: AbortSignal,
+): Promise<{ status: number; matches: DataSet[] }> {
+  const sopClass = level === 'PATIENT' ? PATIENT_ROOT_FIND : STUDY_ROOT_FIND;
+  const session = await associate(remote, { callingAETitle: 'WS', contexts: proposing([sopClass, [EXPLICIT_LE]]) });
+  const matches: DataSet[] = [];
+  const identifier: DataSet = { '00080052': { vr: 'CS', Value: [level] }, ...keys };
+  const status = await sendFind(session, sopClass, identifier, (match) => void matches.push(match), cancel);
+  await session.release();
+  return { status, matches };
+}
+
+export async function cMove(
+  { remote }: Pick<Site, 'remote'>,
+  level: 'STUDY' | 'SERIES' | 'IMAGE',
+  keys: DataSet,
+  options: { cancel?: AbortSignal; onPending?: (report: RetrieveReport) => void; destination?: string } = {},
+): Promise<RetrieveReport> {
+  const session = await associate(remote, {
+    callingAETitle: 'WS',
+    contexts: proposing([STUDY_ROOT_MOVE, [EXPLICIT_LE]]),
+  });
+  const identifier: DataSet = { '00080052': { vr: 'CS', Value: [level] }, ...keys };
+  const report = await sendRetrieve(session, STUDY_ROOT_MOVE, identifier, { destination: 'WS', ...options });
+  await session.release();
+  return report;
+}
+
+export async function cGet(
+  { remote }: Pick<Site, 'remote'>,
+  keys: DataSet,
+): Promise<{ report: RetrieveReport; taken: Map<string, Buffer> }> {
+  const taken = new Map<string, Buffer>();
+  const session = await associate(remote, {
+    callingAETitle: 'WS',
+    contexts: proposing([STUDY_ROOT_GET, [EXPLICIT_LE]], [CT_IMAGE_STORAGE, [EXPLICIT_LE, IMPLICIT_LE]]),
+    user: { roles: [{ SOPClassUID: CT_IMAGE_STORAGE, scu: false, scp: true }] },
+    services: new Map([
+      [
+        COMMAND.cStore,
+        async ({ command, dataSet, respond }) => {
+          taken.set(command.AffectedSOPInstanceUID!, await dataSet!.gather());
+          await respond({ Status: 0 });
+        },
+      ],
+    ]),
+  });
+  const identifier: DataSet = { '00080052': { vr: 'CS', Value: ['STUDY'] }, ...keys };
+  const report = await sendRetrieve(session, STUDY_ROOT_GET, identifier);
+  await session.release();
+  return { report, taken };
+}
+
+export const key = (vr: string, ...Value: string[]): DataSet[string] => (Value.length === 0 ? { vr } : { vr, Value });
+
+export const localInstances = ({ gateway }: Pick<Site, 'gateway'>, study: string): Promise<InstanceRecord[]> =>
+  Array.fromAsync(selectedInstances(gateway.services, TENANT, [{ StudyInstanceUID: study }]));
+
+/** Waits until all that is here of a study has been forwarded and confirmed. */
+export const forwarded = (site: Pick<Site, 'gateway'>, study: string): Promise<void> =>
+  eventually('the study is forwarded', async () => {
+    const instances = await localInstances(site, study);
+    const known = await Promise.all(
+      instances.map(({ SOPInstanceUID }) => site.gateway.forwarder.evidenceOf(SOPInstanceUID)),
+    );
+    return instances.length > 0 && known.every(({ confirmed }) => confirmed);
+  });
+
+export const claimOf = async ({ gateway }: Pick<Site, 'gateway'>, sop: string) =>
+  gateway.services.index.get(keys.sop(TENANT, sop));
+
+export async function eventually(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  timeoutMs = 20_000,
+): Promise<void> {
+  const until = Date.now() + timeoutMs;
+  while (!(await holds())) {
+    if (Date.now() > until) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
