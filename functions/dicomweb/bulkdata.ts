@@ -12,6 +12,7 @@ import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
 import { negotiate, type Offer } from './negotiate.ts';
+import { checkFits } from './response-limits.ts';
 import { allFrameParts, sendAllFrames } from './retrieve-frames.ts';
 
 const PIXEL_DATA = '7FE00010';
@@ -44,10 +45,11 @@ export const retrieveBulkdata: Handler = async (context) => {
   const headers = { 'content-type': type, 'content-location': root + bulkLocation(instance, segment), ...cache };
   if (single && value.sizeBytes !== undefined) {
     const { sizeBytes } = value;
-    return rangedResponse(request, { sizeBytes, validators, headers }, (offset, length) =>
+    return rangedResponse(request, { sizeBytes, validators, headers, limits: services.limits }, (offset, length) =>
       readBulk(services, instance, value, vr, { offset, length }),
     );
   }
+  checkFits(services.limits, value.sizeBytes ?? 0, 'ask for it alone (Accept: application/octet-stream), in ranges');
   const body = await payloadOf(readBulk(services, instance, value, vr));
   if (single) return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body };
   const { 'content-type': _, 'content-location': location, ...outer } = headers;

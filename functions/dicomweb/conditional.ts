@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import type { Limits } from '#core/limits.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
+import { checkFits } from './response-limits.ts';
 
 /** What identifies the state of a representation (RFC 9110 §8.8). */
 export interface Validators {
@@ -79,23 +81,29 @@ export function rangeOf(
   return { kind: 'part', offset, length: end - offset + 1 };
 }
 
-/** A body of known size as 200, 206 or 416 by the request's Range; `read` gets what is to be sent. */
+/**
+ * A body of known size as 200, 206 or 416 by the request's Range; `read` gets what is to be sent.
+ * @throws PacsError TOO_LARGE when that is over `limitBytes`
+ */
 export async function rangedResponse(
-  request: Pick<HttpRequest, 'headers'>,
+  request: Pick<HttpRequest, 'headers'> & Partial<Pick<HttpRequest, 'method'>>,
   representation: {
     readonly sizeBytes: number;
     readonly validators: Validators;
     readonly headers: Record<string, string>;
+    /** the most that one response may hold */
+    readonly limits?: Limits;
   },
   read: (offset: number, length: number) => AsyncIterable<Uint8Array> | Promise<Uint8Array>,
 ): Promise<HttpResponse> {
-  const { sizeBytes, validators } = representation;
+  const { sizeBytes, validators, limits } = representation;
   const headers = { ...representation.headers, ...validatorHeaders(validators), 'accept-ranges': 'bytes' };
   const range = rangeOf(request, sizeBytes, validators);
   if (range.kind === 'unsatisfiable') {
     return { status: 416, headers: { 'content-range': `bytes */${sizeBytes}`, 'accept-ranges': 'bytes' } };
   }
   const { offset, length } = range.kind === 'part' ? range : { offset: 0, length: sizeBytes };
+  if (limits && request.method !== 'HEAD') checkFits(limits, length, 'ask for ranges of it');
   const body = read(offset, length);
   return {
     status: range.kind === 'part' ? 206 : 200,

@@ -8,12 +8,13 @@ import { releasePayload, startAhead } from '#core/retrieve/stream.ts';
 import { writeZip, type ZipEntry } from '#core/retrieve/zip.ts';
 import type { Services } from '#core/services.ts';
 import { cacheControlOf } from './cache-control.ts';
-import { notModified, rangedResponse, validatorHeaders } from './conditional.ts';
+import { notModified, rangedResponse, rangeOf, validatorHeaders } from './conditional.ts';
 import { reprDigest } from './digest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
 import { acceptable, type Choice, type Offer } from './negotiate.ts';
+import { checkAllFit, checkFits, redirected } from './response-limits.ts';
 
 const DICOM = 'application/dicom';
 const ZIP = 'application/zip';
@@ -46,14 +47,18 @@ export const retrieveInstance: Handler = async (context) => {
   const { services, request, principal, params } = context;
   const instance = await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
   const canDeliver = (syntax: string | undefined): boolean => deliveryOf(services, instance, syntax) !== undefined;
+  const parts: Offer = { ...PARTS, accepts: canDeliver };
+  const alone: Offer = { type: DICOM, packaging: 'single', accepts: canDeliver };
+  // Whoever takes either gets a large one by itself: only so it can be had in ranges, or from elsewhere.
+  const isLarge = instance.sizeBytes > services.limits.redirectBytes;
   const choices = acceptable(request, [
-    { ...PARTS, accepts: canDeliver },
-    { type: DICOM, packaging: 'single', accepts: canDeliver },
+    ...(isLarge ? [alone, parts] : [parts, alone]),
     { ...ARCHIVE, accepts: canDeliver },
   ]);
   const { offer } = choices[0]!;
   const delivery = deliver(services, instance, choices)!;
   if (offer.packaging === 'single' && offer.type === DICOM) return sendObject(context, delivery);
+  checkFits(services.limits, delivery.sizeBytes ?? 0, `ask for it alone (Accept: ${DICOM}; transfer-syntax=*)`);
   return send(context, choices, once(delivery));
 };
 
@@ -69,6 +74,12 @@ async function retrieveMany(context: Context, list: () => AsyncGenerator<Instanc
     throw new PacsError('NOT_ACCEPTABLE', 'no instance can be had in a transfer syntax that is accepted', {
       details: { available: [`multipart/related; type="${DICOM}"; transfer-syntax=*`] },
     });
+  }
+  try {
+    await checkAllFit(context);
+  } catch (error) {
+    await deliveries.return();
+    throw error;
   }
   const response = await send(context, choices, prepend(first.value, deliveries));
   return complete ? response : { ...response, status: 206 };
@@ -158,8 +169,13 @@ export async function sendObject({ services, request }: Context, delivery: Deliv
     const body = await openDelivery(services, delivery);
     return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body };
   }
+  const { sizeBytes } = delivery;
+  const range = rangeOf(request, sizeBytes, validators);
+  const sendingBytes = range.kind === 'part' ? range.length : sizeBytes;
+  const elsewhere = await redirected({ services, request }, delivery, sendingBytes, headers['content-type']);
+  if (elsewhere) return elsewhere;
   const isHead = request.method === 'HEAD';
-  return rangedResponse(request, { sizeBytes: delivery.sizeBytes, validators, headers }, (offset, length) =>
+  return rangedResponse(request, { sizeBytes, validators, headers, limits: services.limits }, (offset, length) =>
     isHead ? nothing() : readDelivery(services, delivery, { offset, length }),
   );
 }
