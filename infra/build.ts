@@ -1,21 +1,47 @@
 import { type App, Aws } from 'aws-cdk-lib';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { QueueName } from '#lambda/functions.ts';
+import { acknowledgeFindings } from './acknowledgements.ts';
+import { STAGE_NAME } from './constructs/archive-api.ts';
 import { Names } from './names.ts';
 import type { Settings } from './settings.ts';
 import { ApiStack } from './stacks/api.ts';
+import { AuditStack } from './stacks/audit.ts';
+import { BackupStack } from './stacks/backup.ts';
+import { CostsStack } from './stacks/costs.ts';
+import { ApiFirewallStack, FrontFirewallStack } from './stacks/firewall.ts';
+import { FrontStack } from './stacks/front.ts';
+import { HealthChecksStack } from './stacks/health-checks.ts';
 import { IdentityStack } from './stacks/identity.ts';
+import { ImagingStack } from './stacks/imaging.ts';
 import { IndexStack } from './stacks/index.ts';
 import { KeysStack } from './stacks/keys.ts';
+import { OperationsStack } from './stacks/operations.ts';
 import { QueuesStack } from './stacks/queues.ts';
 import { ReplicaKeyStack } from './stacks/replica-key.ts';
+import { SiteStack } from './stacks/site.ts';
+import { SiteContentStack } from './stacks/site-content.ts';
 import { StorageStack } from './stacks/storage.ts';
 import { WorkersStack } from './stacks/workers.ts';
+
+/** What the functions of a region are reached through, and what else is made of them. */
+interface DeployedRegion {
+  readonly name: string;
+  readonly key: IKey;
+  readonly storage: StorageStack;
+  readonly api: ApiStack;
+  readonly workers: WorkersStack;
+}
 
 interface Region {
   readonly name: string;
   readonly key: IKey;
   readonly isActive: boolean;
+}
+
+export interface DeploymentOptions {
+  /** with the files of console and viewer (200 MB), which must have been built; default: they are */
+  readonly siteContent?: boolean;
 }
 
 /** All stacks of a deployment. */
@@ -24,26 +50,75 @@ export class Deployment {
   readonly #app: App;
   readonly #names: Names;
 
-  constructor(app: App, settings: Settings) {
+  constructor(app: App, settings: Settings, { siteContent = true }: DeploymentOptions = {}) {
     this.#app = app;
     this.settings = settings;
     this.#names = new Names(settings);
     const keys = new KeysStack(app, { settings });
     const index = new IndexStack(app, { settings, keys });
     const identity = settings.issuer === undefined ? new IdentityStack(app, { settings }) : undefined;
-    const first: Region = { name: settings.region, key: keys.key, isActive: settings.writesTo === 'first' };
     const issuer = settings.issuer ?? { url: identity!.issuer, audience: identity!.audience };
+    const first: Region = { name: settings.region, key: keys.key, isActive: settings.writesTo === 'first' };
     const second = this.#secondKey(keys);
-    const stacks = this.#region(first, second && { name: second.name, keyArn: keys.replicaArn(second.name) }, issuer);
+    const home = this.#region(first, second && { name: second.name, keyArn: keys.replicaArn(second.name) }, issuer);
+    home.api.addStackDependency(index);
+    home.workers.addStackDependency(index);
+    let copy: DeployedRegion | undefined;
     if (second) {
       const other = { name: first.name, keyArn: keys.key.keyArn };
-      const copy = this.#region(second, second.isActive ? other : undefined, issuer);
-      // A bucket is told to replicate to one that is there; so are the table's replicas encrypted with a key that is there.
-      stacks.storage.addStackDependency(copy.storage);
+      copy = this.#region(second, second.isActive ? other : undefined, issuer);
+      // A bucket replicates to one that is there, and the table's replica is encrypted with a key that is there.
+      home.storage.addStackDependency(copy.storage);
       index.addStackDependency(second.stack);
       copy.api.addStackDependency(index);
       copy.workers.addStackDependency(index);
     }
+    this.#front(home, copy, siteContent);
+    if (settings.audit)
+      new AuditStack(app, { settings, key: keys.key, archive: home.storage.archive, logs: home.storage.logs });
+    if (settings.backup)
+      new BackupStack(app, {
+        settings,
+        backup: settings.backup,
+        key: keys.key,
+        table: index.table,
+        archive: home.storage.archive,
+      });
+    if (settings.costExport || settings.monthlyBudgetUsd !== undefined) new CostsStack(app, { settings });
+    if (settings.healthImaging) new ImagingStack(app, { settings, key: keys.key });
+    acknowledgeFindings(app, settings);
+  }
+
+  /** What stands before the regions: site, CloudFront, firewalls, health checks. */
+  #front(home: DeployedRegion, copy: DeployedRegion | undefined, siteContent: boolean): void {
+    const { settings } = this;
+    const { firewall } = settings;
+    const app = this.#app;
+    const site = new SiteStack(app, { settings, logs: home.storage.logs });
+    if (siteContent) new SiteContentStack(app, { settings, bucket: site.bucket });
+    const regions = copy === undefined ? [home] : [home, copy];
+    if (firewall) {
+      for (const { api, key, name } of regions)
+        new ApiFirewallStack(app, { settings, region: name, firewall, api: api.api, key });
+    }
+    const origins = regions.map(({ api, name }) => ({
+      region: name,
+      restApiId: api.api.restApiId,
+      stageName: STAGE_NAME,
+    }));
+    if (settings.writesTo === 'second') origins.reverse();
+    const [primary, secondary] = origins;
+    new FrontStack(app, {
+      settings,
+      site: site.bucket,
+      primary: primary!,
+      secondary,
+      direct: regions.flatMap(({ name }) =>
+        (['archive', 'landing'] as const).map((kind) => `${this.#names.bucket(kind, name)}.s3.${name}.amazonaws.com`),
+      ),
+      webAclArn: firewall && new FrontFirewallStack(app, { settings, firewall }).webAclArn,
+    });
+    if (copy !== undefined) new HealthChecksStack(app, { settings, apis: origins });
   }
 
   #secondKey(keys: KeysStack): (Region & { readonly stack: ReplicaKeyStack }) | undefined {
@@ -58,7 +133,7 @@ export class Deployment {
     { name: region, key, isActive }: Region,
     replicatesTo: { readonly name: string; readonly keyArn: string } | undefined,
     issuer: { readonly url: string; readonly audience: string },
-  ) {
+  ): DeployedRegion {
     const { settings } = this;
     const names = this.#names;
     const app = this.#app;
@@ -79,8 +154,8 @@ export class Deployment {
       deployed: {
         settings,
         tableName: names.table,
-        archiveBucket: storage.archive.bucketName,
-        landingBucket: storage.landing.bucketName,
+        archiveBucket: names.bucket('archive', region),
+        landingBucket: names.bucket('landing', region),
         queueUrl: (queue: QueueName) => queues.queues[queue].queueUrl,
         issuer: issuer.url,
         audience: issuer.audience,
@@ -88,8 +163,8 @@ export class Deployment {
       },
       resources: {
         tableArn: `arn:${Aws.PARTITION}:dynamodb:${region}:${Aws.ACCOUNT_ID}:table/${names.table}`,
-        archiveArn: storage.archive.bucketArn,
-        landingArn: storage.landing.bucketArn,
+        archiveArn: `arn:${Aws.PARTITION}:s3:::${names.bucket('archive', region)}`,
+        landingArn: `arn:${Aws.PARTITION}:s3:::${names.bucket('landing', region)}`,
         keyArn: key.keyArn,
         region,
         queueArn: (queue: QueueName) => queues.queues[queue].queueArn,
@@ -97,6 +172,21 @@ export class Deployment {
     };
     const api = new ApiStack(app, compute);
     const workers = new WorkersStack(app, { ...compute, queues: queues.queues, active: isActive });
-    return { queues, storage, api, workers };
+    // They are spoken of by name.
+    api.addStackDependency(storage);
+    workers.addStackDependency(storage);
+    new OperationsStack(app, {
+      settings,
+      region,
+      key,
+      api: api.api,
+      functions: { ...api.functions, ...workers.functions },
+      queues: queues.queues,
+      deadLetters: queues.deadLetters,
+      missed: workers.missed,
+      archive: storage.archive,
+      replicatesTo: replicatesTo?.name,
+    });
+    return { name: region, key, storage, api, workers };
   }
 }

@@ -10,6 +10,9 @@ import type { ArchiveFunction } from './archive-function.ts';
 
 type Functions = Readonly<Partial<Record<FunctionName, ArchiveFunction>>>;
 
+/** of the REST API: the first segment of its path, which CloudFront adds */
+export const STAGE_NAME = 'live';
+
 /** Execution time that API Gateway grants an integration that answers whole (ms); the functions behind it end earlier. */
 const WHOLE_TIMEOUT = Duration.seconds(29);
 
@@ -34,7 +37,7 @@ export class ArchiveApi extends Construct {
       disableExecuteApiEndpoint: false,
       cloudWatchRole: false,
       deployOptions: {
-        stageName: 'live',
+        stageName: STAGE_NAME,
         metricsEnabled: true,
         tracingEnabled: true,
         // Execution logs hold query strings and bodies: patients' names.

@@ -22,6 +22,28 @@ export function logsStatement(region: string, prefix: string): iam.PolicyStateme
   });
 }
 
+/** Lets CloudWatch publish alarms to the encrypted topic. */
+export const alarmsStatement = (): iam.PolicyStatement =>
+  new iam.PolicyStatement({
+    sid: 'Alarms',
+    principals: [new iam.ServicePrincipal('cloudwatch.amazonaws.com')],
+    actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
+    resources: ['*'],
+    conditions: { StringEquals: { 'aws:SourceAccount': Aws.ACCOUNT_ID } },
+  });
+
+/** Lets the trail of changes (stacks/audit.ts) write its files. */
+const trailStatement = (region: string): iam.PolicyStatement =>
+  new iam.PolicyStatement({
+    sid: 'Trail',
+    principals: [new iam.ServicePrincipal('cloudtrail.amazonaws.com')],
+    actions: ['kms:GenerateDataKey', 'kms:DescribeKey'],
+    resources: ['*'],
+    conditions: {
+      ArnLike: { 'aws:SourceArn': `arn:${Aws.PARTITION}:cloudtrail:${region}:${Aws.ACCOUNT_ID}:trail/*` },
+    },
+  });
+
 /** One key for all that holds patient data: multi-region, so that a replica in the second region opens what was encrypted here. */
 export class KeysStack extends NephosStack {
   readonly key: kms.Key;
@@ -36,6 +58,8 @@ export class KeysStack extends NephosStack {
       removalPolicy: removalOf(this.settings),
     });
     this.key.addToResourcePolicy(logsStatement(this.region, this.names.prefix));
+    this.key.addToResourcePolicy(alarmsStatement());
+    this.key.addToResourcePolicy(trailStatement(this.region));
     new CfnOutput(this, 'KeyArn', { value: this.key.keyArn });
   }
 

@@ -4,7 +4,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 import { removalOf } from '../removal.ts';
-import { type KeysStack, logsStatement } from './keys.ts';
+import { alarmsStatement, type KeysStack, logsStatement } from './keys.ts';
 
 /** The key's replica in the second region. It has a policy of its own: key policies are not replicated. */
 export class ReplicaKeyStack extends NephosStack {
@@ -24,6 +24,7 @@ export class ReplicaKeyStack extends NephosStack {
             resources: ['*'],
           }),
           logsStatement(this.region, this.names.prefix),
+          alarmsStatement(),
         ],
       }),
     });

@@ -6,7 +6,7 @@ import type { Construct } from 'constructs';
 import { LANDING_BUCKET } from '#adapters/aws/schema.ts';
 import { archiveBucket, corsRule } from '../constructs/archive-bucket.ts';
 import { replicateTo } from '../constructs/replication.ts';
-import { logBucket, SecureBucket } from '../constructs/secure-bucket.ts';
+import { asIBucket, logBucket, SecureBucket } from '../constructs/secure-bucket.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 
 export interface StorageProps extends Pick<NephosStackProps, 'settings' | 'region'> {
@@ -21,16 +21,17 @@ export interface StorageProps extends Pick<NephosStackProps, 'settings' | 'regio
 
 /** The buckets of one region: archive (replicated to the other region), landing zone, access logs. */
 export class StorageStack extends NephosStack {
-  readonly archive: s3.Bucket;
-  readonly landing: s3.Bucket;
+  readonly archive: s3.IBucket;
+  readonly landing: s3.IBucket;
   readonly logs: s3.IBucket;
 
   constructor(scope: Construct, props: StorageProps) {
     super(scope, 'Storage', { ...props, description: 'the objects', stateful: true });
     this.logs = logBucket(this);
-    this.archive = archiveBucket(this, { key: props.key, logs: this.logs, inventories: [inventoryTo(this.logs)] });
+    const archive = archiveBucket(this, { key: props.key, logs: this.logs, inventories: [inventoryTo(this.logs)] });
+    this.archive = asIBucket(archive);
     if (props.otherRegion !== undefined && props.otherKeyArn !== undefined) {
-      replicateTo(this, this.archive, {
+      replicateTo(this, archive, {
         key: props.key,
         otherRegion: props.otherRegion,
         otherKeyArn: props.otherKeyArn,
@@ -42,7 +43,7 @@ export class StorageStack extends NephosStack {
   }
 
   /** What clients upload until it is stored. The notification is part of the bucket: CDK's own way would deploy a function to set it. */
-  #landingBucket({ key, ingest, ingestPolicy }: StorageProps): s3.Bucket {
+  #landingBucket({ key, ingest, ingestPolicy }: StorageProps): s3.IBucket {
     const { settings } = this;
     const landing = new SecureBucket(this, 'Landing', {
       kind: 'landing',
@@ -71,7 +72,7 @@ export class StorageStack extends NephosStack {
       ],
     };
     bucket.node.addDependency(ingestPolicy);
-    return landing;
+    return asIBucket(landing);
   }
 }
 

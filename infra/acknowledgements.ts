@@ -1,0 +1,219 @@
+import { type App, Validations } from 'aws-cdk-lib';
+import type { IConstruct } from 'constructs';
+import { Names } from './names.ts';
+import type { Settings } from './settings.ts';
+
+/** A finding of the rule packs or of CDK that is as it should be, and why. */
+export interface Acknowledgement {
+  readonly id: string;
+  /** constructs, by path, at and below which it is acknowledged */
+  readonly where: RegExp;
+  readonly reason: string;
+}
+
+const ROLES = /^(Api|Workers)2?\/\w+-role\/DefaultPolicy$/;
+const STAGES = /^Api2?\/Http\/Api\/DeploymentStage\.live$/;
+const FUNCTIONS = /^(Api|Workers)2?\/\w+$/;
+const nag = (id: string, where: RegExp, reason: string): Acknowledgement => ({
+  id: `${id.startsWith('HIPAA') ? 'HIPAA.Security' : 'AwsSolutions'}::${id}`,
+  where,
+  reason,
+});
+
+/** test/infra/nag.test.ts allows none besides, and none that nothing calls for. */
+const acknowledgements = (buckets: readonly string[], settings: Settings): readonly Acknowledgement[] => [
+  // Roles. test/infra/grants.test.ts allows two kinds of wildcard: the objects of one bucket, and X-Ray, which has no resources.
+  nag(
+    'AwsSolutions-IAM5[Resource::*]',
+    ROLES,
+    'X-Ray has no resources to name. No other statement of a function has this wildcard (test/infra/grants.test.ts).',
+  ),
+  ...buckets.map((bucket) =>
+    nag(
+      `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:s3:::${bucket}/*]`,
+      /\/DefaultPolicy$/,
+      'The objects of one bucket, whose keys nobody knows beforehand.',
+    ),
+  ),
+  ...['sweepD7957AFE', 'reconcileD5DE7DCB'].map((logicalId) =>
+    nag(
+      `AwsSolutions-IAM5[Resource::<${logicalId}.Arn>:*]`,
+      /\/SchedulerRoleForTarget-\w+\/DefaultPolicy$/,
+      'Versions of the one function that the schedule calls; written by CDK.',
+    ),
+  ),
+  ...[
+    ['BackupRole', 'service-role/AWSBackupServiceRolePolicyForBackup'],
+    ['BackupRole', 'AWSBackupServiceRolePolicyForS3Backup'],
+    ['RestoreRole', 'service-role/AWSBackupServiceRolePolicyForRestores'],
+  ].map(([role, policy]) =>
+    nag(
+      `AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/${policy}]`,
+      new RegExp(`^Backup/${role}$`),
+      'AWS Backup asks for its own managed policies.',
+    ),
+  ),
+  nag(
+    'HIPAA.Security-IAMNoInlinePolicy',
+    /\/DefaultPolicy$/,
+    'A policy of one role only, made and deleted with it: nothing else can come to have it.',
+  ),
+
+  // The REST API.
+  nag(
+    'AwsSolutions-APIG2',
+    /^Api2?\/Http\/Api$/,
+    'DICOMweb queries and bodies are checked by the archive, which knows their rules; API Gateway cannot.',
+  ),
+  nag(
+    'AwsSolutions-APIG3',
+    STAGES,
+    'The firewall is in a stack of its own (ApiFirewall), on by default in prod; dev may be without.',
+  ),
+  nag(
+    'AwsSolutions-APIG4',
+    /^Api2?\/Http\/Api\/Default$/,
+    'Public by intention: health, sessions, capabilities, and what no route names, which is answered 404. test/infra/api.test.ts lists them.',
+  ),
+  nag(
+    'AwsSolutions-COG4',
+    /^Api2?\/Http\/Api\/Default$/,
+    'Any OIDC issuer may be named: a function verifies the tokens.',
+  ),
+  nag(
+    'AwsSolutions-APIG6',
+    STAGES,
+    "Execution logs hold queries and bodies, which hold patients' names. Access logs without them are on.",
+  ),
+  nag(
+    'HIPAA.Security-APIGWExecutionLoggingEnabled',
+    STAGES,
+    "Execution logs hold queries and bodies, which hold patients' names. Access logs without them are on.",
+  ),
+  nag('HIPAA.Security-APIGWCacheEnabledAndEncrypted', STAGES, 'Nothing is cached: answers belong to who asked.'),
+  nag(
+    'HIPAA.Security-APIGWSSLEnabled',
+    STAGES,
+    'A client certificate is shown to HTTP back ends; behind this API are functions, called with IAM.',
+  ),
+
+  // Functions.
+  nag(
+    'HIPAA.Security-LambdaConcurrency',
+    FUNCTIONS,
+    'Queues are limited by maxConcurrency of their event sources; reserving would take from the rest of the account.',
+  ),
+  nag(
+    'HIPAA.Security-LambdaDLQ',
+    FUNCTIONS,
+    'Called synchronously, by queues with dead letters, or by schedules with a queue for what failed.',
+  ),
+  nag(
+    'HIPAA.Security-LambdaInsideVPC',
+    FUNCTIONS,
+    'They reach AWS services alone, by TLS and IAM; a VPC would add gateways and endpoints but no control.',
+  ),
+
+  // Queues, buckets, logs.
+  nag('AwsSolutions-SQS3', /^Workers2?\/Missed$/, 'It is the queue for what failed.'),
+  nag(
+    'HIPAA.Security-S3BucketReplicationEnabled',
+    /\/(Logs|Landing|Site|Trail|Costs)$|^Storage2\/Archive$/,
+    'The archive is replicated. The rest is short-lived, can be made again, or is the copy.',
+  ),
+  nag(
+    'HIPAA.Security-S3BucketReplicationEnabled',
+    /^Storage\/Archive$/,
+    'With one region there is nowhere to replicate to: versions and AWS Backup are what there is. See docs/regions.md.',
+  ),
+  nag(
+    'HIPAA.Security-S3DefaultEncryptionKMS',
+    /\/(Logs|Site|Costs)$/,
+    "No patient data: S3's own key, which is the only one that log delivery and CloudFront without further grants can use.",
+  ),
+  nag('AwsSolutions-S1', /^Costs2?\/Costs$/, 'The bill, written and read by the billing services.'),
+  nag(
+    'HIPAA.Security-S3BucketLoggingEnabled',
+    /^Costs2?\/Costs$/,
+    'The bill, written and read by the billing services.',
+  ),
+  nag(
+    'HIPAA.Security-CloudWatchLogGroupEncrypted',
+    /^FrontFirewall2?\/WebAclLog$/,
+    "In us-east-1, without queries, tokens and cookies: CloudWatch's own key.",
+  ),
+  nag(
+    'HIPAA.Security-CloudTrailCloudWatchLogsEnabled',
+    /^Audit\/ObjectTrail$/,
+    'The trail is kept in its bucket, with digests; events of every object in CloudWatch would cost more than the objects.',
+  ),
+  nag(
+    'HIPAA.Security-CloudWatchAlarmAction',
+    /^Operations2?\/(api-|search-|retrieve-|authorizer-|store-|transactions-|ingest-(?!dead)|index-)/,
+    'Part of the composite alarm "patients affected", which acts.',
+  ),
+
+  // Where nobody's images are.
+  ...(settings.kind === 'dev'
+    ? [
+        nag('AwsSolutions-COG2', /^Identity\/Users$/, 'dev: a second factor may be used; in prod it must.'),
+        nag(
+          'AwsSolutions-COG8',
+          /^Identity\/Users$/,
+          'dev: without threat protection, which is paid by user; prod has it.',
+        ),
+      ]
+    : []),
+  ...(settings.firewall === undefined
+    ? [
+        nag(
+          'AwsSolutions-CFR2',
+          /^Front\/Distribution$/,
+          'The deployment asks for no firewall; prod has one by default.',
+        ),
+      ]
+    : []),
+
+  // CloudFront.
+  nag(
+    'AwsSolutions-CFR1',
+    /^Front\/Distribution$/,
+    'Who reads from where is for the group to say; the firewall can be given countries.',
+  ),
+  nag(
+    'AwsSolutions-CFR3',
+    /^Front\/Distribution$/,
+    "CloudFront's logs hold queries, in which QIDO has patients' names. The API's access logs hold every call without them.",
+  ),
+  nag(
+    'AwsSolutions-CFR4',
+    /^Front\/Distribution$/,
+    "CloudFront's own name has its own certificate and policy. With a domain of the group TLS 1.2 is the least.",
+  ),
+  {
+    id: 'Annotation::@aws-cdk/aws-cloudfront-origins:updateImportedBucketPolicyOac',
+    where: /^Front\/Distribution$/,
+    reason: "The bucket's own stack lets CloudFront read it (stacks/site.ts).",
+  },
+];
+
+export function acknowledgeFindings(app: App, settings: Settings): void {
+  const names = new Names({ stage: settings.stage, account: settings.account ?? '<AWS::AccountId>' });
+  const regions = [settings.region, ...(settings.secondRegion === undefined ? [] : [settings.secondRegion])];
+  const buckets = regions.flatMap((region) => [
+    names.bucket('archive', region),
+    `${names.bucket('archive', region)}/_imaging`,
+    names.bucket('landing', region),
+  ]);
+  const constructs = app.node.findAll();
+  for (const { id, where, reason } of acknowledgements(buckets, settings)) {
+    for (const construct of constructs) {
+      if (where.test(construct.node.path) && !above(construct, where))
+        Validations.of(construct).acknowledge({ id, reason });
+    }
+  }
+}
+
+/** Acknowledged at the outermost construct only: what is below has it from there. */
+const above = (construct: IConstruct, where: RegExp): boolean =>
+  construct.node.scopes.slice(0, -1).some((scope) => where.test(scope.node.path));

@@ -1,0 +1,44 @@
+import { VIEWER_PAGES } from '#embedded/site-rules.ts';
+import { VIEWER_PAGE } from '../site-files.ts';
+
+/** The addresses that only the viewer's router knows are its page; `/` is the console's. JavaScript of CloudFront Functions, runtime 2.0. */
+export const sitePagesCode = (): string => `
+const VIEWER_PAGES = ${VIEWER_PAGES};
+function handler(event) {
+  const request = event.request;
+  if (request.uri === '/') request.uri = '/index.html';
+  else if (VIEWER_PAGES.test(request.uri)) request.uri = '/${VIEWER_PAGE}';
+  return request;
+}
+`;
+
+export interface ApiOrigins {
+  /** id of the origin that takes changes */
+  readonly primary: string;
+  /** where reading goes when the first fails; undefined with one region */
+  readonly secondary: string | undefined;
+}
+
+/**
+ * Tells the functions under which name they were asked, and lets reading fail over. Changes never fail over by themselves: whether the
+ * first region has taken one is not known when it does not answer, and the second would take it again.
+ */
+export const apiRequestCode = ({ primary, secondary }: ApiOrigins): string => `
+import cf from 'cloudfront';
+function handler(event) {
+  const request = event.request;
+  request.headers['x-forwarded-host'] = { value: request.headers.host.value };
+  request.headers['x-forwarded-proto'] = { value: 'https' };
+${
+  secondary === undefined
+    ? ''
+    : `  if (request.method === 'GET' || request.method === 'HEAD') {
+    cf.createRequestOriginGroup({
+      originIds: [${JSON.stringify(primary)}, ${JSON.stringify(secondary)}].map((originId) => ({ originId })),
+      failoverCriteria: { statusCodes: [500, 502, 503, 504] },
+    });
+  }
+`
+}  return request;
+}
+`;

@@ -1,0 +1,51 @@
+import { Aws, CfnOutput } from 'aws-cdk-lib';
+import * as healthimaging from 'aws-cdk-lib/aws-healthimaging';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { Construct } from 'constructs';
+import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
+import { removalOf } from '../removal.ts';
+
+/** A data store of AWS HealthImaging for studies that a placement policy imports, and the role under which it reads them. */
+export class ImagingStack extends NephosStack {
+  readonly datastoreId: string;
+  readonly importRole: iam.Role;
+
+  constructor(
+    scope: Construct,
+    { key, archive, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: IKey },
+  ) {
+    super(scope, 'Imaging', { ...props, description: 'the data store of HealthImaging', stateful: true });
+    const datastore = new healthimaging.CfnDatastore(this, 'Datastore', {
+      datastoreName: this.names.prefix,
+      kmsKeyArn: key.keyArn,
+    });
+    datastore.applyRemovalPolicy(removalOf(this.settings));
+    this.datastoreId = datastore.attrDatastoreId;
+    const archiveArn = `arn:${Aws.PARTITION}:s3:::${this.names.bucket('archive', this.region)}`;
+    this.importRole = new iam.Role(this, 'ImportRole', {
+      assumedBy: new iam.ServicePrincipal('medical-imaging.amazonaws.com', {
+        conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
+      }),
+      description: 'reads the objects of a study that is imported',
+    });
+    this.importRole.addToPolicy(
+      new iam.PolicyStatement({ sid: 'Objects', actions: ['s3:GetObject'], resources: [`${archiveArn}/*`] }),
+    );
+    this.importRole.addToPolicy(
+      new iam.PolicyStatement({ sid: 'Keys', actions: ['s3:ListBucket'], resources: [archiveArn] }),
+    );
+    this.importRole.addToPolicy(
+      new iam.PolicyStatement({
+        sid: 'Results',
+        actions: ['s3:PutObject'],
+        resources: [`${archiveArn}/_imaging/*`],
+      }),
+    );
+    this.importRole.addToPolicy(
+      new iam.PolicyStatement({ sid: 'Key', actions: ['kms:Decrypt', 'kms:GenerateDataKey'], resources: [key.keyArn] }),
+    );
+    new CfnOutput(this, 'DatastoreId', { value: this.datastoreId });
+    new CfnOutput(this, 'ImportRoleArn', { value: this.importRole.roleArn });
+  }
+}

@@ -1,0 +1,201 @@
+import { Duration } from 'aws-cdk-lib';
+import type * as apigateway from 'aws-cdk-lib/aws-apigateway';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type * as s3 from 'aws-cdk-lib/aws-s3';
+import type * as sqs from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import type { FunctionName, QueueName } from '#lambda/functions.ts';
+import { alarmTopic } from '../constructs/alarm-topic.ts';
+import type { ArchiveFunction } from '../constructs/archive-function.ts';
+import { operationsDashboard } from '../constructs/dashboard.ts';
+import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
+
+export interface OperationsProps extends Pick<NephosStackProps, 'settings' | 'region'> {
+  readonly key: IKey;
+  readonly api: apigateway.RestApi;
+  readonly functions: Readonly<Partial<Record<FunctionName, ArchiveFunction>>>;
+  readonly queues: Readonly<Record<QueueName, sqs.Queue>>;
+  readonly deadLetters: Readonly<Record<QueueName, sqs.Queue>>;
+  readonly missed: sqs.Queue;
+  readonly archive: s3.IBucket;
+  /** replication of objects starts here */
+  readonly replicatesTo: string | undefined;
+}
+
+const FIVE_MINUTES = Duration.minutes(5);
+
+/** What somebody looks at, and what wakes somebody: a dashboard, alarms, and above them the one that says that patients are affected. */
+export class OperationsStack extends NephosStack {
+  constructor(scope: Construct, { key, ...props }: OperationsProps) {
+    super(scope, 'Operations', { ...props, description: 'dashboard and alarms' });
+    const topic = alarmTopic(this, key);
+    const reading = [...this.#apiAlarms(props), ...this.#functionAlarms(props, ['search', 'retrieve', 'authorizer'])];
+    const storing = [
+      ...this.#functionAlarms(props, ['store', 'transactions', 'ingest']),
+      ...this.#backlogAlarms(props),
+    ];
+    const index = this.#indexAlarms();
+    const background = [
+      ...this.#functionAlarms(props, ['render', 'events', 'admin', 'worker', 'sweep', 'reconcile']),
+      ...this.#deadLetterAlarms(props),
+      ...(props.replicatesTo === undefined ? [] : [this.#replicationAlarm(props, props.replicatesTo)]),
+    ];
+    const patients = new cloudwatch.CompositeAlarm(this, 'PatientsAffected', {
+      compositeAlarmName: `${this.names.prefix}-patients-affected`,
+      alarmDescription:
+        'Images cannot be read or stored: somebody is waiting for them. See docs/deploy-aws.md, "When an alarm rings".',
+      alarmRule: cloudwatch.AlarmRule.anyOf(...reading, ...storing, ...index),
+    });
+    patients.addAlarmAction(new SnsAction(topic));
+    for (const alarm of background) alarm.addAlarmAction(new SnsAction(topic));
+    operationsDashboard(this, {
+      ...props,
+      tableName: this.names.table,
+      patients,
+      alarms: [...reading, ...storing, ...index, ...background],
+    });
+  }
+
+  #alarm(
+    id: string,
+    metric: cloudwatch.IMetric,
+    threshold: number,
+    description: string,
+    periods = 2,
+  ): cloudwatch.Alarm {
+    return new cloudwatch.Alarm(this, id, {
+      alarmName: `${this.names.prefix}-${id}`,
+      alarmDescription: description,
+      metric,
+      threshold,
+      evaluationPeriods: periods,
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+    });
+  }
+
+  #apiAlarms({ api }: Pick<OperationsProps, 'api'>): cloudwatch.Alarm[] {
+    const stage = api.deploymentStage;
+    const failing = new cloudwatch.MathExpression({
+      expression: '100 * failed / MAX([calls, 20])',
+      usingMetrics: {
+        failed: stage.metricServerError({ period: FIVE_MINUTES, statistic: 'Sum' }),
+        calls: stage.metricCount({ period: FIVE_MINUTES, statistic: 'Sum' }),
+      },
+      label: 'calls answered 5xx (%)',
+      period: FIVE_MINUTES,
+    });
+    return [
+      this.#alarm('api-failing', failing, 5, 'One call in twenty fails.'),
+      this.#alarm(
+        'api-slow',
+        stage.metricLatency({ period: FIVE_MINUTES, statistic: 'p95' }),
+        10_000,
+        'One call in twenty takes longer than ten seconds.',
+        3,
+      ),
+    ];
+  }
+
+  #functionAlarms(
+    { functions }: Pick<OperationsProps, 'functions'>,
+    names: readonly FunctionName[],
+  ): cloudwatch.Alarm[] {
+    return names.flatMap((name) => {
+      const fn = functions[name];
+      if (fn === undefined) return [];
+      const options = { period: FIVE_MINUTES, statistic: 'Sum' };
+      return [
+        this.#alarm(`${name}-errors`, fn.metricErrors(options), 5, `The function ${name} fails.`),
+        this.#alarm(
+          `${name}-throttled`,
+          fn.metricThrottles(options),
+          5,
+          `The function ${name} gets no room to run in.`,
+        ),
+      ];
+    });
+  }
+
+  #backlogAlarms({ queues }: Pick<OperationsProps, 'queues'>): cloudwatch.Alarm[] {
+    return (['store-uploaded', 'ingest'] as const).map((name) =>
+      this.#alarm(
+        `${name}-old`,
+        queues[name].metricApproximateAgeOfOldestMessage({ period: FIVE_MINUTES, statistic: 'Maximum' }),
+        1_800,
+        `Objects have been waiting in ${name} for half an hour.`,
+      ),
+    );
+  }
+
+  #deadLetterAlarms({ deadLetters, missed }: Pick<OperationsProps, 'deadLetters' | 'missed'>): cloudwatch.Alarm[] {
+    const options = { period: FIVE_MINUTES, statistic: 'Maximum' };
+    return [
+      ...Object.entries(deadLetters).map(([name, queue]) =>
+        this.#alarm(
+          `${name}-dead`,
+          queue.metricApproximateNumberOfMessagesVisible(options),
+          1,
+          `Work of ${name} was given up; docs/deploy-aws.md tells how to put it back.`,
+          1,
+        ),
+      ),
+      this.#alarm(
+        'schedule-missed',
+        missed.metricApproximateNumberOfMessagesVisible(options),
+        1,
+        'A scheduled run failed for good.',
+        1,
+      ),
+    ];
+  }
+
+  #indexAlarms(): cloudwatch.Alarm[] {
+    const metric = (metricName: string, operation: string) =>
+      new cloudwatch.Metric({
+        namespace: 'AWS/DynamoDB',
+        metricName,
+        dimensionsMap: { TableName: this.names.table, Operation: operation },
+        statistic: 'Sum',
+        period: FIVE_MINUTES,
+      });
+    const sum = (metricName: string, label: string) =>
+      new cloudwatch.MathExpression({
+        expression: 'SUM(METRICS())',
+        usingMetrics: Object.fromEntries(
+          ['GetItem', 'BatchGetItem', 'Query', 'TransactWriteItems', 'UpdateItem'].map((operation, index) => [
+            `m${index}`,
+            metric(metricName, operation),
+          ]),
+        ),
+        label,
+        period: FIVE_MINUTES,
+      });
+    return [
+      this.#alarm(
+        'index-throttled',
+        sum('ThrottledRequests', 'throttled'),
+        100,
+        'The index refuses calls: a partition is too hot, or traffic grew faster than the table.',
+      ),
+      this.#alarm('index-failing', sum('SystemErrors', 'failed'), 10, 'The index fails.'),
+    ];
+  }
+
+  #replicationAlarm({ archive }: Pick<OperationsProps, 'archive'>, destination: string): cloudwatch.Alarm {
+    const latency = new cloudwatch.Metric({
+      namespace: 'AWS/S3',
+      metricName: 'ReplicationLatency',
+      dimensionsMap: {
+        SourceBucket: archive.bucketName,
+        DestinationBucket: this.names.bucket('archive', destination),
+        RuleId: 'all',
+      },
+      statistic: 'Maximum',
+      period: FIVE_MINUTES,
+    });
+    return this.#alarm('replication-late', latency, 1_800, 'The second region is half an hour behind.', 3);
+  }
+}
