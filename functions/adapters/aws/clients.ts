@@ -27,7 +27,14 @@ export const dynamoClient = (config: DynamoDBClientConfig = {}): DynamoDBClient 
 
 /** @param config e.g. `forcePathStyle` for engines that know no bucket names in host names */
 export const s3Client = (config: S3ClientConfig = {}): S3Client =>
-  new S3Client({ ...ONE_ATTEMPT, requestHandler: handler(60_000), ...config });
+  new S3Client({
+    ...ONE_ATTEMPT,
+    requestHandler: handler(60_000),
+    // Uploads carry a SHA-256 of their own; another sum beside it would only be computed.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    ...config,
+  });
 
 /** A receive waits up to 20 s for messages. */
 export const sqsClient = (config: SQSClientConfig = {}): SQSClient =>

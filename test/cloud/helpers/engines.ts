@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -58,7 +59,12 @@ async function start(
 ): Promise<Engine> {
   if (!existsSync(join(DYNAMODB, '.installed')) || !existsSync(MINISTACK_PYTHON))
     throw new Error('the AWS engines are missing: run scripts/install-peers cloud');
-  const child = spawn(command, options, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  // DynamoDB Local leaves a file where it is started.
+  const child = spawn(command, options, {
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   const said: string[] = [];
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (bytes: Buffer) => {

@@ -1,0 +1,85 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CreateQueueCommand, GetQueueUrlCommand, SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { sqsClient } from '#adapters/aws/clients.ts';
+import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
+import type { Clock } from '#core/ports/clock.ts';
+import { jobQueueContract } from '#test/contract/job-queue.ts';
+import { ENGINE_IDENTITY, type Engine, startMiniStack } from './helpers/engines.ts';
+import { systemClock } from './helpers/table.ts';
+
+let engine: Engine;
+let client: SQSClient;
+const made = new Set<string>();
+
+/** Queues as the infrastructure makes them, made when they are first spoken of. */
+function queuesOnDemand(clock: Clock): SqsJobQueue {
+  const url = (name: string): string => `${engine.endpoint}/000000000000/${name}`;
+  const queue = new SqsJobQueue({ client, clock, queueUrl: url, deadLetterUrl: (kind) => url(`${kind}-dead`) });
+  return new Proxy(queue, {
+    get(target, property) {
+      const member = target[property as keyof SqsJobQueue] as unknown;
+      if (typeof member !== 'function') return member;
+      return async (kind: string, ...rest: unknown[]) => {
+        for (const name of [kind, `${kind}-dead`]) if (!made.has(name)) await create(name);
+        return (member as (...all: unknown[]) => unknown).call(target, kind, ...rest);
+      };
+    },
+  });
+}
+
+async function create(name: string): Promise<void> {
+  await client.send(new CreateQueueCommand({ QueueName: name }));
+  made.add(name);
+}
+
+beforeAll(async () => {
+  engine = await startMiniStack();
+  client = sqsClient({ ...ENGINE_IDENTITY, endpoint: engine.endpoint });
+});
+afterAll(async () => {
+  client.destroy();
+  await engine.stop();
+});
+
+describe('SqsJobQueue on MiniStack', () =>
+  jobQueueContract(async () => ({
+    queue: queuesOnDemand(systemClock),
+    // SQS counts whole seconds
+    pass: (ms) => sleep(Math.min(2_100, Math.ceil(ms / 1000) * 1000 + 100)),
+    differences: {
+      exactTimes: 'SQS delays and hides by whole seconds',
+      lateReceipts: 'SQS promises nothing for a receipt that has run out; jobs may run twice',
+    },
+    close: async () => {},
+  })));
+
+describe('in whole seconds', () => {
+  test('a job waits for its delay, and is hidden while it is worked on', async () => {
+    const jobs = queuesOnDemand(systemClock);
+    await jobs.enqueue('seconds', { n: 1 }, { delayMs: 1_500 });
+    expect(await jobs.receive('seconds', { max: 1, visibilityMs: 1_000 })).toStrictEqual([]);
+    await sleep(2_200);
+    const [first] = await jobs.receive('seconds', { max: 1, visibilityMs: 1_000 });
+    expect(first).toMatchObject({ attempt: 1 });
+    expect(await jobs.receive('seconds', { max: 1, visibilityMs: 1_000 })).toStrictEqual([]);
+    await sleep(1_200);
+    expect(await jobs.receive('seconds', { max: 1, visibilityMs: 1_000 })).toStrictEqual([{ ...first, attempt: 2 }]);
+  });
+
+  test('a delay longer than SQS knows is kept: received too early, the job goes back for what is left', async () => {
+    let now = Date.now();
+    const jobs = queuesOnDemand({ ...systemClock, now: () => now });
+    await jobs.enqueue('long', { n: 1 }, { delayMs: 3_600_000 });
+    expect(await jobs.depth('long')).toStrictEqual({ waiting: 1, inFlight: 0, dead: 0 });
+    // SQS delivers it after a quarter of an hour at the latest: here at once
+    const { QueueUrl } = await client.send(new GetQueueUrlCommand({ QueueName: 'long' }));
+    const early = JSON.stringify({ payload: { n: 2 }, notBefore: now + 3_600_000 });
+    await client.send(new SendMessageCommand({ QueueUrl, MessageBody: early }));
+    expect(await jobs.receive('long', { max: 10, visibilityMs: 1_000 })).toStrictEqual([]);
+    expect(await jobs.depth('long')).toStrictEqual({ waiting: 2, inFlight: 0, dead: 0 });
+    now += 3_600_000;
+    await client.send(new SendMessageCommand({ QueueUrl, MessageBody: early }));
+    expect(await jobs.receive('long', { max: 10, visibilityMs: 1_000 })).toMatchObject([{ payload: { n: 2 } }]);
+  });
+});
