@@ -1,4 +1,5 @@
 import type { Principal } from '#core/access.ts';
+import type { AuditSource } from '#core/audit/dicom-message.ts';
 import { PacsError } from '#core/errors.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { Services } from '#core/services.ts';
@@ -22,6 +23,8 @@ export interface ArchiveAppOptions {
   readonly corsOrigins: readonly string[];
   /** in whose audit trail the requests of nobody are recorded */
   readonly tenant: string;
+  /** how the archive presents itself in audit messages */
+  readonly auditSource?: AuditSource | undefined;
   /** what the client sees as a 5xx */
   readonly onFailure: (error: PacsError, route: string | undefined) => void;
 }
@@ -52,7 +55,7 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
   const routers = [
     new Router(services, '/dicomweb', DICOMWEB_ROUTES, tenant),
     new Router(services, '/wado', WADO_URI_ROUTES, tenant),
-    new Router(services, '/api', apiRoutes(tokens, verifier), tenant),
+    new Router(services, '/api', apiRoutes(tokens, verifier, options.auditSource), tenant),
   ];
   const identify = (request: Parameters<ArchiveApp['identify']>[0]) => identified(request, verifier, options);
 
@@ -66,7 +69,10 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
         return { response: preflight(request, corsOrigins), route: 'Preflight' };
       }
       const { principal, refused } = await identify(request);
-      if (refused) return { response: withHeaders(refused, cors), route: undefined };
+      if (refused) {
+        await recordRefusal(services, tenant, request, refused.status);
+        return { response: withHeaders(refused, cors), route: undefined };
+      }
       const { response, route, error } = await router.handle({ ...request, principal });
       if (error && error.row.http >= 500) onFailure(error, route);
       return { response: withHeaders(response, cors), route };
@@ -99,6 +105,19 @@ async function identified(
   } catch (error) {
     return { refused: refusal(error) };
   }
+}
+
+/** Whoever comes with a token that is not valid, or through another site's page, leaves a trace; often repeated, a count. */
+async function recordRefusal(
+  { audit, clock }: Services,
+  tenant: string,
+  { remoteAddress }: HttpRequest,
+  status: number,
+): Promise<void> {
+  const error = status === 401 ? ('UNAUTHENTICATED' as const) : ('FORBIDDEN' as const);
+  const from = remoteAddress === undefined ? {} : { from: remoteAddress };
+  const entry = { event: 'Login', action: 'E', outcome: 4, subject: 'nobody', roles: [], door: 'http', error } as const;
+  await audit.recordOnce(tenant, `refused ${error} ${remoteAddress}`, { at: clock.now(), ...entry, ...from });
 }
 
 const refusal = (error: unknown): HttpResponse => errorResponse(error).response;

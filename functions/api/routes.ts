@@ -1,6 +1,8 @@
+import type { AuditSource } from '#core/audit/dicom-message.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import type { Route } from '#dicomweb/router.ts';
+import { getAudit } from './audit.ts';
 import { getEvents } from './events.ts';
 import { GATEWAY_ROUTES } from './gateways.ts';
 import { openApi } from './openapi.ts';
@@ -19,23 +21,50 @@ import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
 import { WORKLIST_ROUTES } from './worklist.ts';
 
 /** The archive's own HTTP API beside DICOMweb, below /api. Described by openapi.ts; a test compares the two. */
-export function apiRoutes(tokens: TokenStore, verifier: TokenVerifier = tokens): Route[] {
+export function apiRoutes(
+  tokens: TokenStore,
+  verifier: TokenVerifier = tokens,
+  source: AuditSource = { id: 'nephos', aeTitle: 'NEPHOS' },
+): Route[] {
   const routes: Route[] = [
     // Public: answers 401 itself, which is how the page learns that it must sign in.
     { method: 'GET', path: '/session', action: 'public', name: 'GetSession', handler: getSession },
     // Public: the access token is in the body.
-    { method: 'POST', path: '/session', action: 'public', name: 'OpenSession', handler: openSession(tokens, verifier) },
+    {
+      method: 'POST',
+      path: '/session',
+      action: 'public',
+      name: 'OpenSession',
+      handler: openSession(tokens, verifier),
+      recordedAs: ['Login', 'E'],
+    },
     // Public: ends whatever session the cookie names.
-    { method: 'DELETE', path: '/session', action: 'public', name: 'CloseSession', handler: closeSession(tokens) },
+    {
+      method: 'DELETE',
+      path: '/session',
+      action: 'public',
+      name: 'CloseSession',
+      handler: closeSession(tokens),
+      recordedAs: ['Logout', 'E'],
+    },
+    { method: 'GET', path: '/audit', action: 'readAudit', name: 'GetAudit', handler: getAudit(source) },
     { method: 'GET', path: '/events', action: 'readEvents', name: 'GetEvents', handler: getEvents },
     { method: 'GET', path: '/quarantine', action: 'administer', name: 'ListQuarantine', handler: listQuarantine },
-    { method: 'GET', path: '/quarantine/{id}', action: 'administer', name: 'GetQuarantined', handler: getQuarantined },
+    {
+      method: 'GET',
+      path: '/quarantine/{id}',
+      action: 'administer',
+      name: 'GetQuarantined',
+      handler: getQuarantined,
+      recordedAs: ['InstancesAccessed', 'R'],
+    },
     {
       method: 'POST',
       path: '/quarantine/{id}',
       action: 'administer',
       name: 'DecideQuarantined',
       handler: decideQuarantined,
+      recordedAs: ['InstancesAccessed', 'U'],
     },
     {
       method: 'GET',
@@ -43,6 +72,7 @@ export function apiRoutes(tokens: TokenStore, verifier: TokenVerifier = tokens):
       action: 'administer',
       name: 'GetQuarantinedContent',
       handler: getQuarantinedContent,
+      recordedAs: ['InstancesAccessed', 'R'],
     },
     {
       method: 'GET',
@@ -50,6 +80,7 @@ export function apiRoutes(tokens: TokenStore, verifier: TokenVerifier = tokens):
       action: 'administer',
       name: 'GetQuarantinedRendered',
       handler: getQuarantinedRendered,
+      recordedAs: ['InstancesAccessed', 'R'],
     },
     {
       method: 'GET',
@@ -57,6 +88,7 @@ export function apiRoutes(tokens: TokenStore, verifier: TokenVerifier = tokens):
       action: 'administer',
       name: 'GetQuarantinedMetadata',
       handler: getQuarantinedMetadata,
+      recordedAs: ['InstancesAccessed', 'R'],
     },
     { method: 'GET', path: '/trash', action: 'restore', name: 'ListTrash', handler: listTrashed },
     { method: 'GET', path: '/trash/{id}', action: 'restore', name: 'GetTrashed', handler: getTrashed },

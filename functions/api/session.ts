@@ -44,10 +44,11 @@ export const getSession: Handler = async ({ principal }) => {
 /** Exchanges an access token for an HttpOnly cookie, so that the page never keeps the token where scripts can read it. */
 export const openSession =
   (tokens: TokenStore, verifier: TokenVerifier): Handler =>
-  async ({ request }) => {
+  async ({ request, facts }) => {
     const { token } = await readJson(request);
     const principal = typeof token === 'string' ? await verifier.verify(token.trim()) : undefined;
     if (!principal) throw new PacsError('UNAUTHENTICATED', 'the access token is not valid');
+    facts.principal = principal;
     const session = await tokens.openSession(principal);
     const { tenant, subject, roles } = principal;
     return withCookie(json(200, { tenant, subject, roles }), request, session, SESSION_MS / 1000);

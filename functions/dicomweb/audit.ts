@@ -21,6 +21,7 @@ const RECORDED: Readonly<
   readWorklist: { look: 'OrderRecord', change: ['OrderRecord', 'R'] },
   changeWorklist: { look: 'OrderRecord', change: ['OrderRecord', 'U'] },
   performProcedure: { look: 'ProcedureRecord', change: ['ProcedureRecord', 'U'] },
+  readAudit: { look: 'AuditLogUsed', change: ['AuditLogUsed', 'R'] },
   readProcedures: { look: 'ProcedureRecord', change: ['ProcedureRecord', 'R'] },
 };
 const OTHERS = { look: 'UseOfRestrictedFunction', change: ['SecurityConfiguration', 'U'] } as const;
@@ -49,7 +50,7 @@ export interface Act {
 
 /** @throws PacsError BUSY while the trail cannot be written and the policy wants this recorded */
 export function admitRequest({ audit }: Services, { route, request }: Pick<Act, 'route' | 'request'>): void {
-  if (route.action !== 'public') audit.admit(!isLook(request) && route.action !== 'search');
+  if (isRecorded(route)) audit.admit(!isLook(request) && route.action !== 'search');
 }
 
 /**
@@ -59,11 +60,14 @@ export function admitRequest({ audit }: Services, { route, request }: Pick<Act, 
  */
 export async function recordRequest(
   { audit, clock }: Services,
-  { route, request, principal, params, facts }: Act,
+  { route, request, params, facts, ...act }: Act,
   outcome: { readonly status: number; readonly error?: PacsError | undefined },
   archiveTenant: string,
 ): Promise<void> {
-  if (route.action === 'public') return;
+  if (!isRecorded(route)) return;
+  // Heartbeats touch nothing of a patient's: only those that are refused are of interest.
+  if (outcome.status < 400 && (route.action === 'reportAsGateway' || route.action === 'monitor')) return;
+  const principal = facts.principal ?? act.principal;
   const [event, action] = eventOf(route, request);
   const studies = facts.studies ?? (params.study === undefined ? [] : [params.study]);
   const recorded: AuditEvent = {
@@ -82,9 +86,12 @@ export async function recordRequest(
     ...(outcome.error !== undefined && { error: outcome.error.code }),
   };
   const tenant = principal?.tenant ?? archiveTenant;
-  if (isRepeatable(event)) await audit.recordOnce(tenant, sameness(recorded), recorded);
+  if (recorded.outcome !== 0 || isRepeatable(event)) await audit.recordOnce(tenant, sameness(recorded), recorded);
   else await audit.record(tenant, recorded);
 }
+
+/** What anyone may ask for is not recorded, unless its row says as what. */
+const isRecorded = (route: Route): boolean => route.action !== 'public' || route.recordedAs !== undefined;
 
 /** What a route's use is recorded as. */
 export function eventOf(route: Route, request: Pick<HttpRequest, 'method'>): readonly [AuditEventName, AuditAction] {

@@ -19,6 +19,8 @@ export interface AuditFacts {
   /** StudyInstanceUIDs, where the path does not name the study */
   studies?: readonly string[];
   instances?: number;
+  /** who the caller turned out to be, where that is what the transaction finds out */
+  principal?: Principal;
 }
 
 export type Handler = (context: Context) => Promise<HttpResponse>;

@@ -23,6 +23,7 @@ export function createApp({ archive, config, log }: { archive: Archive; config: 
     everybody: config.auth === 'off' ? { tenant, subject: 'local', roles: ['admin'] } : undefined,
     corsOrigins,
     tenant,
+    auditSource: { id: config.auditSource, aeTitle: config.dicom.aeTitle },
     onFailure: (error, transaction) => log.error('request-failed', { transaction, ...describeError(error) }),
   });
   const site = staticSite({});

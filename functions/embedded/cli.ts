@@ -10,6 +10,13 @@ import { verifyArchive } from '#core/archive/verify.ts';
 import { PacsError } from '#core/errors.ts';
 import { isGatewayId } from '#core/gateways.ts';
 import { type Archive, openArchive } from './archive.ts';
+import {
+  type AuditOptions,
+  describeReport,
+  exportAudit,
+  verifyExportedAudit,
+  verifyOwnAudit,
+} from './audit-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { queryRetrieve } from './query-retrieve.ts';
@@ -23,16 +30,18 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos rebuild                         make the index anew from the blobs alone (the index folder must be moved away first)
   nephos token                           a new administrator's token; the one before stops working
   nephos token --gateway ID              a new token of the edge gateway of that id
+  nephos audit verify [FOLDER]           check the audit trail, or segments exported from one: --keys FOLDER, --expect HASH
+  nephos audit export --to FOLDER        copy the sealed segments of the audit trail
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
-import, export, verify, sweep and token also work while the archive is running.
+import, export, verify, sweep, token and audit also work while the archive is running.
 `;
 
 type Command = (
   archive: Archive,
   config: Config,
   args: readonly string[],
-  options: { to?: string | undefined; gateway?: string | undefined },
+  options: AuditOptions & { gateway?: string | undefined },
 ) => Promise<number>;
 
 const say = (text: string): void => {
@@ -164,6 +173,21 @@ const token: Command = async ({ tokens }, config, _, { gateway }) => {
   return 0;
 };
 
+const audit: Command = async (archive, config, [act, folder], options) => {
+  if (act === 'export') {
+    if (options.to === undefined) throw new ConfigError('name a folder: --to FOLDER');
+    await mkdir(options.to, { recursive: true });
+    say(`${await exportAudit(archive, config, options.to)} segments written to ${options.to}`);
+    return 0;
+  }
+  if (act !== 'verify') throw new ConfigError('audit verify or audit export');
+  const report = await (folder === undefined
+    ? verifyOwnAudit(archive, config, options)
+    : verifyExportedAudit(folder, options));
+  say(describeReport(report));
+  return report.defect === undefined ? 0 : 1;
+};
+
 const COMMANDS: Readonly<Record<string, Command>> = {
   import: importFolders,
   export: exportStudy,
@@ -171,13 +195,20 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   sweep: sweepNow,
   rebuild,
   token,
+  audit,
 };
 
 async function main(): Promise<number> {
   if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { to: { type: 'string' }, gateway: { type: 'string' }, help: { type: 'boolean' } },
+    options: {
+      to: { type: 'string' },
+      gateway: { type: 'string' },
+      keys: { type: 'string' },
+      expect: { type: 'string' },
+      help: { type: 'boolean' },
+    },
   });
   const [name = '', ...args] = positionals;
   const command = COMMANDS[name];

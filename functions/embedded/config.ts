@@ -1,10 +1,20 @@
 import { isIP } from 'node:net';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type OidcSettings, readOidcSettings } from '#adapters/oidc/settings.ts';
 import type { Role } from '#core/access.ts';
-import { DEFAULT_LIMITS, type Limits, limitVariable } from '#core/limits.ts';
-import type { ConflictPolicy, Policy } from '#core/services.ts';
+import {
+  ConfigError,
+  type Environment,
+  listOf,
+  oneOf,
+  readLimits,
+  readPolicy,
+  TENANT,
+  whole,
+} from '#core/configuration.ts';
+import type { Limits } from '#core/limits.ts';
+import type { Policy } from '#core/services.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
 import type { AllowedEntity } from '#dimse/server.ts';
 
@@ -19,6 +29,8 @@ export interface Config {
   readonly oidc?: OidcSettings | undefined;
   readonly workers: number;
   readonly policy: Partial<Policy>;
+  /** AuditSourceID of messages about what is done here */
+  readonly auditSource: string;
   readonly limits: Partial<Limits>;
   /** origins whose pages may read our answers; `*` for any */
   readonly corsOrigins: readonly string[];
@@ -56,8 +68,7 @@ export interface DicomConfig {
     | undefined;
 }
 
-/** The configuration is wrong: the message is all a person needs. */
-export class ConfigError extends Error {}
+export { ConfigError, TENANT };
 
 /** Where clients most likely reach the archive. */
 export function originOf(config: Pick<Config, 'bind' | 'publicUrl'>, port: number): string {
@@ -65,9 +76,6 @@ export function originOf(config: Pick<Config, 'bind' | 'publicUrl'>, port: numbe
   return config.publicUrl ?? `http://${host}:${port}`;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-export const TENANT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /** @throws ConfigError that names the variable */
@@ -83,31 +91,18 @@ export function readConfig(env: Environment): Config {
     bind,
     auth,
     tenant,
-    oidc: readOidc(env, tenant),
+    oidc: readOidcSettings(env, [tenant]),
     httpPort: whole(env, 'NEPHOS_HTTP_PORT', 8080, 0, 65_535),
     dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
     workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
-    policy: {
-      conflict: oneOf<ConflictPolicy>(env, 'NEPHOS_CONFLICT_POLICY', ['keepFirst', 'version', 'replace'], 'keepFirst'),
-      sanitizePreamble: oneOf(env, 'NEPHOS_SANITIZE_PREAMBLE', ['on', 'off'], 'off') === 'on',
-    },
+    policy: readPolicy(env),
+    auditSource: env.NEPHOS_AUDIT_SOURCE ?? hostname(),
     limits: readLimits(env),
-    corsOrigins: (env.NEPHOS_CORS_ORIGINS ?? '')
-      .split(',')
-      .map((origin) => origin.trim())
-      .filter((origin) => origin !== ''),
+    corsOrigins: listOf(env.NEPHOS_CORS_ORIGINS),
     publicUrl: readPublicUrl(env),
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
     dicom: readDicom(env, bind),
   };
-}
-
-function readOidc(env: Environment, tenant: string): OidcSettings | undefined {
-  try {
-    return readOidcSettings(env, [tenant]);
-  } catch (error) {
-    throw new ConfigError((error as Error).message);
-  }
 }
 
 function readDicom(env: Environment, bind: string): DicomConfig {
@@ -124,12 +119,6 @@ function readDicom(env: Environment, bind: string): DicomConfig {
     tls: readDicomTls(env),
   };
 }
-
-const listOf = (text = ''): string[] =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');
 
 /** PS3.5 §6.2: 1 to 16 characters without backslash and control characters */
 function aeTitle(name: string, text: string): string {
@@ -217,23 +206,6 @@ function readDicomTls(env: Environment): DicomConfig['tls'] {
   return { port, cert, key, ...(ca !== undefined && { ca }) };
 }
 
-function oneOf<T extends string>(env: Environment, name: string, allowed: readonly T[], fallback: T): T {
-  const value = env[name] ?? fallback;
-  const found = allowed.find((candidate) => candidate === value);
-  if (found === undefined) throw new ConfigError(`${name} must be one of ${allowed.join(', ')}`);
-  return found;
-}
-
-function whole(env: Environment, name: string, fallback: number, least: number, most: number): number {
-  const text = env[name];
-  if (text === undefined) return fallback;
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < least || value > most) {
-    throw new ConfigError(`${name} must be a whole number from ${least} to ${most}`);
-  }
-  return value;
-}
-
 function readPublicUrl(env: Environment): string | undefined {
   const text = env.NEPHOS_PUBLIC_URL;
   if (text === undefined) return undefined;
@@ -241,13 +213,4 @@ function readPublicUrl(env: Environment): string | undefined {
     throw new ConfigError('NEPHOS_PUBLIC_URL must be an http or https URL');
   }
   return new URL(text).origin;
-}
-
-function readLimits(env: Environment): Partial<Limits> {
-  const limits: Record<string, number> = {};
-  for (const [name, fallback] of Object.entries(DEFAULT_LIMITS)) {
-    const variable = limitVariable(name);
-    if (env[variable] !== undefined) limits[name] = whole(env, variable, fallback, 1, Number.MAX_SAFE_INTEGER);
-  }
-  return limits;
 }

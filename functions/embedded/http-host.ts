@@ -90,6 +90,7 @@ function toRequest(
     query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)),
     headers: incoming.headers as Record<string, string | undefined>,
     body,
+    remoteAddress: incoming.socket.remoteAddress,
     origin: publicUrl ?? `http://${incoming.headers.host ?? 'localhost'}`,
     signal,
   };

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { sweep } from '#core/archive/sweep.ts';
 import { createApp } from './app.ts';
 import { type Archive, openArchive } from './archive.ts';
+import { keepAudit } from './audit-keeper.ts';
 import { type Config, ConfigError, originOf } from './config.ts';
 import { listenDicom } from './dicom-host.ts';
 import { createHttpHost } from './http-host.ts';
@@ -20,6 +21,7 @@ export async function runServer(config: Config): Promise<void> {
   startMetrics();
   const archive = await openArchive(config);
   const closeArchive = guardExit(archive);
+  const audit = await keepAudit(archive.services, config, log);
   const { answer } = createApp({ archive, config, log });
   const server = createHttpHost({
     answer,
@@ -62,6 +64,7 @@ export async function runServer(config: Config): Promise<void> {
     await Promise.all([once(server, 'close'), dicom.close()]);
     clearInterval(idle);
     await queues;
+    await audit.close();
     await closeArchive();
     process.exit();
   };

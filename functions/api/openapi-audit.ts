@@ -1,0 +1,60 @@
+/** What is said of the audit trail in the OpenAPI document. */
+
+const text = { type: 'string' };
+const whole = { type: 'integer', minimum: 0 };
+
+const entry = {
+  type: 'object',
+  properties: {
+    strand: text,
+    n: { ...whole, description: 'place in its strand' },
+    prev: { ...text, description: 'SHA-256 of the entry before in the strand' },
+    at: { type: 'integer', description: 'ms since 1970-01-01T00:00Z' },
+    event: text,
+    action: { enum: ['C', 'R', 'U', 'D', 'E'] },
+    outcome: { enum: [0, 4, 8, 12] },
+    subject: text,
+    roles: { type: 'array', items: text },
+    door: { enum: ['http', 'dicom', 'command', 'system'] },
+    from: { ...text, description: 'address of the caller' },
+    transaction: text,
+    studies: { type: 'array', items: text },
+    instances: whole,
+    destination: text,
+    keys: { type: 'array', items: text, description: 'attributes that a query asked about; never their values' },
+    purpose: text,
+    error: text,
+    repeated: { ...whole, description: 'how many of the same kind it stands for' },
+  },
+  required: ['strand', 'n', 'prev', 'at', 'event', 'action', 'outcome', 'subject', 'roles', 'door'],
+};
+
+const parameter = (name: string, description: string, schema: Record<string, unknown> = text) => ({
+  name,
+  description,
+  schema,
+});
+
+export const AUDIT_OPERATIONS = {
+  GetAudit: {
+    summary: 'Entries of the audit trail, in its order: as JSON, as DICOM audit messages or as FHIR AuditEvents',
+    parameters: [
+      parameter('from', 'ISO 8601; entries from this time on'),
+      parameter('to', 'ISO 8601; entries before this time'),
+      parameter('event', 'an event by its name: InstancesAccessed, Query, Login …'),
+      parameter('subject', 'who did it'),
+      parameter('study', 'StudyInstanceUID'),
+      parameter('outcome', '0 success, 4 refused, 8 failed', { enum: ['0', '4', '8', '12'] }),
+      parameter('after', '`next` of the page before'),
+      parameter('limit', 'entries of the page', { type: 'integer', minimum: 1, maximum: 1000 }),
+      parameter('format', 'how they are to be told', { enum: ['json', 'dicom', 'fhir'] }),
+    ],
+    response: {
+      schema: {
+        type: 'object',
+        properties: { entries: { type: 'array', items: entry }, next: text, more: { type: 'boolean' } },
+        required: ['entries', 'next', 'more'],
+      },
+    },
+  },
+};

@@ -1,0 +1,68 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { AuditEntry } from '#core/audit/entry.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { multipart } from './client.ts';
+import { nephos, type RunningArchive, startArchive } from './process.ts';
+
+let dir: string;
+let archive: RunningArchive | undefined;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'nephos-audit-'));
+});
+afterEach(async () => {
+  if (archive?.process.exitCode === null) await archive.kill9().catch(() => {});
+  await rm(dir, { recursive: true, force: true });
+});
+
+test('who signs in, stores, looks and is turned away is in the trail; the trail is sealed, exported and checked elsewhere', async () => {
+  const data = join(dir, 'data');
+  archive = await startArchive(data, { NEPHOS_AUTH: 'on' });
+  const token = /nephos_[\w-]{40,}/.exec(archive.said())![0];
+  const ask = (path: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(archive!.origin + path, { ...init, headers: { authorization: `Bearer ${token}`, ...init.headers } });
+  const json = { 'content-type': 'application/json' };
+  for (const body of [{ token: 'nephos_wrong' }, { token }]) {
+    const init = { method: 'POST', headers: json, body: JSON.stringify(body) };
+    expect((await fetch(`${archive.origin}/api/session`, init)).status).toBe(body.token === token ? 200 : 401);
+  }
+  expect((await fetch(`${archive.origin}/dicomweb/studies`)).status).toBe(401);
+  const { method, headers, body } = multipart([buildDicom({ SOPInstanceUID: uid(3), PatientID: 'PAT-7' })]);
+  expect((await ask('/dicomweb/studies', { method, headers, body } as RequestInit)).status).toBe(200);
+  expect((await ask(`/dicomweb/studies/${uid(1)}/metadata`)).status).toBe(200);
+
+  const { entries } = (await (await ask('/api/audit')).json()) as { entries: AuditEntry[] };
+  const told = entries.filter(({ event }) => event !== 'ApplicationStart');
+  expect(told).toMatchObject([
+    { event: 'Login', outcome: 4, subject: 'nobody', error: 'UNAUTHENTICATED', from: '127.0.0.1' },
+    { event: 'Login', outcome: 0, subject: 'admin' },
+    { event: 'Query', outcome: 4, subject: 'nobody', error: 'UNAUTHENTICATED' },
+    { event: 'InstancesTransferred', outcome: 0, subject: 'admin', studies: [uid(1)], instances: 1 },
+    { event: 'InstancesAccessed', outcome: 0, subject: 'admin', studies: [uid(1)] },
+  ]);
+  expect(JSON.stringify(entries)).not.toContain('PAT-7');
+  const found = await (await ask(`/api/audit?study=${uid(1)}&event=InstancesAccessed&format=dicom`)).text();
+  expect(found.trimEnd().split('\n')).toHaveLength(1);
+  expect(found).toContain('ParticipantObjectID="PAT-7"');
+  const bundle = (await (await ask(`/api/audit?subject=admin&format=fhir`)).json()) as { entry: unknown[] };
+  expect(bundle.entry.length).toBeGreaterThanOrEqual(4);
+  expect((await ask('/api/audit?event=Nonsense')).status).toBe(400);
+
+  await archive.stop();
+  const whole = await nephos(data, 'audit', 'verify');
+  expect(whole).toMatchObject({ code: 0 });
+  const head = /newest seal ([0-9a-f]{64})/.exec(whole.output)![1]!;
+  const copy = join(dir, 'copy');
+  expect(await nephos(data, 'audit', 'export', '--to', copy)).toMatchObject({ code: 0 });
+  const keys = ['--keys', join(data, 'audit-keys')];
+  expect(await nephos(data, 'audit', 'verify', copy, ...keys, '--expect', head)).toMatchObject({ code: 0 });
+  const [segment] = await readdir(copy);
+  const path = join(copy, segment!);
+  const text = await readFile(path, 'utf8');
+  await writeFile(path, text.replace('"subject":"admin"', '"subject":"other"'));
+  const altered = await nephos(data, 'audit', 'verify', copy, ...keys);
+  expect(altered).toMatchObject({ code: 1 });
+  expect(altered.output).toMatch(/^altered: segment 0, entry \d/);
+});
