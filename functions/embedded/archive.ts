@@ -1,34 +1,17 @@
-import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 import { WorkerPixelEngine } from '#adapters/local/worker-pixel-engine.ts';
+import { systemClock } from '#adapters/system-clock.ts';
 import { assemble } from '#core/assemble.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
-import type { Clock } from '#core/ports/clock.ts';
 import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
 import type { Config } from './config.ts';
 
-/** Random bytes are drawn by the page: a ULID for each of thousands of objects would ask the kernel as often. */
-const POOL_BYTES = 4096;
-let pool = Buffer.alloc(0);
-function drawRandom(count: number): Uint8Array {
-  if (count > POOL_BYTES) return randomBytes(count);
-  if (pool.length < count) pool = randomBytes(POOL_BYTES);
-  const drawn = pool.subarray(0, count);
-  pool = pool.subarray(count);
-  return drawn;
-}
-
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  randomBytes: drawRandom,
-  sleep: (ms) => sleep(ms),
-};
+export { systemClock };
 
 export interface Archive {
   readonly services: Services;

@@ -1,4 +1,5 @@
 import { isRole, ROLES, type Role } from '#core/access.ts';
+import { ConfigError, type Environment, listOf } from '#core/configuration.ts';
 import { OIDC_ENVIRONMENT as NAMES } from './environment.ts';
 
 export interface OidcSettings {
@@ -13,20 +14,18 @@ export interface OidcSettings {
   readonly roles: ReadonlyMap<string, readonly Role[]> | undefined;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** What the environment says of the issuer; undefined where there is none. @throws Error that names the variable */
+/** What the environment says of the issuer; undefined where there is none. @throws ConfigError that names the variable */
 export function readOidcSettings(env: Environment, tenants: readonly string[]): OidcSettings | undefined {
   const issuer = env[NAMES.oidcIssuer];
   if (issuer === undefined || issuer === '') return undefined;
   checkUrl(NAMES.oidcIssuer, issuer);
   const audiences = listOf(env[NAMES.oidcAudience]);
-  if (audiences.length === 0) throw new Error(`${NAMES.oidcAudience} must name the audience of the tokens`);
+  if (audiences.length === 0) throw new ConfigError(`${NAMES.oidcAudience} must name the audience of the tokens`);
   const jwksUrl = env[NAMES.oidcJwksUrl];
   if (jwksUrl !== undefined) checkUrl(NAMES.oidcJwksUrl, jwksUrl);
   const tenantClaim = env[NAMES.oidcTenantClaim];
   if (tenantClaim === undefined && tenants.length > 1)
-    throw new Error(`${NAMES.oidcTenantClaim} must name the claim that holds the tenant: several are served`);
+    throw new ConfigError(`${NAMES.oidcTenantClaim} must name the claim that holds the tenant: several are served`);
   return {
     issuer,
     audiences,
@@ -42,7 +41,7 @@ export function readOidcSettings(env: Environment, tenants: readonly string[]): 
 function checkUrl(name: string, text: string): void {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const loopback = url?.protocol === 'http:' && ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname);
-  if (url?.protocol !== 'https:' && !loopback) throw new Error(`${name} must be an https URL`);
+  if (url?.protocol !== 'https:' && !loopback) throw new ConfigError(`${name} must be an https URL`);
 }
 
 function readRoles(text: string | undefined): ReadonlyMap<string, readonly Role[]> | undefined {
@@ -52,15 +51,11 @@ function readRoles(text: string | undefined): ReadonlyMap<string, readonly Role[
       const at = pair.lastIndexOf('=');
       const roles = pair.slice(at + 1).split('+');
       if (at < 1 || !roles.every(isRole)) {
-        throw new Error(`${NAMES.oidcRoles} must be a list of name=role, a role being one of ${ROLES.join(', ')}`);
+        throw new ConfigError(
+          `${NAMES.oidcRoles} must be a list of name=role, a role being one of ${ROLES.join(', ')}`,
+        );
       }
       return [pair.slice(0, at), roles];
     }),
   );
 }
-
-const listOf = (text = ''): string[] =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');

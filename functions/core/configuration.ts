@@ -1,0 +1,55 @@
+import type { AuditPolicy } from './audit/trail.ts';
+import { DEFAULT_LIMITS, type Limits, limitVariable } from './limits.ts';
+import type { ConflictPolicy, Policy } from './services.ts';
+
+/** Names and texts, as a host's environment has them; core does not read it by itself. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The configuration is wrong: the message is all a person needs. */
+export class ConfigError extends Error {}
+
+/** form of a tenant's name */
+export const TENANT = /^[a-z0-9][a-z0-9-]{0,31}$/;
+
+/** @throws ConfigError */
+export function oneOf<T extends string>(env: Environment, name: string, allowed: readonly T[], fallback: T): T {
+  const value = env[name] ?? fallback;
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw new ConfigError(`${name} must be one of ${allowed.join(', ')}`);
+  return found;
+}
+
+/** @throws ConfigError */
+export function whole(env: Environment, name: string, fallback: number, least: number, most: number): number {
+  const text = env[name];
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < least || value > most) {
+    throw new ConfigError(`${name} must be a whole number from ${least} to ${most}`);
+  }
+  return value;
+}
+
+/** The parts of a text between commas. */
+export const listOf = (text = ''): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+
+/** Limits that the environment sets. @throws ConfigError */
+export function readLimits(env: Environment): Partial<Limits> {
+  const limits: Record<string, number> = {};
+  for (const [name, fallback] of Object.entries(DEFAULT_LIMITS)) {
+    const variable = limitVariable(name);
+    if (env[variable] !== undefined) limits[name] = whole(env, variable, fallback, 1, Number.MAX_SAFE_INTEGER);
+  }
+  return limits;
+}
+
+/** @throws ConfigError */
+export const readPolicy = (env: Environment): Policy => ({
+  conflict: oneOf<ConflictPolicy>(env, 'NEPHOS_CONFLICT_POLICY', ['keepFirst', 'version', 'replace'], 'keepFirst'),
+  sanitizePreamble: oneOf(env, 'NEPHOS_SANITIZE_PREAMBLE', ['on', 'off'], 'off') === 'on',
+  audit: oneOf<AuditPolicy>(env, 'NEPHOS_AUDIT', ['writes', 'all', 'off'], 'writes'),
+});
