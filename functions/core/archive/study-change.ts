@@ -41,7 +41,10 @@ export async function changeStudy(
   ]);
   const before = studyItem && asRecord<StudyRecord>(studyItem);
   const revision = newVersion(clock);
-  const after = before ? structuredClone(before) : newStudy(study, deltas[0]!);
+  // Attributes are replaced, never changed: what is the same object below has the same words, identifiers and dates.
+  const after: StudyRecord = before
+    ? { ...before, modalities: { ...before.modalities }, sopClasses: { ...before.sopClasses } }
+    : newStudy(study, deltas[0]!);
   after.version++;
   after.revision = revision;
 
@@ -63,16 +66,23 @@ export async function changeStudy(
   const visible = after.instanceCount > 0 ? after : undefined;
   const quietDue = visible !== undefined && startsQuietTime(visible, clock.now(), ports.limits.studyQuietMs);
   operations.push(replace(key, before?.version, after), ...countWrites(tenant, before, visible));
+  const found = { key, version: after.version, operations, quietDue };
+  if (before !== undefined && isFoundAlike(before, after)) return { ...found, vocabulary: [], puts: [], deletes: [] };
   return {
-    key,
-    version: after.version,
-    operations,
+    ...found,
     vocabulary: await newTermWrites(index, tenant, visible),
     puts: postingPuts(tenant, before, visible),
     deletes: postingDeletes(tenant, before, visible),
-    quietDue,
   };
 }
+
+/** Whether the same searches lead to the study as before: so it is with all but the first of its instances. */
+const isFoundAlike = (before: StudyRecord, after: StudyRecord): boolean =>
+  before.attributes === after.attributes &&
+  before.instanceCount > 0 &&
+  after.instanceCount > 0 &&
+  Object.keys(after.modalities).length === Object.keys(before.modalities).length &&
+  Object.keys(after.modalities).every((modality) => modality in before.modalities);
 
 /** Marks the study as one whose quiet is awaited. True when a job must see to it; again when the last one is long overdue. */
 function startsQuietTime(study: StudyRecord, now: number, quietMs: number): boolean {
