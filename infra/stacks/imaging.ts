@@ -13,7 +13,7 @@ export class ImagingStack extends NephosStack {
 
   constructor(
     scope: Construct,
-    { key, archive, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: IKey },
+    { key, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: IKey },
   ) {
     super(scope, 'Imaging', { ...props, description: 'the data store of HealthImaging', stateful: true });
     const datastore = new healthimaging.CfnDatastore(this, 'Datastore', {
