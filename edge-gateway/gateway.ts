@@ -15,6 +15,7 @@ import type { EdgeContext } from './context.ts';
 import { Disk, type DiskOptions, guardedBlobs } from './disk.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Listeners } from './listeners.ts';
+import { statusSideOf } from './status/status-side.ts';
 import { tlsOptions, Upstream } from './upstream.ts';
 import { WORKERS } from './workers.ts';
 
@@ -86,6 +87,7 @@ export async function openGateway(first: EdgeConfig, { log, limits = {}, look }:
   await sweep(services, context.tenant, 0);
 
   const listeners = new Listeners(context);
+  statusSideOf(context).associations = () => listeners.associations;
   const stop = new AbortController();
   const running: Promise<void>[] = [];
   const closeAll = async (): Promise<void> => {

@@ -4,6 +4,8 @@ import { createLog } from '#embedded/log.ts';
 import { startMetrics } from '#embedded/metrics.ts';
 import { readEdgeConfig } from './config.ts';
 import { type Gateway, openGateway } from './gateway.ts';
+import { type EffectiveConfig, effectiveConfig, withSigned } from './status/remote-configuration.ts';
+import { statusSideOf } from './status/status-side.ts';
 
 const WATCH_MS = 2_000;
 
@@ -11,10 +13,17 @@ let closed = false;
 
 /** `npm run edge`: the gateway until SIGTERM. SIGHUP, and a changed configuration file, are read in without an association being dropped. */
 try {
-  const config = readEdgeConfig(process.env);
+  const { config, ...first } = effectiveConfig(process.env);
   const log = createLog(config.log, (line) => process.stdout.write(line));
   startMetrics();
   const gateway = await openGateway(config, { log });
+  const side = statusSideOf(gateway);
+  const tell = ({ number, refused }: Omit<EffectiveConfig, 'config'>): void => {
+    side.configuration = { number, refused };
+    if (refused !== undefined) log.error('configuration-refused', { number: refused.number, message: refused.reason });
+  };
+  tell(first);
+  side.reload = (given) => gateway.reload(withSigned(process.env, readEdgeConfig(process.env), given));
   guardExit();
   greet(gateway);
 
@@ -22,7 +31,9 @@ try {
   const reload = (): void => {
     reloading = reloading.then(async () => {
       try {
-        await gateway.reload(readEdgeConfig(process.env));
+        const { config: next, ...how } = effectiveConfig(process.env);
+        await gateway.reload(next);
+        tell(how);
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;
         log.error('configuration-refused', { message: error.message });
@@ -62,6 +73,7 @@ function greet({ config, listeners, upstreams }: Gateway): void {
     `  DICOM      ${config.aeTitle}@${config.bind}:${listeners.port}`,
     ...(listeners.tlsPort === undefined ? [] : [`  DICOM TLS  ${config.aeTitle}@${config.bind}:${listeners.tlsPort}`]),
     ...upstreams.map(({ name, config: { url } }) => `  Forwards   to ${url} (${name})`),
+    `  Status     http://${config.http.bind}:${config.http.port}/status`,
     `  Data       ${config.dataDir}`,
   ];
   process.stderr.write(`${lines.join('\n')}\n\n`);

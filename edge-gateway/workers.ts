@@ -5,6 +5,8 @@ import { workQueues } from '#embedded/jobs.ts';
 import type { BackgroundWorker } from './context.ts';
 import { cacheWorker } from './read/cache.ts';
 import { edgeJobs } from './services.ts';
+import { heartbeat } from './status/heartbeat.ts';
+import { statusKeeper, statusServer } from './status/workers.ts';
 
 const SWEEP_MS = 10 * 60_000;
 
@@ -34,4 +36,12 @@ const forward: BackgroundWorker = {
 };
 
 /** All that goes on beside the associations. A new one: one file, one line here. */
-export const WORKERS: readonly BackgroundWorker[] = [forward, jobs, sweeper, cacheWorker];
+export const WORKERS: readonly BackgroundWorker[] = [
+  forward,
+  jobs,
+  sweeper,
+  cacheWorker,
+  statusServer,
+  statusKeeper,
+  heartbeat,
+];

@@ -1,0 +1,51 @@
+import { PacsError } from '#core/errors.ts';
+import { isUID } from '#core/ids.ts';
+import type { EdgeContext } from '../context.ts';
+import { switchesOf } from '../forward/switches.ts';
+
+/** What a person can do from the status page. */
+export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+export interface ActionRequest {
+  readonly action: Action;
+  readonly destination: string;
+  /** retry: one held instance; all of the destination without it */
+  readonly SOPInstanceUID?: string | undefined;
+}
+
+/** @throws PacsError BAD_REQUEST, NOT_FOUND */
+export function readAction(context: EdgeContext, form: URLSearchParams): ActionRequest {
+  const action = ACTIONS.find((one) => one === form.get('action'));
+  if (action === undefined) throw new PacsError('BAD_REQUEST', `action must be one of ${ACTIONS.join(', ')}`);
+  const destination = form.get('destination') ?? '';
+  if (context.upstream(destination) === undefined) throw new PacsError('NOT_FOUND', 'there is no such destination');
+  const SOPInstanceUID = form.get('SOPInstanceUID') ?? undefined;
+  if (SOPInstanceUID !== undefined && !isUID(SOPInstanceUID))
+    throw new PacsError('BAD_REQUEST', 'SOPInstanceUID is no UID');
+  return { action, destination, SOPInstanceUID };
+}
+
+/** @returns what has been done, in words */
+export async function perform(context: EdgeContext, request: ActionRequest): Promise<string> {
+  const { action, destination, SOPInstanceUID } = request;
+  const { forwarder, log } = context;
+  log.info('asked-by-a-person', { action, destination, ...(SOPInstanceUID !== undefined && { SOPInstanceUID }) });
+  switch (action) {
+    case 'retry': {
+      const count = await forwarder.release(destination, SOPInstanceUID);
+      return count === 1 ? '1 held instance is sent again.' : `${count} held instances are sent again.`;
+    }
+    case 'pause':
+      await switchesOf(context).pause(destination);
+      return `Nothing more is sent to ${destination} until it is resumed.`;
+    case 'resume':
+      await switchesOf(context).resume(destination);
+      forwarder.retryNow(destination);
+      return `${destination} is sent to again.`;
+    case 'sendNow':
+      await switchesOf(context).sendNow(destination);
+      forwarder.retryNow(destination);
+      return `For an hour ${destination} is sent to at full speed.`;
+  }
+}

@@ -1,0 +1,254 @@
+import { createHash } from 'node:crypto';
+import type { DestinationState, GatewayStatus } from './snapshot.ts';
+
+/** Text that is safe within HTML: strings are escaped, what `html` has made is not escaped again. */
+class Html {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+type Part = Html | string | number | undefined | false | readonly Html[];
+const html = (strings: TemplateStringsArray, ...parts: Part[]): Html =>
+  new Html(strings.reduce((text, string, i) => text + textOf(parts[i - 1]) + string));
+
+function textOf(part: Part): string {
+  if (part === undefined || part === false) return '';
+  if (part instanceof Html) return part.text;
+  if (typeof part === 'string') return part.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+  return typeof part === 'number' ? String(part) : part.map((one) => one.text).join('');
+}
+
+const STYLE = `
+:root{color-scheme:light dark;--line:#c9d1d9;--soft:#f3f5f7;--muted:#57606a;--good:#116329;--bad:#a40e26;--warn:#7d4e00}
+@media (prefers-color-scheme:dark){:root{--line:#3d444d;--soft:#1c2128;--muted:#9198a1;--good:#56d364;--bad:#ff7b72;--warn:#e3b341}}
+*{box-sizing:border-box}
+body{font:1rem/1.45 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:70rem}
+h1{font-size:1.35rem;margin:0 0 .25rem}
+h2{font-size:1.1rem;margin:1.75rem 0 .5rem}
+h3{font-size:1rem;margin:0}
+p{margin:.25rem 0}
+.hint{color:var(--muted)}
+.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
+.card{border:1px solid var(--line);border-radius:.5rem;padding:.75rem 1rem;margin:.5rem 0}
+.said{background:var(--soft);border:1px solid var(--line);border-radius:.5rem;padding:.5rem .75rem}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:.5rem 1rem;margin:.5rem 0}
+dt{color:var(--muted);font-size:.875rem}
+dd{margin:0;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;width:100%}
+th,td{text-align:left;padding:.4rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
+td.uid{font-family:ui-monospace,monospace;font-size:.8125rem;overflow-wrap:anywhere}
+.wide{overflow-x:auto}
+form{display:inline}
+button{font:inherit;padding:.3rem .8rem;min-height:2.25rem;border:1px solid var(--line);border-radius:.375rem;background:var(--soft);color:inherit;cursor:pointer}
+input{font:inherit;padding:.3rem .5rem;min-height:2.25rem;width:100%;max-width:26rem}
+:focus-visible{outline:2px solid currentColor;outline-offset:2px}
+.actions{display:flex;flex-wrap:wrap;gap:.5rem;margin-top:.5rem}
+`;
+
+/** Nothing is loaded or run: the page is its own text and this style sheet. */
+export const PAGE_POLICY =
+  `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; ` +
+  "form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const document = (title: string, body: Html, refreshSeconds?: number): string =>
+  html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+${refreshSeconds !== undefined && html`<meta http-equiv="refresh" content="${refreshSeconds}">`}
+<title>${title}</title>
+<style>${new Html(STYLE)}</style>
+</head>
+<body>
+${body}
+</body>
+</html>
+`.text;
+
+export const REFRESH_SECONDS = 15;
+
+/** `said`: what has just been done. `refresh`: whether the page loads itself anew, which a reader can switch off. */
+export function statusPage(status: GatewayStatus, options: { said?: string | undefined; refresh: boolean }): string {
+  const { said, refresh } = options;
+  const name = status.id ?? status.aeTitle;
+  const body = html`<header>
+<h1>Edge gateway ${name}</h1>
+<p>${summary(status)}</p>
+<p class="hint">Version ${status.version}, AE title ${status.aeTitle}, running for ${span(status.at - status.startedAt)}, ${count(status.associations, 'association')} under way.
+As of ${clockTime(status.at)}. ${
+    refresh
+      ? html`<a href="/status?refresh=off">Stop loading this page anew</a>`
+      : html`<a href="/status">Load this page anew every ${REFRESH_SECONDS} seconds</a>`
+  }</p>
+</header>
+<main>
+${said !== undefined && html`<p class="said" role="status">${said}</p>`}
+<section aria-labelledby="destinations"><h2 id="destinations">Where it sends to</h2>
+${status.destinations.map((one) => destination(one, status.at))}
+</section>
+${status.destinations.filter(({ held }) => held > 0).map(heldTable)}
+<section aria-labelledby="modalities"><h2 id="modalities">Who has called</h2>
+${callers(status)}
+</section>
+<section aria-labelledby="disk"><h2 id="disk">Room</h2>
+${room(status)}
+</section>
+<section aria-labelledby="archive"><h2 id="archive">Reports to the archive</h2>
+${reports(status)}
+</section>
+</main>`;
+  return document(`${name} – Nephos edge gateway`, body, refresh ? REFRESH_SECONDS : undefined);
+}
+
+export const signInPage = (failed: boolean): string =>
+  document(
+    'Sign in – Nephos edge gateway',
+    html`<main><h1>Nephos edge gateway</h1>
+${failed && html`<p class="bad" role="alert">The token is not valid.</p>`}
+<form method="post" action="/sign-in"><p><label for="token">Access token</label></p>
+<p><input id="token" name="token" type="password" autocomplete="current-password" required autofocus></p>
+<p><button>Sign in</button></p></form></main>`,
+  );
+
+function summary({ destinations, disk }: GatewayStatus): Html {
+  const held = destinations.reduce((sum, one) => sum + one.held, 0);
+  const waiting = destinations.reduce((sum, one) => sum + one.pending, 0);
+  const down = destinations.filter(({ link, pause }) => link === 'offline' || pause !== undefined);
+  if (disk.refusing)
+    return html`<strong class="bad">The disk is nearly full: new objects are refused until there is room.</strong>`;
+  if (held > 0) return html`<strong class="bad">${count(held, 'instance')} held: somebody has to look.</strong>`;
+  if (down.length > 0)
+    return html`<strong class="warn">${down.map(({ name }) => html`${name} `)}cannot be sent to at the moment; ${count(waiting, 'instance')} wait here, safe.</strong>`;
+  if (waiting > 0) return html`<strong class="good">All is well; ${count(waiting, 'instance')} on the way.</strong>`;
+  return html`<strong class="good">All is well; nothing waits.</strong>`;
+}
+
+function destination(one: DestinationState, now: number): Html {
+  const { upstream, name } = one;
+  const { lastContactAt, lastError } = upstream;
+  const rate =
+    one.rate.bytesPerSecond > 0
+      ? `${bytes(one.rate.bytesPerSecond)}/s, ${one.rate.objectsPerSecond.toFixed(1)} instances/s`
+      : 'nothing of late';
+  const limit =
+    one.bytesPerSecondLimit === undefined
+      ? 'none'
+      : one.bytesPerSecondLimit === 0
+        ? 'nothing but STAT now'
+        : `${bytes(one.bytesPerSecondLimit)}/s`;
+  const link = {
+    online: html`<span class="good">online</span>`,
+    offline: html`<span class="bad">offline</span>`,
+    unknown: html`not tried yet`,
+  };
+  return html`<article class="card" aria-label="${name}">
+<h3>${name} <span class="hint">${one.url}</span></h3>
+<dl>
+${pair('Link', link[one.link])}
+${pair('Last answer', lastContactAt === undefined ? 'none yet' : ago(now, lastContactAt))}
+${pair('Waiting', `${count(one.pending, 'instance')}, ${bytes(one.pendingBytes)}`)}
+${pair('Oldest', one.oldestAt === undefined ? 'none waits' : `for ${span(now - one.oldestAt)}`)}
+${pair('Being sent', one.sending)}
+${pair('Held', one.held > 0 ? html`<span class="bad">${one.held}</span>` : '0')}
+${pair('Confirmed', `${count(one.confirmed, 'instance')}, ${bytes(one.confirmedBytes)}`)}
+${pair('Rate', rate)}
+${pair('Limit of the schedule', limit)}
+${pair('Failed attempts', one.blocked + one.apart)}
+</dl>
+${one.paused && html`<p class="warn">Paused by a person: nothing is sent there.</p>`}
+${one.sendNowUntil !== undefined && html`<p>At full speed, whatever the schedule says, until ${clockTime(one.sendNowUntil)}.</p>`}
+${one.pause !== undefined && html`<p class="warn">Not sent at the moment: ${one.pause.reason}. Tried again at ${clockTime(one.pause.until)}.</p>`}
+${lastError !== undefined && html`<p class="hint">Last error, ${ago(now, lastError.at)}: ${lastError.message}</p>`}
+<div class="actions">
+${one.paused ? action('resume', name, 'Resume') : action('pause', name, 'Pause')}
+${action('sendNow', name, 'Send now')}
+${one.held > 0 && action('retry', name, 'Retry all that is held')}
+</div>
+</article>`;
+}
+
+const pair = (term: string, value: Html | string | number): Html => html`<div><dt>${term}</dt><dd>${value}</dd></div>`;
+
+const action = (name: string, destination: string, label: string, SOPInstanceUID?: string): Html =>
+  html`<form method="post" action="/status/actions"><input type="hidden" name="action" value="${name}"><input type="hidden" name="destination" value="${destination}">${
+    SOPInstanceUID !== undefined && html`<input type="hidden" name="SOPInstanceUID" value="${SOPInstanceUID}">`
+  }<button aria-label="${label}: ${SOPInstanceUID ?? destination}">${label}</button></form>`;
+
+const heldTable = ({ name, held, heldInstances }: DestinationState): Html =>
+  html`<section aria-label="Held for ${name}"><h2>Held for ${name}</h2>
+<p class="hint">Refused for good. What was wrong has to be put right there, or here; then send again.${
+    held > heldInstances.length && ` The first ${heldInstances.length} of ${held}.`
+  }</p>
+<div class="wide"><table><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
+${heldInstances.map(
+  (one) =>
+    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td>${action('retry', name, 'Retry', one.SOPInstanceUID)}</td></tr>`,
+)}
+</tbody></table></div></section>`;
+
+function callers({ callers, at }: GatewayStatus): Html {
+  if (callers.length === 0) return html`<p>Nobody yet.</p>`;
+  return html`<div class="wide"><table><thead><tr><th scope="col">AE title</th><th scope="col">Last heard</th><th scope="col">Stored since the start</th><th scope="col">Refused</th></tr></thead><tbody>
+${callers.map(
+  (one) =>
+    html`<tr><th scope="row">${one.aeTitle}</th><td>${ago(at, one.lastSeenAt)}</td><td>${one.objects} (${bytes(one.bytes)})</td><td>${one.refused}</td></tr>`,
+)}
+</tbody></table></div>`;
+}
+
+function room({ disk }: GatewayStatus): Html {
+  const days =
+    disk.daysLeft === undefined
+      ? html`nothing comes in`
+      : html`<span class="${disk.daysLeft < 2 ? 'bad' : disk.daysLeft < 7 ? 'warn' : 'good'}">${disk.daysLeft < 100 ? disk.daysLeft.toFixed(1) : 'more than 100'} days</span>`;
+  return html`<dl>
+${pair('Buffer, while nothing goes out', days)}
+${pair('Free on disk', bytes(disk.freeBytes))}
+${pair('Kept free', bytes(disk.reserveBytes))}
+${pair('Comes in', `${bytes(disk.bytesPerDay)} a day`)}
+${pair('Kept here', disk.cacheBytes === undefined ? 'not counted yet' : `${bytes(disk.cacheBytes)}, ${count(disk.cacheStudies ?? 0, 'study', 'studies')}`)}
+${pair('Cache at most', bytes(disk.maxCacheBytes))}
+</dl>`;
+}
+
+function reports({ report, configuration, id, at }: GatewayStatus): Html {
+  const { number, refused } = configuration;
+  const sent =
+    id === undefined
+      ? html`<p>None: the configuration has no heartbeat.</p>`
+      : report === undefined
+        ? html`<p>None has been sent yet.</p>`
+        : report.error === undefined
+          ? html`<p>The last one, ${ago(at, report.at)}, was taken.</p>`
+          : html`<p class="warn">The last one, ${ago(at, report.at)}, was not taken: ${report.error}</p>`;
+  return html`${sent}
+<p>Configuration: ${number === null ? 'its own file' : `signed configuration ${number}, over its own file`}.</p>
+${refused !== undefined && html`<p class="bad">Signed configuration ${refused.number} was refused: ${refused.reason}</p>`}`;
+}
+
+const count = (number: number, one: string, many = `${one}s`): string => `${number} ${number === 1 ? one : many}`;
+
+function bytes(size: number): string {
+  const units = ['bytes', 'KB', 'MB', 'GB', 'TB', 'PB'];
+  let value = size;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+function span(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 90) return count(seconds, 'second');
+  if (seconds < 5_400) return count(Math.round(seconds / 60), 'minute');
+  return seconds < 172_800 ? count(Math.round(seconds / 3_600), 'hour') : count(Math.round(seconds / 86_400), 'day');
+}
+
+const ago = (now: number, at: number): string => `${span(now - at)} ago`;
+/** Local time, as the schedule's is. */
+const clockTime = (at: number): Html => {
+  const time = new Date(at);
+  const two = (part: number): string => String(part).padStart(2, '0');
+  return html`<time datetime="${time.toISOString()}">${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}</time>`;
+};

@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isSignedBy } from '#core/gateway-signature.ts';
+import type { GatewayConfiguration } from '#core/gateways.ts';
+import { ConfigError } from '#embedded/config.ts';
+import { type EdgeConfig, readEdgeConfig } from '../config.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What a configuration from afar cannot change: where the gateway's state is, who may see it, and whom it believes. */
+const LOCAL_MEMBERS = ['dataDir', 'tenant', 'http', 'heartbeat', 'remoteConfiguration'] as const;
+const FILE = 'remote-configuration.json';
+
+/** The configuration in force: the local one, and over it the signed one that was taken last. */
+export interface EffectiveConfig {
+  readonly config: EdgeConfig;
+  /** of the signed one; null: the local one alone */
+  readonly number: number | null;
+  /** the signed one that lies here cannot be used (any more), and why */
+  readonly refused?: { readonly number: number; readonly reason: string } | undefined;
+}
+
+/** @throws ConfigError where the local configuration is wrong; a signed one that is wrong is left out, and told of */
+export function effectiveConfig(env: Environment): EffectiveConfig {
+  const local = readEdgeConfig(env);
+  const kept = readKept(local.dataDir);
+  if (local.remoteConfiguration === undefined || kept === undefined) return { config: local, number: null };
+  try {
+    return { config: withSigned(env, local, kept), number: kept.number };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { config: local, number: null, refused: { number: kept.number, reason: reasonOf(error) } };
+  }
+}
+
+/**
+ * The configuration that `given` makes of the local one.
+ * @throws ConfigError where the signature is not that of the key which the local configuration trusts, or the document is wrong
+ */
+export function withSigned(env: Environment, local: EdgeConfig, given: GatewayConfiguration): EdgeConfig {
+  const { remoteConfiguration, heartbeat } = local;
+  if (remoteConfiguration === undefined || heartbeat === undefined)
+    throw new ConfigError('this gateway takes no configuration from the archive');
+  if (!verified(publicKeyOf(remoteConfiguration.publicKey), heartbeat.id, given))
+    throw new ConfigError('the signature is wrong');
+  let document: unknown;
+  try {
+    document = JSON.parse(given.document);
+  } catch {
+    throw new ConfigError('the document is not JSON');
+  }
+  if (typeof document !== 'object' || document === null || Array.isArray(document))
+    throw new ConfigError('the document is not a JSON object');
+  const own = LOCAL_MEMBERS.find((name) => Object.hasOwn(document, name));
+  if (own !== undefined) throw new ConfigError(`${own} can be set by the local configuration alone`);
+  return readEdgeConfig(env, document as Record<string, unknown>);
+}
+
+function verified(publicKeyPem: string, id: string, given: GatewayConfiguration): boolean {
+  try {
+    return isSignedBy(publicKeyPem, id, given);
+  } catch (error) {
+    throw new ConfigError(`remoteConfiguration.publicKey: ${(error as Error).message}`);
+  }
+}
+
+function publicKeyOf(text: string): string {
+  if (text.includes('-----BEGIN')) return text;
+  try {
+    return readFileSync(text, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`remoteConfiguration.publicKey: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
+function readKept(dataDir: string): GatewayConfiguration | undefined {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, FILE), 'utf8')) as GatewayConfiguration;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new ConfigError(`${join(dataDir, FILE)} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** Durable, whole or not at all: the next start begins with it. */
+export async function keepSigned(dataDir: string, given: GatewayConfiguration): Promise<void> {
+  const path = join(dataDir, FILE);
+  const aside = `${path}.part`;
+  try {
+    const file = await open(aside, 'w', 0o600);
+    try {
+      await file.writeFile(JSON.stringify(given));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(aside, path);
+    const folder = await open(dataDir, 'r');
+    await folder.sync().finally(() => folder.close());
+  } catch (error) {
+    await rm(aside, { force: true });
+    throw error;
+  }
+}
+
+/** One line, as a report has room for. */
+export const reasonOf = (error: ConfigError): string => error.message.replace(/\s+/g, ' ').slice(0, 300);

@@ -1,0 +1,109 @@
+import program from '#package' with { type: 'json' };
+import type { EdgeContext } from '../context.ts';
+import type { DestinationStatus, HeldInstance } from '../forward/forwarder.ts';
+import { switchesOf } from '../forward/switches.ts';
+import { readSideOf } from '../read/read-side.ts';
+import type { CallerActivity } from './activity.ts';
+import type { SendRate } from './rates.ts';
+import { statusSideOf } from './status-side.ts';
+
+export const VERSION: string = program.version;
+
+/** The state of the gateway at one moment, for a person, for Prometheus and for the archive. Times are ms since 1970. */
+export interface GatewayStatus {
+  readonly version: string;
+  /** under which it reports to the archive */
+  readonly id: string | undefined;
+  readonly aeTitle: string;
+  readonly at: number;
+  readonly startedAt: number;
+  readonly associations: number;
+  readonly destinations: readonly DestinationState[];
+  readonly disk: DiskState;
+  /** who has called, the latest first */
+  readonly callers: readonly CallerActivity[];
+  readonly report: { readonly at: number; readonly error: string | undefined } | undefined;
+  readonly configuration: {
+    readonly number: number | null;
+    readonly refused?: { readonly number: number; readonly reason: string } | undefined;
+  };
+}
+
+export interface DestinationState extends DestinationStatus {
+  readonly link: 'online' | 'offline' | 'unknown';
+  readonly paused: boolean;
+  readonly sendNowUntil: number | undefined;
+  readonly rate: SendRate;
+  /** the first ones of those that are held, with why */
+  readonly heldInstances: readonly HeldInstance[];
+}
+
+export interface DiskState {
+  readonly freeBytes: number;
+  readonly reserveBytes: number;
+  /** new objects are refused (A700): less than the reserve is free */
+  readonly refusing: boolean;
+  /** of all that is here, what waits included; undefined: not counted yet */
+  readonly cacheBytes: number | undefined;
+  readonly cacheStudies: number | undefined;
+  readonly maxCacheBytes: number;
+  /** that come in, of late */
+  readonly bytesPerDay: number;
+  /** for how long what comes in has room while nothing goes out; undefined: nothing comes in */
+  readonly daysLeft: number | undefined;
+}
+
+const LISTED_HELD = 100;
+
+export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus> {
+  const { config, clock } = context;
+  const side = statusSideOf(context);
+  const destinations = await Promise.all(
+    (await context.forwarder.status()).map((one) => destinationState(context, one)),
+  );
+  const waitingBytes = Math.max(0, ...destinations.map(({ pendingBytes, heldBytes }) => pendingBytes + heldBytes));
+  return {
+    version: VERSION,
+    id: config.heartbeat?.id,
+    aeTitle: config.aeTitle,
+    at: clock.now(),
+    startedAt: side.startedAt,
+    associations: side.associations(),
+    destinations,
+    disk: await diskState(context, waitingBytes),
+    callers: side.activity.callers,
+    report: side.report,
+    configuration: side.configuration,
+  };
+}
+
+async function destinationState(context: EdgeContext, status: DestinationStatus): Promise<DestinationState> {
+  const { paused, sendNowUntil } = await switchesOf(context).of(status.name);
+  const { online } = status.upstream;
+  return {
+    ...status,
+    link: online === undefined ? 'unknown' : online ? 'online' : 'offline',
+    paused,
+    sendNowUntil: sendNowUntil !== undefined && sendNowUntil > context.clock.now() ? sendNowUntil : undefined,
+    rate: statusSideOf(context).rates.of(status.name),
+    heldInstances: status.held === 0 ? [] : await context.forwarder.held(status.name, LISTED_HELD),
+  };
+}
+
+async function diskState(context: EdgeContext, waitingBytes: number): Promise<DiskState> {
+  const { freeBytes, reserveBytes, refusing } = await context.disk.state();
+  const { cache } = readSideOf(context);
+  const { bytesPerDay } = statusSideOf(context).activity;
+  // What is confirmed upstream gives way when room is needed.
+  const roomBytes = Math.max(0, freeBytes - reserveBytes) + Math.max(0, (cache?.bytes ?? 0) - waitingBytes);
+  return {
+    freeBytes,
+    reserveBytes,
+    refusing,
+    cacheBytes: cache?.bytes,
+    cacheStudies: cache?.studies,
+    maxCacheBytes: context.config.cache.maxBytes,
+    bytesPerDay,
+    daysLeft: bytesPerDay > 0 ? roomBytes / bytesPerDay : undefined,
+  };
+}
