@@ -3,6 +3,8 @@ import { sweep } from '#core/archive/sweep.ts';
 import { describeError } from '#core/errors.ts';
 import { workQueues } from '#embedded/jobs.ts';
 import type { BackgroundWorker } from './context.ts';
+import { procedureStepWorker } from './queues/procedure-steps.ts';
+import { worklistWorker } from './queues/worklist.ts';
 import { cacheWorker } from './read/cache.ts';
 import { edgeJobs } from './services.ts';
 import { heartbeat } from './status/heartbeat.ts';
@@ -41,6 +43,8 @@ export const WORKERS: readonly BackgroundWorker[] = [
   jobs,
   sweeper,
   cacheWorker,
+  worklistWorker,
+  procedureStepWorker,
   statusServer,
   statusKeeper,
   heartbeat,

@@ -7,7 +7,7 @@ import { echo } from './services/echo.ts';
 import { findService, type SearchRecords } from './services/find.ts';
 import { getService } from './services/get.ts';
 import { type MoveAccess, moveService } from './services/move.ts';
-import { createStepService, getStepService, setStepService } from './services/procedure.ts';
+import { createStepService, getStepService, type NoteStep, setStepService } from './services/procedure.ts';
 import type { SelectInstances } from './services/retrieve.ts';
 import { storeService } from './services/store.ts';
 import { worklistService } from './services/worklist.ts';
@@ -42,6 +42,9 @@ export const ARCHIVE_POLICY: AcceptorPolicy = {
 export interface ArchiveSources {
   readonly search?: SearchRecords;
   readonly select?: SelectInstances;
+  /** rejects where there is no worklist to be searched, with why */
+  readonly worklistReady?: () => Promise<void>;
+  readonly noteStep?: NoteStep;
   readonly commitment?: { readonly evidence: CommitmentEvidence; readonly answerMs: number };
 }
 
@@ -51,7 +54,7 @@ export const archiveServices = (access: MoveAccess, sources: ArchiveSources = {}
     audited(access, name, event, action, service);
   const store = recorded('C-STORE', 'InstancesTransferred', 'C', storeService(access));
   const find = recorded('C-FIND', 'Query', 'E', findService(access, sources.search));
-  const worklist = recorded('C-FIND MWL', 'Query', 'E', worklistService(access));
+  const worklist = recorded('C-FIND MWL', 'Query', 'E', worklistService(access, sources.worklistReady));
   const get = recorded('C-GET', 'InstancesAccessed', 'R', getService(access, sources.select));
   const move = recorded('C-MOVE', 'InstancesAccessed', 'R', moveService(access, sources.select));
   const commit = recorded(
@@ -60,8 +63,8 @@ export const archiveServices = (access: MoveAccess, sources: ArchiveSources = {}
     'R',
     commitmentService(access, sources.commitment),
   );
-  const create = recorded('MPPS N-CREATE', 'ProcedureRecord', 'C', createStepService(access));
-  const set = recorded('MPPS N-SET', 'ProcedureRecord', 'U', setStepService(access));
+  const create = recorded('MPPS N-CREATE', 'ProcedureRecord', 'C', createStepService(access, sources.noteStep));
+  const set = recorded('MPPS N-SET', 'ProcedureRecord', 'U', setStepService(access, sources.noteStep));
   const read = recorded('MPPS N-GET', 'ProcedureRecord', 'R', getStepService(access));
   return new Map([
     [COMMAND.cEcho, byClass([is(VERIFICATION), echo])],

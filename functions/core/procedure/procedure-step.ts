@@ -32,6 +32,8 @@ export interface StepMessage {
   readonly source: string;
   /** names this message among all that change the step, so that it counts once however often it comes */
   readonly key?: string | undefined;
+  /** written in one with what the message changes: a note for whoever passes it on */
+  readonly alongside?: readonly WriteOperation[];
 }
 
 /** `repeated`: this very message had come before, and nothing has changed now */
@@ -63,7 +65,7 @@ export async function createProcedureStep(
   message: StepMessage,
 ): Promise<StepOutcome> {
   if (!isUID(SOPInstanceUID)) throw refused('invalidAttributeValue', 'the SOP Instance UID is not a UID');
-  const { tenant, source, key } = message;
+  const { tenant, source, key, alongside = [] } = message;
   const dataSet = createdStep(attributes);
   const createdBy = digestOf(attributes);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -98,6 +100,7 @@ export async function createProcedureStep(
       }),
       ...scheduled.flatMap((item) => linked(services, tenant, item, record)),
       ...eventsOf(tenant, record),
+      ...alongside,
     ]);
     if (outcome.committed) return { step: opened(record), repeated: false };
   }
@@ -114,7 +117,7 @@ export async function setProcedureStep(
   modification: DataSet,
   message: StepMessage,
 ): Promise<StepOutcome> {
-  const { tenant, key } = message;
+  const { tenant, key, alongside = [] } = message;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const before = await readStep(services, tenant, SOPInstanceUID);
     if (before === undefined) throw refused('noSuchInstance', 'there is no such procedure step');
@@ -141,6 +144,7 @@ export async function setProcedureStep(
       },
       ...items.flatMap((item) => linked(services, tenant, item, record)),
       ...(ended ? eventsOf(tenant, record) : []),
+      ...alongside,
     ]);
     if (outcome.committed) return { step: opened(record), repeated: false };
   }

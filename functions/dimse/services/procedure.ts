@@ -2,6 +2,7 @@ import { authorize, type Principal } from '#core/access.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { asPacsError } from '#core/errors.ts';
 import { newUID } from '#core/ids.ts';
+import type { WriteOperation } from '#core/ports/index-table.ts';
 import { createProcedureStep, getProcedureStep, setProcedureStep } from '#core/procedure/procedure-step.ts';
 import type { Command } from '../command-set.ts';
 import { encodeIdentifier } from '../identifiers.ts';
@@ -12,15 +13,30 @@ import { identifierOf } from './find.ts';
 import { TAG } from './query.ts';
 import type { ArchiveAccess } from './store.ts';
 
+/** A message about a procedure step, as a modality sent it. */
+export interface StepReport {
+  readonly kind: 'create' | 'set';
+  readonly SOPInstanceUID: string;
+  readonly dataSet: DataSet;
+  /** AE title */
+  readonly source: string;
+}
+
+/** What is to be written in one with what a message changes, by who passes it on; what it throws refuses the message. */
+export type NoteStep = (tenant: string, report: StepReport) => Promise<readonly WriteOperation[]>;
+
 /**
  * N-CREATE of a Modality Performed Procedure Step (PS3.4 F.7.2.1). Success is said when the step is durable and its worklist items
  * are IN PROGRESS. A modality that names no SOP Instance UID is told the one it got (PS3.7 §10.1.5).
  */
-export const createStepService = (access: ArchiveAccess): Service =>
+export const createStepService = (access: ArchiveAccess, note?: NoteStep): Service =>
   reporting(access, 'performProcedure', async (operation, { tenant, subject }) => {
     const { services } = access;
     const sop = operation.command.AffectedSOPInstanceUID ?? newUID(services.clock);
-    await createProcedureStep(services, sop, await identifierOf(operation), { tenant, source: subject });
+    const dataSet = await identifierOf(operation);
+    const report: StepReport = { kind: 'create', SOPInstanceUID: sop, dataSet, source: subject };
+    const alongside = (await note?.(tenant, report)) ?? [];
+    await createProcedureStep(services, sop, dataSet, { tenant, source: subject, alongside });
     await operation.respond({
       Status: STATUS.success,
       AffectedSOPClassUID: MODALITY_PERFORMED_PROCEDURE_STEP,
@@ -29,10 +45,13 @@ export const createStepService = (access: ArchiveAccess): Service =>
   });
 
 /** N-SET of a Modality Performed Procedure Step (PS3.4 F.7.2.2). */
-export const setStepService = (access: ArchiveAccess): Service =>
+export const setStepService = (access: ArchiveAccess, note?: NoteStep): Service =>
   reporting(access, 'performProcedure', async (operation, { tenant, subject }) => {
     const sop = operation.command.RequestedSOPInstanceUID ?? '';
-    await setProcedureStep(access.services, sop, await identifierOf(operation), { tenant, source: subject });
+    const dataSet = await identifierOf(operation);
+    const report: StepReport = { kind: 'set', SOPInstanceUID: sop, dataSet, source: subject };
+    const alongside = (await note?.(tenant, report)) ?? [];
+    await setProcedureStep(access.services, sop, dataSet, { tenant, source: subject, alongside });
     await operation.respond({ Status: STATUS.success });
   });
 

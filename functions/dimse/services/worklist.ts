@@ -12,12 +12,14 @@ import type { ArchiveAccess } from './store.ts';
 /**
  * C-FIND of the Modality Worklist (PS3.4 Annex K): one response for each scheduled procedure step that matches, with the keys asked
  * for. Status A700 after the matches says that the search was cut: there may be more.
+ * @param ready rejects where there is no worklist to be searched, with why
  */
 export const worklistService =
-  (access: ArchiveAccess): Service =>
+  (access: ArchiveAccess, ready: () => Promise<void> = async () => {}): Service =>
   async (operation) => {
     const { session, context, dataSet, signal, respond } = operation;
     const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'readWorklist');
+    await ready();
     const identifier = await identifierOf(operation);
     if (operation.facts) operation.facts.keys = keysOf(identifier);
     const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
