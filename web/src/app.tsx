@@ -9,11 +9,13 @@ import { StudiesPage } from './pages/studies.tsx';
 import { StudyPage } from './pages/study.tsx';
 import { TrashPage } from './pages/trash.tsx';
 import { UploadPage } from './pages/upload.tsx';
+import { WorklistPage } from './pages/worklist.tsx';
 import { href, type Route, useRoute } from './router.ts';
 import { useStore } from './store.ts';
 
 const PAGES = [
   { path: '/studies', label: 'Studies' },
+  { path: '/worklist', label: 'Worklist' },
   { path: '/upload', label: 'Upload' },
   { path: '/quarantine', label: 'Quarantine' },
   { path: '/trash', label: 'Trash' },
@@ -78,6 +80,8 @@ function Page({ route }: { route: Route }) {
     case '/':
     case '/studies':
       return <StudiesPage params={route.query} />;
+    case '/worklist':
+      return <WorklistPage params={route.query} />;
     case '/upload':
       return <UploadPage />;
     case '/quarantine':

@@ -1,6 +1,16 @@
 import { useEffect, useRef } from 'preact/hooks';
 
-export type ArchiveEventType = 'InstanceStored' | 'StudyQuiet' | 'Conflict' | 'Rejected' | 'Deleted' | 'Restored';
+export type ArchiveEventType =
+  | 'InstanceStored'
+  | 'StudyQuiet'
+  | 'Conflict'
+  | 'Rejected'
+  | 'Deleted'
+  | 'Restored'
+  | 'ProcedureStepStarted'
+  | 'ProcedureStepCompleted'
+  | 'ProcedureStepDiscontinued'
+  | 'StudyComplete';
 
 /** Gathering time: a study of 1,000 instances is one change of the list, not 1,000. */
 const GATHER_MS = 1_500;

@@ -53,8 +53,9 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
 async function whatItSaid(response: Response): Promise<string> {
   if (!/json/.test(response.headers.get('content-type') ?? '')) return '';
   const body: unknown = await response.json().catch(() => undefined);
-  return typeof body === 'object' && body !== null && 'message' in body && typeof body.message === 'string'
-    ? body.message
+  // Problem details (RFC 9457).
+  return typeof body === 'object' && body !== null && 'title' in body && typeof body.title === 'string'
+    ? body.title
     : '';
 }
 

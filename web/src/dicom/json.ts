@@ -38,6 +38,12 @@ export const TAGS = {
   NumberOfFrames: '00280008',
   Rows: '00280010',
   Columns: '00280011',
+  RequestedProcedureDescription: '00321060',
+  ScheduledStationAETitle: '00400001',
+  ScheduledProcedureStepStartDate: '00400002',
+  ScheduledProcedureStepStartTime: '00400003',
+  ScheduledProcedureStepDescription: '00400007',
+  ScheduledProcedureStepSequence: '00400100',
 } as const;
 export type Keyword = keyof typeof TAGS;
 

@@ -1,8 +1,7 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { StudyQuery } from '../api/search.ts';
+import { SearchField } from '../components/search-field.tsx';
 import { isFiltered, MODALITIES } from './studies-query.ts';
-
-const DEBOUNCE_MS = 300;
 
 interface Props {
   readonly query: StudyQuery;
@@ -29,36 +28,13 @@ type TextField = 'PatientName' | 'PatientID' | 'StudyDescription' | 'AccessionNu
 
 function TextFilter({ label, field, query, onChange }: Props & { label: string; field: TextField }) {
   const applied = query[field];
-  const [text, setText] = useState(applied);
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  // The back button and "Clear filters" change the address; the field follows, unless somebody is typing.
-  useEffect(() => {
-    if (timer.current === undefined) setText(applied);
-  }, [applied]);
-  useEffect(() => () => clearTimeout(timer.current), []);
-  const apply = (value: string) => {
-    clearTimeout(timer.current);
-    timer.current = undefined;
-    // One step of the back button per filter, not one per letter.
-    if (value !== applied) onChange({ [field]: value }, applied === '' ? 'push' : 'replace');
-  };
-  const type = (value: string) => {
-    setText(value);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => apply(value), DEBOUNCE_MS);
-  };
+  // One step of the back button per filter, not one per letter.
   return (
-    <label class="field">
-      <span>{label}</span>
-      <input
-        type="search"
-        autoComplete="off"
-        spellcheck={false}
-        value={text}
-        onInput={(event) => type(event.currentTarget.value)}
-        onKeyDown={(event) => event.key === 'Enter' && apply(text)}
-      />
-    </label>
+    <SearchField
+      label={label}
+      applied={applied}
+      onApply={(value) => onChange({ [field]: value }, applied === '' ? 'push' : 'replace')}
+    />
   );
 }
 
