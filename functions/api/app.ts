@@ -3,7 +3,7 @@ import type { AuditSource } from '#core/audit/dicom-message.ts';
 import { PacsError } from '#core/errors.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { Services } from '#core/services.ts';
-import type { TokenStore } from '#core/tokens.ts';
+import { TOKEN_PREFIX, type TokenStore } from '#core/tokens.ts';
 import { corsHeaders, preflight } from '#dicomweb/cors.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
@@ -83,7 +83,7 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
 /** Our own tokens are opaque and say so at their head; whatever else comes is for the issuer to judge. */
 function verifierOf({ tokens, issuer }: ArchiveAppOptions): TokenVerifier {
   if (!issuer) return tokens;
-  return { verify: (token) => (token.startsWith('nephos_') ? tokens : issuer).verify(token) };
+  return { verify: (token) => (token.startsWith(TOKEN_PREFIX) ? tokens : issuer).verify(token) };
 }
 
 async function identified(

@@ -1,4 +1,4 @@
-/** What is said of the audit trail in the OpenAPI document. */
+/** What is said of the audit trail and of access tokens in the OpenAPI document. */
 
 const text = { type: 'string' };
 const whole = { type: 'integer', minimum: 0 };
@@ -35,7 +35,40 @@ const parameter = (name: string, description: string, schema: Record<string, unk
   schema,
 });
 
+const issued = {
+  id: text,
+  name: text,
+  subject: { ...text, description: 'whom the audit trail names' },
+  roles: { type: 'array', items: text },
+  createdAt: whole,
+  createdBy: text,
+  expiresAt: { type: ['integer', 'null'] },
+};
+const object = (properties: Record<string, object>, optional: readonly string[] = []) => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties).filter((name) => !optional.includes(name)),
+});
+
 export const AUDIT_OPERATIONS = {
+  ListTokens: {
+    summary: 'The tokens that have been given out, newest first; never the tokens themselves',
+    response: { schema: object({ items: { type: 'array', items: object(issued) } }) },
+  },
+  IssueToken: {
+    summary: 'A new access token; this answer is the only place where it ever stands',
+    requestBody: object(
+      {
+        name: text,
+        subject: text,
+        roles: { type: 'array', items: text, minItems: 1 },
+        expiresInDays: { type: ['integer', 'null'], minimum: 1, maximum: 3650 },
+      },
+      ['expiresInDays'],
+    ),
+    response: { schema: object({ ...issued, token: text }) },
+  },
+  RevokeToken: { summary: 'The token, and every session opened with it, stops working at once' },
   GetAudit: {
     summary: 'Entries of the audit trail, in its order: as JSON, as DICOM audit messages or as FHIR AuditEvents',
     parameters: [

@@ -16,6 +16,7 @@ import {
   listQuarantine,
 } from './quarantine.ts';
 import { closeSession, getSession, openSession } from './session.ts';
+import { tokenRoutes } from './tokens.ts';
 import { TRANSACTION_ROUTES } from './transactions.ts';
 import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
 import { WORKLIST_ROUTES } from './worklist.ts';
@@ -97,6 +98,7 @@ export function apiRoutes(
     ...WORKLIST_ROUTES,
     ...PROCEDURE_STEP_ROUTES,
     ...GATEWAY_ROUTES,
+    ...tokenRoutes(tokens),
   ];
   // Public: it names routes, not data.
   routes.push({ method: 'GET', path: '/openapi.json', action: 'public', name: 'GetOpenApi', handler: openApi(routes) });

@@ -49,7 +49,7 @@ export const openSession =
     const principal = typeof token === 'string' ? await verifier.verify(token.trim()) : undefined;
     if (!principal) throw new PacsError('UNAUTHENTICATED', 'the access token is not valid');
     facts.principal = principal;
-    const session = await tokens.openSession(principal);
+    const session = await tokens.openSession(principal, (token as string).trim());
     const { tenant, subject, roles } = principal;
     return withCookie(json(200, { tenant, subject, roles }), request, session, SESSION_MS / 1000);
   };

@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { Principal, Role } from './access.ts';
+import { newVersion } from './ids.ts';
 import type { Clock } from './ports/clock.ts';
 import type { IndexTable, Key } from './ports/index-table.ts';
 import type { TokenVerifier } from './ports/token-verifier.ts';
 
 /** How long a browser's session lasts (ms). */
 export const SESSION_MS = 12 * 60 * 60 * 1000;
+/** Tells our tokens from those of an issuer, and lets a scanner of leaked secrets find them. */
+export const TOKEN_PREFIX = 'nephos_';
 const BOOTSTRAP = { partition: '_system|tokens', sort: 'bootstrap' };
 
 interface TokenRecord {
@@ -14,7 +17,27 @@ interface TokenRecord {
   roles: Role[];
   /** ms since 1970; null: until revoked */
   expiresAt: number | null;
+  /** of a session: the hash of the token it was opened with; it ends with that one */
+  parent?: string;
 }
+
+/** A token that an administrator has given out. The token itself is nowhere: it was shown once. */
+export interface IssuedToken {
+  readonly id: string;
+  /** what it is for, in the words of who made it */
+  readonly name: string;
+  /** whom the audit trail names for what is done with it */
+  readonly subject: string;
+  readonly roles: readonly Role[];
+  readonly createdAt: number;
+  readonly createdBy: string;
+  /** ms since 1970; null: until revoked */
+  readonly expiresAt: number | null;
+}
+
+const issuedKey = (tenant: string, id: string): Key => ({ partition: `${tenant}|tokens`, sort: id });
+/** Tokens of one tenant that are listed. */
+const ISSUED_TOKENS = 1_000;
 
 /**
  * Opaque tokens, kept as SHA-256 only: 256 random bits need no slow hash, and a look-up by hash compares nothing secret.
@@ -63,12 +86,50 @@ export class TokenStore implements TokenVerifier {
     return token;
   }
 
-  async openSession(principal: Principal): Promise<string> {
+  /** A new token for a machine or a person, for what its roles permit. @returns the token, which nobody can be told again */
+  async issue(tenant: string, asked: Omit<IssuedToken, 'id' | 'createdAt'>): Promise<IssuedToken & { token: string }> {
     const { token, hash } = this.#newToken();
+    const issued: IssuedToken = { id: newVersion(this.#clock), createdAt: this.#clock.now(), ...asked };
+    const { subject, roles, expiresAt } = asked;
+    const record: TokenRecord = { tenant, subject, roles: [...roles], expiresAt };
+    await this.#index.write([
+      { kind: 'put', key: issuedKey(tenant, issued.id), item: { ...issued, hash } },
+      { kind: 'put', key: keyOf(hash), item: { ...record } },
+    ]);
+    return { ...issued, token };
+  }
+
+  /** Newest first. */
+  async listIssued(tenant: string): Promise<IssuedToken[]> {
+    const { partition } = issuedKey(tenant, '');
+    const { records } = await this.#index.query({ partition, descending: true, limit: ISSUED_TOKENS });
+    return records.map(({ item: { hash: _, ...issued } }) => issued as unknown as IssuedToken);
+  }
+
+  /** It stops working at once, and so do the sessions opened with it. @returns whether there was such a token */
+  async revokeIssued(tenant: string, id: string): Promise<boolean> {
+    const item = await this.#index.get(issuedKey(tenant, id));
+    if (typeof item?.hash !== 'string') return false;
+    await this.#index.write([
+      { kind: 'delete', key: keyOf(item.hash) },
+      { kind: 'delete', key: issuedKey(tenant, id) },
+    ]);
+    return true;
+  }
+
+  /** @param token what it was opened with, where that is one of ours: the session ends with it */
+  async openSession(principal: Principal, token?: string): Promise<string> {
+    const made = this.#newToken();
     const { tenant, subject, roles } = principal;
-    const record: TokenRecord = { tenant, subject, roles: [...roles], expiresAt: this.#clock.now() + SESSION_MS };
-    await this.#index.write([{ kind: 'put', key: keyOf(hash), item: { ...record } }]);
-    return token;
+    const record: TokenRecord = {
+      tenant,
+      subject,
+      roles: [...roles],
+      expiresAt: this.#clock.now() + SESSION_MS,
+      ...(token?.startsWith(TOKEN_PREFIX) && { parent: hashOf(token) }),
+    };
+    await this.#index.write([{ kind: 'put', key: keyOf(made.hash), item: { ...record } }]);
+    return made.token;
   }
 
   async revoke(token: string): Promise<void> {
@@ -76,15 +137,19 @@ export class TokenStore implements TokenVerifier {
   }
 
   async verify(token: string): Promise<Principal | undefined> {
-    const item = await this.#index.get(keyOf(hashOf(token)));
-    if (!item) return undefined;
-    const { tenant, subject, roles, expiresAt } = item as unknown as TokenRecord;
-    if (expiresAt !== null && expiresAt <= this.#clock.now()) return undefined;
+    const record = await this.#valid(hashOf(token));
+    if (!record || (record.parent !== undefined && !(await this.#valid(record.parent)))) return undefined;
+    const { tenant, subject, roles } = record;
     return { tenant, subject, roles };
   }
 
+  async #valid(hash: string): Promise<TokenRecord | undefined> {
+    const record = (await this.#index.get(keyOf(hash))) as unknown as TokenRecord | undefined;
+    return record && (record.expiresAt === null || record.expiresAt > this.#clock.now()) ? record : undefined;
+  }
+
   #newToken(): { token: string; hash: string } {
-    const token = `nephos_${Buffer.from(this.#clock.randomBytes(32)).toString('base64url')}`;
+    const token = `${TOKEN_PREFIX}${Buffer.from(this.#clock.randomBytes(32)).toString('base64url')}`;
     return { token, hash: hashOf(token) };
   }
 }
