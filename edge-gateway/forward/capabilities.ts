@@ -28,11 +28,6 @@ export class Capabilities {
     return this.transactions !== undefined;
   }
 
-  /** An object that no request may hold goes by a store transaction. */
-  needsTransaction(bytes: number): boolean {
-    return this.offersTransactions && bytes > this.requestBytes;
-  }
-
   /** An upstream that knows no such request tells nothing. @throws PacsError when it cannot be reached */
   async ask(signal: AbortSignal): Promise<void> {
     if (this.#askedAt !== undefined && this.#now() - this.#askedAt < ASK_AGAIN_MS) return;

@@ -17,7 +17,13 @@ import { isForNow, type Parcel, storeRequest, type Verdict, verdictsIn } from '.
 export type Delivered =
   | { readonly kind: 'done'; readonly instances: number; readonly bytes: number }
   /** the way is blocked: nothing of this is an instance's fault */
-  | { readonly kind: 'blocked'; readonly reason: string; readonly retryAfterMs?: number | undefined }
+  | {
+      readonly kind: 'blocked';
+      readonly reason: string;
+      readonly retryAfterMs?: number | undefined;
+      /** the line may be fine, and one of the instances what it chokes on */
+      readonly apart?: boolean;
+    }
   /** refused as a whole, for a reason that may be one instance's: try them one by one */
   | { readonly kind: 'apart' }
   /** 413: less at a time */
@@ -37,6 +43,8 @@ type Change = readonly [ForwardRecord, Transition];
 
 /** questions about instances under way at a time */
 const ASKING = 6;
+/** failures of its own after which an object is sent in parts */
+const ATTEMPTS_IN_ONE_GO = 2;
 /** no more than this is handed to the connection at a time, so that the rate is even (bytes) */
 const SLICE_BYTES = 64 * 1024;
 
@@ -122,7 +130,7 @@ export class Delivery {
   }
 
   async #send(items: readonly Item[]): Promise<Delivered> {
-    const { upstream, context, queue, capabilities } = this.#tools;
+    const { upstream, context, queue } = this.#tools;
     const changed = await queue.apply(items.map(({ record }): Change => [record, { to: 'sending' }]));
     const byUid = new Map(changed.map((record) => [record.SOPInstanceUID, record]));
     const sending = items.flatMap((item) => {
@@ -133,7 +141,7 @@ export class Delivery {
     const bytes = sending.reduce((sum, { object }) => sum + object.sizeBytes, 0);
     const [only] = sending;
     try {
-      if (sending.length === 1 && capabilities.needsTransaction(bytes)) {
+      if (sending.length === 1 && this.#goesInParts(only!)) {
         const verdict = await storeByTransaction(only!, this.#tools, (object, offset, length) =>
           this.#paced(only!, object, offset, length),
         );
@@ -157,10 +165,23 @@ export class Delivery {
       }
       // BUSY: nothing was sent, or nothing was accepted. Everything else leaves it open.
       const ask = error.code !== 'BUSY' && error.code !== 'UNAUTHENTICATED';
-      await this.#apply(sending.map((item) => [item, { to: 'pending', ask, reason: error.message }]));
       const { retryAfterMs: asked } = error.details as { retryAfterMs?: number };
-      return { kind: 'blocked', reason: error.message, retryAfterMs: asked };
+      // The upstream has just answered questions about them, and breaks off again: what is sent may be to blame. Others go before it.
+      const apart = ask && items.every(({ record }) => record.ask === true);
+      const transition = (item: Item): Transition =>
+        apart && sending.length === 1
+          ? this.#again(item, error.message, { ask })
+          : { to: 'pending', ask, reason: error.message };
+      await this.#apply(sending.map((item) => [item, transition(item)]));
+      return { kind: 'blocked', reason: error.message, retryAfterMs: asked, apart };
     }
+  }
+
+  /** Large objects where the upstream offers it, as a break then costs a part; and what it could not be given in one go. */
+  #goesInParts({ record, object }: Item): boolean {
+    const { capabilities, upstream } = this.#tools;
+    const mostBytes = Math.min(capabilities.requestBytes, upstream.config.batch.bytes);
+    return capabilities.offersTransactions && (object.sizeBytes > mostBytes || record.attempts >= ATTEMPTS_IN_ONE_GO);
   }
 
   async #answered(sending: readonly Item[], response: UpstreamResponse, bytes: number): Promise<Delivered> {

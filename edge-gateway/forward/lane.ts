@@ -198,7 +198,8 @@ export class Lane {
         this.#capabilities!.tooLarge(delivered.bytes);
         return;
       case 'blocked': {
-        const { retryAfterMs = 0, reason } = delivered;
+        const { retryAfterMs = 0, reason, apart = false } = delivered;
+        if (apart) for (const { queueKey } of batch) this.#alone.add(queueKey);
         this.#counts.blocked++;
         const pauseMs = Math.max(retryAfterMs, backoffMs(clock, ++this.#failures, upstream.config.retry));
         this.#pausedUntil = Math.max(this.#pausedUntil, clock.now() + pauseMs);

@@ -1,0 +1,373 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, test } from 'vitest';
+import { readFeed } from '#core/archive/feed.ts';
+import { asItem, keys } from '#core/archive/records.ts';
+import { storeObject } from '#core/archive/store.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { type Clinic, cStore, dataSetsIn, dataSetsOf, drained, openClinic, status, TENANT, until } from './clinic.ts';
+
+let clinic: Clinic;
+afterEach(() => clinic.close());
+
+/** Slices of one series; `study` numbers the study. */
+const slices = (count: number, study = 1, overrides: Record<string, string | number> = {}): Uint8Array[] =>
+  Array.from({ length: count }, (_, i) =>
+    buildDicom({
+      StudyInstanceUID: uid(study * 1000),
+      SeriesInstanceUID: uid(study * 1000 + 1),
+      SOPInstanceUID: uid(study * 1000 + 10 + i),
+      InstanceNumber: i + 1,
+      ...overrides,
+    }),
+  );
+const large = (bytes: number): Uint8Array =>
+  buildDicom({
+    SOPInstanceUID: uid(77),
+    Rows: bytes / 2048,
+    Columns: 1024,
+    PixelData: new Uint8Array(randomBytes(bytes)),
+  });
+const ok = (count: number): number[] => Array.from({ length: count }, () => 0);
+const stores = (): number => clinic.line.requests.filter((line) => line.startsWith('POST /dicomweb/studies')).length;
+/** SOP Instance UIDs in the order in which the archive stored them */
+const arrivals = async (): Promise<string[]> =>
+  (await readFeed(clinic.archive.archive.services.index, TENANT, '', 1_000)).events.flatMap(
+    ({ type, SOPInstanceUID }) => (type === 'InstanceStored' ? [SOPInstanceUID!] : []),
+  );
+
+test('what a modality stores is in the archive, byte for byte, and the archive has vouched for it', async () => {
+  clinic = await openClinic();
+  const objects = slices(5);
+  expect(await cStore(clinic.gateway, objects)).toEqual(ok(5));
+  const after = await drained(clinic.gateway, 5);
+  expect(after).toMatchObject({ pending: 0, held: 0, confirmed: 5, pause: undefined, upstream: { online: true } });
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  const evidence = await clinic.gateway.forwarder.evidenceOf(uid(1010));
+  expect(evidence).toMatchObject({ known: true, confirmed: true, destinations: [{ evidence: 'digest' }] });
+  expect(await clinic.gateway.forwarder.evidenceOf(uid(9))).toMatchObject({ known: false, confirmed: false });
+});
+
+test('while nobody can be reached, stores go on; when the line is back everything drains, once', async () => {
+  clinic = await openClinic();
+  await clinic.line.set({ kind: 'refused' });
+  const objects = [...slices(40, 1), ...slices(40, 2)];
+  expect(await cStore(clinic.gateway, objects)).toEqual(ok(80));
+  await until(
+    () => status(clinic.gateway),
+    (now) => now.pending === 80 && now.blocked > 5 && now.upstream.online === false,
+  );
+  expect(await status(clinic.gateway)).toMatchObject({ confirmed: 0, pause: { reason: /cannot be reached/ } });
+  expect((await clinic.gateway.forwarder.evidenceOf(uid(1010))).confirmed).toBe(false);
+  // Days later, after a restart.
+  await clinic.restart();
+  await clinic.line.set({ kind: 'none' });
+  await drained(clinic.gateway, 80);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
+
+test('an answer that is lost: the archive is asked, and nothing is sent twice', async () => {
+  clinic = await openClinic({ parallel: 1 });
+  await clinic.line.set({ kind: 'losingAnswers' });
+  const objects = slices(3);
+  await cStore(clinic.gateway, objects);
+  await until(
+    async () => (await arrivals()).length,
+    (count) => count === 3,
+  );
+  await until(
+    () => status(clinic.gateway),
+    (now) => now.blocked > 0,
+  );
+  const sent = stores();
+  await clinic.line.set({ kind: 'none' });
+  await drained(clinic.gateway, 3);
+  expect(stores()).toBe(sent);
+  expect(clinic.line.requests.some((line) => line.startsWith('HEAD '))).toBe(true);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
+
+test.each([
+  ['hanging', { kind: 'hanging' }],
+  ['answering 500', { kind: 'answering', status: 500 }],
+  ['answering 502', { kind: 'answering', status: 502 }],
+  ['answering 503', { kind: 'answering', status: 503, headers: { 'retry-after': '0' } }],
+  ['answering 429', { kind: 'answering', status: 429 }],
+  ['answering 401', { kind: 'answering', status: 401 }],
+  ['answering 404, as an address that is wrong does', { kind: 'answering', status: 404 }],
+  ['cutting connections within the body', { kind: 'cutting', afterBytes: 500 }],
+] as const)('an upstream that is %s costs time and nothing else', async (_, fault) => {
+  clinic = await openClinic({ timeoutMs: 250 });
+  await clinic.line.set(fault);
+  const objects = slices(12);
+  expect(await cStore(clinic.gateway, objects)).toEqual(ok(12));
+  const during = await until(
+    () => status(clinic.gateway),
+    (now) => now.blocked >= 2 && now.pending === 12,
+  );
+  expect(during).toMatchObject({ confirmed: 0, held: 0, pending: 12 });
+  expect(during.pause?.reason).toBeTruthy();
+  await clinic.line.set({ kind: 'none' });
+  await drained(clinic.gateway, 12);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
+
+test('Retry-After is heeded', async () => {
+  clinic = await openClinic();
+  await clinic.line.set({ kind: 'answering', status: 503, headers: { 'retry-after': '3600' } });
+  await cStore(clinic.gateway, slices(1));
+  const { pause } = await until(
+    () => status(clinic.gateway),
+    (now) => now.pause !== undefined,
+  );
+  expect(pause!.until - Date.now()).toBeGreaterThan(3_500_000);
+  // Somebody has put it right, and says so.
+  await clinic.line.set({ kind: 'none' });
+  clinic.gateway.forwarder.retryNow('cloud');
+  await drained(clinic.gateway, 1);
+});
+
+test('a line that flaps lets everything through in the end, once', async () => {
+  clinic = await openClinic({ batch: { instances: 4 } });
+  const objects = slices(60);
+  const flapping = (async () => {
+    for (let i = 0; i < 12; i++) {
+      await sleep(30);
+      await clinic.line.set(i % 3 === 0 ? { kind: 'losingAnswers' } : { kind: i % 3 === 1 ? 'refused' : 'none' });
+    }
+    await clinic.line.set({ kind: 'none' });
+  })();
+  expect(await cStore(clinic.gateway, objects)).toEqual(ok(60));
+  await flapping;
+  await drained(clinic.gateway, 60);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
+
+test('a line that garbles bytes brings nothing garbled into the archive, and leaves nothing held', async () => {
+  clinic = await openClinic({ batch: { instances: 3 }, retry: { firstMs: 5, mostMs: 40, refusals: 50 } });
+  await clinic.line.set({ kind: 'corrupting', oneIn: 7_001 });
+  const objects = slices(30);
+  expect(await cStore(clinic.gateway, objects)).toEqual(ok(30));
+  await until(
+    () => status(clinic.gateway),
+    (now) => now.confirmed >= 10,
+  );
+  await clinic.line.set({ kind: 'none' });
+  expect(await drained(clinic.gateway, 30)).toMatchObject({ held: 0 });
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
+
+test('over 64 kbit/s a study arrives without a time-out', async () => {
+  clinic = await openClinic({ timeoutMs: 600 });
+  await clinic.line.set({ kind: 'slow', bytesPerSecond: 8_000 });
+  const objects = slices(12);
+  await cStore(clinic.gateway, objects);
+  expect(await drained(clinic.gateway, 12)).toMatchObject({ blocked: 0 });
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
+
+test('an instance that is refused for good is held with the reason, the others go on; released, it goes too', async () => {
+  clinic = await openClinic();
+  const objects = slices(6);
+  const { services } = clinic.archive.archive;
+  // Somebody has stored other bytes under one of the UIDs.
+  const other = slices(6, 1, { PatientID: 'P-2' })[2]!;
+  await storeObject(
+    services,
+    { tenant: TENANT, source: 'STOW' },
+    (async function* () {
+      yield other;
+    })(),
+  ).outcome;
+  expect(await cStore(clinic.gateway, objects)).toEqual(ok(6));
+  await until(
+    () => status(clinic.gateway),
+    (now) => now.held === 1 && now.confirmed === 5,
+  );
+  const [held] = await clinic.gateway.forwarder.held('cloud', 10);
+  expect(held).toMatchObject({ SOPInstanceUID: uid(1012), reason: 'it refused it: 0110H' });
+  expect((await clinic.gateway.forwarder.evidenceOf(uid(1012))).confirmed).toBe(false);
+  // It stays held over a restart.
+  await clinic.restart();
+  expect(await status(clinic.gateway)).toMatchObject({ held: 1, pending: 0 });
+  // The archive's people decide for what the gateway has.
+  const claim = keys.sop(TENANT, uid(1012));
+  const [first] = (await services.index.query({ partition: `${TENANT}|held`, limit: 1 })).records;
+  expect(first).toBeDefined();
+  const { StudyInstanceUID, SeriesInstanceUID } = (await services.index.get(claim)) as Record<string, string>;
+  const instance = keys.instance(TENANT, StudyInstanceUID!, SeriesInstanceUID!, uid(1012));
+  await services.index.write([
+    { kind: 'delete', key: claim },
+    { kind: 'delete', key: instance },
+    { kind: 'delete', key: keys.heldOf(TENANT, uid(1012), (first!.item as { sha256: string }).sha256) },
+    { kind: 'put', key: { partition: 'test', sort: 'decided' }, item: asItem({}) },
+  ]);
+  expect(await clinic.gateway.forwarder.release('cloud')).toBe(1);
+  expect(await drained(clinic.gateway, 6)).toMatchObject({ held: 0, confirmed: 6 });
+});
+
+test('an object that no request may hold goes by a store transaction, from where it was cut', async () => {
+  clinic = await openClinic({ timeoutMs: 4_000 });
+  // As behind an API gateway: no request of more than 1 MB.
+  let parts = 0;
+  clinic.archive.intercept = (answer) => async (request) => {
+    if (Number(request.headers['content-length'] ?? 0) <= 1_000_000 || !request.path.startsWith('/dicomweb'))
+      return answer(request);
+    return { response: { status: 413, headers: {} }, route: undefined };
+  };
+  const object = large(40 * 1024 * 1024);
+  await clinic.line.set({ kind: 'cutting', afterBytes: 18 * 1024 * 1024 });
+  expect(await cStore(clinic.gateway, [object])).toEqual([0]);
+  await until(
+    () => status(clinic.gateway),
+    (now) => now.blocked > 0 || now.confirmed > 0,
+  );
+  parts = clinic.line.requests.filter((line) => line.startsWith('PUT ')).length;
+  await clinic.line.set({ kind: 'none' });
+  await drained(clinic.gateway, 1);
+  expect(parts).toBeGreaterThan(1);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf([object]));
+});
+
+test('a batch that is too large is halved until it fits', async () => {
+  clinic = await openClinic();
+  clinic.archive.intercept = (answer) => async (request) =>
+    Number(request.headers['content-length'] ?? 0) > 150_000
+      ? { response: { status: 413, headers: {} }, route: undefined }
+      : answer(request);
+  const objects = Array.from({ length: 20 }, (_, i) =>
+    buildDicom({ SOPInstanceUID: uid(300 + i), Rows: 100, Columns: 100, PixelData: new Uint8Array(20_000).fill(i) }),
+  );
+  await cStore(clinic.gateway, objects);
+  await drained(clinic.gateway, 20);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
+
+describe('order', () => {
+  test('STAT goes first, then studies by their arrival, each together', async () => {
+    clinic = await openClinic(
+      { parallel: 1, batch: { instances: 2 } },
+      { allowed: [{ aeTitle: 'CT1' }, { aeTitle: 'ER', priority: 'stat' }, { aeTitle: 'OLD', priority: 'low' }] },
+    );
+    await clinic.line.set({ kind: 'refused' });
+    const [first, second, stat, low, ordered] = [1, 2, 3, 4, 5].map((n) => slices(4, n));
+    await cStore(clinic.gateway, low!, 'OLD');
+    await cStore(clinic.gateway, first!.slice(0, 2));
+    await sleep(5);
+    await cStore(clinic.gateway, second!);
+    await cStore(clinic.gateway, first!.slice(2));
+    await cStore(clinic.gateway, stat!, 'ER');
+    const urgent = slices(1, 5, { StudyPriorityID: 'HIGH' });
+    await cStore(clinic.gateway, urgent);
+    await until(
+      () => status(clinic.gateway),
+      (now) => now.pending === 17,
+    );
+    await clinic.line.set({ kind: 'none' });
+    await drained(clinic.gateway, 17);
+    const studies = (await arrivals()).map((sop) => sop.slice('2.25.4711'.length, -3));
+    expect(studies.join('')).toBe('33335111122224444');
+    expect(ordered).toHaveLength(4);
+  });
+});
+
+test('each destination has its own conditions and its own pace', async () => {
+  const site = await openClinic();
+  const second = await openClinic({}, {});
+  clinic = site;
+  try {
+    const { config } = site.gateway;
+    const [cloud] = config.upstreams;
+    const url = `http://127.0.0.1:${second.line.port}/dicomweb`;
+    await site.gateway.reload({
+      ...config,
+      upstreams: [
+        { ...cloud, when: { not: { Modality: ['SR'], callingAETitle: ['CT*'] } } },
+        { ...cloud, name: 'stroke', url, when: { Modality: ['CT'], StudyDescription: ['*head*', 'stroke'] } },
+      ],
+    });
+    await second.line.set({ kind: 'refused' });
+    const head = slices(2, 1, { StudyDescription: 'CT Head w/o' });
+    const thorax = slices(2, 2);
+    const report = slices(1, 3, { Modality: 'SR' });
+    await cStore(site.gateway, [...head, ...thorax, ...report]);
+    await drained(site.gateway, 4);
+    expect((await site.gateway.forwarder.evidenceOf(uid(1010))).confirmed).toBe(false);
+    expect((await site.gateway.forwarder.evidenceOf(uid(2010))).confirmed).toBe(true);
+    expect(await site.gateway.forwarder.evidenceOf(uid(3010))).toMatchObject({ known: true, destinations: [] });
+    await second.line.set({ kind: 'none' });
+    await drained(site.gateway, 2, 'stroke');
+    expect(await dataSetsIn(site.archive.archive)).toEqual(dataSetsOf([...head, ...thorax]));
+    expect(await dataSetsIn(second.archive.archive)).toEqual(dataSetsOf(head));
+  } finally {
+    await second.close();
+  }
+});
+
+describe('an upstream that does not state digests', () => {
+  const withoutDigests = (archive: Clinic['archive']): void => {
+    archive.intercept = (answer) => async (request) => {
+      const answered = await answer(request);
+      const { 'repr-digest': _, ...headers } = answered.response.headers;
+      const { body } = answered.response;
+      const plain =
+        typeof body === 'string' && body.includes('00091001') ? body.replaceAll('00091001', '00091099') : body;
+      return { ...answered, response: { ...answered.response, headers, ...(plain !== undefined && { body: plain }) } };
+    };
+  };
+
+  test('is asked for the object, and its data set compared', async () => {
+    clinic = await openClinic();
+    withoutDigests(clinic.archive);
+    const objects = slices(3);
+    await cStore(clinic.gateway, objects);
+    await drained(clinic.gateway, 3);
+    expect(await clinic.gateway.forwarder.evidenceOf(uid(1010))).toMatchObject({
+      confirmed: true,
+      destinations: [{ evidence: 'retrieve' }],
+    });
+    expect(clinic.line.requests.filter((line) => line.startsWith('GET /dicomweb/studies/'))).toHaveLength(3);
+  });
+
+  test('is believed where the configuration says so, and no further', async () => {
+    clinic = await openClinic({ evidence: 'accepted' });
+    withoutDigests(clinic.archive);
+    await cStore(clinic.gateway, slices(3));
+    await drained(clinic.gateway, 3);
+    expect(await clinic.gateway.forwarder.evidenceOf(uid(1010))).toMatchObject({
+      destinations: [{ evidence: 'accepted' }],
+    });
+    expect(clinic.line.requests.filter((line) => /^(GET|HEAD) .dicomweb.studies/.test(line))).toHaveLength(0);
+  });
+
+  test('whose objects come back changed has confirmed nothing', async () => {
+    clinic = await openClinic();
+    withoutDigests(clinic.archive);
+    const plain = clinic.archive.intercept!;
+    clinic.archive.intercept = (answer) => async (request) => {
+      const answered = await plain(answer)(request);
+      if (request.method !== 'GET') return answered;
+      const chunks = await Array.fromAsync(answered.response.body as AsyncIterable<Uint8Array>);
+      const body = Buffer.concat(chunks);
+      body[body.length - 100]! ^= 1;
+      return { ...answered, response: { ...answered.response, body } };
+    };
+    await cStore(clinic.gateway, slices(1));
+    await until(
+      () => status(clinic.gateway),
+      (now) => now.held === 1,
+    );
+    const [held] = await clinic.gateway.forwarder.held('cloud', 1);
+    expect(held?.reason).toBe('it keeps other bytes under this SOP Instance UID');
+  });
+});
+
+test('a gateway that stops while it sends goes on where it was', async () => {
+  clinic = await openClinic({ batch: { instances: 2 }, parallel: 2 });
+  const objects = slices(40);
+  await cStore(clinic.gateway, objects);
+  await clinic.restart();
+  await clinic.restart();
+  await drained(clinic.gateway, 40);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+});
