@@ -19,6 +19,7 @@ import {
 } from './audit-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
+import { gatewayCommand } from './gateway-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
@@ -32,6 +33,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos token --gateway ID              a new token of the edge gateway of that id
   nephos audit verify [FOLDER]           check the audit trail, or segments exported from one: --keys FOLDER, --expect HASH
   nephos audit export --to FOLDER        copy the sealed segments of the audit trail
+  nephos gateway …                       keys and signed configurations for edge gateways (see nephos gateway --help)
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
 import, export, verify, sweep, token and audit also work while the archive is running.
@@ -199,6 +201,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 async function main(): Promise<number> {
+  if (process.argv[2] === 'gateway') return gatewayCommand(process.argv.slice(3));
   if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({
     allowPositionals: true,

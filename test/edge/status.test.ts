@@ -18,7 +18,7 @@ import { gatewayStatus } from '#edge/status/snapshot.ts';
 import { statusSideOf } from '#edge/status/status-side.ts';
 import { createLog } from '#embedded/log.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
-import { type RunningArchive, startArchive } from '#test/hosts/process.ts';
+import { nephos, type RunningArchive, startArchive } from '#test/hosts/process.ts';
 
 let dir: string;
 let archive: RunningArchive;
@@ -339,6 +339,23 @@ describe('heartbeats', () => {
     expect(gateway.config.aeTitle).toBe('NEWER');
     server.close();
     server.closeAllConnections();
+  });
+
+  test('nephos gateway makes keys and signs', async () => {
+    const name = join(dir, 'keys');
+    const file = join(dir, 'remote.json');
+    await writeFile(file, '{ "aeTitle": "SIGNED" }');
+    expect((await nephos(dir, 'gateway', 'new-key', name)).code).toBe(0);
+    expect((await nephos(dir, 'gateway', 'new-key', name)).code).toBe(2);
+    await start({ heartbeat, remoteConfiguration: { publicKey: `${name}.pub.pem` } });
+    const sign = (...args: string[]) => nephos(dir, 'gateway', 'sign-config', file, ...args);
+    expect((await sign('--id', ID, '--key', `${name}.pem`)).code).toBe(2);
+    expect((await sign('--id', ID, '--number', '5', '--key', `${name}.pub.pem`)).code).toBe(2);
+    const { code, output } = await sign('--id', ID, '--number', '40', '--key', `${name}.pem`);
+    expect(code).toBe(0);
+    await fetch(`${archive.origin}/api/gateways/${ID}/configuration`, { method: 'PUT', body: output });
+    await now();
+    expect(gateway.config.aeTitle).toBe('SIGNED');
   });
 
   test('a gateway without a key takes none', async () => {
