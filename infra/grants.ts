@@ -23,13 +23,14 @@ const INDEX_ACTIONS = {
     'dynamodb:PutItem',
     'dynamodb:UpdateItem',
     'dynamodb:DeleteItem',
+    'dynamodb:BatchWriteItem',
     'dynamodb:ConditionCheckItem',
   ],
 } as const satisfies Record<Grants['index'], readonly string[]>;
 
 /** The calls that S3BlobStore makes of objects. */
 const OBJECT_ACTIONS = {
-  read: ['s3:GetObject'],
+  read: ['s3:GetObject', 's3:RestoreObject'],
   write: ['s3:PutObject', 's3:AbortMultipartUpload'],
   delete: ['s3:DeleteObject'],
   list: [],

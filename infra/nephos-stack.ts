@@ -25,17 +25,19 @@ export class NephosStack extends Stack {
     const names = new Names(settings);
     const region = props.region ?? settings.region;
     const isSecond = region === settings.secondRegion;
+    const tags = { 'nephos:stage': settings.stage, 'nephos:part': part.toLowerCase() };
     super(scope, isSecond ? `${part}2` : part, {
       stackName: names.stack(isSecond ? `${part}2` : part),
       description: `Nephos: ${props.description}`,
       env: { region, ...(settings.account !== undefined && { account: settings.account }) },
       crossRegionReferences: true,
+      // Of what the tags below do not reach.
+      tags,
       terminationProtection: props.stateful === true && !settings.retention.deletable,
     } satisfies StackProps);
     this.settings = settings;
     this.names = names;
     this.isSecond = isSecond;
-    Tags.of(this).add('nephos:stage', settings.stage);
-    Tags.of(this).add('nephos:part', part.toLowerCase());
+    for (const [key, value] of Object.entries(tags)) Tags.of(this).add(key, value);
   }
 }

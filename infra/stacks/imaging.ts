@@ -11,10 +11,7 @@ export class ImagingStack extends NephosStack {
   readonly datastoreId: string;
   readonly importRole: iam.Role;
 
-  constructor(
-    scope: Construct,
-    { key, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: IKey },
-  ) {
+  constructor(scope: Construct, { key, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: IKey }) {
     super(scope, 'Imaging', { ...props, description: 'the data store of HealthImaging', stateful: true });
     const datastore = new healthimaging.CfnDatastore(this, 'Datastore', {
       datastoreName: this.names.prefix,

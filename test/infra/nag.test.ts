@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type App, Validations } from 'aws-cdk-lib';
+import { AwsSolutionsChecks, HIPAASecurityChecks } from 'cdk-nag';
+import { describe, expect, test } from 'vitest';
+import { Deployment } from '#infra/build.ts';
+import { readSettings } from '#infra/read-settings.ts';
+import { newApp, PROD } from './synth.ts';
+
+interface Report {
+  readonly pluginReports: readonly {
+    readonly pluginName: string;
+    readonly violations?: readonly {
+      readonly ruleName: string;
+      readonly severity: string;
+      readonly suppressed?: unknown;
+      readonly violatingConstructs: readonly { readonly constructPath: string }[];
+    }[];
+  }[];
+}
+
+/** Synthesizes with both rule packs and CDK's own validation, and returns what nobody has acknowledged: warnings too. */
+function findings(context: object): { open: string[]; rules: number } {
+  const app: App = newApp();
+  const environment = { CDK_DEFAULT_ACCOUNT: '123456789012', CDK_DEFAULT_REGION: 'us-east-1' };
+  new Deployment(app, readSettings(context, environment), { siteContent: false });
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app), new HIPAASecurityChecks(app));
+  try {
+    app.synth();
+  } catch (error) {
+    if (!String(error).includes('Validation failed')) throw error;
+  }
+  const report = JSON.parse(readFileSync(join(app.outdir, 'validation-report.json'), 'utf8')) as Report;
+  const violations = report.pluginReports.flatMap(({ pluginName, violations = [] }) =>
+    violations.map((violation) => ({ pluginName, ...violation })),
+  );
+  return {
+    rules: report.pluginReports.length,
+    open: violations
+      .filter(({ suppressed }) => !suppressed)
+      .flatMap(({ pluginName, ruleName, severity, violatingConstructs }) =>
+        violatingConstructs.map(({ constructPath }) => `${pluginName} ${ruleName} (${severity}) ${constructPath}`),
+      ),
+  };
+}
+
+describe('the rule packs AwsSolutions and HIPAA, and the validation of templates', () => {
+  test.each([
+    ['dev', {}],
+    ['prod, in two regions', PROD],
+    [
+      'prod, in one region, with the issuer of a clinic',
+      { kind: 'prod', issuer: { url: 'https://login.example.org', audience: 'pacs' } },
+    ],
+  ])('find nothing in %s that is not acknowledged with a reason', (_, context) => {
+    const { open, rules } = findings(context);
+    expect(open).toEqual([]);
+    expect(rules).toBeGreaterThanOrEqual(2);
+  });
+});

@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'vitest';
+import { readSettings } from '#infra/read-settings.ts';
+
+const ENVIRONMENT = { CDK_DEFAULT_ACCOUNT: '123456789012', CDK_DEFAULT_REGION: 'eu-west-1' };
+const read = (context: unknown) => readSettings(context, ENVIRONMENT);
+
+describe('the context key "nephos"', () => {
+  test('without one, a cheap deployment that can be deleted, in the region of the credentials', () => {
+    expect(read(undefined)).toMatchObject({
+      kind: 'dev',
+      stage: 'dev',
+      region: 'eu-west-1',
+      account: '123456789012',
+      secondRegion: undefined,
+      firewall: undefined,
+      backup: undefined,
+      audit: false,
+      retention: { objectLock: 'none', objectLockDays: 0, deletable: true },
+    });
+  });
+
+  test('prod keeps what it holds', () => {
+    expect(read({ kind: 'prod' })).toMatchObject({
+      stage: 'prod',
+      audit: true,
+      costExport: true,
+      backup: { vaultLockDays: 35, compliance: false },
+      retention: { objectLock: 'governance', objectLockDays: 30, deletable: false, indexRecoveryDays: 35 },
+    });
+  });
+
+  test('the command line gives it as JSON', () => {
+    expect(read('{"kind":"prod","stage":"clinic"}').stage).toBe('clinic');
+  });
+
+  test('a part may be switched on with its defaults, or off', () => {
+    expect(read({ fargate: true }).fargate).toEqual({ tasks: 2, vpcCidr: '10.20.0.0/20' });
+    expect(read({ kind: 'prod', firewall: false }).firewall).toBeUndefined();
+  });
+
+  test.each([
+    ['not JSON', '{', 'nephos: the context is no JSON'],
+    ['a list', [], 'nephos: must be an object'],
+    ['a misspelt key', { secondregion: 'eu-west-2' }, 'unknown key secondregion'],
+    ['a misspelt key further down', { retention: { objectlock: 'none' } }, 'nephos.retention: unknown key objectlock'],
+    ['an unknown kind', { kind: 'test' }, 'nephos.kind: must be one of dev, prod'],
+    ['a stage that cannot name a bucket', { stage: 'Prod_1' }, 'nephos.stage'],
+    ['no region', { region: 'europe' }, 'nephos.region'],
+    ['twice the same region', { secondRegion: 'eu-west-1' }, 'nephos.secondRegion: must differ'],
+    ['failing over to nowhere', { writesTo: 'second' }, 'nephos.writesTo: needs nephos.secondRegion'],
+    ['time control of no replication', { replicationTimeControl: true }, 'nephos.replicationTimeControl: needs'],
+    [
+      'HealthImaging where it is not',
+      { region: 'eu-central-1', healthImaging: true },
+      'HealthImaging is in us-east-1, us-west-2, eu-west-1, eu-west-2, ap-southeast-2 only',
+    ],
+    ['an account of letters', { account: 'mine' }, 'nephos.account'],
+    [
+      'a certificate of another region',
+      { domain: { name: 'a.example.org', certificateArn: 'arn:aws:acm:eu-west-1:123456789012:certificate/1' } },
+      'nephos.domain.certificateArn',
+    ],
+    ['a domain without certificate', { domain: { name: 'a.example.org' } }, 'nephos.domain.certificateArn: is missing'],
+    ['an issuer without TLS', { issuer: { url: 'http://login', audience: 'pacs' } }, 'nephos.issuer.url'],
+    ['deletable locked objects', { retention: { objectLock: 'compliance' } }, 'locked objects cannot be deletable'],
+    ['days that CloudWatch does not know', { retention: { logDays: 8 } }, 'CloudWatch takes 1, 3, 5, 7'],
+    ['more days than DynamoDB keeps', { retention: { indexRecoveryDays: 36 } }, 'whole number from 1 to 35'],
+    [
+      'a tier that goes back',
+      {
+        tiers: [
+          {
+            policy: 'default',
+            steps: [
+              { storageClass: 'GLACIER_IR', afterDays: 30 },
+              { storageClass: 'STANDARD_IA', afterDays: 60 },
+            ],
+          },
+        ],
+      },
+      'later and colder',
+    ],
+    [
+      'Standard-IA before its day',
+      { tiers: [{ policy: 'default', steps: [{ storageClass: 'STANDARD_IA', afterDays: 10 }] }] },
+      'from 30',
+    ],
+    ['a policy twice', { tiers: [{ policy: 'a' }, { policy: 'a' }] }, 'a policy stands twice'],
+    ['half a person', { alarmEmails: ['nobody'] }, 'nephos.alarmEmails'],
+    [
+      'a text for a number',
+      { ingestConcurrency: '5' },
+      'nephos.ingestConcurrency: must be a whole number from 2 to 1000',
+    ],
+    ['a text for yes', { audit: 'yes' }, 'nephos.audit: must be true or false'],
+  ])('%s is refused, and the key named', (_, context, message) => {
+    expect(() => read(context)).toThrow(message);
+  });
+});

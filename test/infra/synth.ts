@@ -1,0 +1,89 @@
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { App } from 'aws-cdk-lib';
+import { Deployment } from '#infra/build.ts';
+import { readSettings } from '#infra/read-settings.ts';
+import type { Settings } from '#infra/settings.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+export const ACCOUNT = '123456789012';
+
+/** The flags of cdk.json, as the command line hands them to the app. */
+const FLAGS = (JSON.parse(readFileSync(join(ROOT, 'cdk.json'), 'utf8')) as { context: object }).context;
+
+/** The whole deployment in two regions with everything on, as a group that has patients would run it. */
+export const PROD = {
+  kind: 'prod',
+  region: 'eu-west-1',
+  secondRegion: 'eu-central-1',
+  replicationTimeControl: true,
+  healthImaging: true,
+  alarmEmails: ['pacs@example.org'],
+  monthlyBudgetUsd: 500,
+  domain: {
+    name: 'pacs.example.org',
+    certificateArn: `arn:aws:acm:us-east-1:${ACCOUNT}:certificate/0f0e0d0c-0000-4000-8000-000000000000`,
+    hostedZoneId: 'Z0123456789ABC',
+  },
+} as const;
+
+export interface Resource {
+  readonly Type: string;
+  // biome-ignore lint/suspicious/noExplicitAny: a template is whatever CloudFormation takes
+  readonly Properties: any;
+  readonly DeletionPolicy?: string;
+  readonly UpdateReplacePolicy?: string;
+  readonly DependsOn?: string[];
+}
+
+export interface Synthesized {
+  readonly settings: Settings;
+  readonly stacks: ReadonlyMap<string, Readonly<Record<string, Resource>>>;
+  /** resources of a stack by type */
+  all(stack: string, type: string): Resource[];
+  /** the one resource of its type whose properties `accept` takes */
+  one(stack: string, type: string, accept?: (properties: Resource['Properties']) => boolean): Resource;
+}
+
+export const newApp = (): App =>
+  new App({ outdir: mkdtempSync(join(tmpdir(), 'nephos-cdk-')), context: { ...FLAGS, 'aws:cdk:bundling-stacks': [] } });
+
+/** Builds the stacks without bundling the functions and without the site's files, and reads the templates. */
+export function synthesize(context: unknown, prepare: (app: App) => void = () => {}): Synthesized {
+  const settings = readSettings(context, { CDK_DEFAULT_ACCOUNT: ACCOUNT, CDK_DEFAULT_REGION: 'us-east-1' });
+  const app = newApp();
+  new Deployment(app, settings, { siteContent: false });
+  prepare(app);
+  const assembly = app.synth();
+  const stacks = new Map(
+    assembly.stacks.map((stack) => [stack.id, (stack.template as { Resources: Record<string, Resource> }).Resources]),
+  );
+  const all = (stack: string, type: string) => {
+    const resources = stacks.get(stack);
+    if (resources === undefined) throw new Error(`no stack ${stack}; there are ${[...stacks.keys()].join(', ')}`);
+    return Object.values(resources).filter((resource) => resource.Type === type);
+  };
+  return {
+    settings,
+    stacks,
+    all,
+    one(stack, type, accept = () => true) {
+      const found = all(stack, type).filter(({ Properties }) => accept(Properties));
+      if (found.length !== 1) throw new Error(`${found.length} resources ${type} in ${stack}`);
+      return found[0]!;
+    },
+  };
+}
+
+/** Both kinds, made once a test file. */
+let prod: Synthesized | undefined;
+let dev: Synthesized | undefined;
+export const prodDeployment = (): Synthesized => {
+  prod ??= synthesize(PROD);
+  return prod;
+};
+export const devDeployment = (): Synthesized => {
+  dev ??= synthesize({});
+  return dev;
+};
