@@ -5,7 +5,6 @@ import { type Item, WRITE_LIMIT_OPERATIONS, type WriteOperation, type WriteOutco
 import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
 import { asItem, type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
-import { changeStudy } from './study-change.ts';
 
 /** An instance whose blob is durable and which is not visible yet. */
 export interface PreparedInstance {
@@ -91,7 +90,7 @@ export class CommitQueue {
     try {
       while (entries.length > 0) {
         const { operations, owners, deltas } = writesOf(queue.tenant, entries);
-        const outcome = await this.#write(queue, operations, deltas);
+        const { outcome, remembered } = await this.#write(queue, operations, deltas);
         if (outcome.committed) {
           for (const entry of entries) entry.resolve('committed');
           return;
@@ -99,7 +98,8 @@ export class CommitQueue {
         const settled = new Set<Entry>();
         for (const operation of outcome.failed) {
           const owner = owners.get(operation);
-          if (owner === undefined) queue.contended = true;
+          // What was remembered may just have been old: once more, from what stands there.
+          if (owner === undefined) queue.contended = !remembered;
           else if (owner.asks === 'claim') owner.entry.resolve('taken');
           else owner.entry.reject(new PacsError('BUSY', 'the store took too long and was given up'));
           if (owner) settled.add(owner.entry);
@@ -115,19 +115,20 @@ export class CommitQueue {
     queue: StudyQueue,
     operations: readonly WriteOperation[],
     deltas: readonly Delta[],
-  ): Promise<WriteOutcome> {
+  ): Promise<{ readonly outcome: WriteOutcome; readonly remembered: boolean }> {
     const { tenant, study } = queue;
     const { index, clock, folder } = this.#ports;
     if (!queue.contended) {
-      const change = await changeStudy(this.#ports, tenant, study, deltas);
+      const change = await folder.change(tenant, study, deltas);
       if (operations.length + change.operations.length <= WRITE_LIMIT_OPERATIONS) {
-        return folder.write(tenant, study, change, operations);
+        const outcome = await folder.write(tenant, study, change, operations);
+        return { outcome, remembered: change.remembered };
       }
     }
     const asDeltas = deltas.flatMap((delta) => deltaWrites(tenant, study, newVersion(clock), delta));
     const outcome = await index.write([...operations, ...asDeltas], { durability: 'deferred' });
     if (outcome.committed) await folder.fold(tenant, study);
-    return outcome;
+    return { outcome, remembered: false };
   }
 }
 

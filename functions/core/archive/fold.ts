@@ -3,12 +3,15 @@ import { WRITE_LIMIT_OPERATIONS, type WriteOperation, type WriteOutcome } from '
 import { postingPuts } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { asRecord, type Delta, keys, type StudyRecord, type Tenant } from './records.ts';
-import { changeStudy, type StudyChange } from './study-change.ts';
+import { changeStudy, type KnownStudy, type StudyChange } from './study-change.ts';
 
 type FoldPorts = Pick<Services, 'index' | 'clock' | 'jobs' | 'limits'>;
 
 /** room left in the atomic fold for the study, its series and the counters */
 const DELTAS_PER_FOLD = 20;
+/** studies that are remembered, and series of each */
+const KNOWN_STUDIES = 200;
+const KNOWN_SERIES = 50;
 const ATTEMPTS = 60;
 /** the queue of studies that may have become quiet; payload { tenant, study } */
 export const STUDY_QUIET = 'study-quiet';
@@ -30,6 +33,8 @@ const BACK_OFF_MS = { first: 2, most: 250 };
  */
 export class StudyFolder {
   readonly #ports: FoldPorts;
+  /** studies that this process has written last, as it left them: the next instance of a study need not read them again */
+  readonly #known = new Map<string, KnownStudy>();
   /** per study of this process: the fold that runs, and the one that callers during it share */
   readonly #runs = new Map<string, { current: Promise<void>; next?: Promise<void> }>();
 
@@ -84,9 +89,24 @@ export class StudyFolder {
       { kind: 'delete', key: { partition, sort }, if: 'present' },
       { kind: 'delete', key: keys.unfolded(tenant, sort.slice('delta|'.length)) },
     ]);
-    const change = await changeStudy(this.#ports, tenant, study, deltas);
+    const change = await this.change(tenant, study, deltas);
     const outcome = await this.write(tenant, study, change, consumed);
     return outcome.committed ? (page.more ? 'more' : 'done') : 'lost';
+  }
+
+  /** What deltas make of a study, as it is remembered or else read. */
+  change(tenant: Tenant, study: string, deltas: readonly Delta[]): Promise<StudyChange> {
+    return changeStudy(this.#ports, tenant, study, deltas, this.#known.get(`${tenant}|${study}`));
+  }
+
+  #remember(id: string, after: KnownStudy | undefined): void {
+    const before = this.#known.get(id);
+    this.#known.delete(id);
+    if (after === undefined) return;
+    const series = new Map([...(before?.series ?? []), ...after.series]);
+    if (series.size <= KNOWN_SERIES) this.#known.set(id, { study: after.study, series });
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > KNOWN_STUDIES && oldest !== undefined) this.#known.delete(oldest);
   }
 
   /**
@@ -111,6 +131,7 @@ export class StudyFolder {
       index.write(together ? [...atomic, ...puts, ...deletes] : atomic),
       change.quietDue && jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: limits.studyQuietMs }),
     ]);
+    this.#remember(`${tenant}|${study}`, outcome.committed ? change.after : undefined);
     if (outcome.committed && !together) await this.#deletePostings(tenant, change);
     return outcome;
   }

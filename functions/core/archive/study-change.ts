@@ -23,22 +23,36 @@ export interface StudyChange {
   readonly deletes: readonly WriteOperation[];
   /** the study's quiet must be awaited from now on */
   readonly quietDue: boolean;
+  /** the records as they stand when the change is written; undefined when nothing is left of the study */
+  readonly after: KnownStudy | undefined;
+  /** what was changed was remembered, not read: when the change fails, that may be why */
+  readonly remembered: boolean;
 }
 
-/** Reads the study and the series that the deltas touch, and works out what becomes of them. Writes nothing. */
+/** A study's record, and those of its series that are known. */
+export interface KnownStudy {
+  readonly study: StudyRecord;
+  readonly series: ReadonlyMap<string, SeriesRecord>;
+}
+
+/**
+ * Reads the study and the series that the deltas touch, unless they are `known`, and works out what becomes of them. Writes nothing. What
+ * is known may have changed since: the locks of the change find out.
+ */
 export async function changeStudy(
   ports: { readonly index: IndexTable; readonly clock: Clock; readonly limits: Limits },
   tenant: Tenant,
   study: string,
   deltas: readonly Delta[],
+  known?: KnownStudy,
 ): Promise<StudyChange> {
   const { index, clock } = ports;
   const key = keys.study(tenant, study);
   const seriesUIDs = [...new Set(deltas.map((delta) => delta.SeriesInstanceUID))];
-  const [studyItem, ...seriesItems] = await index.getMany([
-    key,
-    ...seriesUIDs.map((series) => keys.series(tenant, study, series)),
-  ]);
+  const remembered = known !== undefined && seriesUIDs.every((series) => known.series.has(series));
+  const [studyItem, ...seriesItems] = remembered
+    ? [asItem(known.study), ...seriesUIDs.map((series) => asItem(copyOf(known.series.get(series)!)))]
+    : await index.getMany([key, ...seriesUIDs.map((series) => keys.series(tenant, study, series))]);
   const before = studyItem && asRecord<StudyRecord>(studyItem);
   const revision = newVersion(clock);
   // Attributes are replaced, never changed: what is the same object below has the same words, identifiers and dates.
@@ -49,6 +63,7 @@ export async function changeStudy(
   after.revision = revision;
 
   const operations: WriteOperation[] = [];
+  const seriesAfter = new Map<string, SeriesRecord>();
   seriesUIDs.forEach((seriesUID, i) => {
     const item = seriesItems[i];
     const own = deltas.filter((delta) => delta.SeriesInstanceUID === seriesUID);
@@ -59,6 +74,7 @@ export async function changeStudy(
     series.revision = revision;
     after.seriesCount += Number(series.instanceCount > 0) - Number(countBefore > 0);
     operations.push(replace(keys.series(tenant, study, seriesUID), item && versionBefore, series));
+    if (series.instanceCount > 0) seriesAfter.set(seriesUID, series);
     if (series.instanceCount === 0) {
       operations.push({ kind: 'delete', key: keys.seriesOf(tenant, seriesUID, study) });
     }
@@ -66,7 +82,8 @@ export async function changeStudy(
   const visible = after.instanceCount > 0 ? after : undefined;
   const quietDue = visible !== undefined && startsQuietTime(visible, clock.now(), ports.limits.studyQuietMs);
   operations.push(replace(key, before?.version, after), ...countWrites(tenant, before, visible));
-  const found = { key, version: after.version, operations, quietDue };
+  const left = visible && { study: visible, series: seriesAfter };
+  const found = { key, version: after.version, operations, quietDue, after: left, remembered };
   if (before !== undefined && isFoundAlike(before, after)) return { ...found, vocabulary: [], puts: [], deletes: [] };
   return {
     ...found,
@@ -75,6 +92,9 @@ export async function changeStudy(
     deletes: postingDeletes(tenant, before, visible),
   };
 }
+
+/** Of a series that is remembered, to be changed; its attributes are replaced, never changed. */
+const copyOf = (series: SeriesRecord): SeriesRecord => ({ ...series, sopClasses: { ...series.sopClasses } });
 
 /** Whether the same searches lead to the study as before: so it is with all but the first of its instances. */
 const isFoundAlike = (before: StudyRecord, after: StudyRecord): boolean =>
