@@ -419,16 +419,16 @@ test('an index rebuilt from the blobs alone knows what the old one knew', async 
   expect(await restoreFromTrash(fresh, TENANT, trash!.id)).toEqual({ restored: 1, conflicting: 0 });
   expect(await verifyArchive(fresh, TENANT)).toMatchObject({ intact: 6, damaged: [], orphans: [], miscounted: [] });
   await expect(rebuildIndex(fresh, TENANT)).rejects.toMatchObject({ code: 'CONFLICT' });
+});
 
-  test('a study that another process has changed since this one wrote it: read again, and nothing is lost', async () => {
-    const services = memoryServices();
-    const other = assemble(services);
-    for (let n = 1; n <= 12; n++) {
-      const writer = n % 3 === 0 ? other : services;
-      expect(await store(writer, slice(n))).toMatchObject({ kind: 'stored' });
-    }
-    expect(await studyRecord(services, uid(1))).toMatchObject({ instanceCount: 12, seriesCount: 1 });
-    const unfolded = await services.index.query({ partition: keys.unfolded(TENANT, '').partition, limit: 1 });
-    expect(unfolded.records).toStrictEqual([]);
-  });
+test('a study that another process has changed since this one wrote it: read again, and nothing is lost', async () => {
+  const services = memoryServices();
+  const other = assemble(services);
+  for (let n = 1; n <= 12; n++) {
+    const writer = n % 3 === 0 ? other : services;
+    expect(await store(writer, slice(n))).toMatchObject({ kind: 'stored' });
+  }
+  expect(await studyRecord(services, uid(1))).toMatchObject({ instanceCount: 12, seriesCount: 1 });
+  const unfolded = await services.index.query({ partition: keys.unfolded(TENANT, '').partition, limit: 1 });
+  expect(unfolded.records).toStrictEqual([]);
 });
