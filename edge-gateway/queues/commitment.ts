@@ -14,11 +14,11 @@ import type { EdgeContext } from '../context.ts';
 import { isConfirmed } from '../read/knowledge.ts';
 
 /** A request is looked at again after a quarter of the time that it has been waiting, within these bounds (ms). */
-const AGAIN_MS = { least: 2_000, most: 60_000 };
+const AGAIN_MS = { least: 1_000, most: 60_000 };
 /** How long whoever asked is called back, where it cannot be reached (ms). */
 const CALL_BACK_MS = 7 * 24 * 60 * 60 * 1000;
 /** The job that looks after a request that could not be answered on its own association (ms). */
-export const FIRST_LOOK_MS = 5_000;
+export const FIRST_LOOK_MS = 3_000;
 
 type Standing = 'committed' | 'waiting' | 'unknown' | CommitmentFailure;
 

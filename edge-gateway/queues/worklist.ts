@@ -37,9 +37,7 @@ export async function worklistCopy({ services, tenant, upstreams }: EdgeContext)
 }
 
 /** What a person wants to know: whether there is a worklist, and how old it is. */
-export async function worklistStatus(
-  context: EdgeContext,
-): Promise<{
+export async function worklistStatus(context: EdgeContext): Promise<{
   readonly state: 'current' | 'stale' | 'none' | 'off';
   readonly ageMs?: number;
   readonly reason?: string;

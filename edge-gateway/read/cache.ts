@@ -15,6 +15,8 @@ export interface CacheLimits {
   readonly cacheBytes: number;
   /** time since a study was last received or read (ms) */
   readonly cacheAgeMs: number;
+  /** bytes to be freed at least, as the disk is short of room */
+  readonly roomBytes?: number;
 }
 
 export interface CacheState {
@@ -42,7 +44,7 @@ export async function evictCache(
   tenant: string,
   knowledge: Pick<ForwardKnowledge, 'confirmed'>,
   usage: StudyUsage,
-  { cacheBytes, cacheAgeMs }: CacheLimits,
+  { cacheBytes, cacheAgeMs, roomBytes = 0 }: CacheLimits,
   signal?: AbortSignal,
 ): Promise<CacheState> {
   const cached = await cachedStudies(services, tenant, usage);
@@ -51,7 +53,7 @@ export async function evictCache(
   let studies = cached.length;
   const evicted = { instances: 0, bytes: 0 };
   for (const { StudyInstanceUID, sizeBytes, usedAt } of cached) {
-    if (signal?.aborted || (bytes <= cacheBytes && usedAt > oldest)) break;
+    if (signal?.aborted || (bytes <= cacheBytes && evicted.bytes >= roomBytes && usedAt > oldest)) break;
     if (usage.isInUse(tenant, StudyInstanceUID)) continue;
     const gone = await evictStudy(services, tenant, StudyInstanceUID, knowledge);
     bytes -= gone.bytes;
@@ -116,7 +118,9 @@ async function cachedStudies(services: Services, tenant: string, usage: StudyUsa
   return studies.sort((a, b) => a.usedAt - b.usedAt);
 }
 
-const RUN_MS = 60_000;
+const RUN_MS = 15_000;
+/** Room is made before objects are refused: when less than this many times the reserve is free. */
+const RESERVES = 2;
 
 /** Keeps the cache within its limits while the gateway runs. */
 export const cacheWorker: BackgroundWorker = {
@@ -127,7 +131,9 @@ export const cacheWorker: BackgroundWorker = {
     while (!signal.aborted) {
       try {
         const { maxBytes, maxAgeHours } = context.config.cache;
-        const limits = { cacheBytes: maxBytes, cacheAgeMs: maxAgeHours * 3_600_000 };
+        const { freeBytes, reserveBytes } = await context.disk.state();
+        const roomBytes = Math.max(0, RESERVES * reserveBytes - freeBytes);
+        const limits = { cacheBytes: maxBytes, cacheAgeMs: maxAgeHours * 3_600_000, roomBytes };
         const state = await evictCache(services, tenant, side.knowledge, side.usage, limits, signal);
         if (state.evicted.instances > 0) log.info('evicted', { ...state.evicted });
         side.cache = { ...state, at: clock.now() };

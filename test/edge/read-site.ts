@@ -231,6 +231,7 @@ export async function startSite(more: Record<string, unknown> = {}): Promise<Sit
         moveDestinations: [{ aeTitle: 'WS', host: '127.0.0.1', port: workstation.port }],
         upstreams: [{ url: `http://127.0.0.1:${line.port}/dicomweb`, timeoutMs: 5_000 }],
         disk: { reserveBytes: 0 },
+        http: { port: 0 },
         ...more,
       },
       'test',
