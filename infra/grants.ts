@@ -30,10 +30,11 @@ const INDEX_ACTIONS = {
 
 /** The calls that S3BlobStore makes of objects. */
 const OBJECT_ACTIONS = {
-  read: ['s3:GetObject', 's3:RestoreObject'],
+  read: ['s3:GetObject'],
   write: ['s3:PutObject', 's3:AbortMultipartUpload'],
   delete: ['s3:DeleteObject'],
   list: [],
+  restore: ['s3:RestoreObject'],
 } as const satisfies Record<BlobGrant, readonly string[]>;
 
 /** S3 and DynamoDB ask KMS in the name of who calls them. An upload in parts is decrypted while it is put together. */
@@ -42,6 +43,7 @@ const OBJECT_KEY_ACTIONS = {
   write: ['kms:GenerateDataKey', 'kms:Decrypt'],
   delete: [],
   list: [],
+  restore: ['s3:RestoreObject'],
 } as const satisfies Record<BlobGrant, readonly string[]>;
 const INDEX_KEY_ACTIONS = {
   none: [],
