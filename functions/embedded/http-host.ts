@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { discard } from '#core/retrieve/stream.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
@@ -23,6 +22,8 @@ export interface HttpHostOptions {
 /** A connection on which nothing moves for this long is closed (ms). */
 const IDLE_MS = 120_000;
 const HEADERS_MS = 30_000;
+/** An answer waits while this much of it is waiting for the client (bytes). */
+const WAITING_BYTES = 1024 * 1024;
 /** What is left of a refused body is read up to this much, so that the client gets to see the answer (bytes). */
 const DRAIN_BYTES = 8 * 1024 * 1024;
 
@@ -141,22 +142,25 @@ async function send(
   for await (const chunk of content) {
     if (outgoing.destroyed) return sent;
     sent += chunk.byteLength;
-    if (!outgoing.write(chunk)) await once(outgoing, 'drain', { signal: closing(outgoing) });
+    // What is small goes out with what stands around it, in one call of the system.
+    if (!outgoing.write(chunk) && outgoing.writableLength >= WAITING_BYTES) await drained(outgoing);
   }
   outgoing.end();
   return sent;
 }
 
-/** One signal a response that aborts when it closes, for whoever waits for it to drain. */
-const closings = new WeakMap<ServerResponse, AbortSignal>();
-function closing(outgoing: ServerResponse): AbortSignal {
-  const known = closings.get(outgoing);
-  if (known) return known;
-  const controller = new AbortController();
-  if (outgoing.destroyed) controller.abort();
-  else outgoing.once('close', () => controller.abort());
-  closings.set(outgoing, controller.signal);
-  return controller.signal;
+/** Resolves when what was written is on its way, or never will be. */
+function drained(outgoing: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    if (outgoing.destroyed) return resolve();
+    const done = (): void => {
+      outgoing.off('drain', done);
+      outgoing.off('close', done);
+      resolve();
+    };
+    outgoing.on('drain', done);
+    outgoing.on('close', done);
+  });
 }
 
 async function drain(incoming: IncomingMessage, body: IncomingBody): Promise<void> {
