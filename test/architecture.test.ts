@@ -11,6 +11,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   dicomweb: ['dicomweb', 'core'],
   api: ['api', 'dicomweb', 'core'],
   dimse: ['dimse', 'core'],
+  lambda: ['lambda', 'api', 'dicomweb', 'adapters', 'core'],
   embedded: ['embedded', 'api', 'dicomweb', 'dimse', 'adapters', 'core'],
   edge: ['edge', 'embedded', 'api', 'dicomweb', 'dimse', 'adapters', 'core'],
 };

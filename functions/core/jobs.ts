@@ -4,6 +4,8 @@ import { FINISH_REMOVAL, finishRemoval } from './archive/remove.ts';
 import { RESTORE, restoreSeries } from './archive/tiering.ts';
 import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from './archive/uploaded.ts';
 import type { Item } from './ports/index-table.ts';
+import { endProcedureStep } from './procedure/availability.ts';
+import { PROCEDURE_STEP_ENDED } from './procedure/procedure-step.ts';
 import type { Services } from './services.ts';
 
 /** What a queue's jobs do, by the queue's name. Each may run twice. `root`: the DICOMweb root that most clients use. */
@@ -18,4 +20,7 @@ export const ARCHIVE_JOBS = {
   [RESTORE]: (services, payload) => restoreSeries(services, payload as unknown as Parameters<typeof restoreSeries>[1]),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
   [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
+  // Hosts with DIMSE replace it by one that also notifies other systems.
+  [PROCEDURE_STEP_ENDED]: (services, payload) =>
+    endProcedureStep(services, payload.tenant as string, payload.sop as string),
 } satisfies JobHandlers;

@@ -46,7 +46,7 @@ export interface ScheduleTrigger {
   readonly schedule: string;
 }
 
-/** In terms of the ports; the adapters say which AWS actions each takes. */
+/** In terms of the ports (every request is recorded in the audit trail, so whatever answers HTTP writes to the index); the adapters say which AWS actions each takes. */
 export interface Grants {
   readonly index: 'none' | 'read' | 'write';
   readonly archive: readonly BlobGrant[];
@@ -55,8 +55,8 @@ export interface Grants {
   readonly sends: readonly QueueName[];
 }
 
-/** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. */
-export type BlobGrant = 'read' | 'write' | 'delete' | 'list';
+/** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. */
+export type BlobGrant = 'read' | 'write' | 'delete' | 'list' | 'restore';
 
 const get = (path: string): HttpTrigger => ({ kind: 'http', method: 'GET', path });
 const post = (path: string): HttpTrigger => ({ kind: 'http', method: 'POST', path });
@@ -111,7 +111,7 @@ export const FUNCTIONS = {
       open('GET', '/healthz'),
       open('ANY', '/{proxy+}'),
     ],
-    grants: { index: 'read', archive: [], landing: [], sends: [] },
+    grants: { index: 'write', archive: [], landing: [], sends: [] },
   },
   retrieve: {
     entry: 'functions/lambda/retrieve.ts',
@@ -136,7 +136,7 @@ export const FUNCTIONS = {
       get(`${SERIES}/pixeldata`),
       get(`${INSTANCE}/pixeldata`),
     ],
-    grants: { index: 'read', archive: ['read'], landing: [], sends: [] },
+    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'] },
   },
   render: {
     entry: 'functions/lambda/render.ts',
@@ -149,7 +149,7 @@ export const FUNCTIONS = {
       ...[STUDY, SERIES, INSTANCE, FRAMES].flatMap((path) => [get(`${path}/rendered`), get(`${path}/thumbnail`)]),
       get('/wado'),
     ],
-    grants: { index: 'read', archive: ['read'], landing: [], sends: [] },
+    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'] },
   },
   transactions: {
     entry: 'functions/lambda/transactions.ts',
@@ -196,7 +196,7 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list'],
       landing: [],
-      sends: ['study-quiet', 'finish-removal'],
+      sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended'],
     },
   },
   ingest: {
@@ -221,12 +221,17 @@ export const FUNCTIONS = {
     timeoutSeconds: 300,
     streaming: false,
     codecs: false,
-    triggers: [queue('study-quiet', 5, 20), queue('finish-removal', 1, 5)],
+    triggers: [
+      queue('study-quiet', 5, 20),
+      queue('finish-removal', 1, 5),
+      queue('restore', 5, 5),
+      queue('procedure-step-ended', 5, 5),
+    ],
     grants: {
       index: 'write',
-      archive: ['read', 'write', 'delete', 'list'],
+      archive: ['read', 'write', 'delete', 'list', 'restore'],
       landing: [],
-      sends: ['study-quiet', 'finish-removal'],
+      sends: ['study-quiet', 'finish-removal', 'restore'],
     },
   },
   sweep: {
@@ -252,7 +257,7 @@ export const FUNCTIONS = {
     streaming: false,
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'cron(17 2 * * ? *)' }],
-    grants: { index: 'read', archive: ['read', 'list'], landing: [], sends: [] },
+    grants: { index: 'write', archive: ['read', 'list'], landing: [], sends: [] },
   },
   authorizer: {
     entry: 'functions/lambda/authorizer.ts',

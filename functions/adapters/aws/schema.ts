@@ -95,6 +95,8 @@ export const QUEUES = {
   'storage-commitment': { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** committed store transactions: objects whose parts have all arrived */
   'store-uploaded': { visibilitySeconds: 900, maxReceiveCount: 10 },
+  /** performed procedure steps that have ended: whether all that they name has arrived */
+  'procedure-step-ended': { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** series on their way back from slow media */
   restore: { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** S3 events of objects that came to rest below `LANDING_BUCKET.incomingPrefix` */

@@ -16,7 +16,7 @@ export interface RebuildReport {
 }
 
 /** `<tenant>/<Study>/<Series>/<SOP>.<version>.dcm` */
-const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z]{26})\.dcm$/;
+export const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z]{26})\.dcm$/;
 
 /**
  * Makes the index of a tenant anew from its blobs alone; the index must be empty. Decisions (deleted, held, superseded) come

@@ -1,0 +1,165 @@
+import { PacsError } from '../errors.ts';
+import { instancesOfStudy } from '../retrieve/find.ts';
+import { partitions } from '../search/postings.ts';
+import { studyOfSort } from '../search/study-list.ts';
+import type { Services } from '../services.ts';
+import { readManifests } from './manifest.ts';
+import { OBJECT_KEY, timeOf } from './rebuild.ts';
+import { keys, type Tenant } from './records.ts';
+
+export interface ReconcileReport {
+  studies: number;
+  objects: number;
+  /** records whose object is gone or has another size; the first `NAMED` of them are named */
+  missing: number;
+  /** objects that no record speaks of */
+  unknown: number;
+  named: { readonly kind: 'missing' | 'unknown'; readonly blobKey: string }[];
+  /** false: the time was over; the next run goes on where this one ended */
+  finished: boolean;
+}
+
+/** further findings are only a sign that it is time to look (`npm run nephos -- verify`) */
+const NAMED = 100;
+const PAGE = 200;
+
+/** How far the last run came: through the list of studies, then through the folders of the store. */
+interface Cursor {
+  readonly phase: 'records' | 'folders';
+  /** sort key in the list of studies, or a blob key */
+  readonly after: string;
+}
+const cursorKey = (tenant: Tenant) => ({ partition: `${tenant}|reconcile`, sort: 'cursor' });
+
+/**
+ * Compares records and objects by name and size, without reading them: one listing a study. A run whose time is over writes down where
+ * it is. Changes nothing but that; findings are for people, or `verify`.
+ */
+export async function reconcile(services: Services, tenant: Tenant, isOver: () => boolean): Promise<ReconcileReport> {
+  const report: ReconcileReport = { studies: 0, objects: 0, missing: 0, unknown: 0, named: [], finished: true };
+  const item = await services.index.get(cursorKey(tenant));
+  const cursor = (item as Cursor | undefined) ?? { phase: 'records', after: '' };
+  const aside = await keptAside(services, tenant);
+  const steps = [
+    ...(cursor.phase === 'records' ? [reconcileRecords(services, tenant, aside, report, cursor.after)] : []),
+    reconcileFolders(services, tenant, aside, report, cursor.phase === 'folders' ? cursor.after : ''),
+  ];
+  let reached: Cursor = cursor;
+  for (const step of steps) {
+    for await (reached of step) {
+      if (!isOver()) continue;
+      report.finished = false;
+      break;
+    }
+    if (!report.finished) break;
+  }
+  const next: Cursor = report.finished ? { phase: 'records', after: '' } : reached;
+  await services.index.write([{ kind: 'put', key: cursorKey(tenant), item: { ...next } }]);
+  return report;
+}
+
+/** Objects that are kept though no record of an instance speaks of them: held, in the trash, superseded. */
+async function keptAside({ blobs }: Services, tenant: Tenant): Promise<Set<string>> {
+  const manifests = await readManifests(blobs, tenant);
+  return new Set(
+    manifests.flatMap((one) =>
+      one.kind === 'held'
+        ? [one.held.blobKey]
+        : one.kind === 'trash'
+          ? one.blobKeys
+          : one.kind === 'superseded'
+            ? [one.blobKey]
+            : [],
+    ),
+  );
+}
+
+/** Every study of the list with what lies in its folder; yields where it is after each. */
+async function* reconcileRecords(
+  services: Services,
+  tenant: Tenant,
+  aside: ReadonlySet<string>,
+  report: ReconcileReport,
+  from: string,
+): AsyncGenerator<Cursor> {
+  for (let after = from; ; ) {
+    const partition = partitions.list(tenant);
+    const page = await services.index.query({ partition, limit: PAGE, keysOnly: true, ...(after !== '' && { after }) });
+    for (const { sort } of page.records) {
+      await reconcileStudy(services, tenant, studyOfSort(sort), aside, report);
+      after = sort;
+      yield { phase: 'records', after };
+    }
+    if (!page.more) return;
+  }
+}
+
+async function reconcileStudy(
+  services: Services,
+  tenant: Tenant,
+  study: string,
+  aside: ReadonlySet<string>,
+  report: ReconcileReport,
+): Promise<void> {
+  const sizes = new Map<string, number>();
+  for await (const { key, size } of services.blobs.list(`${tenant}/${study}/`))
+    if (OBJECT_KEY.test(key)) sizes.set(key, size);
+  report.studies++;
+  try {
+    for await (const { blobKey, sizeBytes } of instancesOfStudy(services, tenant, study)) {
+      report.objects++;
+      if (sizes.get(blobKey) !== sizeBytes) found(report, 'missing', blobKey);
+      sizes.delete(blobKey);
+    }
+  } catch (error) {
+    // Deleted since it was listed: the next run sees it as it is then.
+    if (error instanceof PacsError && error.code === 'NOT_FOUND') return;
+    throw error;
+  }
+  for (const key of sizes.keys()) checkUnknown(services, key, aside, report);
+}
+
+/** Folders of studies that the index does not know; the others have been looked at, and are stepped over. */
+async function* reconcileFolders(
+  services: Services,
+  tenant: Tenant,
+  aside: ReadonlySet<string>,
+  report: ReconcileReport,
+  from: string,
+): AsyncGenerator<Cursor> {
+  for (let after = from, more = true; more; ) {
+    more = false;
+    let study: string | undefined;
+    for await (const { key } of services.blobs.list(`${tenant}/`, after)) {
+      const folder = key.split('/')[1]!;
+      if (study === undefined) {
+        study = folder;
+        if (await services.index.get(keys.study(tenant, study))) {
+          // Behind everything in the folder: '~' is greater than whatever stands in keys.
+          after = `${tenant}/${study}/~`;
+          more = true;
+          break;
+        }
+      }
+      if (folder !== study) {
+        more = true;
+        break;
+      }
+      if (OBJECT_KEY.test(key)) checkUnknown(services, key, aside, report);
+      after = key;
+    }
+    if (more) yield { phase: 'folders', after };
+  }
+}
+
+/** What is being stored right now is not known yet. */
+function checkUnknown(services: Services, key: string, aside: ReadonlySet<string>, report: ReconcileReport): void {
+  const storedAt = timeOf(OBJECT_KEY.exec(key)![1]!);
+  const isRecent = storedAt > services.clock.now() - services.limits.pendingMs;
+  if (!aside.has(key) && !isRecent) found(report, 'unknown', key);
+}
+
+function found(report: ReconcileReport, kind: 'missing' | 'unknown', blobKey: string): void {
+  report[kind]++;
+  if (report.named.length < NAMED) report.named.push({ kind, blobKey });
+}

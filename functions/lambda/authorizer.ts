@@ -1,0 +1,4 @@
+import { awsArchive } from './archive.ts';
+import { authorizerFunction } from './authorizer-function.ts';
+
+export const handler = authorizerFunction(awsArchive);

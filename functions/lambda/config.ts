@@ -1,0 +1,64 @@
+import type { OidcSettings } from '#adapters/oidc/settings.ts';
+import { readOidcSettings } from '#adapters/oidc/settings.ts';
+import { ConfigError, type Environment, listOf, oneOf, readLimits, readPolicy, TENANT } from '#core/configuration.ts';
+import type { Limits } from '#core/limits.ts';
+import type { Policy } from '#core/services.ts';
+import { ENVIRONMENT, queueVariable } from './environment.ts';
+
+export interface LambdaConfig {
+  /** the first is that of requests without a tenant, for the audit trail */
+  readonly tenants: readonly [string, ...string[]];
+  readonly publicUrl: string | undefined;
+  readonly corsOrigins: readonly string[];
+  readonly policy: Policy;
+  readonly limits: Partial<Limits>;
+  readonly oidc: OidcSettings | undefined;
+  /** undefined where the function has no use for it */
+  readonly table: string | undefined;
+  readonly archiveBucket: string | undefined;
+  readonly landingBucket: string | undefined;
+  /** @throws ConfigError when the function was not given the queue */
+  readonly queueUrl: (kind: string) => string;
+}
+
+/** A request to a function is 6 MB of JSON, of which a body in base64 may be three quarters; headers need their part (bytes). */
+export const REQUEST_BYTES = 4_500_000;
+/** A response that is not streamed is 6 MB as well (bytes). */
+const WHOLE_RESPONSE_BYTES = 4_400_000;
+/** A streamed one is 200 MB (bytes), at 2 MB/s behind the first 6 MB: large objects are had faster from the bucket. */
+const STREAMED_RESPONSE_BYTES = 199 * 1024 * 1024;
+const REDIRECT_BYTES = 32 * 1024 * 1024;
+
+/** What AWS allows, and what the environment says beside. @throws ConfigError that names the variable */
+export function readLambdaConfig(env: Environment, streaming: boolean): LambdaConfig {
+  const [first = 'main', ...more] = listOf(env[ENVIRONMENT.tenants]);
+  const tenants = [first, ...more] as const;
+  if (!tenants.every((tenant) => TENANT.test(tenant)))
+    throw new ConfigError(`${ENVIRONMENT.tenants} must be names of [a-z0-9][a-z0-9-]{0,31}, separated by commas`);
+  return {
+    tenants,
+    publicUrl: env[ENVIRONMENT.publicUrl],
+    corsOrigins: listOf(env[ENVIRONMENT.corsOrigins]),
+    policy: readPolicy(env),
+    limits: {
+      storeRequestBytes: REQUEST_BYTES,
+      responseBytes: streaming ? STREAMED_RESPONSE_BYTES : WHOLE_RESPONSE_BYTES,
+      redirectBytes: streaming ? REDIRECT_BYTES : WHOLE_RESPONSE_BYTES,
+      ...readLimits(env),
+    },
+    oidc: readOidcSettings(env, tenants),
+    table: env[ENVIRONMENT.table],
+    archiveBucket: env[ENVIRONMENT.archiveBucket],
+    landingBucket: env[ENVIRONMENT.landingBucket],
+    queueUrl: (kind) => {
+      const url = env[queueVariable(kind)];
+      if (url === undefined)
+        throw new ConfigError(`${queueVariable(kind)} is not set: this function sends nothing there`);
+      return url;
+    },
+  };
+}
+
+/** Whether responses are streamed: where the runtime can, and the engine behind it is not said to buffer. */
+export const canStream = (env: Environment): boolean =>
+  'awslambda' in globalThis && oneOf(env, ENVIRONMENT.responseMode, ['stream', 'buffered'], 'stream') === 'stream';

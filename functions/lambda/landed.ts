@@ -1,0 +1,43 @@
+import type { EventBridgeEvent, S3Event, SQSRecord } from 'aws-lambda';
+import { LANDING_BUCKET } from '#adapters/aws/schema.ts';
+import { storeObject } from '#core/archive/store.ts';
+import { PacsError } from '#core/errors.ts';
+import type { CloudArchive } from './archive.ts';
+import { logger } from './observe.ts';
+
+const { incomingPrefix } = LANDING_BUCKET;
+
+/**
+ * Stores objects that were put below `incoming/<tenant>/` of the landing bucket, and removes them there when they are safe. Told twice, or
+ * told of what is gone: done before. What can never be stored stays where it is until the bucket forgets it, and is said in the log.
+ */
+export async function storeLanded(archive: CloudArchive, record: SQSRecord): Promise<'done' | 'refused'> {
+  let result: 'done' | 'refused' = 'done';
+  for (const key of keysOf(record.body)) if ((await storeOne(archive, key)) === 'refused') result = 'refused';
+  return result;
+}
+
+async function storeOne({ services, config }: CloudArchive, key: string): Promise<'done' | 'refused'> {
+  const tenant = config.tenants.find((one) => key.startsWith(`${incomingPrefix}${one}/`));
+  if (tenant === undefined) return 'refused';
+  if (!(await services.landing.head(key))) return 'done';
+  const { outcome } = storeObject(services, { tenant, source: 'INGEST' }, services.landing.read(key));
+  const stored = await outcome;
+  if (stored.kind === 'failed') {
+    if (stored.error.row.resend !== 'never') throw stored.error;
+    // The key is its sender's own choice: it is not written to the log.
+    logger.warn('ingest-refused', { code: stored.error.code, ...stored.id });
+    return 'refused';
+  }
+  await services.landing.delete(key);
+  return 'done';
+}
+
+/** Of S3's own notification, or EventBridge's. */
+function keysOf(body: string): string[] {
+  const event = JSON.parse(body) as Partial<S3Event & EventBridgeEvent<string, { object?: { key?: string } }>>;
+  if (event.Records) return event.Records.map(({ s3 }) => decodeURIComponent(s3.object.key.replaceAll('+', ' ')));
+  if (event.detail?.object?.key !== undefined) return [event.detail.object.key];
+  if ('Event' in event) return []; // s3:TestEvent, when the notification is set up
+  throw new PacsError('BAD_REQUEST', 'a message is no event of S3');
+}

@@ -1,0 +1,59 @@
+import { Logger } from '@aws-lambda-powertools/logger';
+import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
+import type { MiddlewareObj } from '@middy/core';
+import type { Context } from 'aws-lambda';
+import { describeError } from '#core/errors.ts';
+import type { FunctionName } from './functions.ts';
+
+/** JSON lines with the request's id. Names of transactions, codes, times and sizes; never paths, queries or bodies: they hold names. */
+export const logger = new Logger({ serviceName: 'nephos' });
+/** Embedded metric format: CloudWatch reads them from the log. Dimensions: the transaction, or the queue. */
+export const metrics = new Metrics({ namespace: 'Nephos', serviceName: 'nephos' });
+
+export interface Outcome {
+  /** transaction or queue */
+  readonly name: string;
+  readonly status: number | 'done' | 'retried' | 'refused';
+}
+
+/** What a handler returns: what the runtime is to have, and what the log. */
+export interface Observed {
+  readonly result: unknown;
+  readonly outcomes: readonly Outcome[];
+}
+
+/** What a function throws because its caller wants it so: nothing has gone wrong. */
+export class ExpectedError extends Error {}
+
+/** The outermost middleware: one log line and the metrics of an invocation, whether it succeeded or threw. */
+export function observing(name: FunctionName): MiddlewareObj<unknown, unknown, Error, Context> {
+  let startedAt = 0;
+  let isCold = true;
+  const observe = (outcomes: readonly Outcome[]): void => {
+    const ms = Math.round(performance.now() - startedAt);
+    logger.info('invocation', { function: name, ms, cold: isCold, outcomes });
+    for (const { name: transaction, status } of outcomes) {
+      const single = metrics.singleMetric();
+      single.addDimension('transaction', transaction);
+      single.addMetric(typeof status === 'number' ? `${Math.floor(status / 100)}xx` : status, MetricUnit.Count, 1);
+      if (outcomes.length === 1) single.addMetric('duration', MetricUnit.Milliseconds, ms);
+    }
+    isCold = false;
+  };
+  return {
+    before({ context }) {
+      startedAt = performance.now();
+      logger.addContext(context);
+    },
+    after(request) {
+      const { result, outcomes } = request.response as Observed;
+      observe(outcomes);
+      request.response = result;
+    },
+    onError({ error }) {
+      if (error instanceof ExpectedError) return observe([{ name, status: 400 }]);
+      logger.error('invocation-failed', { function: name, ...describeError(error) });
+      observe([{ name, status: 500 }]);
+    },
+  };
+}

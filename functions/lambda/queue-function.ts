@@ -1,0 +1,44 @@
+import middy from '@middy/core';
+import type { SQSBatchItemFailure, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
+import { QUEUES } from '#adapters/aws/schema.ts';
+import { describeError } from '#core/errors.ts';
+import type { CloudArchive, OpenArchive } from './archive.ts';
+import type { FunctionName, QueueName } from './functions.ts';
+import { logger, type Observed, type Outcome, observing } from './observe.ts';
+
+/** What is done with a message: done with it, or refused for good (it would fail again). What it throws, SQS brings again. */
+export type Work = (archive: CloudArchive, queue: QueueName, record: SQSRecord) => Promise<'done' | 'refused'>;
+
+/** A function behind queues: each message by itself; those that failed come again, and at last to the dead letters. */
+export function queueFunction(name: FunctionName, open: OpenArchive, work: Work) {
+  const archive = open();
+  const workOff = async ({ Records }: SQSEvent): Promise<Observed> => {
+    const outcomes: Outcome[] = [];
+    const batchItemFailures: SQSBatchItemFailure[] = [];
+    for (const record of Records) {
+      const queue = queueOf(record.eventSourceARN);
+      try {
+        outcomes.push({ name: queue, status: await work(archive, queue, record) });
+      } catch (error) {
+        const attempt = Number(record.attributes.ApproximateReceiveCount);
+        logger.error('job-failed', { queue, attempt, ...describeError(error) });
+        outcomes.push({ name: queue, status: 'retried' });
+        batchItemFailures.push({ itemIdentifier: record.messageId });
+      }
+    }
+    const result: SQSBatchResponse = { batchItemFailures };
+    return { result, outcomes };
+  };
+  return middy<SQSEvent, unknown>()
+    .use(observing(name))
+    .handler(workOff as never);
+}
+
+/** Queues are named `{stage}-{kind}`. @throws Error for a queue of another kind: the deployment is wrong */
+function queueOf(arn: string): QueueName {
+  const name = arn.slice(arn.lastIndexOf(':') + 1);
+  const kinds = Object.keys(QUEUES) as QueueName[];
+  const found = kinds.find((kind) => name === kind || name.endsWith(`-${kind}`));
+  if (found === undefined) throw new Error(`no work is known for the queue ${name}`);
+  return found;
+}

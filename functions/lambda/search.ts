@@ -1,0 +1,4 @@
+import { awsArchive } from './archive.ts';
+import { httpFunction } from './http-function.ts';
+
+export const handler = httpFunction('search', awsArchive);
