@@ -110,15 +110,26 @@ export class StudySearch {
     const counts = new StudyCounts(this.#index, this.#tenant, modality, this.#budget);
     const periods = await counts.periods(this.#range);
     const total = periods.reduce((sum, period) => sum + period.studies, 0);
-    const start =
-      limit === 0 || offset >= total ? undefined : await counts.dayOf(periods, offset, this.#range.descending);
+    const start = await this.#startOfPage(counts, periods, total);
     if (start === undefined) return { rows: [], total, more: offset < total, cut: this.#budget.cut };
-    const range = fromDay(this.#range, start.day);
     const rows =
       modality === undefined
-        ? await this.#lines(range, start.before, limit)
-        : await this.#modalityLines(modality, range, start.before, limit);
+        ? await this.#lines(start.range, start.before, limit)
+        : await this.#modalityLines(modality, start.range, start.before, limit);
     return { rows, total, more: offset + limit < total, cut: this.#budget.cut };
+  }
+
+  /** Where the page begins; undefined when it is empty. The first one begins where the range does: nothing to be looked up. */
+  async #startOfPage(
+    counts: StudyCounts,
+    periods: Awaited<ReturnType<StudyCounts['periods']>>,
+    total: number,
+  ): Promise<{ range: PlaceRange; before: number } | undefined> {
+    const { offset, limit } = this.#query;
+    if (limit === 0 || offset >= total) return undefined;
+    if (offset === 0) return { range: this.#range, before: 0 };
+    const day = await counts.dayOf(periods, offset, this.#range.descending);
+    return day && { range: fromDay(this.#range, day.day), before: day.before };
   }
 
   async #lines(range: PlaceRange, skip: number, limit: number): Promise<StudyRow[]> {
