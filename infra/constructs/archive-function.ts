@@ -6,6 +6,7 @@ import type { IKey } from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { type BundlingOptions, NodejsFunction, OutputFormat, SourceMapMode } from 'aws-cdk-lib/aws-lambda-nodejs';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import { BUNDLING } from '#lambda/bundling.ts';
 import { CODEC_FILE, FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
 import { type Resources, statementsFor } from '../grants.ts';
 import type { NephosStack } from '../nephos-stack.ts';
@@ -62,22 +63,18 @@ export class ArchiveFunction extends NodejsFunction {
   }
 }
 
-/** ESM with everything in it: what the runtime brings would change under us. */
 function bundlingOf({ codecs }: FunctionSpec): BundlingOptions {
   return {
     format: OutputFormat.ESM,
-    target: 'node24',
-    minify: true,
-    keepNames: true,
+    target: BUNDLING.target,
+    minify: BUNDLING.minify,
+    keepNames: BUNDLING.keepNames,
+    mainFields: [...BUNDLING.mainFields],
+    externalModules: BUNDLING.external,
+    banner: BUNDLING.banner,
     sourceMap: true,
     sourceMapMode: SourceMapMode.DEFAULT,
     sourcesContent: false,
-    externalModules: [],
-    mainFields: ['module', 'main'],
-    // Packages that are still CommonJS ask for `require` and `__dirname`.
-    banner:
-      "import{createRequire as nephosRequire}from'node:module';const require=nephosRequire(import.meta.url);" +
-      'const __dirname=import.meta.dirname;const __filename=import.meta.filename;',
     ...(codecs && { commandHooks: { beforeBundling: () => [], beforeInstall: () => [], afterBundling: copyCodecs } }),
   };
 }
