@@ -1,7 +1,7 @@
 import { BlockList, createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import type { Principal } from '#core/access.ts';
-import { DEFAULT_TIMERS, type Timers } from './association.ts';
+import { AssociationError, DEFAULT_TIMERS, type Timers } from './association.ts';
 import { type IdentityPolicy, identify } from './identity.ts';
 import { type AcceptorPolicy, negotiate } from './negotiation.ts';
 import { type AssociateReject, type AssociateRequest, DICOM_APPLICATION_CONTEXT, REJECT } from './pdu.ts';
@@ -59,9 +59,25 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
   let waiting = 0;
   let closing = false;
 
+  /** A connection that nothing came of: one line for each, and nothing else. */
+  const dropped = (address: string | undefined, error: AssociationError): void =>
+    options.onEnd?.({
+      error,
+      operations: 0,
+      received: 0,
+      sent: 0,
+      callingAETitle: undefined,
+      address,
+      accepted: false,
+      seconds: 0,
+    });
+
   const serve = (socket: Socket): void => {
     if (closing || waiting >= WAITING_CONNECTIONS) {
+      const address = socket.remoteAddress;
+      socket.on('error', () => {});
       socket.destroy();
+      dropped(address, new AssociationError('rejected', 'too many connections ask for nothing'));
       return;
     }
     waiting++;
@@ -120,8 +136,17 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
   };
 
   const server = options.tls === undefined ? createServer(serve) : createTlsServer(options.tls, serve);
+  // Also those that are still within a TLS handshake count.
+  server.maxConnections = WAITING_CONNECTIONS + options.maxAssociations;
+  server.on('drop', (data) =>
+    dropped(data?.remoteAddress, new AssociationError('rejected', 'there are too many connections')),
+  );
   // A failed handshake is one connection's misfortune.
-  server.on('tlsClientError', (_error, socket: Socket) => socket.destroy());
+  server.on('tlsClientError', (cause, socket: Socket) => {
+    const address = socket.remoteAddress;
+    socket.destroy();
+    dropped(address, new AssociationError('malformed', 'the TLS handshake failed', { cause }));
+  });
   return {
     server,
     associations: () => accepted,

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { STORAGE_SOP_CLASSES } from '#core/dicom/sop-classes.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE } from '#core/dicom/transfer-syntaxes.ts';
 import { negotiate, STORAGE_SYNTAXES } from '#dimse/negotiation.ts';
-import { STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION } from '#dimse/sop-classes.ts';
+import { MODALITY_WORKLIST_FIND, STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION } from '#dimse/sop-classes.ts';
 import { CT_IMAGE_STORAGE, IMPLICIT_LE } from '#test/fixtures/dicom-builder.ts';
 import { POLICY, requestOf } from './pairs.ts';
 
@@ -66,12 +66,14 @@ describe('user information', () => {
     const extended = [
       { SOPClassUID: STUDY_ROOT_FIND, information: Uint8Array.of(1, 1, 1, 1) },
       { SOPClassUID: CT_IMAGE_STORAGE, information: Uint8Array.of(2, 0, 1, 0, 1, 0) },
+      { SOPClassUID: MODALITY_WORKLIST_FIND, information: Uint8Array.of(1, 1, 1, 1) },
       { SOPClassUID: UNIFIED_PROCEDURE_STEP_PUSH, information: Uint8Array.of(1) },
     ];
     const { accept } = negotiate(requestOf(contexts, { extended }), POLICY);
     expect(accept.user.extended).toEqual([
       { SOPClassUID: STUDY_ROOT_FIND, information: Uint8Array.of(1, 1, 1, 0) },
       { SOPClassUID: CT_IMAGE_STORAGE, information: Uint8Array.of(2, 0, 3, 0, 0, 0) },
+      { SOPClassUID: MODALITY_WORKLIST_FIND, information: Uint8Array.of(1, 1, 1, 0) },
     ]);
   });
 

@@ -20,6 +20,13 @@ describe('configuration', () => {
     [{ NEPHOS_AE_TITLE: 'SEVENTEEN_LETTERS' }, /NEPHOS_AE_TITLE/],
     [{ NEPHOS_DICOM_ALLOWED_AES: 'CT\\1' }, /NEPHOS_DICOM_ALLOWED_AES/],
     [{ NEPHOS_DICOM_ALLOWED_AES: 'CT1=delete' }, /NEPHOS_DICOM_ALLOWED_AES/],
+    [{ NEPHOS_DICOM_ALLOWED_AES: 'CT1@ct1.local' }, /neither an address nor a network/],
+    [{ NEPHOS_DICOM_ALLOWED_AES: 'CT1@10.0.0.0/33' }, /neither an address nor a network/],
+    [{ NEPHOS_DICOM_ALLOWED_AES: 'CT1=store/Clinic B' }, /tenant/],
+    [{ NEPHOS_DICOM_ALLOWED_AES: 'CT1=' }, /a right is one of/],
+    [{ NEPHOS_DICOM_IAN: 'RIS:104' }, /NEPHOS_DICOM_IAN/],
+    [{ NEPHOS_DICOM_IDENTITY: 'yes' }, /NEPHOS_DICOM_IDENTITY/],
+    [{ NEPHOS_DICOM_USERS: 'users.json' }, /NEPHOS_DICOM_IDENTITY/],
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1:104' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1@host:70000' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_TLS_CERT: 'cert.pem' }, /NEPHOS_DICOM_TLS_KEY/],
@@ -41,6 +48,17 @@ describe('configuration', () => {
         { aeTitle: 'WS', roles: ['finder', 'retriever'] },
       ],
     );
+    const more = 'CT1@10.1.0.0/16=store+commit+worklist+mpps/clinic-b,*@fd00::/8=query,MR=/clinic-c';
+    expect(readConfig({ NEPHOS_DICOM_ALLOWED_AES: more }).dicom.allowed).toEqual([
+      {
+        aeTitle: 'CT1',
+        address: '10.1.0.0/16',
+        roles: ['sender', 'committer', 'worklistReader', 'performer'],
+        tenant: 'clinic-b',
+      },
+      { aeTitle: '*', address: 'fd00::/8', roles: ['finder'] },
+      { aeTitle: 'MR', roles: ['modality'], tenant: 'clinic-c' },
+    ]);
     expect(readConfig({ NEPHOS_DICOM_DESTINATIONS: 'WS1@ws1.local:104,WS2@[::1]:11113' }).dicom.destinations).toEqual([
       { aeTitle: 'WS1', host: 'ws1.local', port: 104 },
       { aeTitle: 'WS2', host: '::1', port: 11_113 },
