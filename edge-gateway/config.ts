@@ -29,6 +29,7 @@ export interface EdgeConfig {
   readonly cache: { readonly maxAgeHours: number; readonly maxBytes: number };
   readonly commitment: { readonly limitHours: number; readonly unknownSeconds: number };
   readonly disk: { readonly reserveBytes: number };
+  readonly viewers: { readonly enabled: boolean; readonly token?: Secret };
   readonly http: { readonly bind: string; readonly port: number; readonly token?: Secret };
   readonly heartbeat?: { readonly id: string; readonly everySeconds: number; readonly apiUrl?: string };
   /** PEM, or the path of a file that holds it */
@@ -137,6 +138,8 @@ export function checked(document: unknown, name: string): EdgeConfig {
   const names = config.upstreams.map((upstream) => upstream.name);
   const twice = names.find((one, i) => names.indexOf(one) !== i);
   if (twice !== undefined) throw new ConfigError(`${name}: two upstreams have the name ${JSON.stringify(twice)}`);
+  if (config.viewers.enabled && config.viewers.token === undefined && !LOOPBACK.has(config.http.bind))
+    throw new ConfigError(`${name}: http.bind ${config.http.bind} is not loopback, so viewers.token is needed`);
   if (config.http.token === undefined && !LOOPBACK.has(config.http.bind))
     throw new ConfigError(`${name}: http.bind ${config.http.bind} is not loopback, so http.token is needed`);
   return config;
@@ -164,6 +167,8 @@ function explain(errors: readonly ErrorObject[] | null | undefined): string {
     const place = instancePath.slice(1).replaceAll('~1', '/') || 'the document';
     if (keyword === 'additionalProperties')
       return `  ${place} must not have ${JSON.stringify(params.additionalProperty)}`;
+    if (keyword === 'required' && params.missingProperty === 'upstreams')
+      return '  there is no upstream: set NEPHOS_UPSTREAM, or upstreams in the file that NEPHOS_EDGE_CONFIG names';
     if (keyword === 'enum') return `  ${place} must be one of ${(params.allowedValues as string[]).join(', ')}`;
     return `  ${place} ${message}`;
   });

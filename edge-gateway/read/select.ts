@@ -88,7 +88,7 @@ export const edgeSelect = (context: EdgeContext): SelectInstances => {
 };
 
 /** @throws PacsError where upstream does not answer */
-async function remoteInstances(
+export async function remoteInstances(
   archive: UpstreamArchive,
   identifier: DataSet,
   level: string,

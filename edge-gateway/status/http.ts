@@ -7,6 +7,7 @@ import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import type { Answer } from '#embedded/http-host.ts';
 import type { EdgeContext } from '../context.ts';
 import { secretOf } from '../credentials.ts';
+import { isDicomweb, viewerDicomweb } from '../read/dicomweb.ts';
 import { perform, readAction } from './actions.ts';
 import { gatewayMetrics } from './metrics.ts';
 import { PAGE_POLICY, signInPage, statusPage } from './page.ts';
@@ -24,6 +25,8 @@ const LOCAL_HOST = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?$/;
  */
 export function gatewayHttp(context: EdgeContext): Answer {
   const sessions = new TokenStore({ index: context.services.index, clock: context.clock });
+
+  const dicomweb = viewerDicomweb(context);
 
   const isKnown = async (request: HttpRequest): Promise<boolean> => {
     const token = context.config.http.token;
@@ -50,6 +53,7 @@ export function gatewayHttp(context: EdgeContext): Answer {
     if (path === '/healthz' && isRead) return health(context);
     if (isCrossSite(request, [])) throw new PacsError('FORBIDDEN', 'the request comes from another site');
     if (path === '/sign-in' && method === 'POST') return signIn(request);
+    if (isDicomweb(path)) return dicomweb(request);
     if (!(await isKnown(request))) {
       const wantsPage = isRead && (path === '/' || path === '/status');
       if (wantsPage && context.config.http.token !== undefined) return page(401, signInPage(false));
