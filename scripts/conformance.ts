@@ -15,11 +15,16 @@ import { ATTRIBUTES, type Level } from '#core/search/attributes.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
 import { DEFAULT_TIMERS } from '#dimse/association.ts';
+import { IDENTITY } from '#dimse/identity.ts';
 import { ASYNCHRONOUS_OPERATIONS, MAX_PDU_BYTES, STORAGE_SYNTAXES, UNCOMPRESSED } from '#dimse/negotiation.ts';
 import { DICOM_APPLICATION_CONTEXT } from '#dimse/pdu.ts';
 import {
   FIND_CLASSES,
   GET_CLASSES,
+  INSTANCE_AVAILABILITY_NOTIFICATION,
+  MODALITY_PERFORMED_PROCEDURE_STEP,
+  MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE,
+  MODALITY_WORKLIST_FIND,
   MOVE_CLASSES,
   STORAGE_COMMITMENT_PUSH_MODEL,
   VERIFICATION,
@@ -174,6 +179,10 @@ function dimse(): string {
     ...[...MOVE_CLASSES].map((uid) => [modelName(uid), uid, 'SCP, SCU', 'C-MOVE']),
     ...[...GET_CLASSES].map((uid) => [modelName(uid), uid, 'SCP, SCU', 'C-GET']),
     ['Storage Commitment Push Model', STORAGE_COMMITMENT_PUSH_MODEL, 'SCP', 'N-ACTION, N-EVENT-REPORT'],
+    ['Modality Worklist Information Model', MODALITY_WORKLIST_FIND, 'SCP', 'C-FIND'],
+    ['Modality Performed Procedure Step', MODALITY_PERFORMED_PROCEDURE_STEP, 'SCP', 'N-CREATE, N-SET'],
+    ['Modality Performed Procedure Step Retrieve', MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE, 'SCP', 'N-GET'],
+    ['Instance Availability Notification', INSTANCE_AVAILABILITY_NOTIFICATION, 'SCU', 'N-CREATE'],
   ];
   const names = new Map(Object.entries(STATUS).map(([name, value]) => [value as number, name]));
   return `## 8. DIMSE
@@ -206,7 +215,14 @@ ${table(
     ['extended negotiation, C-FIND', 'relational queries, combined date-time matching, fuzzy matching of person names'],
     ['extended negotiation, C-MOVE and C-GET', 'relational retrieval'],
     ['extended negotiation, storage', 'level 2 (full), digital signatures level 3 (bits preserved), no coercion'],
-    ['user identity', 'read, not asked for; no response'],
+    [
+      'extended negotiation, Modality Worklist',
+      'fuzzy matching of person names; date and time are one moment in any case (PS3.4 K.6.1.2.2)',
+    ],
+    [
+      'user identity',
+      `off, optional or required (\`NEPHOS_DICOM_IDENTITY\`): user name (${IDENTITY.username}), user name and passcode (${IDENTITY.usernameAndPasscode}), JSON Web Token (${IDENTITY.jsonWebToken}), with a positive response where one is asked for; Kerberos (${IDENTITY.kerberos}) and SAML (${IDENTITY.saml}) are not verified. Passcodes travel as they are: ask for them on the TLS port. Not accepted: rejected-permanent, by the ACSE provider, no reason given`,
+    ],
     ['ARTIM and answer timeout', `${DEFAULT_TIMERS.artimMs / 1000} s`],
     ['silence of the peer in its turn', `${DEFAULT_TIMERS.idleMs / 1000} s`],
   ],
@@ -230,7 +246,8 @@ all text, otherwise in ISO_IR 192. FF01 while optional keys of the request are n
 
 By the unique key of the level, or a list of them where it is a UID. Destinations of C-MOVE are configured (\`NEPHOS_DICOM_DESTINATIONS\`). Objects are sent as stored where
 the receiver takes that transfer syntax, byte for byte; otherwise transcoded as §5 has it. A response with the counts follows each sub-operation. Failed SOP Instance
-UIDs are listed in the final one.
+UIDs are listed in the final one. Objects on slow media are brought back; until they are here, Pending with unchanged counts is said every \`retrievePendingMs\`, for at most
+\`retrieveRestoreMs\` (§7); what is not back by then has failed.
 
 ### 8.6 Storage Commitment
 
@@ -238,7 +255,27 @@ A request is kept in the index before it is answered, so it survives a restart. 
 otherwise over an association to the destination configured under the AE title that asked, tried again until it is taken. Committed are instances whose record holds the
 SHA-256 of their durable bytes; the others are listed with 0112 (no such instance) or 0119 (of another class).
 
-### 8.7 Statuses
+### 8.7 Modality Worklist
+
+Items are scheduled through \`/api/worklist\` (§2.2) and kept as they were given. An item must have the return keys of type 1 of PS3.4 Table K.6-1. Every attribute of an
+item may be a matching key, within sequences as well; keys come back with the values of the item, empty where it has none. Answers are in the caller's Specific Character
+Set as those of C-FIND are. Items that are completed, discontinued or taken off the list are not answered unless ScheduledProcedureStepStatus is a key; items that
+began more than \`worklistPastMs\` ago only when their date is (§7).
+
+### 8.8 Modality Performed Procedure Step
+
+Required attributes as PS3.4 Table F.7.2-1 has them; attributes of type 2 that N-CREATE leaves out are kept as empty. 0106: a new step is not IN PROGRESS, or a UID is none.
+0111: the SOP Instance UID is taken. 0120, 0121: an attribute of type 1 is missing, or empty; also of type 1 in the final state (end date, end time, and for COMPLETED the
+performed series). 0105: N-SET may not change the attribute. 0110 with error ID A710: the step is over. The tag concerned is in the Attribute Identifier List.
+ScheduledStepAttributesSequence (study and scheduled step) links a step to its worklist items, whose status follows it: STARTED, DEPARTED. When a completed step's
+instances have all arrived, the feed says StudyComplete.
+
+### 8.9 Instance Availability Notification
+
+Sent to \`NEPHOS_DICOM_IAN\` when a study gets quiet, and when a completed step's instances have all arrived; tried again until it is taken, under the same SOP Instance UID.
+Retrieve AE Title is ours; a notification names at most 5,000 instances.
+
+### 8.10 Statuses
 
 ${table(
   ['status', 'meaning'],

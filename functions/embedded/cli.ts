@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { mkdir, open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -19,6 +19,7 @@ import {
 } from './audit-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
+import { hashPasscode } from './dicom-users.ts';
 import { gatewayCommand } from './gateway-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
 
@@ -34,6 +35,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos audit verify [FOLDER]           check the audit trail, or segments exported from one: --keys FOLDER, --expect HASH
   nephos audit export --to FOLDER        copy the sealed segments of the audit trail
   nephos gateway …                       keys and signed configurations for edge gateways (see nephos gateway --help)
+  nephos passcode                        read a passcode from standard input, print it as NEPHOS_DICOM_USERS has it
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
 import, export, verify, sweep, token and audit also work while the archive is running.
@@ -202,6 +204,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 async function main(): Promise<number> {
   if (process.argv[2] === 'gateway') return gatewayCommand(process.argv.slice(3));
+  if (process.argv[2] === 'passcode') {
+    // Not an argument: those can be read by others on the machine.
+    say(await hashPasscode(readFileSync(0, 'utf8').replace(/\r?\n$/, '')));
+    return 0;
+  }
   if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({
     allowPositionals: true,
