@@ -132,7 +132,7 @@ test('on a phone the list is cards that fit, and the form can be filled', async 
   const { page, complaints } = await openPage(browser, { viewport: { width: 375, height: 700 } });
   await page.goto(`${nephos.origin}/#/worklist?over=1`);
   await page.getByRole('row', { name: /Doe, Jane/ }).waitFor();
-  const width = () => page.evaluate(() => document.documentElement.scrollWidth);
+  const width = () => page.evaluate<number>('document.documentElement.scrollWidth');
   expect(await width()).toBeLessThanOrEqual(375);
   await picture(page, 'worklist-phone');
   await page.getByRole('button', { name: /Edit the step of Doe/ }).click();
