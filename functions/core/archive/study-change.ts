@@ -58,7 +58,7 @@ export async function changeStudy(
   // Attributes are replaced, never changed: what is the same object below has the same words, identifiers and dates.
   const after: StudyRecord = before
     ? { ...before, modalities: { ...before.modalities }, sopClasses: { ...before.sopClasses } }
-    : newStudy(study, deltas[0]!);
+    : newStudy(clock, study, deltas[0]!);
   after.version++;
   after.revision = revision;
 
@@ -67,7 +67,7 @@ export async function changeStudy(
   seriesUIDs.forEach((seriesUID, i) => {
     const item = seriesItems[i];
     const own = deltas.filter((delta) => delta.SeriesInstanceUID === seriesUID);
-    const series = item ? asRecord<SeriesRecord>(item) : newSeries(study, own[0]!);
+    const series = item ? asRecord<SeriesRecord>(item) : newSeries(clock, study, own[0]!);
     const { version: versionBefore, instanceCount: countBefore } = series;
     for (const delta of own) applyDelta(after, series, delta);
     series.version++;
@@ -112,6 +112,12 @@ function startsQuietTime(study: StudyRecord, now: number, quietMs: number): bool
   return true;
 }
 
+/**
+ * Where a record's versions begin: never where they were before. A study that was removed and sent again must not come to a version that
+ * another process remembers of its former life (the ABA race).
+ */
+const firstVersion = (clock: Clock): number => clock.now() * 256 + clock.randomBytes(1)[0]!;
+
 /** Puts the record under its optimistic lock, or removes it when nothing is left in it. */
 function replace(
   key: { partition: string; sort: string },
@@ -127,9 +133,9 @@ function replace(
       : { kind: 'delete', key, if: condition };
 }
 
-function newStudy(study: string, delta: Delta): StudyRecord {
+function newStudy(clock: Clock, study: string, delta: Delta): StudyRecord {
   return {
-    version: 0,
+    version: firstVersion(clock),
     StudyInstanceUID: study,
     attributes: delta.studyAttributes,
     modalities: {},
@@ -144,9 +150,9 @@ function newStudy(study: string, delta: Delta): StudyRecord {
   };
 }
 
-function newSeries(study: string, delta: Delta): SeriesRecord {
+function newSeries(clock: Clock, study: string, delta: Delta): SeriesRecord {
   return {
-    version: 0,
+    version: firstVersion(clock),
     StudyInstanceUID: study,
     SeriesInstanceUID: delta.SeriesInstanceUID,
     attributes: delta.seriesAttributes,
