@@ -231,7 +231,7 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list', 'restore'],
       landing: [],
-      sends: ['study-quiet', 'finish-removal', 'restore'],
+      sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended'],
     },
   },
   sweep: {
