@@ -1,0 +1,32 @@
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { freePort, projectRoot } from './helpers/nephos.ts';
+import { peersDir } from './helpers/orthanc.ts';
+import { run, runOk } from './helpers/programs.ts';
+
+describe('the image of the edge gateway', () => {
+  test('hadolint finds nothing in its Dockerfile', async () => {
+    const dockerfile = join(projectRoot, 'edge-gateway/Dockerfile');
+    expect(await run(join(peersDir, 'hadolint/bin/hadolint'), [dockerfile])).toMatchObject({ code: 0, stdout: '' });
+  });
+
+  // The first run after a change of the lock file installs the packages anew; the layer is kept then.
+  test('is built by its own steps, is small, runs without rights on a read-only root, and forwards', {
+    timeout: 600_000,
+  }, async () => {
+    const ports = await freePort();
+    const said = await runOk(
+      'bash',
+      ['-c', `NEPHOS_IMAGE_PORTS=${ports} exec ${join(projectRoot, 'scripts/check-image')}`],
+      { timeoutMs: 600_000 },
+    );
+    for (const line of [
+      'health check: well',
+      'runs as 65532:65532 without capabilities',
+      'C-ECHO, C-STORE, forwarded',
+      'ends in good order',
+    ])
+      expect(said).toContain(line);
+    expect(Number(/well: (\d+) bytes/.exec(said)![1])).toBeLessThan(200e6);
+  });
+});
