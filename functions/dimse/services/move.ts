@@ -34,14 +34,18 @@ export const moveService =
       return;
     }
     const selection = await selecting(tenant, identifier, context.abstractSyntax, signal);
-    const receiver = selection.count === 0 ? undefined : await reach(destination, aeTitle, selection);
+    let receiver = selection.count === 0 ? undefined : await reach(destination, aeTitle, selection);
+    const reopen = async (): Promise<Session | undefined> => {
+      receiver = await reach(destination, aeTitle, selection);
+      return receiver;
+    };
     const abort = (): void => receiver?.abort('the C-MOVE was cancelled');
     try {
       await sendAll(
         services,
         operation,
         selection,
-        receiver && { session: receiver, contexts: [...receiver.contexts.values()] },
+        receiver && { session: receiver, contexts: [...receiver.contexts.values()], reopen },
         {
           MoveOriginatorApplicationEntityTitle: session.callingAETitle,
           ...(command.MessageID !== undefined && { MoveOriginatorMessageID: command.MessageID }),

@@ -24,6 +24,14 @@ interface Counts {
   readonly failedUIDs: string[];
 }
 
+/** Who takes the objects. */
+export interface Receiver {
+  readonly session: Session;
+  readonly contexts: readonly AcceptedContext[];
+  /** another association, for when this one has been given up while objects had to be waited for; undefined: there is none */
+  readonly reopen?: () => Promise<Session | undefined>;
+}
+
 /**
  * The C-STORE sub-operations of C-MOVE and C-GET (PS3.4 C.4.2.3, C.4.3.3): one response with the counts after each, and the final one.
  * An instance that cannot be sent does not hinder the others. `destination` undefined: nobody takes any.
@@ -32,7 +40,7 @@ export async function sendAll(
   services: Services,
   operation: Operation,
   selection: Selection,
-  destination: { readonly session: Session; readonly contexts: readonly AcceptedContext[] } | undefined,
+  destination: Receiver | undefined,
   originator: Omit<Partial<Command>, 'Status'> = {},
 ): Promise<void> {
   const { signal, command, facts } = operation;
@@ -43,15 +51,23 @@ export async function sendAll(
     (instance): Promise<Outgoing> => restores.prepare(instance, destination?.contexts ?? []),
     { ahead: destination === undefined ? 0 : READ_AHEAD, release: releaseOutgoing },
   );
-  const stillPending = (): Promise<void> => operation.respond({ Status: STATUS.pending, ...numbersOf(counts, true) });
+  let receiver = destination?.session;
+  let waited = false;
+  const stillPending = (): Promise<void> => {
+    waited = true;
+    return operation.respond({ Status: STATUS.pending, ...numbersOf(counts, true) });
+  };
   for await (const one of whileWaiting(outgoing, services.limits.retrievePendingMs, stillPending)) {
     if (signal.aborted) {
       await releaseOutgoing(one);
       break;
     }
+    // Nobody keeps an association for the hours that a restore may take.
+    if (waited && receiver?.isOpen === false && destination?.reopen) receiver = await destination.reopen();
+    waited = false;
     const kind =
-      destination?.session.isOpen === true
-        ? await sendOne(destination.session, one, { Priority: command.Priority ?? 0, ...originator })
+      receiver?.isOpen === true
+        ? await sendOne(receiver, over(receiver, one), { Priority: command.Priority ?? 0, ...originator })
         : 'failure';
     if (kind === 'failure') await releaseOutgoing(one);
     counts.remaining = Math.max(0, counts.remaining - 1);
@@ -96,6 +112,17 @@ async function* whileWaiting<T>(
   } finally {
     await source.return(undefined);
   }
+}
+
+/** What was prepared for an association, for the one that took its place. */
+function over(receiver: Session, one: Outgoing): Outgoing {
+  const { context } = one;
+  if (context === undefined || receiver.contexts.get(context.id) === context) return one;
+  const same = [...receiver.contexts.values()].find(
+    ({ abstractSyntax, transferSyntax }) =>
+      abstractSyntax === context.abstractSyntax && transferSyntax === context.transferSyntax,
+  );
+  return { ...one, context: same };
 }
 
 async function releaseOutgoing({ dataSet }: Outgoing): Promise<void> {

@@ -1,13 +1,18 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
 import { recordAvailability } from '#core/archive/tiering.ts';
 import type { DataSet } from '#core/dicom/types.ts';
+import { ARCHIVE_POLICY } from '#dimse/archive.ts';
 import { COMMAND } from '#dimse/command-set.ts';
 import { type RetrieveReport, sendRetrieve } from '#dimse/scu.ts';
+import { createDimseServer } from '#dimse/server.ts';
 import { getService } from '#dimse/services/get.ts';
+import { moveService } from '#dimse/services/move.ts';
 import type { Session } from '#dimse/session.ts';
-import { STUDY_ROOT_GET } from '#dimse/sop-classes.ts';
+import { STUDY_ROOT_GET, STUDY_ROOT_MOVE } from '#dimse/sop-classes.ts';
 import { buildDicom, CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 import { NATIVE, sessionPair } from './pairs.ts';
@@ -112,4 +117,53 @@ test('cancelled while it waits: it ends at once', async () => {
   cancel.abort();
   expect(await got).toMatchObject({ status: 0xfe00, completed: 0, remaining: 3 });
   await scu.release();
+});
+
+test('C-MOVE to somebody who does not wait that long: he is asked again when the objects are back', async () => {
+  const services = memoryServices({ limits: { retrievePendingMs: 10 } });
+  for (const n of [511, 512]) await store(services, slice(51, n));
+  services.blobs.archive(`${TENANT}/${STUDY}/`);
+  const taken: string[] = [];
+  const impatient = createDimseServer({
+    aeTitle: 'WS1',
+    checkCalledAETitle: false,
+    allowed: 'any',
+    maxAssociations: 1,
+    policy: ARCHIVE_POLICY,
+    services: new Map([
+      [
+        COMMAND.cStore,
+        async ({ command, dataSet, respond }) => {
+          await dataSet!.gather();
+          taken.push(command.AffectedSOPInstanceUID!);
+          await respond({ Status: 0 });
+        },
+      ],
+    ]),
+    timers: { artimMs: 1_000, idleMs: 400 },
+    onEnd: () => void ended++,
+  });
+  let ended = 0;
+  impatient.server.listen(0, '127.0.0.1');
+  await once(impatient.server, 'listening');
+  const { port } = impatient.server.address() as AddressInfo;
+  const access = {
+    services,
+    aeTitle: 'NEPHOS',
+    principalOf: () => ({ tenant: TENANT, subject: 'WS1', roles: ['modality' as const] }),
+    destinationOf: (aeTitle: string) => ({ aeTitle, host: '127.0.0.1', port }),
+  };
+  const { scu } = await sessionPair({
+    services: new Map([[COMMAND.cMove, moveService(access)]]),
+    contexts: [{ id: 1, abstractSyntax: STUDY_ROOT_MOVE, transferSyntaxes: NATIVE }],
+  });
+  const moved = sendRetrieve(scu, STUDY_ROOT_MOVE, WHOLE_STUDY, { destination: 'WS1' });
+  for (let i = 0; i < 500 && ended === 0; i++) await sleep(10);
+  expect([ended, taken]).toEqual([1, []]);
+  for await (const { key } of services.blobs.list(`${TENANT}/${STUDY}/`)) await services.blobs.restore(key);
+  services.blobs.finishRestores();
+  expect(await moved).toMatchObject({ status: 0, completed: 2, failed: 0 });
+  expect(taken.toSorted()).toEqual([511, 512].map(uid));
+  await scu.release();
+  await impatient.close(0);
 });
