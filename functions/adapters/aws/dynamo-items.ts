@@ -3,7 +3,7 @@ import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import type { Condition, Item, Key } from '#core/ports/index-table.ts';
 import { increased } from '../index-rules.ts';
 import { decodeItem, encodeItem } from '../item-codec.ts';
-import { ITEM, PARTITION_SEPARATOR, SCATTER_SHARDS, SCATTERED_PARTITIONS, TABLE } from './schema.ts';
+import { ITEM, PARTITION_SEPARATOR, SCATTERED, TABLE } from './schema.ts';
 
 /**
  * Records as DynamoDB items: keys, the record as bytes (deflated, for a write is paid by the kilobyte), `version` as a number of its own
@@ -22,14 +22,19 @@ export const keyOf = (partition: string, sort: string): Attributes => ({
 });
 
 /** Where a record lies. */
-export const physicalKey = ({ partition, sort }: Key): Attributes =>
-  keyOf(SCATTERED_PARTITIONS.test(partition) ? shardOf(partition, hash(sort) % SCATTER_SHARDS) : partition, sort);
+export function physicalKey({ partition, sort }: Key): Attributes {
+  const shards = shardsOf(partition);
+  return keyOf(shards === 1 ? partition : shardOf(partition, hash(sort) % shards), sort);
+}
 
 /** The partitions in which the records of a partition lie. */
-export const physicalPartitions = (partition: string): readonly string[] =>
-  SCATTERED_PARTITIONS.test(partition)
-    ? Array.from({ length: SCATTER_SHARDS }, (_, shard) => shardOf(partition, shard))
-    : [partition];
+export function physicalPartitions(partition: string): readonly string[] {
+  const shards = shardsOf(partition);
+  return shards === 1 ? [partition] : Array.from({ length: shards }, (_, shard) => shardOf(partition, shard));
+}
+
+const shardsOf = (partition: string): number =>
+  SCATTERED.find((scattered) => scattered.partition.test(partition))?.shards ?? 1;
 
 const shardOf = (partition: string, shard: number): string => `${partition}${PARTITION_SEPARATOR}${shard}`;
 

@@ -5,7 +5,7 @@
 
 /** The one table: records of core/archive/records.ts and core/search/postings.ts, as DynamoIndexTable lays them out. */
 export const TABLE = {
-  /** HASH key, string: a partition of the port, some of them parted into shards (see SCATTERED_PARTITIONS) */
+  /** HASH key, string: a partition of the port, some of them parted into shards (see SCATTERED) */
   partitionKey: 'p',
   /** RANGE key, string */
   sortKey: 's',
@@ -33,11 +33,14 @@ export const ITEM = {
 export const PARTITION_SEPARATOR = '\u0000';
 
 /**
- * Partitions that every store writes to, under keys that grow with time: all writes of a moment would meet at their end. They lie in
- * `SCATTER_SHARDS` partitions, by a hash of the sort key; a query reads all of them and merges.
+ * Partitions that many writers write to at the same time, under keys that grow with time: their writes would meet at the end of one
+ * partition, which takes 1,000 write units a second. They lie in several, by a hash of the sort key; a query reads all of them
+ * and merges. Parted are only those that are seldom queried (docs/dynamodb.md).
  */
-export const SCATTERED_PARTITIONS = /\|(pending|unfolded)$/;
-export const SCATTER_SHARDS = 16;
+export const SCATTERED: readonly { readonly partition: RegExp; readonly shards: number }[] = [
+  { partition: /^[^|]*\|(pending|unfolded)$/, shards: 16 },
+  { partition: /^[^|]*\|metadata\|/, shards: 4 },
+];
 
 /**
  * A log: appended records lie in the partitions `{log}␀in␀{shard}` until a reader gives them their place, in pages

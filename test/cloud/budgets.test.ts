@@ -1,0 +1,146 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { HttpResponse } from '#dicomweb/http.ts';
+import { Router } from '#dicomweb/router.ts';
+import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
+import { buildDicom, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
+import { store, TENANT } from '#test/fixtures/services.ts';
+import { type Cloud, type CloudArchive, startCloud } from './helpers/archive.ts';
+
+let cloud: Cloud;
+let archive: CloudArchive;
+beforeAll(async () => {
+  cloud = await startCloud();
+  archive = cloud.open();
+});
+afterAll(() => cloud.stop());
+
+const objectOf = (study: number, n: number): Uint8Array =>
+  buildDicom({
+    StudyInstanceUID: uid(1_000 + study),
+    SeriesInstanceUID: uid(2_000 + study),
+    SOPInstanceUID: uid(100_000 + study * 1_000 + n),
+    PatientName: 'Budget^Bertha',
+    PatientID: 'B-1',
+    StudyDate: '20240102',
+    InstanceNumber: n,
+  });
+
+/** Calls but for the entry in the audit trail: one for the first of acts that are repeated, whatever they read. */
+const reads = (): number => {
+  const audit = archive.counts.dynamo.calls.get('TransactWriteItemsCommand') ?? 0;
+  expect(audit).toBeLessThanOrEqual(1);
+  return archive.calls() - audit;
+};
+
+const breakdown = (): string =>
+  Object.values(archive.counts)
+    .flatMap(({ calls }) => [...calls].map(([name, n]) => `${name} ${n}`))
+    .join(', ');
+
+describe('calls of AWS for one instance stored', () => {
+  test.each([
+    ['one after another', 1],
+    ['as one request of a gateway brings them', 64],
+  ])('%s', async (_, together) => {
+    const study = together;
+    await store(archive.services, objectOf(study, 0)); // the study and its words are known from now on
+    archive.reset();
+    const count = 64;
+    for (let at = 1; at <= count; at += together) {
+      const batch = Array.from({ length: together }, (_, i) => store(archive.services, objectOf(study, at + i)));
+      for (const outcome of await Promise.all(batch)) expect(outcome.kind).toBe('stored');
+    }
+    expect(archive.calls() / count, breakdown()).toBeLessThanOrEqual(4);
+  });
+});
+
+const STUDY = 5;
+const PATH = `/studies/${uid(1_000 + STUDY)}/series/${uid(2_000 + STUDY)}`;
+
+async function get(path: string, accept: string): Promise<HttpResponse> {
+  const url = new URL(`http://pacs.example/dicomweb${path}`);
+  const { response } = await new Router(archive.services, '/dicomweb', DICOMWEB_ROUTES).handle({
+    method: 'GET',
+    path: url.pathname,
+    query: url.searchParams,
+    headers: { accept },
+    origin: url.origin,
+    principal: { tenant: TENANT, subject: 'test', roles: ['admin'] },
+    body: (async function* () {})(),
+  });
+  const { body } = response;
+  if (body !== undefined && typeof body === 'object' && Symbol.asyncIterator in body)
+    for await (const _ of body as AsyncIterable<Uint8Array>);
+  return response;
+}
+
+describe('calls of AWS for one page of a search', () => {
+  beforeAll(async () => {
+    for (let study = 10; study < 40; study++) await store(archive.services, objectOf(study, 1));
+    await Promise.all(Array.from({ length: 30 }, (_, n) => store(archive.services, objectOf(STUDY, n))));
+  });
+
+  test.each([
+    ['the study list', '/studies?limit=25', 25],
+    ['the study list of a day', '/studies?StudyDate=20240102&limit=25', 25],
+    ['the studies of a patient', '/studies?PatientID=B-1&limit=25', 25],
+    ['a name from its beginning', '/studies?PatientName=Budget*&limit=25', 25],
+    ['CT studies', '/studies?ModalitiesInStudy=CT&StudyDate=20240101-20240131&limit=25', 25],
+    ['one study by its UID', `/studies?StudyInstanceUID=${uid(1_000 + STUDY)}`, 1],
+    ['the series of a study', `/studies/${uid(1_000 + STUDY)}/series`, 1],
+    ['the instances of a series', `${PATH}/instances`, 30],
+  ])('%s', async (_, path, results) => {
+    archive.reset();
+    const { status, body } = await get(path, 'application/dicom+json');
+    expect(status).toBe(200);
+    expect(JSON.parse(typeof body === 'string' ? body : Buffer.from(body as Uint8Array).toString())).toHaveLength(
+      results,
+    );
+    expect(reads(), breakdown()).toBeLessThanOrEqual(3);
+  });
+});
+
+describe('calls of AWS for one frame', () => {
+  const frames = Array.from({ length: 600 }, (_, i) => Buffer.from(`\xff\xd8\xff frame ${i} \xff\xd9`, 'latin1'));
+  const many = uid(77_777);
+  beforeAll(async () => {
+    const bytes = buildDicom(
+      {
+        StudyInstanceUID: uid(1_000 + STUDY),
+        SeriesInstanceUID: uid(2_000 + STUDY),
+        SOPInstanceUID: many,
+        NumberOfFrames: frames.length,
+        SamplesPerPixel: 1,
+        BitsAllocated: 8,
+        BitsStored: 8,
+        HighBit: 7,
+      },
+      { transferSyntaxUID: JPEG_BASELINE, frames },
+    );
+    // a small frame table stands in the index: this one does not
+    const outcome = await store(
+      { ...archive.services, limits: { ...archive.services.limits, frameTableInIndexBytes: 1_024 } },
+      bytes,
+    );
+    expect(outcome.kind).toBe('stored');
+  });
+
+  test('of a slice', async () => {
+    archive.reset();
+    const { status } = await get(
+      `${PATH}/instances/${uid(100_000 + STUDY * 1_000 + 3)}/frames/1`,
+      'application/octet-stream',
+    );
+    expect(status).toBe(200);
+    expect(reads(), breakdown()).toBeLessThanOrEqual(2);
+  });
+
+  test('of a multi-frame object, its table in a blob of its own: one call more for the table, however many frames', async () => {
+    archive.reset();
+    const list = Array.from({ length: 100 }, (_, i) => i + 301).join();
+    const accept = 'multipart/related; type="image/jpeg"; transfer-syntax=*';
+    expect((await get(`${PATH}/instances/${many}/frames/${list}`, accept)).status).toBe(200);
+    expect(reads(), breakdown()).toBeLessThanOrEqual(3);
+    expect(archive.calls() / 100).toBeLessThanOrEqual(2);
+  });
+});

@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readFeed } from '#core/archive/feed.ts';
+import { asRecord, type InstanceRecord, keys, type StudyRecord } from '#core/archive/records.ts';
+import { sweep } from '#core/archive/sweep.ts';
+import { PacsError } from '#core/errors.ts';
+import { instancesOfStudy } from '#core/retrieve/find.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { store, TENANT } from '#test/fixtures/services.ts';
+import { type Cloud, type CloudArchive, startCloud } from './helpers/archive.ts';
+import { seeded } from './helpers/faults.ts';
+
+let cloud: Cloud;
+beforeAll(async () => {
+  cloud = await startCloud();
+});
+afterAll(() => cloud.stop());
+
+const STUDIES = 3;
+const INSTANCES = 40;
+const FUNCTIONS = 4;
+const RETRY = { attempts: 6, firstMs: 5, mostMs: 100 };
+const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+const objectOf = (study: number, n: number): Uint8Array =>
+  buildDicom({
+    StudyInstanceUID: uid(1_000 + study),
+    SeriesInstanceUID: uid(2_000 + study * 10 + (n % 2)),
+    SOPInstanceUID: uid(100_000 + study * 1_000 + n),
+    PatientName: `Chaos^${study}`,
+    InstanceNumber: n,
+  });
+
+/** As a gateway does: what failed and may be sent again is sent again. */
+async function deliver(archive: CloudArchive, bytes: Uint8Array): Promise<string> {
+  for (let sent = 1; ; sent++) {
+    const outcome = await store(archive.services, bytes);
+    if (outcome.kind !== 'failed') return outcome.kind;
+    expect(['BUSY', 'OUTCOME_UNKNOWN', 'BEING_STORED']).toContain(outcome.error.code);
+    expect(sent).toBeLessThan(40);
+  }
+}
+
+test('throttling, failures, lost answers and torn bodies in a fifth of all calls lose nothing and count nothing twice', async () => {
+  const archives = Array.from({ length: FUNCTIONS }, (_, n) =>
+    cloud.open({ faults: { rate: 0.2, random: seeded(n + 1) }, retry: RETRY }),
+  );
+  const sent: { bytes: Uint8Array; archive: CloudArchive }[] = [];
+  for (let n = 0; n < INSTANCES; n++)
+    for (let study = 0; study < STUDIES; study++) {
+      const bytes = objectOf(study, n);
+      sent.push({ bytes, archive: archives[n % FUNCTIONS]! });
+      // a sender that heard nothing sends a tenth again, elsewhere
+      if (n % 10 === 0) sent.push({ bytes, archive: archives[(n + 1) % FUNCTIONS]! });
+    }
+  const queue = [...sent];
+  await Promise.all(
+    Array.from({ length: 12 }, async () => {
+      for (let next = queue.shift(); next; next = queue.shift())
+        expect(['stored', 'duplicate']).toContain(await deliver(next.archive, next.bytes));
+    }),
+  );
+
+  const injected = new Set(
+    archives.flatMap(({ counts }) => Object.values(counts).flatMap((one) => [...one.injected.keys()])),
+  );
+  expect([...injected].toSorted()).toStrictEqual(['answerLost', 'failed', 'failedAfter', 'throttled', 'unreachable']);
+
+  const { services } = cloud.open();
+  await sweep(services, TENANT, 0);
+  const expected = new Map(sent.map(({ bytes }) => [sha256Of(bytes), bytes]));
+  expect(expected.size).toBe(STUDIES * INSTANCES);
+  for (let study = 0; study < STUDIES; study++) {
+    const item = await services.index.get(keys.study(TENANT, uid(1_000 + study)));
+    const record = asRecord<StudyRecord>(item!);
+    expect(record).toMatchObject({ instanceCount: INSTANCES, seriesCount: 2, modalities: { CT: INSTANCES } });
+    const found = await Array.fromAsync(instancesOfStudy(services, TENANT, uid(1_000 + study)));
+    expect(found).toHaveLength(INSTANCES);
+    for (const { sha256, blobKey } of found as InstanceRecord[])
+      expect(sha256Of(await services.blobs.readBytes(blobKey))).toBe(sha256);
+  }
+
+  // one event for each instance, however often it was sent
+  const stored: string[] = [];
+  for (let cursor = '', more = true; more; ) {
+    const page = await readFeed(services.index, TENANT, cursor, 50);
+    for (const event of page.events) if (event.type === 'InstanceStored') stored.push(event.SOPInstanceUID!);
+    more = page.events.length > 0;
+    cursor = page.next;
+  }
+  expect(stored).toHaveLength(STUDIES * INSTANCES);
+  expect(new Set(stored).size).toBe(STUDIES * INSTANCES);
+
+  // nothing begun is left, and every blob belongs to an instance
+  const pending = await services.index.query({ partition: keys.pending(TENANT, '').partition, limit: 10 });
+  expect(pending.records).toStrictEqual([]);
+  const blobs = await Array.fromAsync(services.blobs.list(`${TENANT}/`));
+  expect(blobs.filter(({ key }) => key.endsWith('.dcm'))).toHaveLength(STUDIES * INSTANCES);
+});
+
+test('a torn body is read on from where it broke', async () => {
+  const plain = cloud.open();
+  const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i % 251));
+  await plain.services.blobs.put('torn/a', bytes);
+  const torn = cloud.open({ faults: { rate: 0.5, random: seeded(7) }, retry: { attempts: 30, firstMs: 1, mostMs: 5 } });
+  for (let i = 0; i < 10; i++)
+    expect(
+      Buffer.compare(
+        await torn.services.blobs.readBytes('torn/a', { offset: i, length: 200_000 }),
+        bytes.subarray(i, 200_000 + i),
+      ),
+    ).toBe(0);
+  expect(torn.counts.s3.injected.get('torn')).toBeGreaterThan(0);
+});
+
+test('a service that is down is said to be, after a bounded number of calls', async () => {
+  const down = cloud.open({ faults: { rate: 1, random: () => 0 }, retry: RETRY });
+  const { services, counts } = down;
+  const busy = { code: 'BUSY' };
+  const key = { partition: 'down', sort: 'a' };
+  await expect(services.index.get(key)).rejects.toMatchObject(busy);
+  await expect(services.index.query({ partition: 'down', limit: 1 })).rejects.toMatchObject(busy);
+  await expect(services.index.getMany([key])).rejects.toMatchObject(busy);
+  await expect(services.index.write([{ kind: 'put', key, item: {} }])).rejects.toMatchObject(busy);
+  await expect(services.index.write([{ kind: 'add', key, increments: { n: 1 } }])).rejects.toMatchObject(busy);
+  await expect(services.blobs.put('down/a', Buffer.from('x'))).rejects.toMatchObject(busy);
+  await expect(services.blobs.readBytes('down/a')).rejects.toMatchObject(busy);
+  await expect(services.jobs.enqueue('study-quiet', {})).rejects.toMatchObject(busy);
+  for (const [, calls] of [...counts.dynamo.calls, ...counts.s3.calls, ...counts.sqs.calls])
+    expect(calls).toBeLessThanOrEqual(RETRY.attempts);
+});
+
+test('silence after a write is an unknown outcome, never a failure', async () => {
+  // every answer is lost, whether the call was carried out or not
+  const answerLost = 3 / 5;
+  let dice = 0;
+  const silent = cloud.open({ faults: { rate: 1, random: () => (dice++ % 2 === 0 ? 0 : answerLost) }, retry: RETRY });
+  const key = { partition: 'silent', sort: 'a' };
+  const outcome = await silent.services.index
+    .write([{ kind: 'add', key, increments: { n: 1 } }])
+    .catch((error) => error);
+  expect(outcome).toBeInstanceOf(PacsError);
+  expect(outcome).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  // … though it was carried out: once
+  expect(await cloud.open().services.index.get(key)).toStrictEqual({ n: 1 });
+});

@@ -1,0 +1,89 @@
+import { CreateBucketCommand } from '@aws-sdk/client-s3';
+import { CreateQueueCommand } from '@aws-sdk/client-sqs';
+import { dynamoClient, s3Client, sqsClient } from '#adapters/aws/clients.ts';
+import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
+import type { RetryPolicy } from '#adapters/aws/retry.ts';
+import { S3BlobStore } from '#adapters/aws/s3-blob-store.ts';
+import { deadLetterName, QUEUES, queueName } from '#adapters/aws/schema.ts';
+import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
+import { assemble } from '#core/assemble.ts';
+import type { Limits } from '#core/limits.ts';
+import type { Services } from '#core/services.ts';
+import { noPixels } from '#test/fixtures/services.ts';
+import { ENGINE_IDENTITY, type Engine, startDynamoDb, startMiniStack } from './engines.ts';
+import { type CallCounts, type FaultOptions, watch } from './faults.ts';
+import { createTable, systemClock } from './table.ts';
+
+const STAGE = 'test';
+const BUCKET = 'archive';
+const TABLE_NAME = 'index';
+
+/** AWS as one archive needs it: table, bucket and queues on their engines. */
+export interface Cloud {
+  /** another function of the deployment: clients and an archive of its own, on the same data */
+  open(options?: { faults?: FaultOptions; limits?: Partial<Limits>; retry?: RetryPolicy }): CloudArchive;
+  stop(): Promise<void>;
+}
+
+export interface CloudArchive {
+  readonly services: Services;
+  readonly counts: { readonly dynamo: CallCounts; readonly s3: CallCounts; readonly sqs: CallCounts };
+  calls(): number;
+  reset(): void;
+}
+
+export async function startCloud(): Promise<Cloud> {
+  const [database, stackEngine]: [Engine, Engine] = await Promise.all([startDynamoDb(), startMiniStack()]);
+  const table = { ...ENGINE_IDENTITY, endpoint: database.endpoint };
+  const stack = { ...ENGINE_IDENTITY, endpoint: stackEngine.endpoint };
+  const s3Config = { ...stack, forcePathStyle: true };
+  await createTable(dynamoClient(table), TABLE_NAME);
+  await s3Client(s3Config).send(new CreateBucketCommand({ Bucket: BUCKET }));
+  const sqs = sqsClient(stack);
+  for (const kind of Object.keys(QUEUES))
+    for (const QueueName of [queueName(STAGE, kind), deadLetterName(STAGE, kind)])
+      await sqs.send(new CreateQueueCommand({ QueueName }));
+  const clients: { destroy(): void }[] = [sqs];
+
+  return {
+    open({ faults, limits = {}, retry } = {}) {
+      const clientOf = { dynamo: dynamoClient(table), s3: s3Client(s3Config), sqs: sqsClient(stack) };
+      clients.push(...Object.values(clientOf));
+      const counts = {
+        dynamo: watch(clientOf.dynamo, faults),
+        s3: watch(clientOf.s3, faults),
+        sqs: watch(clientOf.sqs, faults),
+      };
+      const common = { clock: systemClock, ...(retry && { retry }) };
+      const queueUrl = (name: string): string => `${stack.endpoint}/000000000000/${name}`;
+      const services = assemble(
+        {
+          ...common,
+          index: new DynamoIndexTable({ ...common, client: clientOf.dynamo, tableName: TABLE_NAME }),
+          blobs: new S3BlobStore({ ...common, client: clientOf.s3, bucket: BUCKET }),
+          jobs: new SqsJobQueue({
+            ...common,
+            client: clientOf.sqs,
+            queueUrl: (kind) => queueUrl(queueName(STAGE, kind)),
+            deadLetterUrl: (kind) => queueUrl(deadLetterName(STAGE, kind)),
+          }),
+          pixels: noPixels,
+        },
+        { limits },
+      );
+      const all = Object.values(counts);
+      return {
+        services,
+        counts,
+        calls: () => all.reduce((sum, one) => sum + one.total(), 0),
+        reset: () => {
+          for (const one of all) one.reset();
+        },
+      };
+    },
+    async stop() {
+      for (const client of clients) client.destroy();
+      await Promise.all([database.stop(), stackEngine.stop()]);
+    },
+  };
+}
