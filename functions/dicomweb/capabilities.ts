@@ -1,3 +1,4 @@
+import type { Limits } from '#core/limits.ts';
 import type { Handler } from './handler.ts';
 import { negotiate, type Offer } from './negotiate.ts';
 import type { Route } from './router.ts';
@@ -23,10 +24,10 @@ const OFFERS: readonly Offer[] = [
  * A function, where the table holds this very handler.
  */
 export function capabilities(routes: readonly Listed[] | (() => readonly Listed[])): Handler {
-  return async ({ request, root }) => {
+  return async ({ request, root, services }) => {
     const tree = treeOf(typeof routes === 'function' ? routes() : routes);
     const { offer, type } = negotiate(request, OFFERS);
-    const body = offer.type === WADL ? wadl(root, tree) : JSON.stringify(wadlJson(root, tree));
+    const body = offer.type === WADL ? wadl(root, tree) : JSON.stringify(wadlJson(root, tree, services.limits));
     const link = transactionsLink(request.origin);
     return { status: 200, headers: { 'content-type': type, 'cache-control': 'no-cache', vary: 'accept', link }, body };
   };
@@ -69,13 +70,15 @@ function resourceXml({ path, methods, children }: Resource): string {
   return `<resource path="${escaped(path)}">${inner}</resource>`;
 }
 
-function wadlJson(root: string, tree: Resource): unknown {
+/** With `limits`, beyond WADL: what one STOW request may hold, for senders that make up their requests by it. */
+function wadlJson(root: string, tree: Resource, { storeRequestBytes, storeInstances }: Limits): unknown {
   const resource = ({ path, methods, children }: Resource): unknown => ({
     path,
     ...(methods.length > 0 && { method: methods }),
     ...(children.size > 0 && { resource: [...children.values()].map(resource) }),
   });
-  return { application: { resources: { base: root, resource: [...tree.children.values()].map(resource) } } };
+  const resources = { base: root, resource: [...tree.children.values()].map(resource) };
+  return { application: { resources, limits: { storeRequestBytes, storeInstances } } };
 }
 
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };

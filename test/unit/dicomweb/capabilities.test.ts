@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { capabilities } from '#dicomweb/capabilities.ts';
 import { corsHeaders, preflight } from '#dicomweb/cors.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
@@ -44,6 +45,8 @@ describe('the capabilities document', () => {
       { name: 'GET', id: 'SearchForStudies' },
       { name: 'POST', id: 'StoreInstances' },
     ]);
+    const { storeRequestBytes, storeInstances } = DEFAULT_LIMITS;
+    expect(application.limits).toEqual({ storeRequestBytes, storeInstances });
   });
 
   test('is nothing else', async () => {
