@@ -111,7 +111,7 @@ export class StudyFolder {
 
   /**
    * Writes a change of a study in one with what it stands for: the deltas consumed by a fold, or the instances of a commit.
-   * The caller sees to it that operations and `alongside` fit one atomic write; postings go along where there is room.
+   * The caller sees to it that operations and `alongside` fit one atomic write; postings and words go along where there is room.
    */
   async write(
     tenant: Tenant,
@@ -120,15 +120,16 @@ export class StudyFolder {
     alongside: readonly WriteOperation[],
   ): Promise<WriteOutcome> {
     const { index, jobs, limits } = this.#ports;
-    const { operations, puts, deletes } = change;
+    const { operations, vocabulary, puts, deletes } = change;
     const atomic = [...alongside, ...operations];
     if (atomic.length > WRITE_LIMIT_OPERATIONS) {
       throw new PacsError('INTERNAL', 'a change outgrew one atomic write', { details: { operations: atomic.length } });
     }
-    const together = atomic.length + puts.length + deletes.length <= WRITE_LIMIT_OPERATIONS;
-    await this.#writeAll(together ? change.vocabulary : [...change.vocabulary, ...puts]);
+    const hints = [...vocabulary, ...puts];
+    const together = atomic.length + hints.length + deletes.length <= WRITE_LIMIT_OPERATIONS;
+    if (!together) await this.#writeAll(hints);
     const [outcome] = await Promise.all([
-      index.write(together ? [...atomic, ...puts, ...deletes] : atomic),
+      index.write(together ? [...atomic, ...hints, ...deletes] : atomic),
       change.quietDue && jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: limits.studyQuietMs }),
     ]);
     this.#remember(`${tenant}|${study}`, outcome.committed ? change.after : undefined);

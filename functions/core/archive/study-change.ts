@@ -15,7 +15,7 @@ export interface StudyChange {
   readonly version: number;
   /** study, series, line in the study list, counters: to be written atomically, with what the deltas stand for */
   readonly operations: readonly WriteOperation[];
-  /** words new to the archive: shared by all studies, so written before and apart */
+  /** words new to the archive, each behind the rows that lead to it: written before the study changes or with it */
   readonly vocabulary: readonly WriteOperation[];
   /** postings: written before the study changes or with it … */
   readonly puts: readonly WriteOperation[];
