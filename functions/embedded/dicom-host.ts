@@ -5,7 +5,7 @@ import type { TlsOptions } from 'node:tls';
 import type { Principal } from '#core/access.ts';
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import { STUDY_QUIET } from '#core/archive/fold.ts';
-import { settleStudy } from '#core/archive/quiet.ts';
+import { ARCHIVE_JOBS } from '#core/jobs.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import { endProcedureStep, INSTANCE_AVAILABILITY, requestAvailability } from '#core/procedure/availability.ts';
 import { PROCEDURE_STEP_ENDED } from '#core/procedure/procedure-step.ts';
@@ -119,7 +119,7 @@ function availabilityJobs(access: MoveAccess, { availability }: Config['dicom'])
     ...handlers,
     [STUDY_QUIET]: async (services, payload, root) => {
       const { tenant, study } = payload as { tenant: string; study: string };
-      const outcome = await settleStudy(services, tenant, study, root);
+      const outcome = await ARCHIVE_JOBS[STUDY_QUIET](services, payload, root);
       if (outcome === 'quiet') await requestAvailability(services, tenant, study, destinations);
     },
     [INSTANCE_AVAILABILITY]: async (_, payload) => {
