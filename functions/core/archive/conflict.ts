@@ -28,10 +28,15 @@ export type Settlement =
 const ATTEMPTS = 20;
 
 /**
- * Another object owns the SOPInstanceUID. Same bytes: a duplicate. Other bytes: what policy says; nothing is dropped.
+ * Another object owns the SOPInstanceUID. Same bytes: a duplicate. Other bytes: what policy says; nothing is dropped. Where only a data
+ * set was sent (C-STORE), the file meta before it is ours: the same data set behind another one is a duplicate too.
  * The prepared instance's blob is durable and stays where it is, whatever becomes of it.
  */
-export async function settleConflict(services: Services, prepared: PreparedInstance): Promise<Settlement> {
+export async function settleConflict(
+  services: Services,
+  prepared: PreparedInstance,
+  { onlyDataSetSent = false }: { readonly onlyDataSetSent?: boolean } = {},
+): Promise<Settlement> {
   const { tenant, instance } = prepared;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const claimItem = await services.index.get(keys.sop(tenant, instance.SOPInstanceUID));
@@ -43,6 +48,10 @@ export async function settleConflict(services: Services, prepared: PreparedInsta
     }
     const claim = asRecord<SopClaim>(claimItem);
     if (claim.sha256 === instance.sha256) return { kind: 'duplicate' };
+    if (onlyDataSetSent && claim.rejectedBy === undefined) {
+      const owner = await ownerOf(services, tenant, claim, instance.SOPInstanceUID);
+      if (owner !== undefined && (await haveSameDataSet(services, owner, instance))) return { kind: 'duplicate' };
+    }
     // A rejected instance keeps its UID: no policy brings it back under other bytes.
     if (services.policy.conflict === 'keepFirst' || claim.rejectedBy !== undefined)
       return hold(services, prepared, claim);
@@ -52,6 +61,18 @@ export async function settleConflict(services: Services, prepared: PreparedInsta
   throw new PacsError('BUSY', 'the instance is being changed by too many writers', {
     details: { SOPInstanceUID: instance.SOPInstanceUID },
   });
+}
+
+/** Whether two objects differ in no more than their preamble and File Meta Information. */
+async function haveSameDataSet({ blobs }: Services, one: InstanceRecord, other: InstanceRecord): Promise<boolean> {
+  const length = (of: InstanceRecord): number => of.sizeBytes - of.dataSetOffset;
+  if (one.transferSyntaxUID !== other.transferSyntaxUID || length(one) !== length(other)) return false;
+  const digest = async (of: InstanceRecord): Promise<string> => {
+    const hash = createHash('sha256');
+    for await (const chunk of blobs.read(of.blobKey, { offset: of.dataSetOffset })) hash.update(chunk);
+    return hash.digest('hex');
+  };
+  return (await digest(one)) === (await digest(other));
 }
 
 async function ownerOf(

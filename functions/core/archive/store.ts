@@ -22,6 +22,8 @@ export interface StoreContext {
   readonly SOPClassUID?: string | undefined;
   /** lower-case hex the sender has of the object's SHA-256: when given, nothing else is stored */
   readonly sha256?: string | undefined;
+  /** the sender sent a data set, and the file meta before it is ours (C-STORE) */
+  readonly onlyDataSetSent?: boolean | undefined;
 }
 
 /**
@@ -219,7 +221,8 @@ class IncomingObject {
       await this.#complete(scanned, id, 'now');
       return { kind: 'stored', id, sha256, warnings };
     }
-    const settled = await settleConflict(this.#services, prepared);
+    const { onlyDataSetSent = false } = this.#context;
+    const settled = await settleConflict(this.#services, prepared, { onlyDataSetSent });
     switch (settled.kind) {
       case 'duplicate':
         this.#revocable = true;

@@ -42,6 +42,7 @@ export const storeService =
         source: session.callingAETitle,
         SOPClassUID,
         SOPInstanceUID: AffectedSOPInstanceUID,
+        onlyDataSetSent: true,
       },
       object(),
     );
