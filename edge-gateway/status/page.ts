@@ -32,7 +32,7 @@ p{margin:.25rem 0}
 .good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
 .card{border:1px solid var(--line);border-radius:.5rem;padding:.75rem 1rem;margin:.5rem 0}
 .said{background:var(--soft);border:1px solid var(--line);border-radius:.5rem;padding:.5rem .75rem}
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:.5rem 1rem;margin:.5rem 0}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));gap:.5rem 1rem;margin:.5rem 0}
 dt{color:var(--muted);font-size:.875rem}
 dd{margin:0;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%}
@@ -57,7 +57,7 @@ const document = (title: string, body: Html, refreshSeconds?: number): string =>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-${refreshSeconds !== undefined && html`<meta http-equiv="refresh" content="${refreshSeconds}">`}
+${refreshSeconds !== undefined && html`<meta http-equiv="refresh" content="${refreshSeconds}; url=/status">`}
 <title>${title}</title>
 <style>${new Html(STYLE)}</style>
 </head>

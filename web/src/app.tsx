@@ -3,6 +3,7 @@ import { loadSession, type Session, session, signOut } from './api/session.ts';
 import { DropTarget } from './components/drop-target.tsx';
 import { Heading } from './components/page-title.tsx';
 import { UploadBadge } from './components/upload-badge.tsx';
+import { GatewaysPage } from './pages/gateways.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
 import { StudiesPage } from './pages/studies.tsx';
@@ -19,6 +20,7 @@ const PAGES = [
   { path: '/upload', label: 'Upload' },
   { path: '/quarantine', label: 'Quarantine' },
   { path: '/trash', label: 'Trash' },
+  { path: '/gateways', label: 'Gateways' },
 ] as const;
 
 export function App() {
@@ -86,6 +88,8 @@ function Page({ route }: { route: Route }) {
       return <UploadPage />;
     case '/quarantine':
       return <QuarantinePage selected={route.query.get('id') ?? ''} />;
+    case '/gateways':
+      return <GatewaysPage />;
     case '/trash':
       return <TrashPage />;
     default:

@@ -3,6 +3,7 @@ import './styles/layout.css';
 import './styles/studies.css';
 import './styles/study.css';
 import './styles/upload.css';
+import './styles/gateways.css';
 import './styles/worklist.css';
 import { render } from 'preact';
 import { App } from './app.tsx';
