@@ -6,19 +6,23 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readFeed } from '#core/archive/feed.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { textOf } from '#core/dicom/element-text.ts';
+import { scanPart10 } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { INSTANCE_AVAILABILITY } from '#core/procedure/availability.ts';
 import { addWorklistItem, getWorklistItem } from '#core/worklist/worklist.ts';
 import { COMMAND, type Command } from '#dimse/command-set.ts';
 import { decodeIdentifier, encodeIdentifier } from '#dimse/identifiers.ts';
 import { IDENTITY } from '#dimse/identity.ts';
-import { associate, contextOf, proposing, type RemoteEntity, sendEcho, sendFind } from '#dimse/scu.ts';
+import { associate, contextOf, proposing, type RemoteEntity, sendEcho, sendFind, sendObject } from '#dimse/scu.ts';
 import { createDimseServer, type DimseServer } from '#dimse/server.ts';
 import type { Session } from '#dimse/session.ts';
 import {
   INSTANCE_AVAILABILITY_NOTIFICATION,
   MODALITY_PERFORMED_PROCEDURE_STEP as MPPS,
   MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE as MPPS_RETRIEVE,
+  STORAGE_COMMITMENT_PUSH_MODEL,
+  STUDY_ROOT_FIND,
   VERIFICATION,
   MODALITY_WORKLIST_FIND as WORKLIST,
 } from '#dimse/sop-classes.ts';
@@ -29,7 +33,14 @@ import { type DicomHost, listenDicom } from '#embedded/dicom-host.ts';
 import { hashPasscode } from '#embedded/dicom-users.ts';
 import { workQueues } from '#embedded/jobs.ts';
 import { createLog } from '#embedded/log.ts';
-import { buildDicom, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
+import {
+  buildDicom,
+  CT_IMAGE_STORAGE,
+  EXPLICIT_BE,
+  EXPLICIT_LE,
+  IMPLICIT_LE,
+  uid,
+} from '#test/fixtures/dicom-builder.ts';
 import { chunked } from '#test/fixtures/services.ts';
 import { dataSet, ended, scheduled, started, type Written } from '#test/fixtures/worklist.ts';
 
@@ -397,6 +408,81 @@ describe('user identity', () => {
   test('those who were rejected take no place', async () => {
     for (let i = 0; i < 120; i++) await as(undefined).catch(() => {});
     await (await as(named(IDENTITY.username, 'kiosk'))).release();
+  });
+});
+
+describe('an identity that is optional', () => {
+  test('is heeded where it can be verified, passed over where nobody can, and rejected where it is wrong', async () => {
+    const optional = await open({ NEPHOS_DICOM_IDENTITY: 'optional' });
+    const as = (identity: UserIdentity | undefined) =>
+      associate(
+        { ...remote, port: optional.port! },
+        {
+          callingAETitle: 'CT1',
+          contexts: proposing([VERIFICATION, [EXPLICIT_LE]]),
+          user: identity === undefined ? {} : { identity },
+        },
+      );
+    const primary = Buffer.from('x');
+    const kerberos = { type: IDENTITY.kerberos, responseRequested: true, primary, secondary: Buffer.alloc(0) };
+    for (const identity of [undefined, kerberos]) {
+      const session = await as(identity);
+      expect(await sendEcho(session, VERIFICATION)).toBe(0);
+      expect(session.identityResponse).toBeUndefined();
+      await session.release();
+    }
+    await expect(as({ ...kerberos, type: IDENTITY.usernameAndPasscode })).rejects.toMatchObject({ kind: 'rejected' });
+    await optional.close();
+  });
+});
+
+describe('what an AE title may do', () => {
+  const asked: Record<string, (session: Session) => Promise<number | undefined>> = {
+    store: async (session) => {
+      const object = buildDicom({ StudyInstanceUID: uid(850), SeriesInstanceUID: uid(851), SOPInstanceUID: uid(852) });
+      const { dataSetOffset } = scanPart10(object, DEFAULT_LIMITS);
+      const sent = await sendObject(
+        session,
+        contextOf(session, CT_IMAGE_STORAGE),
+        uid(852),
+        object.subarray(dataSetOffset),
+      );
+      return sent.status;
+    },
+    query: (session) => sendFind(session, STUDY_ROOT_FIND, { '00080052': { vr: 'CS', Value: ['STUDY'] } }, () => {}),
+    commit: async (session) => {
+      const fields = {
+        CommandField: COMMAND.nAction,
+        RequestedSOPClassUID: STORAGE_COMMITMENT_PUSH_MODEL,
+        RequestedSOPInstanceUID: '1.2.840.10008.1.20.1.1',
+        ActionTypeID: 1,
+      };
+      return (await request(session, STORAGE_COMMITMENT_PUSH_MODEL, fields, dataSet({ TransactionUID: '1.2.3' })))
+        .Status;
+    },
+    worklist: (session) => sendFind(session, WORKLIST, dataSet({ PatientName: 'NOBODY' }), () => {}),
+    mpps: async (session) => (await create(session, uid(853), started())).Status,
+  };
+
+  test.each(['store', 'query', 'commit', 'worklist', 'mpps'])('%s, and nothing else', async (right) => {
+    const strict = await open({ NEPHOS_DICOM_ALLOWED_AES: `CT1@127.0.0.1=${right}/rights-${right}` });
+    const session = await associate(
+      { ...remote, port: strict.port! },
+      {
+        callingAETitle: 'CT1',
+        contexts: proposing(
+          ...[CT_IMAGE_STORAGE, STUDY_ROOT_FIND, STORAGE_COMMITMENT_PUSH_MODEL, WORKLIST, MPPS].map(
+            (abstractSyntax) => [abstractSyntax, [EXPLICIT_LE]] as const,
+          ),
+        ),
+        services: new Map([[COMMAND.nEventReport, ({ respond }) => respond({ Status: 0 })]]),
+      },
+    );
+    const statuses: Record<string, number | undefined> = {};
+    for (const [name, ask] of Object.entries(asked)) statuses[name] = await ask(session);
+    expect(statuses).toEqual(Object.fromEntries(Object.keys(asked).map((name) => [name, name === right ? 0 : 0x0124])));
+    await session.release();
+    await strict.close();
   });
 });
 
