@@ -2,13 +2,15 @@ import { PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { EdgeContext } from '../context.ts';
 import { switchesOf } from '../forward/switches.ts';
+import { releaseSteps } from '../queues/procedure-steps.ts';
 
 /** What a person can do from the status page. */
-export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow'] as const;
+export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 export interface ActionRequest {
   readonly action: Action;
+  /** none: retrySteps */
   readonly destination: string;
   /** retry: one held instance; all of the destination without it */
   readonly SOPInstanceUID?: string | undefined;
@@ -19,7 +21,8 @@ export function readAction(context: EdgeContext, form: URLSearchParams): ActionR
   const action = ACTIONS.find((one) => one === form.get('action'));
   if (action === undefined) throw new PacsError('BAD_REQUEST', `action must be one of ${ACTIONS.join(', ')}`);
   const destination = form.get('destination') ?? '';
-  if (context.upstream(destination) === undefined) throw new PacsError('NOT_FOUND', 'there is no such destination');
+  if (action !== 'retrySteps' && context.upstream(destination) === undefined)
+    throw new PacsError('NOT_FOUND', 'there is no such destination');
   const SOPInstanceUID = form.get('SOPInstanceUID') ?? undefined;
   if (SOPInstanceUID !== undefined && !isUID(SOPInstanceUID))
     throw new PacsError('BAD_REQUEST', 'SOPInstanceUID is no UID');
@@ -36,6 +39,8 @@ export async function perform(context: EdgeContext, request: ActionRequest): Pro
       const count = await forwarder.release(destination, SOPInstanceUID);
       return count === 1 ? '1 held instance is sent again.' : `${count} held instances are sent again.`;
     }
+    case 'retrySteps':
+      return `${await releaseSteps(context)} messages about procedure steps are sent again.`;
     case 'pause':
       await switchesOf(context).pause(destination);
       return `Nothing more is sent to ${destination} until it is resumed.`;

@@ -3,6 +3,7 @@ import { describeError, PacsError } from '#core/errors.ts';
 import type { GatewayConfiguration, GatewayReport } from '#core/gateways.ts';
 import { ConfigError } from '#embedded/config.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';
+import { apiRootOf } from '../queues/archive-api.ts';
 import { keepSigned, reasonOf } from './remote-configuration.ts';
 import { type GatewayStatus, gatewayStatus } from './snapshot.ts';
 import { type StatusSide, statusSideOf } from './status-side.ts';
@@ -40,11 +41,13 @@ export async function beat(context: EdgeContext, signal: AbortSignal): Promise<v
 
 /** @returns why it was not taken; undefined: it was */
 async function report(context: EdgeContext, side: StatusSide, signal: AbortSignal): Promise<string | undefined> {
-  const { config } = context;
-  const { id, everySeconds } = config.heartbeat!;
-  const response = await context.upstreams[0]!.request({
+  const { id, everySeconds, apiUrl } = context.config.heartbeat!;
+  const upstream = context.upstreams[0]!;
+  const api = apiUrl?.replace(/\/+$/, '') ?? apiRootOf(upstream);
+  if (api === undefined) return 'the first upstream is no Nephos archive: heartbeat.apiUrl must name one';
+  const response = await upstream.request({
     method: 'PUT',
-    path: `${apiUrlOf(context)}/gateways/${id}`,
+    path: `${api}/gateways/${id}`,
     headers: { 'content-type': 'application/json', accept: 'application/json' },
     body: JSON.stringify(reportOf(await gatewayStatus(context), everySeconds)),
     signal,
@@ -57,11 +60,6 @@ async function report(context: EdgeContext, side: StatusSide, signal: AbortSigna
   const { configuration } = JSON.parse(await response.text(ANSWER_BYTES)) as { configuration?: GatewayConfiguration };
   if (configuration !== undefined) await take(context, side, configuration);
   return undefined;
-}
-
-function apiUrlOf({ config, upstreams }: EdgeContext): string {
-  const { apiUrl } = config.heartbeat!;
-  return apiUrl?.replace(/\/+$/, '') ?? new URL('api', upstreams[0]!.config.url.replace(/\/+$/, '')).href;
 }
 
 /** Taken, it counts from now on and after every start; refused, the next report tells why. */

@@ -60,6 +60,13 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
   );
   days.set(disk.daysLeft ?? Number.POSITIVE_INFINITY);
   if (disk.cacheBytes !== undefined) gauge('cache_bytes', 'Bytes of all that is kept here').set(disk.cacheBytes);
+  const { worklist, procedureSteps } = status;
+  if (worklist.ageMs !== undefined)
+    gauge('worklist_age_seconds', 'Since the worklist was last known to be the archive’s').set(worklist.ageMs / 1000);
+  gauge('procedure_steps_waiting', 'MPPS messages that the archive has not heard yet, counted up to 100').set(
+    procedureSteps.waiting,
+  );
+  gauge('procedure_steps_held', 'MPPS messages that the archive refused').set(procedureSteps.held.length);
   gauge('associations', 'DIMSE associations under way').set(status.associations);
 
   const seen = gauge('caller_last_seen_timestamp_seconds', 'When a calling AE title was last heard', ['calling_ae']);

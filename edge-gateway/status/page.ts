@@ -89,6 +89,9 @@ ${said !== undefined && html`<p class="said" role="status">${said}</p>`}
 ${status.destinations.map((one) => destination(one, status.at))}
 </section>
 ${status.destinations.filter(({ held }) => held > 0).map(heldTable)}
+<section aria-labelledby="worklist"><h2 id="worklist">Worklist and procedure steps</h2>
+${procedures(status)}
+</section>
 <section aria-labelledby="modalities"><h2 id="modalities">Who has called</h2>
 ${callers(status)}
 </section>
@@ -187,6 +190,25 @@ ${heldInstances.map(
     html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td>${action('retry', name, 'Retry', one.SOPInstanceUID)}</td></tr>`,
 )}
 </tbody></table></div></section>`;
+
+function procedures({ worklist, procedureSteps }: GatewayStatus): Html {
+  const { state, ageMs = 0, reason = '' } = worklist;
+  const { waiting, held } = procedureSteps;
+  const words = {
+    current: html`<p>The worklist is up to date.</p>`,
+    stale: html`<p class="warn">The worklist is that of ${span(ageMs)} ago; it is answered from here.</p>`,
+    none: html`<p class="warn">There is no worklist yet: ${reason}.</p>`,
+    off: html`<p>No worklist: ${reason}.</p>`,
+  };
+  return html`${words[state]}
+<p>${count(waiting, 'message')} about procedure steps ${waiting === 1 ? 'waits' : 'wait'}${waiting >= 100 && ', or more'}.</p>
+${
+  held.length > 0 &&
+  html`<p class="bad">${count(held.length, 'message')} refused by the archive.</p>
+<ul>${held.map(({ kind, SOPInstanceUID, source, reason: why }) => html`<li>${kind === 'create' ? 'Begin' : 'Change'} of ${SOPInstanceUID}, from ${source}: ${why}</li>`)}</ul>
+<div class="actions">${action('retrySteps', 'procedure steps', 'Retry all that is refused')}</div>`
+}`;
+}
 
 function callers({ callers, at }: GatewayStatus): Html {
   if (callers.length === 0) return html`<p>Nobody yet.</p>`;

@@ -2,6 +2,8 @@ import program from '#package' with { type: 'json' };
 import type { EdgeContext } from '../context.ts';
 import type { DestinationStatus, HeldInstance } from '../forward/forwarder.ts';
 import { switchesOf } from '../forward/switches.ts';
+import { type HeldStep, heldSteps, waitingSteps } from '../queues/procedure-steps.ts';
+import { worklistStatus } from '../queues/worklist.ts';
 import { readSideOf } from '../read/read-side.ts';
 import type { CallerActivity } from './activity.ts';
 import type { SendRate } from './rates.ts';
@@ -20,6 +22,13 @@ export interface GatewayStatus {
   readonly associations: number;
   readonly destinations: readonly DestinationState[];
   readonly disk: DiskState;
+  readonly worklist: {
+    readonly state: 'current' | 'stale' | 'none' | 'off';
+    readonly ageMs?: number;
+    readonly reason?: string;
+  };
+  /** messages of MPPS that the archive has not heard yet (counted up to a hundred), and those that it refused */
+  readonly procedureSteps: { readonly waiting: number; readonly held: readonly HeldStep[] };
   /** who has called, the latest first */
   readonly callers: readonly CallerActivity[];
   readonly report: { readonly at: number; readonly error: string | undefined } | undefined;
@@ -71,6 +80,8 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     associations: side.associations(),
     destinations,
     disk: await diskState(context, waitingBytes),
+    worklist: await worklistStatus(context),
+    procedureSteps: { waiting: await waitingSteps(context), held: await heldSteps(context, LISTED_HELD) },
     callers: side.activity.callers,
     report: side.report,
     configuration: side.configuration,

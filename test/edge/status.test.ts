@@ -366,6 +366,27 @@ describe('heartbeats', () => {
     expect(statusSideOf(gateway).configuration.refused?.reason).toMatch(/takes no configuration/);
   });
 
+  test('with a token of its own a gateway stores and reports, and nothing else', async () => {
+    const data = join(dir, 'guarded');
+    const guarded = await startArchive(data, { NEPHOS_AUTH: 'on' });
+    const token = (await nephos(data, 'token', '--gateway', ID)).output.trim();
+    try {
+      const upstreams = [{ name: 'cloud', url: `${guarded.origin}/dicomweb`, auth: { bearerToken: token } }];
+      await start({ heartbeat, upstreams });
+      await store(9);
+      await confirmed().toMatchObject({ confirmed: 1, held: 0 });
+      await now();
+      expect(statusSideOf(gateway).report?.error).toBeUndefined();
+      const asGateway = { headers: { authorization: `Bearer ${token}` } };
+      expect((await fetch(`${guarded.origin}/api/gateways`, asGateway)).status).toBe(403);
+      expect((await fetch(`${guarded.origin}/api/trash`, asGateway)).status).toBe(403);
+      const refused = await fetch(`${guarded.origin}/dicomweb/studies/${uid(1)}`, { ...asGateway, method: 'DELETE' });
+      expect(refused.status).toBe(403);
+    } finally {
+      await guarded.stop();
+    }
+  });
+
   test('an archive that cannot be reached is told of on the page', async () => {
     await start({ heartbeat: { ...heartbeat, apiUrl: 'http://127.0.0.1:1/api' } });
     await now();
