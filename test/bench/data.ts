@@ -131,7 +131,7 @@ const slicePixels = (index: number): Buffer => {
   return drawn[index % CT_SLICES_DRAWN]!;
 };
 
-const SMALL_PIXELS = Buffer.alloc(64 * 64 * 2);
+const SMALL_PIXELS = { 64: Buffer.alloc(64 * 64 * 2), 96: Buffer.alloc(96 * 96 * 2) } as const;
 
 export interface CtSlice {
   readonly SOPInstanceUID: string;
@@ -150,9 +150,9 @@ export interface CtStudy {
 
 /**
  * One series of `count` slices of 512 × 512. Other `seed`, other UIDs and patient.
- * @param rows with 64, slices of 8 KB under the same header: for what concerns metadata alone
+ * @param rows with 64 or 96, slices of 11 or 21 KB under the same header: for what concerns metadata or small objects alone
  */
-export function ctStudy(seed: number, count: number, rows: 512 | 64 = 512): CtStudy {
+export function ctStudy(seed: number, count: number, rows: 512 | 96 | 64 = 512): CtStudy {
   const random = randomFrom(seed);
   const StudyInstanceUID = `1.2.826.0.1.3680043.10.1462.5.${seed}`;
   const SeriesInstanceUID = `${StudyInstanceUID}.2`;
@@ -161,7 +161,7 @@ export function ctStudy(seed: number, count: number, rows: 512 | 64 = 512): CtSt
   const StudyDate = day(Math.floor(random() * DAYS));
   const slices = Array.from({ length: count }, (_, i): CtSlice => {
     const SOPInstanceUID = `${SeriesInstanceUID}.${i + 1}`;
-    const pixels = rows === 512 ? slicePixels(i) : SMALL_PIXELS;
+    const pixels = rows === 512 ? slicePixels(i) : SMALL_PIXELS[rows];
     const elements = ctHeader(
       { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, PatientID, PatientName, StudyDate },
       i,

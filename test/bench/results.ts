@@ -52,7 +52,7 @@ export class Results {
 
   toMarkdown(): string {
     const columns: TargetName[] = ['nephos', 'orthanc12', 'orthanc10', 'nginx'];
-    const heads = ['', 'Nephos', 'Orthanc 1.12', 'Orthanc 1.10', 'limit (nginx)', '× Orthanc 1.12', 'goal', ''];
+    const heads = ['', 'Nephos', 'Orthanc 1.12', 'Orthanc 1.10', 'limit', '× Orthanc 1.12', 'goal', ''];
     const rows = [...this.#metrics.values()].map((metric) => {
       const cells = columns.map((name) => this.#cell(metric, name));
       const verdict = this.verdictOf(metric);

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { measureDimse } from './dimse.ts';
 import { measureIngest } from './ingest.ts';
 import { measureLarge } from './large.ts';
 import { Results } from './results.ts';
@@ -10,7 +11,7 @@ import { measureSearch } from './search.ts';
 import { type TargetName, withTargets } from './targets.ts';
 
 const USAGE = `npm run bench -- [options]
-  --only ingest,search,retrieve,large   some of the suites
+  --only ingest,search,retrieve,large,dimse   some of the suites
   --targets nephos,orthanc12,orthanc10,nginx
   --rounds N        alternating rounds (3)
   --sizes 1k,10k,100k   studies in the archive for the search suite
@@ -19,7 +20,7 @@ const USAGE = `npm run bench -- [options]
   --json FILE       all single values
   --docs            write the table into docs/benchmarks.md`;
 
-const SUITES = ['ingest', 'search', 'retrieve', 'large'] as const;
+const SUITES = ['ingest', 'search', 'retrieve', 'large', 'dimse'] as const;
 const TARGETS: readonly TargetName[] = ['nephos', 'orthanc12', 'orthanc10', 'nginx'];
 
 const { values: options } = parseArgs({
@@ -61,6 +62,12 @@ for (const suite of suites) {
   } else if (suite === 'retrieve') {
     const effort = quick ? { wrkSeconds: 1, repeats: 15 } : { wrkSeconds: 3, repeats: 40 };
     await withTargets(targets, (running) => measureRetrieve(running, results, { rounds, slices: 200, ...effort }));
+  } else if (suite === 'dimse') {
+    const effort = { rounds, slices: quick ? 60 : 200, smallObjects: quick ? 300 : 5000, queries: quick ? 60 : 300 };
+    const limit = targets.includes('nginx');
+    await withTargets(archives, (running, destination) =>
+      measureDimse(running, destination, results, { ...effort, limit }),
+    );
   } else {
     await withTargets(archives, (running) => measureLarge(running, results, quick ? 191 : 954));
   }

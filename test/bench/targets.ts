@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { RemoteEntity } from '#dimse/scu.ts';
 import { freePort, startNephos } from '#test/peers/helpers/nephos.ts';
 import { type Nginx, startNginx } from '#test/peers/helpers/nginx.ts';
 import { startOrthanc } from '#test/peers/helpers/orthanc.ts';
@@ -19,18 +20,27 @@ export interface Target {
   readonly origin: string;
   /** the part of the root after the origin */
   readonly path: string;
+  /** DIMSE; nginx has none */
+  readonly dicom: RemoteEntity;
+}
+
+/** Where archives send what C-MOVE asks of them; whoever measures that listens there. */
+export interface MoveDestination {
+  readonly aeTitle: string;
+  readonly port: number;
 }
 
 /** Fresh servers with empty archives for one suite; all are stopped and their data removed after it. */
 export async function withTargets(
   names: readonly TargetName[],
-  use: (targets: Target[]) => Promise<void>,
+  use: (targets: Target[], destination: MoveDestination) => Promise<void>,
 ): Promise<void> {
+  const destination = { aeTitle: 'BENCHSCP', port: await freePort() };
   const dir = mkdtempSync(join(tmpdir(), 'nephos-bench-'));
   const targets: Target[] = [];
   try {
-    for (const name of names) targets.push(await start(name, join(dir, name)));
-    await use(targets);
+    for (const name of names) targets.push(await start(name, join(dir, name), destination));
+    await use(targets, destination);
   } finally {
     closeConnections();
     for (const { server } of targets) await server.stop();
@@ -38,19 +48,48 @@ export async function withTargets(
   }
 }
 
-async function start(name: TargetName, dir: string): Promise<Target> {
+async function start(name: TargetName, dir: string, destination: MoveDestination): Promise<Target> {
   mkdirSync(dir, { recursive: true });
-  const server = await startNamed(name, dir);
+  const dicomPort = await freePort();
+  const server = await startNamed(name, dir, dicomPort, destination);
   const { origin, root } = server;
-  return { name, server, origin, root, path: root.slice(origin.length) };
+  const dicom = { aeTitle: name === 'nephos' ? 'NEPHOS' : 'ORTHANC', host: '127.0.0.1', port: dicomPort };
+  return { name, server, origin, root, path: root.slice(origin.length), dicom };
 }
 
-async function startNamed(name: TargetName, dir: string): Promise<RunningServer & { origin: string; root: string }> {
-  if (name === 'nephos') return startNephos({ dataDir: dir, env: nephosEnv(), nodeArgs: nephosNodeArgs() });
+async function startNamed(
+  name: TargetName,
+  dir: string,
+  dicomPort: number,
+  { aeTitle, port }: MoveDestination,
+): Promise<RunningServer & { origin: string; root: string }> {
+  if (name === 'nephos') {
+    const env = {
+      ...nephosEnv(),
+      NEPHOS_DICOM_PORT: String(dicomPort),
+      NEPHOS_DICOM_DESTINATIONS: `${aeTitle}@127.0.0.1:${port}`,
+    };
+    return startNephos({ dataDir: dir, env, nodeArgs: nephosNodeArgs() });
+  }
   if (name === 'nginx') return startNginx({ port: await freePort(), dir });
   const version = name === 'orthanc12' ? '1.12' : '1.10';
-  return startOrthanc({ version, httpPort: await freePort(), dicomPort: await freePort(), dir });
+  // The largest PDU it knows is asked for on both sides; 16 KB is its default.
+  const settings = {
+    DicomAet: 'ORTHANC',
+    DicomModalities: {
+      bench: { AET: aeTitle, Host: '127.0.0.1', Port: port },
+      client: { AET: CLIENT_AE_TITLE, Host: '127.0.0.1', Port: port },
+    },
+    DicomAlwaysAllowFind: true,
+    DicomAlwaysAllowGet: true,
+    DicomAlwaysAllowMove: true,
+    MaximumPduLength: 131_072,
+  };
+  return startOrthanc({ version, httpPort: await freePort(), dicomPort, dir, settings });
 }
+
+/** what the measuring client calls itself */
+export const CLIENT_AE_TITLE = 'BENCH';
 
 /** For a profile: NEPHOS_BENCH_NODE_ARGS="--cpu-prof --cpu-prof-dir=/tmp/profiles". */
 const nephosNodeArgs = (): string[] =>
