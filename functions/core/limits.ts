@@ -49,7 +49,7 @@ export const DEFAULT_LIMITS = {
   retrieveRestoreMs: 30 * 60 * 1000,
   /** worklist items that began longer ago than this are not answered unless their date is asked for (ms) */
   worklistPastMs: 2 * 24 * 60 * 60 * 1000,
-  /** worklist items that began longer ago than this are removed (ms) */
+  /** worklist items that began, and were last changed, longer ago than this are removed (ms) */
   worklistKeepMs: 90 * 24 * 60 * 60 * 1000,
   /** how often a restore from slow media is looked after, and the Retry-After of who waits for it (ms) */
   restorePollMs: 15 * 60 * 1000,

@@ -44,14 +44,25 @@ export async function worklistChanges(
   return { items, removed, next: page.records.at(-1)?.sort ?? since, more: page.more };
 }
 
-/** items that one sweep removes */
-const SWEEP_ITEMS = 1_000;
+/** items that are looked at together */
+const SWEEP_ITEMS = 500;
 
-/** Removes items that started longer ago than `limits.worklistKeepMs`. @returns how many */
+/** Removes items that started, and were last changed, longer ago than `limits.worklistKeepMs`. @returns how many */
 export async function sweepWorklist(services: Services, tenant: Tenant): Promise<number> {
-  const to = startOf(services.clock.now() - services.limits.worklistKeepMs);
-  const query = { ...worklistQuery({}, { anyState: true }), to };
-  const { items } = await listWorklist(services, tenant, query, { limit: SWEEP_ITEMS });
-  for (const { id } of items) await removeWorklistItem(services, tenant, id);
-  return items.length;
+  const before = services.clock.now() - services.limits.worklistKeepMs;
+  const query = { ...worklistQuery({}, { anyState: true }), to: startOf(before) };
+  let removed = 0;
+  for (let after: string | undefined; ; ) {
+    const page = await listWorklist(services, tenant, query, {
+      limit: SWEEP_ITEMS,
+      ...(after !== undefined && { after }),
+    });
+    for (const { id, updatedAt } of page.items) {
+      if (updatedAt > before) continue;
+      await removeWorklistItem(services, tenant, id);
+      removed++;
+    }
+    if (page.next === undefined) return removed;
+    after = page.next;
+  }
 }
