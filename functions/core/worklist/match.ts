@@ -5,8 +5,8 @@ import { combineDateAndTime, keyOf } from '../search/keys.ts';
 import { type Condition, elementsOf, matchesAll } from '../search/match.ts';
 import { WORKLIST_TAG as TAG, type WorklistItem, type WorklistState } from './records.ts';
 
-/** Of an identifier, but no key of anything: SpecificCharacterSet, TimezoneOffsetFromUTC. */
-const CONTROL: ReadonlySet<string> = new Set([TAG.SpecificCharacterSet, '00080201']);
+/** Of an identifier, but no key of anything: SpecificCharacterSet, TimezoneOffsetFromUTC, and a QueryRetrieveLevel that some modalities send. */
+const CONTROL: ReadonlySet<string> = new Set([TAG.SpecificCharacterSet, '00080201', '00080052']);
 /** What is over drops out of the worklist, unless the query asks for a status. */
 const OPEN: ReadonlySet<WorklistState> = new Set(['SCHEDULED', 'IN PROGRESS']);
 

@@ -73,6 +73,7 @@ describe('a worklist query (PS3.4 K.6.1.2.2)', () => {
     ],
     ['what is over, by its status', step({ ScheduledProcedureStepStatus: 'DEPARTED' }), '5'],
     ['an attribute that no item has', { AdmissionID: 'X' }, ''],
+    ['a level, which a worklist does not have, is no key', { QueryRetrieveLevel: 'STUDY', PatientID: 'P-1' }, '1'],
   ])('%s', (_what, keys, expected) => {
     expect(found(keys)).toBe(expected);
   });
