@@ -45,7 +45,7 @@ export const edgeSearch = (context: EdgeContext): SearchRecords => {
       if (signal.aborted) return;
       const { code } = asPacsError(error);
       if (code === 'INTERNAL') throw error;
-      log.info('upstream-search-failed', { level: query.level, ...describeError(error) });
+      log.info('upstream-search-failed', { queryLevel: query.level, ...describeError(error) });
       if (given.size > 0) yield 'cut';
     }
     for await (const match of rows(services, tenant, query)) {

@@ -56,7 +56,7 @@ export const edgeSelect = (context: EdgeContext): SelectInstances => {
       remote = await remoteInstances(archive(), identifier, level, signal);
     } catch (error) {
       if (asPacsError(error).code === 'INTERNAL') throw error;
-      log.info('upstream-selection-failed', { level, ...describeError(error) });
+      log.info('upstream-selection-failed', { queryLevel: level, ...describeError(error) });
       if (here.size === 0 && !signal.aborted)
         throw new PacsError('BUSY', 'it is not here, and the upstream is not answering', { cause: error });
       lost.push(...(await evictedOf(services, tenant, studies, identifier)));
