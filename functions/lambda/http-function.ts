@@ -1,6 +1,5 @@
 import middy from '@middy/core';
 import { executionModeStandard } from '@middy/core/executionModeStandard';
-import { executionModeStreamifyResponse } from '@middy/core/executionModeStreamifyResponse';
 import type { APIGatewayProxyEvent, Context } from 'aws-lambda';
 import { PacsError } from '#core/errors.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
@@ -8,6 +7,7 @@ import type { OpenArchive } from './archive.ts';
 import { FUNCTIONS, type FunctionName } from './functions.ts';
 import { toRequest, toStream, toWhole } from './http-event.ts';
 import { type Observed, observing } from './observe.ts';
+import { streamResponse } from './stream-response.ts';
 
 /** An answer that never ends (server-sent events) ends this long before the function is ended (ms). */
 const GRACE_MS = 3_000;
@@ -36,7 +36,7 @@ export function httpFunction(name: FunctionName, open: OpenArchive) {
     return { result, outcomes: [{ name: route, status: response.status }] };
   };
 
-  const executionMode = streams ? executionModeStreamifyResponse : executionModeStandard;
+  const executionMode = streams ? streamResponse : executionModeStandard;
   return middy<APIGatewayProxyEvent, unknown>({ executionMode })
     .use(observing(name))
     .onError((request) => {
