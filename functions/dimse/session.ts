@@ -5,7 +5,7 @@ import { Association, AssociationError, type AssociationUser, DEFAULT_TIMERS, ty
 import { COMMAND, type Command, RESPONSE } from './command-set.ts';
 import { type IncomingDataSet, type Message, MessageReader, MessageWriter, type OutgoingDataSet } from './messages.ts';
 import { type AcceptedContext, ASYNCHRONOUS_OPERATIONS, acceptedContexts, MAX_PDU_BYTES } from './negotiation.ts';
-import type { AssociateAccept, AssociateReject, AssociateRequest } from './pdu.ts';
+import { type AssociateAccept, type AssociateReject, type AssociateRequest, REJECT } from './pdu.ts';
 import { PduError } from './pdu-items.ts';
 import { STATUS } from './status.ts';
 
@@ -67,7 +67,7 @@ export type Decision =
 
 export interface AcceptorOptions {
   readonly timers?: Timers;
-  /** what to answer; it may take its time. A promise must not reject. */
+  /** what to answer; it may take its time */
   readonly decide: (request: AssociateRequest) => Decision | Promise<Decision>;
   /** where the peer's connection comes from */
   readonly peerAddress?: string | undefined;
@@ -153,8 +153,15 @@ export class Session {
       {
         requested: (request) => {
           const decision = options.decide(request);
-          if (decision instanceof Promise) void decision.then((made) => session.#answer(request, made));
-          else session.#answer(request, decision);
+          if (decision instanceof Promise) {
+            decision
+              .then((made) => session.#answer(request, made))
+              .catch((error: unknown) => {
+                // A defect of ours costs this association, not the process.
+                session.#onDefect(error);
+                session.#association.reject(REJECT.temporaryCongestion);
+              });
+          } else session.#answer(request, decision);
         },
       },
       () => {},

@@ -360,3 +360,19 @@ describe('whatever arrives', () => {
     );
   });
 });
+
+test('a defect while it is decided who may associate costs that association, not the process', async () => {
+  const [near, far] = duplexPair({ allowHalfOpen: false });
+  const defects: unknown[] = [];
+  const scp = Session.accept(far, {
+    services: ECHO,
+    decide: async () => {
+      throw new Error('the verifier broke');
+    },
+    onDefect: (error) => void defects.push(error),
+  });
+  const refused = await Session.request(near, requestOf()).catch((error) => error);
+  expect(refused.reject).toEqual(REJECT.temporaryCongestion);
+  expect((await scp.ended).error).toMatchObject({ kind: 'rejected' });
+  expect(defects).toHaveLength(1);
+});
