@@ -3,6 +3,9 @@ import { Deployment } from './build.ts';
 import { readSettings } from './read-settings.ts';
 import { SettingsError } from './settings.ts';
 
+// Set within `npm exec -c`; the `npx` by which CDK finds esbuild would stumble over it.
+delete process.env.npm_config_call;
+
 /** What `cdk` runs: reads the context key `nephos` and builds the stacks. */
 try {
   const app = new App();

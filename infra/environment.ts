@@ -33,7 +33,8 @@ export function environmentOf(spec: FunctionSpec, deployed: Deployed): Record<st
     ...set(ENVIRONMENT.oidcIssuer, deployed.issuer),
     ...set(ENVIRONMENT.oidcAudience, deployed.audience),
     ...(deployed.ownPool && {
-      [ENVIRONMENT.oidcTenantClaim]: 'custom:tenant',
+      // Where every pool has them: no function need ask for it first.
+      [ENVIRONMENT.oidcJwksUrl]: `${deployed.issuer}/.well-known/jwks.json`,
       [ENVIRONMENT.oidcRolesClaim]: 'cognito:groups',
     }),
     ...queues,

@@ -4,7 +4,13 @@ import { Duration, Size } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { type BundlingOptions, NodejsFunction, OutputFormat, SourceMapMode } from 'aws-cdk-lib/aws-lambda-nodejs';
+import {
+  type BundlingOptions,
+  LogLevel,
+  NodejsFunction,
+  OutputFormat,
+  SourceMapMode,
+} from 'aws-cdk-lib/aws-lambda-nodejs';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import { BUNDLING } from '#lambda/bundling.ts';
 import { CODEC_FILE, FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
@@ -75,6 +81,7 @@ function bundlingOf({ codecs }: FunctionSpec): BundlingOptions {
     sourceMap: true,
     sourceMapMode: SourceMapMode.DEFAULT,
     sourcesContent: false,
+    logLevel: LogLevel.ERROR,
     ...(codecs && { commandHooks: { beforeBundling: () => [], beforeInstall: () => [], afterBundling: copyCodecs } }),
   };
 }

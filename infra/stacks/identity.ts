@@ -31,7 +31,6 @@ export class IdentityStack extends NephosStack {
         requireSymbols: true,
         tempPasswordValidity: Duration.days(3),
       },
-      customAttributes: { tenant: new cognito.StringAttribute({ mutable: true, maxLen: 32 }) },
       featurePlan: prod ? cognito.FeaturePlan.PLUS : cognito.FeaturePlan.ESSENTIALS,
       ...(prod && { standardThreatProtectionMode: cognito.StandardThreatProtectionMode.FULL_FUNCTION }),
       deletionProtection: !this.settings.retention.deletable,

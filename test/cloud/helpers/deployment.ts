@@ -1,0 +1,160 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Answer } from '#test/hosts/client.ts';
+import lacks from '../ministack-lacks.json' with { type: 'json' };
+import { ROOT, run } from './command.ts';
+import { type Engine, startMiniStack } from './engines.ts';
+import { localize, redirectKeys } from './localize.ts';
+
+const ACCOUNT = '000000000000';
+const REGION = 'us-east-1';
+export const STAGE = 'dev';
+
+/** All that one region can have, so that the engine sees every stack. */
+export const SETTINGS = {
+  kind: 'dev',
+  firewall: true,
+  audit: true,
+  backup: true,
+  costExport: true,
+  monthlyBudgetUsd: 100,
+  alarmEmails: ['pacs@example.org'],
+  healthImaging: true,
+  bufferedResponses: true,
+};
+
+export interface Template {
+  readonly Resources: Readonly<Record<string, { readonly Type: string; readonly Properties: Record<string, unknown> }>>;
+}
+
+export interface Deployed {
+  readonly engine: Engine;
+  /** as the CDK synthesized them, before anything was taken out */
+  readonly templates: ReadonlyMap<string, Template>;
+  /** of what the engine lacks: type → resources */
+  readonly dropped: Readonly<Record<string, number>>;
+  output(stack: string, name: string): string;
+  /** what the REST API answers, asked as CloudFront asks: below the stage, with the name the client used */
+  ask(path: string, init?: { method?: string; headers?: Record<string, string>; body?: Uint8Array }): Promise<Answer>;
+  readonly environment: Readonly<Record<string, string>>;
+  /** folder of the cloud assembly that was deployed */
+  readonly assembly: string;
+  stop(): Promise<void>;
+}
+
+/** the name under which clients know the deployment, which the front passes on */
+export const PUBLIC_HOST = 'pacs.example.org';
+
+/** `cdk bootstrap` and `cdk deploy` of the whole app to a MiniStack of its own, by the command line that a user runs. */
+export async function deploy(): Promise<Deployed> {
+  const folder = mkdtempSync(join(tmpdir(), 'nephos-deploy-'));
+  const engine = await startMiniStack({
+    PATH: `${join(ROOT, 'node_modules/node/bin')}:${process.env.PATH}`,
+    NODE_PATH: join(ROOT, 'node_modules'),
+    CLOUDTRAIL_RECORDING: '1',
+    TMPDIR: folder,
+  });
+  const environment = {
+    AWS_ENDPOINT_URL: engine.endpoint,
+    AWS_ACCESS_KEY_ID: 'test',
+    AWS_SECRET_ACCESS_KEY: 'test',
+    AWS_REGION: REGION,
+    AWS_DEFAULT_REGION: REGION,
+    CDK_DEFAULT_ACCOUNT: ACCOUNT,
+    CDK_DEFAULT_REGION: REGION,
+    // The command line keeps which account a key belongs to in the home folder.
+    HOME: folder,
+    CDK_DISABLE_CLI_TELEMETRY: '1',
+    CI: '1',
+  };
+  try {
+    const context = ['-c', `nephos=${JSON.stringify(SETTINGS)}`];
+    const assembly = join(folder, 'cdk.out');
+    // From a folder without an app: it would be synthesized for nothing.
+    await run('cdk', ['bootstrap', `aws://${ACCOUNT}/${REGION}`], { env: environment, cwd: folder });
+    await run('cdk', ['synth', '-q', ...context, '-o', assembly], { env: environment });
+    const templates = readTemplates(assembly);
+    const dropped = localize(assembly, lacks);
+    if (redirectKeys(assembly, engine.endpoint) === 0) throw new Error('no function asks for keys');
+    const stacks = [...templates.keys()].filter((stack) => !(stack in lacks.stacks));
+    const outputsFile = join(folder, 'outputs.json');
+    await run(
+      'cdk',
+      ['deploy', ...stacks, '--app', assembly, '--require-approval', 'never', '--outputs-file', outputsFile],
+      {
+        env: environment,
+      },
+    );
+    const outputs = JSON.parse(readFileSync(outputsFile, 'utf8')) as Record<string, Record<string, string>>;
+    const output = (stack: string, name: string): string => {
+      const found = outputs[`Nephos-${STAGE}-${stack}`]?.[name];
+      if (found === undefined) throw new Error(`${stack} has no output ${name}`);
+      return found;
+    };
+    const api = new URL(`/_aws/execute-api/${output('Api', 'ApiId')}/live`, engine.endpoint);
+    return {
+      engine,
+      templates,
+      dropped,
+      output,
+      environment,
+      assembly,
+      ask: (path, init) => ask(api, path, init),
+      async stop() {
+        await engine.stop();
+        rmSync(folder, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    await engine.stop();
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function readTemplates(assembly: string): Map<string, Template> {
+  const manifest = JSON.parse(readFileSync(join(assembly, 'manifest.json'), 'utf8')) as {
+    artifacts: Record<string, { type: string; properties?: { templateFile?: string } }>;
+  };
+  return new Map(
+    Object.entries(manifest.artifacts)
+      .filter(([, { type }]) => type === 'aws:cloudformation:stack')
+      .map(([id, { properties }]) => [
+        id,
+        JSON.parse(readFileSync(join(assembly, properties!.templateFile!), 'utf8')) as Template,
+      ]),
+  );
+}
+
+/** What the function before the API adds to a request (infra/constructs/edge-functions.ts). */
+const FORWARDED = { 'x-forwarded-host': PUBLIC_HOST, 'x-forwarded-proto': 'https' };
+
+const ask = (
+  api: URL,
+  path: string,
+  { method = 'GET', headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: Uint8Array } = {},
+): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    const length = body === undefined ? {} : { 'content-length': String(body.length) };
+    const request = httpRequest(
+      {
+        host: api.hostname,
+        port: api.port,
+        path: `${api.pathname}${path}`,
+        method,
+        headers: { ...FORWARDED, ...length, ...headers },
+      },
+      async (response) => {
+        const chunks = await Array.fromAsync(response as AsyncIterable<Buffer>);
+        resolve({
+          status: response.statusCode!,
+          headers: response.headers as Record<string, string>,
+          body: Buffer.concat(chunks),
+        });
+      },
+    );
+    request.on('error', reject);
+    request.end(body);
+  });

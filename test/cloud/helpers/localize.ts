@@ -1,0 +1,88 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ENVIRONMENT } from '#lambda/environment.ts';
+
+interface Template {
+  Resources: Record<string, { Type: string; Properties?: object; DependsOn?: string | string[] }>;
+  Outputs?: Record<string, unknown>;
+}
+
+/** What an engine lacks, as checked in: each with the reason. */
+export interface Lacks {
+  readonly stacks: Readonly<Record<string, string>>;
+  readonly types: Readonly<Record<string, string>>;
+  /** by type: resources that have one of these properties */
+  readonly properties: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
+/**
+ * Takes resources of types that the engine lacks out of the templates of a cloud assembly, in place.
+ * @returns type and number of what was taken out
+ * @throws when something that stays refers to what was taken out: the engine would then deploy something else than the template says
+ */
+export function localize(assembly: string, { types, properties }: Lacks): Record<string, number> {
+  const dropped: Record<string, number> = {};
+  for (const file of readdirSync(assembly).filter((name) => name.endsWith('.template.json'))) {
+    const path = join(assembly, file);
+    const template = JSON.parse(readFileSync(path, 'utf8')) as Template;
+    const gone = new Set<string>();
+    for (const [id, { Type, Properties }] of Object.entries(template.Resources)) {
+      const lacking = Object.keys(properties[Type] ?? {}).some((name) => name in (Properties ?? {}));
+      if (types[Type] === undefined && !lacking) continue;
+      gone.add(id);
+      delete template.Resources[id];
+      dropped[Type] = (dropped[Type] ?? 0) + 1;
+    }
+    if (gone.size === 0) continue;
+    for (const resource of Object.values(template.Resources)) {
+      const after = [resource.DependsOn ?? []].flat().filter((id) => !gone.has(id));
+      if (after.length === 0) delete resource.DependsOn;
+      else resource.DependsOn = after;
+    }
+    for (const [name, output] of Object.entries(template.Outputs ?? {})) {
+      if (refersTo(output, gone)) delete template.Outputs?.[name];
+    }
+    for (const [id, resource] of Object.entries(template.Resources)) {
+      const found = refersTo(resource, gone);
+      if (found !== undefined) throw new Error(`${file}: ${id} refers to ${found}, which the engine lacks`);
+    }
+    writeFileSync(path, JSON.stringify(template));
+  }
+  return dropped;
+}
+
+/**
+ * The functions fetch the keys of the user pool from where the engine has them, instead of from AWS. The issuer that tokens name stays.
+ * @returns functions that were told
+ */
+export function redirectKeys(assembly: string, endpoint: string): number {
+  let told = 0;
+  for (const file of readdirSync(assembly).filter((name) => name.endsWith('.template.json'))) {
+    const path = join(assembly, file);
+    const template = JSON.parse(readFileSync(path, 'utf8')) as Template;
+    for (const { Properties } of Object.values(template.Resources)) {
+      const variables = (Properties as { Environment?: { Variables?: Record<string, unknown> } } | undefined)
+        ?.Environment?.Variables;
+      if (variables?.[ENVIRONMENT.oidcJwksUrl] === undefined) continue;
+      const text = JSON.stringify(variables[ENVIRONMENT.oidcJwksUrl]);
+      variables[ENVIRONMENT.oidcJwksUrl] = JSON.parse(
+        text.replace(/https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com/, endpoint),
+      );
+      told++;
+    }
+    writeFileSync(path, JSON.stringify(template));
+  }
+  return told;
+}
+
+/** The first of `ids` that a `Ref` or `Fn::GetAtt` within `value` names. */
+function refersTo(value: unknown, ids: ReadonlySet<string>): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [key, inner] of Object.entries(value)) {
+    const target = key === 'Ref' ? inner : key === 'Fn::GetAtt' ? [inner].flat()[0] : undefined;
+    if (typeof target === 'string' && ids.has(target)) return target;
+    const found = refersTo(inner, ids);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
