@@ -52,7 +52,7 @@ test('a step is scheduled, changed, taken off the list and put back', async () =
   await row.getByRole('button', { name: /Take the step/ }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Take off' }).click();
   await page.getByText('Nothing is scheduled').waitFor();
-  await page.getByRole('checkbox', { name: 'What is over' }).check();
+  await page.getByRole('checkbox', { name: /What is over/ }).check();
   await row.getByText('Taken off').waitFor();
   expect(page.url()).toContain('over=1');
   await row.getByRole('button', { name: /Put the step/ }).click();

@@ -41,7 +41,15 @@ export interface WorklistQuery {
 
 const compactDate = (day: string) => day.replaceAll('-', '');
 
-export function toParameters(query: WorklistQuery, after?: string): URLSearchParams {
+/** The day before, as an item has it: night shifts end in the morning. */
+function dayBefore(now: Date): string {
+  const day = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
+  const two = (number: number) => String(number).padStart(2, '0');
+  return `${day.getFullYear()}${two(day.getMonth() + 1)}${two(day.getDate())}`;
+}
+
+/** Of all days from yesterday on, unless one is named or what is over is to be seen as well. */
+export function toParameters(query: WorklistQuery, after?: string, now = new Date()): URLSearchParams {
   const parameters = new URLSearchParams({ limit: '100' });
   const set = (name: string, value: string) => value !== '' && parameters.set(name, value);
   const part = (text: string) => (text === '' || /[*?]/.test(text) ? text : `*${text}*`);
@@ -49,7 +57,8 @@ export function toParameters(query: WorklistQuery, after?: string): URLSearchPar
   set('PatientID', part(query.PatientID));
   set('Modality', query.Modality);
   set('ScheduledStationAETitle', part(query.station));
-  set('ScheduledProcedureStepStartDate', compactDate(query.day));
+  const from = query.over ? '' : `${dayBefore(now)}-`;
+  set('ScheduledProcedureStepStartDate', compactDate(query.day) || from);
   if (query.over) parameters.set('state', 'all');
   set('after', after ?? '');
   return parameters;

@@ -144,7 +144,7 @@ function Filters({ query, onChange }: { query: WorklistQuery; onChange: (part: P
         </label>
         <SearchField label="Station" applied={query.station} onApply={(station) => onChange({ station })} />
         <label class="field check">
-          <span>What is over</span>
+          <span>What is over or past</span>
           <span>
             <input
               type="checkbox"
