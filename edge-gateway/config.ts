@@ -36,7 +36,7 @@ export interface EdgeConfig {
   readonly remoteConfiguration?: { readonly publicKey: string };
 }
 
-export type Right = 'store' | 'query' | 'retrieve';
+export type Right = 'store' | 'query' | 'retrieve' | 'commit' | 'worklist' | 'mpps';
 export type SendPriority = 'stat' | 'high' | 'routine' | 'low';
 
 export interface CallingEntity {

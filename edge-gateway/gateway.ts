@@ -7,10 +7,10 @@ import type { Limits } from '#core/limits.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
 import { type Archive, openArchive } from '#embedded/archive.ts';
-import { ConfigError } from '#embedded/config.ts';
+import { ConfigError, DICOM_RIGHTS } from '#embedded/config.ts';
 import { lockDataDir } from '#embedded/data-lock.ts';
 import type { Log } from '#embedded/log.ts';
-import type { EdgeConfig, MoveDestination, Right } from './config.ts';
+import type { EdgeConfig, MoveDestination } from './config.ts';
 import type { EdgeContext } from './context.ts';
 import { Disk, type DiskOptions, guardedBlobs } from './disk.ts';
 import { Forwarder } from './forward/forwarder.ts';
@@ -40,7 +40,6 @@ export interface GatewayOptions {
 }
 
 const RESTART_MS = 1_000;
-const ROLES: Readonly<Record<Right, Role>> = { store: 'sender', query: 'finder', retrieve: 'retriever' };
 
 /**
  * The archive's own core on a data folder of its own, DIMSE before it, and workers that carry what comes in to the upstreams.
@@ -171,7 +170,7 @@ function accessOf(context: EdgeContext): MoveAccess {
 const rolesOf = ({ allowed }: EdgeConfig, aeTitle: string): readonly Role[] =>
   allowed === 'any'
     ? ['modality']
-    : (allowed.find((one) => one.aeTitle === aeTitle)?.rights.map((right) => ROLES[right]) ?? []);
+    : (allowed.find((one) => one.aeTitle === aeTitle)?.rights.map((right) => DICOM_RIGHTS[right]!) ?? []);
 
 const remoteOf = ({ aeTitle, host, port, tls }: MoveDestination): RemoteEntity => ({
   aeTitle,

@@ -9,7 +9,7 @@ import { type EdgeConfig, readEdgeConfig } from '../config.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What a configuration from afar cannot change: where the gateway's state is, who may see it, and whom it believes. */
-const LOCAL_MEMBERS = ['dataDir', 'tenant', 'http', 'heartbeat', 'remoteConfiguration'] as const;
+const LOCAL_MEMBERS = ['dataDir', 'tenant', 'http', 'viewers', 'heartbeat', 'remoteConfiguration'] as const;
 const FILE = 'remote-configuration.json';
 
 /** The configuration in force: the local one, and over it the signed one that was taken last. */

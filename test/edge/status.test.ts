@@ -393,3 +393,13 @@ describe('heartbeats', () => {
     expect((await get('/status')).text).toContain('was not taken: it cannot be reached');
   });
 });
+
+test('an AE title that is allowed may do all that is not withheld from it', async () => {
+  const rolesOf = (aeTitle: string) => gateway.access.principalOf(aeTitle, undefined).roles.toSorted();
+  await start({ allowed: [{ aeTitle: 'CT1' }, { aeTitle: 'WS1', rights: ['query', 'commit'] }] });
+  expect(rolesOf('CT1')).toEqual(
+    ['committer', 'finder', 'performer', 'retriever', 'sender', 'worklistReader'].toSorted(),
+  );
+  expect(rolesOf('WS1')).toEqual(['committer', 'finder']);
+  expect(rolesOf('STRANGER')).toEqual([]);
+});
