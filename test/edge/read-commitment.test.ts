@@ -1,14 +1,20 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { moveToTrash } from '#core/archive/remove.ts';
-import type { DataSet } from '#core/dicom/types.ts';
-import { COMMAND } from '#dimse/command-set.ts';
-import { decodeIdentifier, encodeIdentifier } from '#dimse/identifiers.ts';
-import { associate, contextOf, proposing } from '#dimse/scu.ts';
-import { STORAGE_COMMITMENT_PUSH_MODEL } from '#dimse/sop-classes.ts';
 import { evictCache } from '#edge/read/cache.ts';
 import { readSideOf } from '#edge/read/read-side.ts';
-import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
-import { cStore, eventually, forwarded, key, putUpstream, type Site, startSite, TENANT } from './read-site.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import {
+  type CommitmentReport,
+  cStore,
+  eventually,
+  forwarded,
+  putUpstream,
+  reportIn,
+  requestCommitment,
+  type Site,
+  startSite,
+  TENANT,
+} from './read-site.ts';
 
 let site: Site;
 let transaction = 0;
@@ -25,62 +31,19 @@ const slices = (study: number, count: number, more: object = {}): Uint8Array[] =
 const sops = (study: number, count: number): string[] =>
   Array.from({ length: count }, (_, i) => uid(study * 1000 + i + 1));
 
-/** Asks for commitment, as a modality that listens under the AE title WS, and hangs up. @returns the Transaction UID */
-async function request(references: readonly string[], sopClass = CT_IMAGE_STORAGE): Promise<string> {
-  const session = await associate(site.remote, {
-    callingAETitle: 'WS',
-    contexts: proposing([STORAGE_COMMITMENT_PUSH_MODEL, [EXPLICIT_LE]]),
-  });
+async function request(references: readonly string[], sopClass?: string): Promise<string> {
   const TransactionUID = uid(9_000_000 + ++transaction);
-  const information: DataSet = {
-    '00081195': key('UI', TransactionUID),
-    '00081199': {
-      vr: 'SQ',
-      Value: references.map((sop) => ({ '00081150': key('UI', sopClass), '00081155': key('UI', sop) })),
-    },
-  };
-  const context = contextOf(session, STORAGE_COMMITMENT_PUSH_MODEL);
-  const { command } = await session.request(
-    context,
-    {
-      CommandField: COMMAND.nAction,
-      RequestedSOPClassUID: STORAGE_COMMITMENT_PUSH_MODEL,
-      RequestedSOPInstanceUID: '1.2.840.10008.1.20.1.1',
-      ActionTypeID: 1,
-    },
-    encodeIdentifier(information, context.transferSyntax),
-  );
-  expect(command.Status).toBe(0);
-  await session.release();
+  expect(await requestCommitment(site, TransactionUID, references, sopClass)).toBe(0);
   return TransactionUID;
 }
 
-interface Report {
-  readonly event: number;
-  readonly committed: readonly string[];
-  readonly failed: readonly (readonly [sop: string, reason: number])[];
-}
+const reportOf = (TransactionUID: string): CommitmentReport | undefined =>
+  site.workstation.reports.map(reportIn).find((one) => one.TransactionUID === TransactionUID);
 
-function reportOf(TransactionUID: string): Report | undefined {
-  for (const { event, information } of site.workstation.reports) {
-    const dataSet = decodeIdentifier(information, EXPLICIT_LE);
-    if (dataSet['00081195']?.Value?.[0] !== TransactionUID) continue;
-    const items = (tag: string): DataSet[] => (dataSet[tag]?.Value ?? []) as DataSet[];
-    return {
-      event,
-      committed: items('00081199').map((item) => item['00081155']!.Value![0] as string),
-      failed: items('00081198').map((item) => [
-        item['00081155']!.Value![0] as string,
-        item['00081197']!.Value![0] as number,
-      ]),
-    };
-  }
-  return undefined;
-}
-
-async function answer(TransactionUID: string): Promise<Report> {
+async function answer(TransactionUID: string): Promise<Omit<CommitmentReport, 'TransactionUID'>> {
   await eventually('the request is answered', () => reportOf(TransactionUID) !== undefined, 40_000);
-  return reportOf(TransactionUID)!;
+  const { TransactionUID: _, ...report } = reportOf(TransactionUID)!;
+  return report;
 }
 
 beforeAll(async () => {

@@ -11,8 +11,10 @@ import { scanPart10 } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { COMMAND } from '#dimse/command-set.ts';
+import { decodeIdentifier, encodeIdentifier } from '#dimse/identifiers.ts';
 import {
   associate,
+  contextOf,
   proposing,
   type RemoteEntity,
   type RetrieveReport,
@@ -165,7 +167,9 @@ export interface Workstation {
   close(): Promise<void>;
 }
 
-export async function startWorkstation(options: { onStore?: () => Promise<void> } = {}): Promise<Workstation> {
+export async function startWorkstation(
+  options: { onReport?: (report: CommitmentReport) => Promise<void> } = {},
+): Promise<Workstation> {
   const taken: { sop: string; dataSet: Buffer; transferSyntax: string }[] = [];
   const reports: { event: number; information: Buffer }[] = [];
   const services: ServiceTable = new Map([
@@ -174,14 +178,15 @@ export async function startWorkstation(options: { onStore?: () => Promise<void> 
       async ({ command, context, dataSet, respond }) => {
         const bytes = await dataSet!.gather();
         taken.push({ sop: command.AffectedSOPInstanceUID!, dataSet: bytes, transferSyntax: context.transferSyntax });
-        await options.onStore?.();
         await respond({ Status: 0 });
       },
     ],
     [
       COMMAND.nEventReport,
       async ({ command, dataSet, respond }) => {
-        reports.push({ event: command.EventTypeID!, information: await dataSet!.gather() });
+        const report = { event: command.EventTypeID!, information: await dataSet!.gather() };
+        reports.push(report);
+        await options.onReport?.(reportIn(report));
         await respond({ Status: 0, EventTypeID: command.EventTypeID });
       },
     ],
@@ -202,6 +207,59 @@ export async function startWorkstation(options: { onStore?: () => Promise<void> 
     port: (server.server.address() as AddressInfo).port,
     close: () => server.close(0),
   };
+}
+
+/** An answer to a request for storage commitment. */
+export interface CommitmentReport {
+  readonly TransactionUID: string;
+  readonly event: number;
+  readonly committed: readonly string[];
+  readonly failed: readonly (readonly [sop: string, reason: number])[];
+}
+
+export function reportIn({ event, information }: Workstation['reports'][number]): CommitmentReport {
+  const dataSet = decodeIdentifier(information, EXPLICIT_LE);
+  const items = (tag: string): DataSet[] => (dataSet[tag]?.Value ?? []) as DataSet[];
+  const text = (item: DataSet, tag: string): string => item[tag]!.Value![0] as string;
+  return {
+    TransactionUID: text(dataSet, '00081195'),
+    event,
+    committed: items('00081199').map((item) => text(item, '00081155')),
+    failed: items('00081198').map((item) => [text(item, '00081155'), item['00081197']!.Value![0] as number]),
+  };
+}
+
+/** Asks for commitment, as a modality that listens under the AE title WS, and hangs up. @returns the status of the request */
+export async function requestCommitment(
+  { remote }: Pick<Site, 'remote'>,
+  TransactionUID: string,
+  references: readonly string[],
+  sopClass = CT_IMAGE_STORAGE,
+): Promise<number> {
+  const session = await associate(remote, {
+    callingAETitle: 'WS',
+    contexts: proposing([STORAGE_COMMITMENT_PUSH_MODEL, [EXPLICIT_LE]]),
+  });
+  const information: DataSet = {
+    '00081195': key('UI', TransactionUID),
+    '00081199': {
+      vr: 'SQ',
+      Value: references.map((sop) => ({ '00081150': key('UI', sopClass), '00081155': key('UI', sop) })),
+    },
+  };
+  const context = contextOf(session, STORAGE_COMMITMENT_PUSH_MODEL);
+  const { command } = await session.request(
+    context,
+    {
+      CommandField: COMMAND.nAction,
+      RequestedSOPClassUID: STORAGE_COMMITMENT_PUSH_MODEL,
+      RequestedSOPInstanceUID: '1.2.840.10008.1.20.1.1',
+      ActionTypeID: 1,
+    },
+    encodeIdentifier(information, context.transferSyntax),
+  );
+  await session.release();
+  return command.Status!;
 }
 
 export interface Site {
