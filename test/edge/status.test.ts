@@ -395,7 +395,7 @@ describe('heartbeats', () => {
 });
 
 test('an AE title that is allowed may do all that is not withheld from it', async () => {
-  const rolesOf = (aeTitle: string) => gateway.access.principalOf(aeTitle, undefined).roles.toSorted();
+  const rolesOf = (aeTitle: string) => gateway.access.principalOf(aeTitle, undefined as never).roles.toSorted();
   await start({ allowed: [{ aeTitle: 'CT1' }, { aeTitle: 'WS1', rights: ['query', 'commit'] }] });
   expect(rolesOf('CT1')).toEqual(
     ['committer', 'finder', 'performer', 'retriever', 'sender', 'worklistReader'].toSorted(),
