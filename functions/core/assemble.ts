@@ -7,7 +7,7 @@ import type { Policy, Services } from './services.ts';
 export const DEFAULT_POLICY: Policy = { conflict: 'keepFirst', sanitizePreamble: false, audit: 'writes' };
 
 type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'> &
-  Partial<Pick<Services, 'landing' | 'direct'>>;
+  Partial<Pick<Services, 'placement' | 'landing' | 'direct'>>;
 
 /** Puts the archive together on a host's ports. */
 export function assemble(ports: Ports, options: { limits?: Partial<Limits>; policy?: Partial<Policy> } = {}): Services {

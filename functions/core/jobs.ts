@@ -1,8 +1,10 @@
 import { STUDY_QUIET } from './archive/fold.ts';
+import { placeStudy } from './archive/place.ts';
 import { settleStudy } from './archive/quiet.ts';
 import { FINISH_REMOVAL, finishRemoval } from './archive/remove.ts';
 import { RESTORE, restoreSeries } from './archive/tiering.ts';
 import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from './archive/uploaded.ts';
+import { PLACEMENT } from './ports/frame-placement.ts';
 import type { Item } from './ports/index-table.ts';
 import { endProcedureStep } from './procedure/availability.ts';
 import { PROCEDURE_STEP_ENDED } from './procedure/procedure-step.ts';
@@ -18,6 +20,7 @@ export const ARCHIVE_JOBS = {
   [STUDY_QUIET]: (services, payload, root) =>
     settleStudy(services, payload.tenant as string, payload.study as string, root),
   [RESTORE]: (services, payload) => restoreSeries(services, payload as unknown as Parameters<typeof restoreSeries>[1]),
+  [PLACEMENT]: (services, payload) => placeStudy(services, payload as unknown as Parameters<typeof placeStudy>[1]),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
   [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
   // Hosts with DIMSE replace it by one that also notifies other systems.

@@ -5,6 +5,7 @@ import type { Limits } from './limits.ts';
 import type { BlobStore } from './ports/blob-store.ts';
 import type { Clock } from './ports/clock.ts';
 import type { DirectAccess } from './ports/direct-access.ts';
+import type { FramePlacement } from './ports/frame-placement.ts';
 import type { IndexTable } from './ports/index-table.ts';
 import type { JobQueue } from './ports/job-queue.ts';
 import type { PixelEngine } from './ports/pixel-engine.ts';
@@ -31,6 +32,8 @@ export interface Services {
   readonly jobs: JobQueue;
   readonly clock: Clock;
   readonly pixels: PixelEngine;
+  /** a second home of frames, ready in another transfer syntax; where the host has one */
+  readonly placement?: FramePlacement | undefined;
   readonly limits: Limits;
   readonly policy: Policy;
   readonly commits: CommitQueue;

@@ -225,13 +225,14 @@ export const FUNCTIONS = {
       queue('study-quiet', 5, 20),
       queue('finish-removal', 1, 5),
       queue('restore', 5, 5),
+      queue('placement', 1, 2),
       queue('procedure-step-ended', 5, 5),
     ],
     grants: {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list', 'restore'],
       landing: [],
-      sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended'],
+      sends: ['study-quiet', 'finish-removal', 'restore', 'placement', 'procedure-step-ended'],
     },
   },
   sweep: {

@@ -67,6 +67,8 @@ export const LANDING_BUCKET = {
   prefix: '_uploads/',
   /** whole objects that somebody put there to be stored, `{incomingPrefix}{tenant}/…`: S3 tells the queue `ingest` of each */
   incomingPrefix: 'incoming/',
+  /** copies of objects that HealthImaging imports, and what it says of them: `{imagingPrefix}{tenant}/{Study}/{batch}/` */
+  imagingPrefix: '_imaging/',
   /** days after which what nobody committed is deleted, and unfinished multipart uploads are ended */
   expireDays: 7,
 } as const;
@@ -102,6 +104,8 @@ export const QUEUES = {
   'procedure-step-ended': { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** series on their way back from slow media */
   restore: { visibilitySeconds: 300, maxReceiveCount: 10 },
+  /** studies on their way into HealthImaging; more than its own waiting for a job */
+  placement: { visibilitySeconds: 900, maxReceiveCount: 100 },
   /** S3 events of objects that came to rest below `LANDING_BUCKET.incomingPrefix` */
   ingest: { visibilitySeconds: 900, maxReceiveCount: 5 },
 } as const satisfies Record<string, QueueShape>;

@@ -13,7 +13,7 @@ import { dataSetOf, encodedFrame } from './image-source.ts';
 import { joinBits } from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, PIXEL_SYNTAXES } from './syntaxes.ts';
 
-type Uses = Pick<Services, 'blobs' | 'index' | 'limits' | 'pixels'>;
+type Uses = Pick<Services, 'blobs' | 'index' | 'limits' | 'pixels' | 'placement'>;
 
 /** JPEG Baseline and its like are made once, at this quality; lossless syntaxes know none */
 const QUALITY = 90;
@@ -33,7 +33,8 @@ export async function transcodeFrame(
   frameNumber: number,
   targetSyntaxUID: string,
 ): Promise<Uint8Array> {
-  return (await reencode(services, instance, frameNumber, targetSyntaxUID)).codestream;
+  const ready = await services.placement?.readFrame(instance, frameNumber, targetSyntaxUID);
+  return ready ?? (await reencode(services, instance, frameNumber, targetSyntaxUID)).codestream;
 }
 
 /** The frame in the target syntax, with what its data set must then say of it. */

@@ -1,0 +1,330 @@
+import {
+  GetDICOMImportJobCommand,
+  GetImageFrameCommand,
+  GetImageSetCommand,
+  GetImageSetMetadataCommand,
+  StartDICOMImportJobCommand,
+} from '@aws-sdk/client-medical-imaging';
+import { CopyObjectCommand } from '@aws-sdk/client-s3';
+import type { InstanceRecord, Tenant } from '#core/archive/records.ts';
+import { PacsError } from '#core/errors.ts';
+import { newVersion } from '#core/ids.ts';
+import type { FramePlacement, PlacementReport } from '#core/ports/frame-placement.ts';
+import { instancesOfStudy } from '#core/retrieve/find.ts';
+import { retrying } from '../retry.ts';
+import { LANDING_BUCKET } from '../schema.ts';
+import { parseFailures, parseImageSet, parseManifest, s3Place } from './manifest.ts';
+import { DEFAULT_IMPORT_LIMITS, type HealthImagingOptions, type ImportLimits } from './options.ts';
+import {
+  asItem,
+  frameIdAt,
+  type ImportRecord,
+  type PlacedRecord,
+  packFrameIds,
+  placementKeys,
+} from './placement-records.ts';
+
+/** of one import record: UIDs and keys of its instances must fit one item of the index */
+const INSTANCES_PER_RECORD = 1_000;
+const COPIES_AT_ONCE = 16;
+const WRITES_AT_ONCE = 20;
+/** jobs of one study that fail one after another before it is left to the BlobStore */
+const FAILED_JOBS = 3;
+/** frames whose ids fit one item of the index */
+const FRAME_LIMIT = 20_000;
+/** HealthImaging stores HTJ2K with RPCL progression, which is HTJ2K as well */
+const ALSO: Readonly<Record<string, readonly string[]>> = {
+  '1.2.840.10008.1.2.4.202': ['1.2.840.10008.1.2.4.201', '1.2.840.10008.1.2.4.202'],
+};
+
+/**
+ * FramePlacement in AWS HealthImaging (docs/health-imaging.md). Objects that are current are copied to a prefix of their own, for an import
+ * takes in whatever lies under its prefix; the job is watched by asking, since its events come on best effort; what it made of them is
+ * read from its manifest and the image sets, and noted by instance.
+ */
+export class HealthImagingPlacement implements FramePlacement {
+  readonly #options: HealthImagingOptions;
+  readonly #limits: ImportLimits;
+
+  constructor(options: HealthImagingOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_IMPORT_LIMITS, ...options.limits };
+  }
+
+  async place(tenant: Tenant, study: string): Promise<PlacementReport> {
+    const { index } = this.#options;
+    const imports = await index.query({ partition: placementKeys.imports(tenant, study), limit: 1_000 });
+    let open = 0;
+    let failed = 0;
+    const underWay = new Set<string>();
+    for (const { sort, item } of imports.records) {
+      const record = item as unknown as ImportRecord;
+      const state = await this.#advance(tenant, study, sort, record);
+      if (state === 'done') failed = 0;
+      else if (state === 'failed') failed++;
+      if (state === 'done' || state === 'failed') continue;
+      open++;
+      for (const { sop, version } of record.instances) underWay.add(`${sop}|${version}`);
+    }
+    const placed = await this.#placements(tenant, study);
+    const missing: InstanceRecord[] = [];
+    for await (const instance of instancesOfStudy({ index }, tenant, study)) {
+      if (instance.pixels === undefined || underWay.has(`${instance.SOPInstanceUID}|${instance.version}`)) continue;
+      if (placed.get(instance.SOPInstanceUID)?.instanceVersion !== instance.version) missing.push(instance);
+    }
+    if (failed >= FAILED_JOBS) {
+      await this.#note(
+        tenant,
+        study,
+        missing.map(({ SOPInstanceUID, version }) => [SOPInstanceUID, refusal(version, 'JobFailed')]),
+      );
+      missing.length = 0;
+    }
+    for (const batch of await this.#batches(tenant, study, missing)) {
+      await this.#begin(tenant, study, batch);
+      open++;
+    }
+    return reportOf(open, await this.#placements(tenant, study));
+  }
+
+  async readFrame(
+    instance: InstanceRecord,
+    number: number,
+    transferSyntaxUID: string,
+  ): Promise<Uint8Array | undefined> {
+    const [tenant = ''] = instance.blobKey.split('/');
+    try {
+      const key = placementKeys.placed(tenant, instance.StudyInstanceUID, instance.SOPInstanceUID);
+      const record = (await this.#options.index.get(key)) as PlacedRecord | undefined;
+      const stored = record?.transferSyntaxUID ?? '';
+      if (record?.frames === undefined || record.instanceVersion !== instance.version) return undefined;
+      if (!(ALSO[stored] ?? [stored]).includes(transferSyntaxUID)) return undefined;
+      const imageFrameId = frameIdAt(record.frames, number);
+      if (imageFrameId === undefined || record.imageSetId === undefined) return undefined;
+      const command = new GetImageFrameCommand({
+        datastoreId: this.#options.datastoreId,
+        imageSetId: record.imageSetId,
+        imageFrameInformation: { imageFrameId },
+      });
+      const answer = await this.#call(() => this.#options.client.send(command));
+      return await answer.imageFrameBlob?.transformToByteArray();
+    } catch {
+      // Throttled, down, or the image set has been deleted: the object itself is always there to be read.
+      return undefined;
+    }
+  }
+
+  async #placements(tenant: Tenant, study: string): Promise<Map<string, PlacedRecord>> {
+    const found = new Map<string, PlacedRecord>();
+    for (let after: string | undefined, more = true; more; ) {
+      const page = await this.#options.index.query({
+        partition: placementKeys.placements(tenant, study),
+        limit: 1_000,
+        ...(after !== undefined && { after }),
+      });
+      for (const { sort, item } of page.records) found.set(sort, item as unknown as PlacedRecord);
+      after = page.records.at(-1)?.sort;
+      more = page.more;
+    }
+    return found;
+  }
+
+  /** Cuts what is to be placed to the quotas of jobs; what is over them alone is refused. */
+  async #batches(tenant: Tenant, study: string, instances: readonly InstanceRecord[]): Promise<InstanceRecord[][]> {
+    const { filesPerJob, bytesPerJob, fileBytes } = this.#limits;
+    const batches: InstanceRecord[][] = [];
+    let bytes = 0;
+    for (const instance of instances) {
+      if (instance.sizeBytes > fileBytes || (instance.pixels?.frames ?? 0) > FRAME_LIMIT) {
+        await this.#note(tenant, study, [[instance.SOPInstanceUID, refusal(instance.version, 'TooLarge')]]);
+        continue;
+      }
+      const last = batches.at(-1);
+      const fits =
+        last !== undefined &&
+        last.length < Math.min(filesPerJob, INSTANCES_PER_RECORD) &&
+        bytes + instance.sizeBytes <= bytesPerJob;
+      if (fits) last.push(instance);
+      else {
+        batches.push([instance]);
+        bytes = 0;
+      }
+      bytes += instance.sizeBytes;
+    }
+    return batches;
+  }
+
+  async #begin(tenant: Tenant, study: string, batch: readonly InstanceRecord[]): Promise<void> {
+    const { index, clock } = this.#options;
+    const id = newVersion(clock);
+    const record: ImportRecord = {
+      version: 1,
+      state: 'staged',
+      instances: batch.map(({ SOPInstanceUID: sop, version, blobKey }) => ({ sop, version, blobKey })),
+      startedAt: clock.now(),
+    };
+    await index.write([
+      { kind: 'put', key: placementKeys.import(tenant, study, id), item: asItem(record), if: 'absent' },
+    ]);
+    await this.#advance(tenant, study, id, record);
+  }
+
+  /** The next step of one import, and its state afterwards. */
+  async #advance(tenant: Tenant, study: string, batch: string, record: ImportRecord): Promise<ImportRecord['state']> {
+    if (record.state === 'done' || record.state === 'failed') return record.state;
+    if (record.state === 'staged') {
+      await this.#stage(tenant, study, batch, record);
+      const jobId = await this.#startJob(tenant, study, batch);
+      await this.#settle(tenant, study, batch, record, { state: 'importing', jobId });
+      return 'importing';
+    }
+    const { client, datastoreId, clock } = this.#options;
+    const command = new GetDICOMImportJobCommand({ datastoreId, jobId: record.jobId });
+    const { jobProperties } = await this.#call(() => client.send(command));
+    const status = jobProperties?.jobStatus;
+    const overdue = clock.now() - record.startedAt > this.#limits.jobMs;
+    if (status !== 'COMPLETED' && status !== 'FAILED' && !overdue) return 'importing';
+    if (status === 'COMPLETED') await this.#take(tenant, study, record, jobProperties?.outputS3Uri ?? '');
+    // A job fails as a whole for a role or a quota: its instances are not refused, and are placed anew with the next call.
+    const state = status === 'COMPLETED' ? 'done' : 'failed';
+    await this.#settle(tenant, study, batch, record, { state });
+    await this.#unstage(tenant, study, batch);
+    return state;
+  }
+
+  async #stage(tenant: Tenant, study: string, batch: string, { instances }: ImportRecord): Promise<void> {
+    const { s3, archiveBucket, landingBucket } = this.#options;
+    for (let at = 0; at < instances.length; at += COPIES_AT_ONCE) {
+      await Promise.all(
+        instances.slice(at, at + COPIES_AT_ONCE).map(({ sop, blobKey }) => {
+          const command = new CopyObjectCommand({
+            Bucket: landingBucket,
+            Key: `${stagingPrefix(tenant, study, batch)}in/${sop}.dcm`,
+            CopySource: `${archiveBucket}/${blobKey}`,
+          });
+          return this.#call(() => s3.send(command));
+        }),
+      );
+    }
+  }
+
+  /** The batch names the request: asked twice, HealthImaging starts one job. @throws PacsError BUSY over its quotas */
+  async #startJob(tenant: Tenant, study: string, batch: string): Promise<string> {
+    const { client, datastoreId, dataAccessRoleArn, landingBucket } = this.#options;
+    const place = `s3://${landingBucket}/${stagingPrefix(tenant, study, batch)}`;
+    const command = new StartDICOMImportJobCommand({
+      datastoreId,
+      dataAccessRoleArn,
+      jobName: batch,
+      clientToken: batch,
+      inputS3Uri: `${place}in/`,
+      outputS3Uri: `${place}out/`,
+    });
+    try {
+      const { jobId } = await this.#call(() => client.send(command));
+      return jobId ?? '';
+    } catch (error) {
+      const { name } = error as { name?: string };
+      if (name !== 'ServiceQuotaExceededException' && name !== 'ConflictException') throw error;
+      throw new PacsError('BUSY', 'HealthImaging takes no more imports now', { cause: error });
+    }
+  }
+
+  /** What a job has made of its files: a place for the frames of each, or the reason why it has none. */
+  async #take(tenant: Tenant, study: string, record: ImportRecord, outputS3Uri: string): Promise<void> {
+    const { landing } = this.#options;
+    const output = s3Place(outputS3Uri).key;
+    const read = async (key: string): Promise<string> => Buffer.from(await landing.readBytes(key)).toString();
+    const manifest = parseManifest(await read(`${output}job-output-manifest.json`));
+    const left = new Map(record.instances.map(({ sop, version }) => [sop, version]));
+    for (const imageSetId of manifest.imageSetIds) {
+      const notes: [string, PlacedRecord][] = [];
+      for (const [sop, place] of await this.#imageSet(imageSetId)) {
+        const instanceVersion = left.get(sop);
+        if (instanceVersion === undefined) continue;
+        left.delete(sop);
+        notes.push([sop, place.frames ? { ...place, instanceVersion } : refusal(instanceVersion, 'NoFrames')]);
+      }
+      await this.#note(tenant, study, notes);
+    }
+    if (left.size === 0) return;
+    const reasons = new Map<string, string>();
+    if (manifest.failures !== undefined) {
+      for await (const { key } of landing.list(s3Place(manifest.failures).key))
+        for (const { inputFile, reason } of parseFailures(await read(key))) reasons.set(sopOf(inputFile), reason);
+    }
+    await this.#note(
+      tenant,
+      study,
+      [...left].map(([sop, version]) => [sop, refusal(version, reasons.get(sop) ?? 'NotImported')]),
+    );
+  }
+
+  async #imageSet(imageSetId: string): Promise<[string, Omit<PlacedRecord, 'instanceVersion'>][]> {
+    const { client, datastoreId } = this.#options;
+    const { isPrimary } = await this.#call(() => client.send(new GetImageSetCommand({ datastoreId, imageSetId })));
+    const bytes = await this.#call(async () => {
+      const answer = await client.send(new GetImageSetMetadataCommand({ datastoreId, imageSetId }));
+      return (await answer.imageSetMetadataBlob?.transformToByteArray()) ?? new Uint8Array();
+    });
+    return parseImageSet(bytes).map(({ SOPInstanceUID, transferSyntaxUID, frameIds }) => {
+      const frames = packFrameIds(frameIds);
+      return [
+        SOPInstanceUID,
+        { imageSetId, transferSyntaxUID, frames, ...(isPrimary === false && { nonPrimary: true }) },
+      ];
+    });
+  }
+
+  async #note(tenant: Tenant, study: string, notes: readonly [string, PlacedRecord][]): Promise<void> {
+    for (let at = 0; at < notes.length; at += WRITES_AT_ONCE) {
+      await Promise.all(
+        notes.slice(at, at + WRITES_AT_ONCE).map(([sop, record]) => {
+          const key = placementKeys.placed(tenant, study, sop);
+          return this.#options.index.write([{ kind: 'put', key, item: asItem(record) }]);
+        }),
+      );
+    }
+  }
+
+  /** Two who advance the same import do the same; the record takes one of them. */
+  async #settle(
+    tenant: Tenant,
+    study: string,
+    batch: string,
+    record: ImportRecord,
+    change: Partial<ImportRecord>,
+  ): Promise<void> {
+    const item = asItem({ ...record, ...change, version: record.version + 1 });
+    const key = placementKeys.import(tenant, study, batch);
+    await this.#options.index.write([{ kind: 'put', key, item, if: { version: record.version } }]);
+  }
+
+  async #unstage(tenant: Tenant, study: string, batch: string): Promise<void> {
+    const { landing } = this.#options;
+    for await (const { key } of landing.list(`${stagingPrefix(tenant, study, batch)}in/`)) await landing.delete(key);
+  }
+
+  #call<T>(call: () => Promise<T>): Promise<T> {
+    const { clock, retry } = this.#options;
+    return retrying({ clock, policy: retry, changes: false }, call);
+  }
+}
+
+const stagingPrefix = (tenant: Tenant, study: string, batch: string): string =>
+  `${LANDING_BUCKET.imagingPrefix}${tenant}/${study}/${batch}/`;
+
+/** `…/{SOP}.dcm` */
+const sopOf = (inputFile: string): string => inputFile.slice(inputFile.lastIndexOf('/') + 1).replace(/\.dcm$/, '');
+
+const refusal = (instanceVersion: string, refused: string): PlacedRecord => ({ instanceVersion, refused });
+
+function reportOf(open: number, placements: ReadonlyMap<string, PlacedRecord>): PlacementReport {
+  const refused: Record<string, number> = {};
+  let placed = 0;
+  for (const record of placements.values()) {
+    if (record.frames !== undefined) placed++;
+    else if (record.refused !== undefined) refused[record.refused] = (refused[record.refused] ?? 0) + 1;
+  }
+  return { state: open === 0 ? 'placed' : 'placing', placed, refused };
+}

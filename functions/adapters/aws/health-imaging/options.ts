@@ -1,0 +1,42 @@
+import type { MedicalImagingClient } from '@aws-sdk/client-medical-imaging';
+import type { S3Client } from '@aws-sdk/client-s3';
+import type { BlobStore } from '#core/ports/blob-store.ts';
+import type { Clock } from '#core/ports/clock.ts';
+import type { IndexTable } from '#core/ports/index-table.ts';
+import type { RetryPolicy } from '../retry.ts';
+
+export interface HealthImagingOptions {
+  readonly client: MedicalImagingClient;
+  readonly s3: S3Client;
+  readonly datastoreId: string;
+  /** role by which HealthImaging reads the staged objects and writes its results */
+  readonly dataAccessRoleArn: string;
+  /** where the received objects are */
+  readonly archiveBucket: string;
+  /** where objects are staged and results written; it forgets them by itself */
+  readonly landingBucket: string;
+  /** the landing bucket as a BlobStore, to read results and to remove what was staged */
+  readonly landing: BlobStore;
+  readonly index: IndexTable;
+  readonly clock: Clock;
+  readonly retry?: RetryPolicy;
+  readonly limits?: Partial<ImportLimits>;
+}
+
+/** Quotas of import jobs (HealthImaging's endpoints and quotas; all but the last may be raised by AWS on request). */
+export interface ImportLimits {
+  readonly filesPerJob: number;
+  readonly bytesPerJob: number;
+  /** larger objects cannot be copied in one request */
+  readonly fileBytes: number;
+  /** a job that has not ended by then is given up, and its instances are placed anew (ms) */
+  readonly jobMs: number;
+}
+
+const GIBIBYTE = 1024 ** 3;
+export const DEFAULT_IMPORT_LIMITS: ImportLimits = {
+  filesPerJob: 5_000,
+  bytesPerJob: 10 * GIBIBYTE,
+  fileBytes: 5 * GIBIBYTE,
+  jobMs: 24 * 60 * 60 * 1000,
+};

@@ -1,0 +1,57 @@
+import type { Item, Key } from '#core/ports/index-table.ts';
+
+/**
+ * The records of placements, in partitions of their own.
+ *
+ * | record | partition               | sort            | holds                                              |
+ * |--------|-------------------------|-----------------|----------------------------------------------------|
+ * | import | t|placing|{Study}       | {batch}         | ImportRecord: a job under way, or what came of it  |
+ * | placed | t|placed|{Study}        | {SOP}           | PlacedRecord: where an instance's frames are, or why nowhere |
+ */
+export interface ImportRecord {
+  version: number;
+  /** `staged`: objects are being gathered, no job yet */
+  state: 'staged' | 'importing' | 'done' | 'failed';
+  jobId?: string | undefined;
+  /** of what the job is to import: SOP Instance UID and the version of the bytes */
+  instances: readonly { readonly sop: string; readonly version: string; readonly blobKey: string }[];
+  startedAt: number;
+}
+
+export interface PlacedRecord {
+  /** of the bytes: frames of other bytes are not those of the instance */
+  instanceVersion: string;
+  imageSetId?: string | undefined;
+  transferSyntaxUID?: string | undefined;
+  /** the frames' ids, 16 bytes each */
+  frames?: Uint8Array | undefined;
+  /** the image set conflicts with what the store has of the study: found by its id alone */
+  nonPrimary?: boolean | undefined;
+  /** why HealthImaging has it not */
+  refused?: string | undefined;
+}
+
+export const placementKeys = {
+  imports: (t: string, study: string): string => `${t}|placing|${study}`,
+  import: (t: string, study: string, batch: string): Key => ({ partition: `${t}|placing|${study}`, sort: batch }),
+  placements: (t: string, study: string): string => `${t}|placed|${study}`,
+  placed: (t: string, study: string, sop: string): Key => ({ partition: `${t}|placed|${study}`, sort: sop }),
+} as const;
+
+export const asItem = (record: ImportRecord | PlacedRecord): Item => record as unknown as Item;
+
+const ID_BYTES = 16;
+
+/** @returns undefined where an id is not what the API says ids are */
+export function packFrameIds(ids: readonly string[]): Uint8Array | undefined {
+  if (ids.length === 0 || !ids.every((id) => /^[0-9a-f]{32}$/.test(id))) return undefined;
+  return Buffer.from(ids.join(''), 'hex');
+}
+
+/** @param number from 1 */
+export function frameIdAt(frames: Uint8Array, number: number): string | undefined {
+  const at = (number - 1) * ID_BYTES;
+  return at >= 0 && at + ID_BYTES <= frames.length
+    ? Buffer.from(frames.subarray(at, at + ID_BYTES)).toString('hex')
+    : undefined;
+}

@@ -1,0 +1,28 @@
+import type { InstanceRecord, Tenant } from '../archive/records.ts';
+
+/**
+ * FramePlacement — a second home for the frames of a study, from which they come ready in another transfer syntax. The received
+ * objects stay in the BlobStore and are what is read whenever the placement has nothing, or fails: it makes reading faster, never different.
+ */
+export interface FramePlacement {
+  /**
+   * Takes the next step of placing a study: to be called again after a while until it returns `placed`, by a job, at any time and by
+   * several at once. Instances that came since are placed by the next call.
+   * @throws PacsError BUSY when the service takes no more now; NOT_FOUND when there is no such study
+   */
+  place(tenant: Tenant, study: string): Promise<PlacementReport>;
+
+  /** A frame's codestream, from 1, in this transfer syntax; undefined where it is not to be had so. Throws nothing. */
+  readFrame(instance: InstanceRecord, number: number, transferSyntaxUID: string): Promise<Uint8Array | undefined>;
+}
+
+export interface PlacementReport {
+  readonly state: 'placing' | 'placed';
+  /** instances whose frames can be read from the placement */
+  readonly placed: number;
+  /** instances that the service would not take, by reason: they are read from the BlobStore for good */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+/** The queue of placements; payload { tenant, study }. */
+export const PLACEMENT = 'placement';

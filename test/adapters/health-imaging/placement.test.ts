@@ -1,0 +1,203 @@
+import { MedicalImagingClient } from '@aws-sdk/client-medical-imaging';
+import { afterEach, describe, expect, test } from 'vitest';
+import { s3Client } from '#adapters/aws/clients.ts';
+import { HealthImagingPlacement } from '#adapters/aws/health-imaging/health-imaging-placement.ts';
+import type { ImportLimits } from '#adapters/aws/health-imaging/options.ts';
+import { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
+import { beginPlacement, placeStudy } from '#core/archive/place.ts';
+import type { InstanceRecord } from '#core/archive/records.ts';
+import { transcodeFrame } from '#core/pixels/transcode.ts';
+import type { EncodedFrame, PixelEngine } from '#core/ports/pixel-engine.ts';
+import { instancesOfStudy } from '#core/retrieve/find.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { FakeHealthImaging } from './fake-server.ts';
+
+const HTJ2K = '1.2.840.10008.1.2.4.201';
+const identity = { region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } };
+const open: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of open.splice(0)) await close();
+});
+
+/** An archive of one study of `count` slices of two frames each, with HealthImaging beside it. */
+async function archive(count: number, limits: Partial<ImportLimits> = {}) {
+  const landing = new MemoryBlobStore();
+  const fake = new FakeHealthImaging(landing);
+  const endpoint = await fake.listen();
+  const client = new MedicalImagingClient({ ...identity, endpoint, maxAttempts: 1, disableHostPrefix: true });
+  open.push(async () => {
+    client.destroy();
+    await fake.close();
+    expect(fake.violations).toStrictEqual([]);
+  });
+  const decoded: string[] = [];
+  const pixels = {
+    async transcode({ transferSyntaxUID }: EncodedFrame) {
+      decoded.push(transferSyntaxUID);
+      return { codestream: Buffer.from('made here') };
+    },
+  } as unknown as PixelEngine;
+  const base = memoryServices({ pixels });
+  const { index, clock, blobs } = base;
+  // S3 as far as copies go
+  const s3 = s3Client(identity);
+  s3.middlewareStack.add(
+    () =>
+      async ({ input }) => {
+        const { CopySource, Key } = input as { CopySource: string; Key: string };
+        const bytes = await blobs.readBytes(CopySource.slice(CopySource.indexOf('/') + 1));
+        if ((await landing.head(Key)) === undefined) await landing.put(Key, bytes);
+        return { output: {}, response: undefined } as never;
+      },
+    { step: 'initialize', priority: 'high', name: 'copies' },
+  );
+  const placement = new HealthImagingPlacement({
+    client,
+    s3,
+    datastoreId: fake.datastoreId,
+    dataAccessRoleArn: 'arn:aws:iam::000000000000:role/import',
+    archiveBucket: 'archive',
+    landingBucket: 'landing',
+    landing,
+    index,
+    clock,
+    retry: { attempts: 3, firstMs: 1, mostMs: 2 },
+    limits,
+  });
+  const services = { ...base, placement };
+  const frames = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const add = async (n: number): Promise<void> => {
+    const outcome = await store(services, buildDicom({ SOPInstanceUID: uid(100 + n), NumberOfFrames: 2 }, { frames }));
+    expect(outcome.kind).toBe('stored');
+  };
+  for (let n = 0; n < count; n++) await add(n);
+  const place = () => placement.place(TENANT, uid(1));
+  const placeAll = async () => {
+    let report = await place();
+    for (let i = 0; report.state !== 'placed' && i < 20; i++) report = await place();
+    return report;
+  };
+  const instances = (): Promise<InstanceRecord[]> => Array.fromAsync(instancesOfStudy(services, TENANT, uid(1)));
+  const frame = async (n: number, number = 1): Promise<string> => {
+    const instance = (await instances()).find(({ SOPInstanceUID }) => SOPInstanceUID === uid(100 + n))!;
+    return Buffer.from(await transcodeFrame(services, instance, number, HTJ2K)).toString();
+  };
+  return { services, fake, landing, placement, place, placeAll, add, frame, decoded };
+}
+
+describe('a study in HealthImaging', () => {
+  test('is imported by a job that is watched to its end; its frames then come ready in HTJ2K', async () => {
+    const { fake, place, frame, decoded, landing, services } = await archive(3);
+    expect(await frame(0)).toBe('made here');
+    expect(await place()).toStrictEqual({ state: 'placing', placed: 0, refused: {} });
+    expect(await place()).toMatchObject({ state: 'placing' }); // submitted, in progress …
+    expect(await place()).toStrictEqual({ state: 'placed', placed: 3, refused: {} });
+    expect(await place()).toMatchObject({ state: 'placed', placed: 3 }); // nothing more to be done
+    expect(fake.calls.get('StartDICOMImportJob')).toBe(1);
+    decoded.length = 0;
+    expect(await frame(2, 2)).toBe(`HTJ2K of ${uid(102)} frame 2`);
+    expect(decoded).toStrictEqual([]);
+    // what was staged is gone, what was received is not
+    const staged = await Array.fromAsync(landing.list('_imaging/'));
+    expect(staged.filter(({ key }) => key.includes('/in/'))).toStrictEqual([]);
+    expect(await Array.fromAsync(services.blobs.list(`${TENANT}/`))).toHaveLength(3);
+  });
+
+  test('takes in what came later, and nothing twice', async () => {
+    const { fake, placeAll, add, frame } = await archive(2);
+    await placeAll();
+    await add(7);
+    expect(await placeAll()).toStrictEqual({ state: 'placed', placed: 3, refused: {} });
+    expect(await frame(7)).toBe(`HTJ2K of ${uid(107)} frame 1`);
+    expect([...fake.imageSets.values()].map(({ instances }) => instances.size)).toStrictEqual([2, 1]);
+  });
+
+  test('that conflicts with what the store has is a non-primary image set, whose frames are served all the same', async () => {
+    const { fake, placeAll, frame } = await archive(1);
+    fake.conflicting = true;
+    expect(await placeAll()).toMatchObject({ placed: 1 });
+    expect(await frame(0)).toBe(`HTJ2K of ${uid(100)} frame 1`);
+  });
+
+  test('keeps to the quotas of jobs, and waits while there are too many', async () => {
+    const { fake, placeAll, place } = await archive(5, { filesPerJob: 2 });
+    fake.jobsAtOnce = 2;
+    await expect(place()).rejects.toMatchObject({ code: 'BUSY' });
+    await expect(place()).rejects.toMatchObject({ code: 'BUSY' }); // the two that run go on
+    fake.jobsAtOnce = 100;
+    expect(await placeAll()).toStrictEqual({ state: 'placed', placed: 5, refused: {} });
+    expect([...fake.imageSets.values()].map(({ instances }) => instances.size).toSorted()).toStrictEqual([1, 2, 2]);
+  });
+});
+
+describe('what HealthImaging does not take is read from the archive', () => {
+  test('instances that an import refuses, with the reason', async () => {
+    const { fake, placeAll, frame } = await archive(3);
+    fake.refuses.set(uid(101), 'DicomElementLengthException');
+    expect(await placeAll()).toStrictEqual({ state: 'placed', placed: 2, refused: { DicomElementLengthException: 1 } });
+    expect(await frame(1)).toBe('made here');
+    expect(await placeAll()).toMatchObject({ state: 'placed', placed: 2 });
+    expect(fake.calls.get('StartDICOMImportJob')).toBe(1); // refused once, not asked again
+  });
+
+  test('objects over the quotas', async () => {
+    const { placeAll, frame } = await archive(2, { fileBytes: 10 });
+    expect(await placeAll()).toStrictEqual({ state: 'placed', placed: 0, refused: { TooLarge: 2 } });
+    expect(await frame(0)).toBe('made here');
+  });
+
+  test('a study whose jobs fail again and again', async () => {
+    const { fake, placeAll } = await archive(2);
+    fake.jobsFail = true;
+    expect(await placeAll()).toStrictEqual({ state: 'placed', placed: 0, refused: { JobFailed: 2 } });
+    expect(fake.calls.get('StartDICOMImportJob')).toBe(3);
+  });
+
+  test('frames of a service that is down, or of image sets that are gone', async () => {
+    const { fake, placeAll, frame } = await archive(1);
+    await placeAll();
+    fake.errors.push(...Array.from({ length: 3 }, (): [string, number] => ['ThrottlingException', 429]));
+    expect(await frame(0)).toBe('made here');
+    fake.errors.push(['InternalServerException', 500]);
+    expect(await frame(0)).toBe(`HTJ2K of ${uid(100)} frame 1`); // asked again
+    fake.imageSets.clear();
+    expect(await frame(0)).toBe('made here');
+  });
+
+  test('frames in another transfer syntax', async () => {
+    const { services, placement, placeAll } = await archive(1);
+    await placeAll();
+    const [instance] = await Array.fromAsync(instancesOfStudy(services, TENANT, uid(1)));
+    expect(await placement.readFrame(instance!, 1, '1.2.840.10008.1.2.4.90')).toBeUndefined();
+    expect(await placement.readFrame(instance!, 3, HTJ2K)).toBeUndefined();
+    expect(await placement.readFrame({ ...instance!, version: 'other bytes' }, 1, HTJ2K)).toBeUndefined();
+  });
+});
+
+test('a process that dies at any call leaves an import that the next one ends', async () => {
+  const { fake, placement, placeAll } = await archive(2);
+  fake.errors.push(
+    ['InternalServerException', 500],
+    ['InternalServerException', 500],
+    ['InternalServerException', 500],
+  );
+  await expect(placement.place(TENANT, uid(1))).rejects.toMatchObject({ code: 'BUSY' });
+  expect(await placeAll()).toMatchObject({ state: 'placed', placed: 2 });
+  expect(fake.jobs.size).toBe(1);
+});
+
+test('the job of a placement comes back until the study is placed', async () => {
+  const { services } = await archive(1);
+  await beginPlacement(services, TENANT, uid(1));
+  const outcomes: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    const jobs = await services.jobs.receive('placement', { max: 10, visibilityMs: 60_000 });
+    for (const job of jobs) {
+      outcomes.push(await placeStudy(services, job.payload as { tenant: string; study: string }));
+      await services.jobs.complete('placement', job);
+    }
+    services.clock.advance(60_000);
+  }
+  expect(outcomes).toStrictEqual(['later', 'later', 'placed']);
+});
