@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildDicom, CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Host, multipart, partsOf } from './client.ts';
@@ -59,6 +60,44 @@ export function dicomwebSuite(name: string, start: () => Promise<Host>): void {
         const body = JSON.parse(answer.body.toString()) as Json;
         expect(values(SQ(body, '00081199')[0], '00081155')).toEqual([uid(13)]);
         expect(values(SQ(body, '0008119A')[0], '00081197')).toEqual([0xc000]);
+      });
+
+      test('in a store transaction: parts, then the same answer', async () => {
+        const object = slice(7, { StudyInstanceUID: uid(71), SeriesInstanceUID: uid(72), SOPInstanceUID: uid(73) });
+        const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+        const send = async (method: string, path: string, value: object) => {
+          const answer = await host.fetch(path, {
+            method,
+            headers: { 'content-type': 'application/json' },
+            body: Buffer.from(JSON.stringify(value)),
+          });
+          return { status: answer.status, body: JSON.parse(answer.body.toString()) };
+        };
+        const options = await host.fetch('/dicomweb', { method: 'OPTIONS' });
+        const [, base] = /<([^>]+)>; rel="urn:nephos:rel:store-transactions"/.exec(options.headers.link ?? '') ?? [];
+        expect(base).toBe(`${host.origin}/api/transactions`);
+        const path = '/api/transactions/5f8a2c10-0000-4000-8000-000000000001';
+        const created = await send('PUT', path, { objects: [{ sizeBytes: object.length, sha256: sha256(object) }] });
+        expect([created.status, created.body.objects[0].parts]).toEqual([201, 1]);
+        const granted = await send('POST', `${path}/parts`, {
+          object: 1,
+          parts: [{ part: 1, sha256: sha256(object) }],
+        });
+        const { method, url, headers } = granted.body.uploads[0];
+        const { pathname } = new URL(url);
+        expect((await host.fetch(pathname, { method, headers, body: object.subarray(1) })).status).toBe(400);
+        expect((await host.fetch(pathname, { method, headers, body: object })).status).toBe(204);
+        for (let i = 0; i < 2; i++) {
+          const committed = await host.fetch(`${path}/commit`, { method: 'POST' });
+          expect(committed.status).toBe(200);
+          expect(committed.headers['content-type']).toBe('application/dicom+json');
+          const body = JSON.parse(committed.body.toString()) as Json;
+          expect(values(body, '00081190')).toEqual([`${host.origin}/dicomweb/studies/${uid(71)}`]);
+        }
+        const stored = await get(`/dicomweb/studies/${uid(71)}/series/${uid(72)}/instances/${uid(73)}`, {
+          accept: 'application/dicom; transfer-syntax=*',
+        });
+        expect(stored.body.equals(Buffer.from(object))).toBe(true);
       });
 
       test('none stored: 409', async () => {

@@ -3,14 +3,17 @@ import { once } from 'node:events';
 import { buffer } from 'node:stream/consumers';
 import type { APIGatewayProxyResult } from 'aws-lambda';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { sweep } from '#core/archive/sweep.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { cloudArchive } from '#lambda/archive.ts';
 import { REQUEST_BYTES, readLambdaConfig } from '#lambda/config.ts';
 import type { FunctionName } from '#lambda/functions.ts';
 import { httpFunction } from '#lambda/http-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { dyingServices } from '#test/fixtures/dying-services.ts';
 import { lambdaContext, provideStreaming, proxyEvent, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
-import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
+import { multipart } from '#test/hosts/client.ts';
 
 const ORIGIN = 'https://pacs.test';
 const ADMIN = { tenant: TENANT, subject: 'test', roles: 'admin' };
@@ -217,4 +220,51 @@ describe('a streamed answer', () => {
     expect(answer.metadata?.headers['content-type']).toBe('text/event-stream');
     expect(content.toString()).toMatch(/^: open\n\n/);
   });
+});
+
+describe('the store function, killed at any moment', () => {
+  test.each(['before', 'after'] as const)(
+    '%s a call took effect: what was acknowledged is there, and sending again makes it exact',
+    async (when) => {
+      const objects = [1, 2, 3].map((n) => buildDicom({ SOPInstanceUID: uid(100 + n), InstanceNumber: n }));
+      const request = multipart(objects);
+      const send = async (memory: ReturnType<typeof memoryServices>) => {
+        const archive = cloudArchive(readLambdaConfig({ NEPHOS_TENANTS: TENANT }, false), memory, false);
+        const handler = httpFunction('store', () => archive) as unknown as (
+          ...values: unknown[]
+        ) => Promise<APIGatewayProxyResult>;
+        const { method, headers, body } = request;
+        const event = proxyEvent({
+          method,
+          url: new URL('/dicomweb/studies', ORIGIN),
+          headers,
+          body,
+          authorizer: ADMIN,
+        });
+        return handler(event, lambdaContext());
+      };
+      const countOf = async (memory: ReturnType<typeof memoryServices>) =>
+        (await studyRecord(memory, uid(1)))?.instanceCount ?? 0;
+      for (let calls = 1; ; calls++) {
+        const memory = memoryServices();
+        const dead = dyingServices(memory, { calls, when });
+        const answer = await send(dead.services);
+        if (answer.statusCode === 200 || answer.statusCode === 202) {
+          const acknowledged = JSON.parse(answer.body)['00081199'].Value.length;
+          expect(await countOf(memory), `killed at call ${calls}`).toBeGreaterThanOrEqual(acknowledged);
+        }
+        expect((await send(memory)).statusCode).toBe(200);
+        memory.clock.advance(memory.limits.pendingMs + 1);
+        await sweep(memory, TENANT);
+        expect({ calls, count: await countOf(memory) }).toEqual({ calls, count: 3 });
+        expect(
+          (await Array.fromAsync(memory.blobs.list(`${TENANT}/`))).filter(({ key }) => key.endsWith('.dcm')),
+        ).toHaveLength(3);
+        if (dead.survived()) {
+          expect(calls).toBeGreaterThan(10);
+          return;
+        }
+      }
+    },
+  );
 });
