@@ -127,11 +127,12 @@ export const configOf = (
     'the test',
   );
 
-/** C-STORE of objects over one association; the statuses, shorter than the list where the association broke. */
+/** C-STORE of objects over one association; the statuses, which `statuses` has too when the association breaks. */
 export async function cStore(
   to: Gateway | RemoteEntity,
   objects: readonly Uint8Array[],
   callingAETitle = 'CT1',
+  statuses: number[] = [],
 ): Promise<number[]> {
   const remote = 'listeners' in to ? { aeTitle: 'NEPHOS', host: '127.0.0.1', port: to.listeners.port! } : to;
   const scanned = objects.map((object) => scanPart10(object, DEFAULT_LIMITS));
@@ -142,7 +143,6 @@ export async function cStore(
     }),
   );
   const session = await associate(remote, { callingAETitle, contexts: proposing(...pairs.values()) });
-  const statuses: number[] = [];
   for (const [i, object] of objects.entries()) {
     const { dataSet, transferSyntaxUID, dataSetOffset } = scanned[i]!;
     const context = [...session.contexts.values()].find(

@@ -1,0 +1,177 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
+import { DestinationQueue } from '#edge/forward/queue.ts';
+import type { ForwardCounts } from '#edge/forward/records.ts';
+import { openArchive, systemClock } from '#embedded/archive.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { type RunningArchive, startArchive } from '#test/hosts/process.ts';
+import { cStore, dataSetHash, dataSetsIn, IMPATIENT, TENANT, until } from './clinic.ts';
+import { FaultyLine } from './faulty-line.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const START_MS = 30_000;
+const SENDERS = 3;
+/** instances of one association */
+const ASSOCIATION = 12;
+
+export interface KillReport {
+  readonly kills: number;
+  /** instances that the gateway said Success of */
+  readonly acknowledged: number;
+  /** of those, what is wrong with them in the archive: SOPInstanceUIDs and why */
+  readonly faults: readonly string[];
+  /** what the gateway still holds or waits to send */
+  readonly left: { readonly pending: number; readonly held: number };
+}
+
+/** `npm run edge` as a process; its DICOM port is its own choice each time. */
+class EdgeProcess {
+  readonly #config: string;
+  #child: ChildProcess | undefined;
+  port = 0;
+
+  constructor(config: string) {
+    this.#config = config;
+  }
+
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, ['edge-gateway/main.ts'], {
+      cwd: ROOT,
+      env: { PATH: process.env.PATH, NEPHOS_EDGE_CONFIG: this.#config },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#child = child;
+    let said = '';
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const deadline = performance.now() + START_MS;
+    for (;;) {
+      const port = /DICOM +\S+@\S+:(\d+)/.exec(said)?.[1];
+      if (port !== undefined) {
+        this.port = Number(port);
+        return;
+      }
+      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`no gateway: ${said}`);
+      await sleep(10);
+    }
+  }
+
+  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+  }
+}
+
+/**
+ * Modalities store without a pause while gateway, archive, or both are killed, and the line between them is cut and loses answers. A
+ * modality sends again what it got no Success for; nobody else does anything.
+ */
+export async function killRounds(rounds: number, random: () => number): Promise<KillReport> {
+  const root = await mkdtemp(join(tmpdir(), 'nephos-edge-kill-'));
+  const archiveDir = join(root, 'archive');
+  let archive: RunningArchive = await startArchive(archiveDir);
+  const line = await FaultyLine.open(() => Number(new URL(archive.origin).port));
+  const file = join(root, 'edge.json');
+  const dataDir = join(root, 'edge');
+  const upstream = {
+    name: 'cloud',
+    url: `http://127.0.0.1:${line.port}/dicomweb`,
+    ...IMPATIENT,
+    batch: { instances: 7 },
+  };
+  const document = { dataDir, dicom: { port: 0 }, http: { port: 0 }, disk: { reserveBytes: 0 }, upstreams: [upstream] };
+  await writeFile(file, JSON.stringify(document));
+  const gateway = new EdgeProcess(file);
+  await gateway.start();
+
+  const acknowledged = new Map<string, string>();
+  let next = 0;
+  let stopping = false;
+  const numbered = (n: number): Uint8Array => {
+    const study = Math.floor(n / 20);
+    const ids = { StudyInstanceUID: uid(1_000_000 + study), SeriesInstanceUID: uid(2_000_000 + Math.floor(n / 10)) };
+    return buildDicom({ ...ids, SOPInstanceUID: uid(3_000_000 + n), InstanceNumber: n, PatientID: `P-${study}` });
+  };
+  const modality = async (): Promise<void> => {
+    let unsure: number[] = [];
+    while (!stopping || unsure.length > 0) {
+      const numbers = [...unsure, ...Array.from({ length: stopping ? 0 : ASSOCIATION - unsure.length }, () => next++)];
+      const objects = numbers.map(numbered);
+      const statuses: number[] = [];
+      const remote = { aeTitle: 'NEPHOS', host: '127.0.0.1', port: gateway.port };
+      await cStore(remote, objects, 'CT1', statuses).catch(() => sleep(20));
+      for (const [i, status] of statuses.entries())
+        if (status === 0) acknowledged.set(uid(3_000_000 + numbers[i]!), dataSetHash(objects[i]!));
+      unsure = numbers.filter((_, i) => statuses[i] !== 0);
+    }
+  };
+  try {
+    const modalities = Array.from({ length: SENDERS }, modality);
+    for (let round = 0; round < rounds; round++) {
+      await sleep(random() * 400);
+      const fault = random();
+      if (fault < 0.2) await line.set({ kind: 'losingAnswers' });
+      else if (fault < 0.4) await line.set({ kind: 'cutting', afterBytes: Math.floor(random() * 20_000) });
+      else await line.set({ kind: 'none' });
+      const victim = round % 3;
+      const restarts: Promise<void>[] = [];
+      if (victim !== 1) restarts.push(gateway.end('SIGKILL').then(() => gateway.start()));
+      if (victim !== 0)
+        restarts.push(
+          archive.kill9().then(async () => {
+            archive = await startArchive(archiveDir);
+          }),
+        );
+      await Promise.all(restarts);
+    }
+    stopping = true;
+    await line.set({ kind: 'none' });
+    await Promise.all(modalities);
+    const index = LmdbIndexTable.open(join(dataDir, 'index'));
+    const queue = new DestinationQueue({ index, clock: systemClock }, TENANT, 'cloud');
+    const done = ({ pending, confirmed, held }: ForwardCounts): boolean =>
+      pending === 0 && confirmed + held >= acknowledged.size;
+    await until(() => queue.counts(), done, 120_000);
+    await index.close();
+  } finally {
+    await gateway.end('SIGTERM');
+    await line.close();
+    await archive.stop();
+  }
+  const report = {
+    kills: rounds,
+    acknowledged: acknowledged.size,
+    ...(await judge(archiveDir, dataDir, acknowledged)),
+  };
+  await rm(root, { recursive: true });
+  return report;
+}
+
+async function judge(archiveDir: string, edgeDir: string, acknowledged: ReadonlyMap<string, string>) {
+  const archive = await openArchive({ dataDir: archiveDir, limits: {}, policy: {} });
+  const faults: string[] = [];
+  const found = await dataSetsIn(archive).catch((error: Error) => {
+    faults.push(error.message);
+    return new Map<string, string>();
+  });
+  for (const [sop, sha256] of acknowledged) {
+    if (!found.has(sop)) faults.push(`${sop} is missing`);
+    else if (found.get(sop) !== sha256) faults.push(`${sop} has other bytes`);
+  }
+  const conflicts = await archive.services.index.query({ partition: `${TENANT}|held`, limit: 10 });
+  for (const { item } of conflicts.records) faults.push(`${item.SOPInstanceUID as string} is in quarantine`);
+  await archive.close();
+  const edge = await openArchive({ dataDir: edgeDir, limits: {}, policy: {} });
+  const { pending, held } = await new DestinationQueue(edge.services, TENANT, 'cloud').counts();
+  await edge.close();
+  return { faults, left: { pending, held } };
+}
