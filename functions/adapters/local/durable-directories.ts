@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 const fsyncAsync = promisify(fsync);
 
 /** Open directories kept for the next sync; a busy archive writes into a few series at a time. */
-const KEPT_LIMIT = 256;
+const KEPT_LIMIT = 64;
 
 interface Directory {
   readonly path: string;
@@ -59,6 +59,12 @@ export class DurableDirectories {
     }
     this.#forget(directory);
     await this.sync(path);
+  }
+
+  /** The directory has been removed: held open, it would keep its place on the disk. */
+  removed(path: string): void {
+    const kept = this.#kept.get(path);
+    if (kept !== undefined && kept.users === 0) this.#forget(kept);
   }
 
   close(): void {

@@ -222,6 +222,7 @@ export class FsBlobStore implements BlobStore {
     for (let path = directory; path !== this.#blobs; path = dirname(path)) {
       try {
         await rmdir(path);
+        this.#directories.removed(path);
       } catch (error) {
         if (errno(error) !== 'ENOENT') return;
       }
