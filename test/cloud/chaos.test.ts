@@ -98,6 +98,52 @@ test('throttling, failures, lost answers and torn bodies in a fifth of all calls
   expect(blobs.filter(({ key }) => key.endsWith('.dcm'))).toHaveLength(STUDIES * INSTANCES);
 });
 
+test('a function killed after any of its calls leaves nothing half done: the next delivery or the sweep settles it', async () => {
+  const { services } = cloud.open();
+  const study = uid(3_000);
+  const calls = 14; // more than a first store of a study makes
+  for (let diesAfter = 0; diesAfter <= calls; diesAfter++) {
+    const bytes = buildDicom({
+      StudyInstanceUID: study,
+      SeriesInstanceUID: uid(3_001),
+      SOPInstanceUID: uid(300_000 + diesAfter),
+      PatientName: `Killed^${diesAfter}`,
+    });
+    const dying = cloud.open({ diesAfter, retry: RETRY });
+    await store(dying.services, bytes).catch(() => undefined);
+    // half of them are sent again, elsewhere; the other half is not, and what was begun is given up or kept whole
+    if (diesAfter % 2 === 0) expect(['stored', 'duplicate']).toContain((await store(services, bytes)).kind);
+  }
+  await sweep(services, TENANT, 0);
+  const found = (await Array.fromAsync(instancesOfStudy(services, TENANT, study))) as InstanceRecord[];
+  const item = await services.index.get(keys.study(TENANT, study));
+  expect(asRecord<StudyRecord>(item!).instanceCount).toBe(found.length);
+  const sops = new Set(found.map(({ SOPInstanceUID }) => SOPInstanceUID));
+  for (let sent = 0; sent <= calls; sent += 2) expect(sops).toContain(uid(300_000 + sent));
+  const blobs = await Array.fromAsync(services.blobs.list(`${TENANT}/${study}/`));
+  expect(blobs.map(({ key }) => key).toSorted()).toStrictEqual(found.map(({ blobKey }) => blobKey).toSorted());
+  for (const { sha256, blobKey } of found) expect(sha256Of(await services.blobs.readBytes(blobKey))).toBe(sha256);
+  const pending = await services.index.query({ partition: keys.pending(TENANT, '').partition, limit: 10 });
+  expect(pending.records).toStrictEqual([]);
+});
+
+test('jobs are done at least once, however often a call of the queue fails', async () => {
+  const { services } = cloud.open({ faults: { rate: 0.25, random: seeded(11) }, retry: { ...RETRY, attempts: 12 } });
+  const { jobs } = services;
+  for (let n = 0; n < 40; n++) await jobs.enqueue('finish-removal', { n });
+  const done = new Set<unknown>();
+  for (let idle = 0; done.size < 40 && idle < 10; ) {
+    const received = await jobs.receive('finish-removal', { max: 10, visibilityMs: 1_000 });
+    idle = received.length === 0 ? idle + 1 : 0;
+    for (const job of received) {
+      done.add(job.payload.n);
+      await jobs.complete('finish-removal', job);
+    }
+    if (received.length === 0) await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  expect(done.size).toBe(40);
+});
+
 test('a torn body is read on from where it broke', async () => {
   const plain = cloud.open();
   const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i % 251));

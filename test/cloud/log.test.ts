@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { dynamoClient } from '#adapters/aws/clients.ts';
 import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
 import { ENGINE_IDENTITY, type Engine, startDynamoDb } from './helpers/engines.ts';
-import { seeded, watch } from './helpers/faults.ts';
+import { dieAfter, seeded, watch } from './helpers/faults.ts';
 import { createTable, systemClock } from './helpers/table.ts';
 
 const TABLE_NAME = 'logs';
@@ -17,16 +17,7 @@ function openProcess(options: { faults?: { rate: number; seed: number }; dieAfte
   const client = dynamoClient({ ...ENGINE_IDENTITY, endpoint: engine.endpoint });
   clients.push(client);
   if (options.faults) watch(client, { rate: options.faults.rate, random: seeded(options.faults.seed) });
-  if (options.dieAfter !== undefined) {
-    let left = options.dieAfter;
-    client.middlewareStack.add(
-      (next) => async (args) => {
-        if (left-- <= 0) throw new Error('the process is dead');
-        return next(args);
-      },
-      { step: 'finalizeRequest', priority: 'low', name: 'dies' },
-    );
-  }
+  if (options.dieAfter !== undefined) dieAfter([client], options.dieAfter);
   return new DynamoIndexTable({ client, tableName: TABLE_NAME, clock: systemClock, retry: RETRY });
 }
 

@@ -11,7 +11,7 @@ import type { Limits } from '#core/limits.ts';
 import type { Services } from '#core/services.ts';
 import { noPixels } from '#test/fixtures/services.ts';
 import { ENGINE_IDENTITY, type Engine, startDynamoDb, startMiniStack } from './engines.ts';
-import { type CallCounts, type FaultOptions, watch } from './faults.ts';
+import { type CallCounts, dieAfter, type FaultOptions, watch } from './faults.ts';
 import { createTable, systemClock } from './table.ts';
 
 const STAGE = 'test';
@@ -21,7 +21,13 @@ const TABLE_NAME = 'index';
 /** AWS as one archive needs it: table, bucket and queues on their engines. */
 export interface Cloud {
   /** another function of the deployment: clients and an archive of its own, on the same data */
-  open(options?: { faults?: FaultOptions; limits?: Partial<Limits>; retry?: RetryPolicy }): CloudArchive;
+  open(options?: {
+    faults?: FaultOptions;
+    limits?: Partial<Limits>;
+    retry?: RetryPolicy;
+    /** calls of AWS after which the function is dead */
+    diesAfter?: number;
+  }): CloudArchive;
   stop(): Promise<void>;
 }
 
@@ -46,7 +52,7 @@ export async function startCloud(): Promise<Cloud> {
   const clients: { destroy(): void }[] = [sqs];
 
   return {
-    open({ faults, limits = {}, retry } = {}) {
+    open({ faults, limits = {}, retry, diesAfter } = {}) {
       const clientOf = { dynamo: dynamoClient(table), s3: s3Client(s3Config), sqs: sqsClient(stack) };
       clients.push(...Object.values(clientOf));
       const counts = {
@@ -54,6 +60,7 @@ export async function startCloud(): Promise<Cloud> {
         s3: watch(clientOf.s3, faults),
         sqs: watch(clientOf.sqs, faults),
       };
+      if (diesAfter !== undefined) dieAfter(Object.values(clientOf), diesAfter);
       const common = { clock: systemClock, ...(retry && { retry }) };
       const queueUrl = (name: string): string => `${stack.endpoint}/000000000000/${name}`;
       const services = assemble(

@@ -66,6 +66,21 @@ export function watch(client: unknown, faults: FaultOptions = { rate: 0, random:
   };
 }
 
+/** Ends what a client can do after so many calls, as a process that is killed: nothing it sends arrives any more. */
+export function dieAfter(clients: readonly unknown[], calls: number): void {
+  let left = calls;
+  const middleware = (next: Next) => async (args: unknown) => {
+    if (left-- <= 0) throw new Error('the process is dead');
+    return next(args);
+  };
+  for (const client of clients)
+    (client as Client).middlewareStack.add(middleware as never, {
+      step: 'finalizeRequest',
+      priority: 'low',
+      name: 'dies',
+    });
+}
+
 const thrown = (name: string, httpStatusCode: number): Error =>
   Object.assign(new Error(name), { name, $metadata: { httpStatusCode, attempts: 1 } });
 
