@@ -1,5 +1,5 @@
 import { AssociationError } from './association.ts';
-import { type Command, DATA_SET, decodeCommand, encodeCommand, NO_DATA_SET } from './command-set.ts';
+import { type Command, DATA_SET, decodeCommand, encodeCommand, NO_DATA_SET, RESPONSE } from './command-set.ts';
 import { ABORT_REASON, dataHeader, PDV_HEADER_BYTES } from './pdu.ts';
 import { PduError } from './pdu-items.ts';
 
@@ -203,6 +203,14 @@ export class MessageReader {
         this.#wake = resolve;
       });
     }
+  }
+
+  /** Responses that have arrived and were not taken yet. */
+  takeResponses(): Message[] {
+    const isResponse = ({ command }: Message): boolean => (command.CommandField & RESPONSE) !== 0;
+    const responses = this.#waiting.filter(isResponse);
+    this.#waiting = this.#waiting.filter((message) => !isResponse(message));
+    return responses;
   }
 
   /** Nothing more comes; what is under way never gets complete. */

@@ -127,7 +127,8 @@ export class Session {
       ...user,
       data: (contextId, control, bytes, ends) => this.#reader.data(contextId, control, bytes, ends),
       releasing: () => {
-        // Who releases has nothing more to say: responses that are still awaited will not come.
+        // What came just before it still counts; then who releases has nothing more to say: what is still awaited will not come.
+        for (const response of this.#reader.takeResponses()) this.#settle(response);
         this.#settleAwaited(new AssociationError('closed', 'the peer released the association'));
         this.#reader.end(undefined);
       },
@@ -308,6 +309,12 @@ export class Session {
     this.#window = agreed.asynchronousOperations === undefined ? 1 : ASYNCHRONOUS_OPERATIONS;
   }
 
+  #settle({ command, dataSet }: Message): void {
+    const settle = this.#awaited.get(command.MessageIDBeingRespondedTo ?? -1);
+    if (settle) settle({ command, dataSet });
+    else dataSet?.discard();
+  }
+
   #settleAwaited(error: AssociationError): void {
     for (const settle of this.#awaited.values()) settle(error);
     this.#awaited.clear();
@@ -326,9 +333,7 @@ export class Session {
   async #take(message: Message): Promise<void> {
     const { command, dataSet } = message;
     if (command.CommandField & RESPONSE) {
-      const settle = this.#awaited.get(command.MessageIDBeingRespondedTo ?? -1);
-      if (settle) settle({ command, dataSet });
-      else dataSet?.discard();
+      this.#settle(message);
       return;
     }
     if (command.CommandField === COMMAND.cCancel) {
