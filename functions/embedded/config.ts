@@ -17,6 +17,7 @@ import type { Limits } from '#core/limits.ts';
 import type { Policy } from '#core/services.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
 import type { AllowedEntity } from '#dimse/server.ts';
+import type { CertificateFiles } from './certificate.ts';
 
 /** What the environment says, checked. Names and defaults of DESIGN §10. */
 export interface Config {
@@ -32,6 +33,8 @@ export interface Config {
   /** AuditSourceID of messages about what is done here */
   readonly auditSource: string;
   readonly limits: Partial<Limits>;
+  /** PEM files: HTTP is TLS */
+  readonly tls: CertificateFiles | undefined;
   /** origins whose pages may read our answers; `*` for any */
   readonly corsOrigins: readonly string[];
   /** scheme and authority under which clients reach us, where a proxy stands before us */
@@ -71,9 +74,9 @@ export interface DicomConfig {
 export { ConfigError, TENANT };
 
 /** Where clients most likely reach the archive. */
-export function originOf(config: Pick<Config, 'bind' | 'publicUrl'>, port: number): string {
+export function originOf(config: Pick<Config, 'bind' | 'publicUrl' | 'tls'>, port: number): string {
   const host = config.bind.includes(':') ? `[${config.bind}]` : config.bind;
-  return config.publicUrl ?? `http://${host}:${port}`;
+  return config.publicUrl ?? `${config.tls ? 'https' : 'http'}://${host}:${port}`;
 }
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
@@ -98,11 +101,20 @@ export function readConfig(env: Environment): Config {
     policy: readPolicy(env),
     auditSource: env.NEPHOS_AUDIT_SOURCE ?? hostname(),
     limits: readLimits(env),
+    tls: readTls(env),
     corsOrigins: listOf(env.NEPHOS_CORS_ORIGINS),
     publicUrl: readPublicUrl(env),
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
     dicom: readDicom(env, bind),
   };
+}
+
+function readTls(env: Environment): CertificateFiles | undefined {
+  const cert = env.NEPHOS_TLS_CERT;
+  const key = env.NEPHOS_TLS_KEY;
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new ConfigError('NEPHOS_TLS_CERT and NEPHOS_TLS_KEY go together');
+  return { cert, key };
 }
 
 function readDicom(env: Environment, bind: string): DicomConfig {

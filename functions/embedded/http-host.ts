@@ -1,4 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { SecureContextOptions } from 'node:tls';
 import { discard } from '#core/retrieve/stream.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 
@@ -9,6 +11,8 @@ export interface HttpHostOptions {
   readonly answer: Answer;
   /** scheme and authority as clients see them; from the Host header when undefined */
   readonly publicUrl: string | undefined;
+  /** with it, connections are TLS */
+  readonly tls?: SecureContextOptions | undefined;
   readonly onDone?: (done: {
     route: string | undefined;
     status: number;
@@ -19,6 +23,8 @@ export interface HttpHostOptions {
   readonly onDefect?: (error: unknown) => void;
 }
 
+/** A browser that has seen us over TLS comes back over TLS (RFC 6797); for a year. */
+const STRICT_TRANSPORT = 'max-age=31536000';
 /** A connection on which nothing moves for this long is closed (ms). */
 const IDLE_MS = 120_000;
 const HEADERS_MS = 30_000;
@@ -28,13 +34,14 @@ const WAITING_BYTES = 1024 * 1024;
 const DRAIN_BYTES = 8 * 1024 * 1024;
 
 /** node:http ↔ HttpRequest and HttpResponse. No rules of the archive here. */
-export function createHttpHost(options: HttpHostOptions): Server {
-  const server = createServer(
-    { keepAliveTimeout: 65_000, headersTimeout: HEADERS_MS, requestTimeout: 0, noDelay: true },
-    (incoming, outgoing) => {
-      void serve(options, incoming, outgoing);
-    },
-  );
+export function createHttpHost(options: HttpHostOptions): Server | TlsServer {
+  const settings = { keepAliveTimeout: 65_000, headersTimeout: HEADERS_MS, requestTimeout: 0, noDelay: true };
+  const listener = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    void serve(options, incoming, outgoing);
+  };
+  const server = options.tls
+    ? createTlsServer({ ...settings, ...options.tls }, listener)
+    : createServer(settings, listener);
   // Large bodies may take hours; what must not last is silence.
   server.timeout = IDLE_MS;
   return server;
@@ -51,7 +58,7 @@ async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoi
   let status = 500;
   let sent = 0;
   try {
-    const request = toRequest(incoming, body, options.publicUrl, gone.signal);
+    const request = toRequest(incoming, body, options, gone.signal);
     if (!request) {
       status = 400;
       outgoing.writeHead(400, { 'content-length': '0', connection: 'close' }).end();
@@ -60,6 +67,7 @@ async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoi
     const answered = await options.answer(request);
     route = answered.route;
     status = answered.response.status;
+    if (options.tls) outgoing.setHeader('strict-transport-security', STRICT_TRANSPORT);
     sent = await send(answered.response, incoming, outgoing, body);
   } catch (error) {
     if (!gone.signal.aborted) options.onDefect?.(error);
@@ -73,7 +81,7 @@ async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoi
 function toRequest(
   incoming: IncomingMessage,
   body: IncomingBody,
-  publicUrl: string | undefined,
+  { publicUrl, tls }: HttpHostOptions,
   signal: AbortSignal,
 ): HttpRequest | undefined {
   const target = incoming.url ?? '/';
@@ -92,7 +100,7 @@ function toRequest(
     headers: incoming.headers as Record<string, string | undefined>,
     body,
     remoteAddress: incoming.socket.remoteAddress,
-    origin: publicUrl ?? `http://${incoming.headers.host ?? 'localhost'}`,
+    origin: publicUrl ?? `${tls ? 'https' : 'http'}://${incoming.headers.host ?? 'localhost'}`,
     signal,
   };
 }

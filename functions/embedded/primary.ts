@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { mkdir } from 'node:fs/promises';
 import { sweep } from '#core/archive/sweep.ts';
 import { openArchive } from './archive.ts';
+import { readCertificate } from './certificate.ts';
 import { type Config, originOf } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { createLog } from './log.ts';
@@ -26,6 +27,8 @@ const V8_OPTIONS = ['--initial-old-space-size=128', '--min-semi-space-size=4', '
  */
 export async function runPrimary(config: Config): Promise<void> {
   const log = createLog(config.logLevel, (line) => process.stdout.write(line));
+  // Said once and here, not by every server.
+  if (config.tls) readCertificate(config.tls);
   await mkdir(config.dataDir, { recursive: true });
   const unlock = lockDataDir(config.dataDir);
   process.once('exit', unlock);

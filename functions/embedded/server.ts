@@ -5,6 +5,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { createApp } from './app.ts';
 import { type Archive, openArchive } from './archive.ts';
 import { keepAudit } from './audit-keeper.ts';
+import { readCertificate, watchCertificate } from './certificate.ts';
 import { type Config, ConfigError, originOf } from './config.ts';
 import { listenDicom } from './dicom-host.ts';
 import { createHttpHost } from './http-host.ts';
@@ -23,8 +24,10 @@ export async function runServer(config: Config): Promise<void> {
   const closeArchive = guardExit(archive);
   const audit = await keepAudit(archive.services, config, log);
   const { answer } = createApp({ archive, config, log });
+  const tls = config.tls && readCertificate(config.tls);
   const server = createHttpHost({
     answer,
+    tls,
     publicUrl: config.publicUrl,
     onDefect: (error) => log.error('defect', describeError(error)),
     onDone: ({ route, status, seconds, received, sent }) => {
@@ -41,6 +44,13 @@ export async function runServer(config: Config): Promise<void> {
     throw new ConfigError(
       `cannot listen on ${config.bind}:${config.httpPort}: ${(error as NodeJS.ErrnoException).code}`,
     );
+  }
+  if (config.tls && 'setSecureContext' in server) {
+    const renewed: Parameters<typeof watchCertificate>[1] = (context) => {
+      server.setSecureContext(context);
+      log.info('certificate-renewed');
+    };
+    watchCertificate(config.tls, renewed, (error) => log.error('certificate-refused', { reason: String(error) }));
   }
   const { port } = server.address() as AddressInfo;
   const dicom = await listenDicom(archive.services, config, log, archive.tokens);

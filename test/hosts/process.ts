@@ -41,7 +41,7 @@ export async function startArchive(dataDir: string, env: Record<string, string> 
   const deadline = Date.now() + START_MS;
   let origin: string | undefined;
   while (origin === undefined) {
-    origin = /Open (http:\/\/\S+)\//.exec(said)?.[1];
+    origin = /Open (https?:\/\/\S+)\//.exec(said)?.[1];
     if (child.exitCode !== null) throw new Error(`exit code ${child.exitCode}: ${said}`);
     if (Date.now() > deadline) throw new Error(`not up in time: ${said}`);
     await sleep(20);
