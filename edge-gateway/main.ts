@@ -18,8 +18,9 @@ try {
   startMetrics();
   const gateway = await openGateway(config, { log });
   const side = statusSideOf(gateway);
-  const tell = ({ number, refused }: Omit<EffectiveConfig, 'config'>): void => {
+  const tell = ({ number, newest, refused }: Omit<EffectiveConfig, 'config'>): void => {
     side.configuration = { number, refused };
+    side.newestConfiguration = newest;
     if (refused !== undefined) log.error('configuration-refused', { number: refused.number, message: refused.reason });
   };
   tell(first);

@@ -69,10 +69,10 @@ async function take(context: EdgeContext, side: StatusSide, given: GatewayConfig
     side.configuration = { ...side.configuration, refused: { number, reason } };
     context.log.error('configuration-refused', { number, message: reason });
   };
-  const current = side.configuration.number ?? 0;
+  const newest = side.newestConfiguration;
   if (!Number.isSafeInteger(number) || typeof given.document !== 'string' || typeof given.signature !== 'string')
     return refuse('it is malformed');
-  if (number <= current) return refuse(`it is not newer than ${current}`);
+  if (number <= newest) return refuse(`it is not newer than ${newest}`);
   try {
     await side.reload(given);
   } catch (error) {
@@ -81,6 +81,7 @@ async function take(context: EdgeContext, side: StatusSide, given: GatewayConfig
   }
   await keepSigned(context.config.dataDir, given);
   side.configuration = { number };
+  side.newestConfiguration = number;
   context.log.info('signed-configuration-taken', { number });
 }
 

@@ -17,6 +17,8 @@ export interface EffectiveConfig {
   readonly config: EdgeConfig;
   /** of the signed one; null: the local one alone */
   readonly number: number | null;
+  /** of the newest signed one that was ever taken here, whether it is in force or not: no older one is taken (0: none) */
+  readonly newest: number;
   /** the signed one that lies here cannot be used (any more), and why */
   readonly refused?: { readonly number: number; readonly reason: string } | undefined;
 }
@@ -25,12 +27,14 @@ export interface EffectiveConfig {
 export function effectiveConfig(env: Environment): EffectiveConfig {
   const local = readEdgeConfig(env);
   const kept = readKept(local.dataDir);
-  if (local.remoteConfiguration === undefined || kept === undefined) return { config: local, number: null };
+  if (local.remoteConfiguration === undefined || kept === undefined)
+    return { config: local, number: null, newest: kept?.number ?? 0 };
   try {
-    return { config: withSigned(env, local, kept), number: kept.number };
+    return { config: withSigned(env, local, kept), number: kept.number, newest: kept.number };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return { config: local, number: null, refused: { number: kept.number, reason: reasonOf(error) } };
+    const refused = { number: kept.number, reason: reasonOf(error) };
+    return { config: local, number: null, newest: kept.number, refused };
   }
 }
 

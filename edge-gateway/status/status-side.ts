@@ -13,6 +13,8 @@ export interface StatusSide {
   associations: () => number;
   /** of the signed configuration in force, and of one that was not taken */
   configuration: { number: number | null; refused?: { readonly number: number; readonly reason: string } | undefined };
+  /** number of the newest signed configuration that was ever taken (0: none) */
+  newestConfiguration: number;
   /** goes on under what a signed configuration makes of the local one. @throws ConfigError, and nothing has changed */
   reload: (given: GatewayConfiguration) => Promise<void>;
   /** where the status page is served; undefined: not yet */
@@ -32,6 +34,7 @@ export function statusSideOf({ services, clock }: EdgeContext): StatusSide {
     rates: new Rates(clock),
     associations: () => 0,
     configuration: { number: null },
+    newestConfiguration: 0,
     reload: async () => {
       throw new ConfigError('this gateway takes no configuration from the archive');
     },

@@ -62,9 +62,10 @@ async function environment(members: object = {}): Promise<Record<string, string>
 }
 
 async function open(env: Record<string, string>): Promise<Gateway> {
-  const { config, ...how } = effectiveConfig(env);
+  const { config, number, newest, refused } = effectiveConfig(env);
   const opened = await openGateway(config, { log: silent });
-  statusSideOf(opened).configuration = how;
+  statusSideOf(opened).configuration = { number, refused };
+  statusSideOf(opened).newestConfiguration = newest;
   statusSideOf(opened).reload = (given) => opened.reload(withSigned(env, readEdgeConfig(env), given));
   await expect.poll(() => statusSideOf(opened).httpPort).toBeGreaterThan(0);
   return opened;
@@ -339,6 +340,32 @@ describe('heartbeats', () => {
     expect(gateway.config.aeTitle).toBe('NEWER');
     server.close();
     server.closeAllConnections();
+  });
+
+  test('one that was changed on the disk is not used, and none that is older either', async () => {
+    await start({ heartbeat, remoteConfiguration });
+    await lay(50, { aeTitle: 'FIRST' });
+    await now();
+    const { dataDir } = gateway.config;
+    await gateway.close();
+    const kept = signConfiguration(pem, ID, { number: 50, document: '{"aeTitle":"FIRST"}' });
+    await writeFile(
+      join(dataDir, 'remote-configuration.json'),
+      JSON.stringify({ ...kept, document: '{"aeTitle":"EVIL"}' }),
+    );
+    gateway = await open({ NEPHOS_EDGE_CONFIG: join(dir, `edge-${number}.json`) });
+    expect(gateway.config.aeTitle).toBe('NEPHOS');
+    expect(statusSideOf(gateway).configuration).toEqual({
+      number: null,
+      refused: { number: 50, reason: 'the signature is wrong' },
+    });
+    await fetch(`${archive.origin}/api/gateways/${ID}/configuration`, { method: 'DELETE' });
+    await lay(49, { aeTitle: 'OLDER' });
+    await now();
+    expect(statusSideOf(gateway).configuration.refused?.reason).toBe('it is not newer than 50');
+    await lay(51, { aeTitle: 'NEWER' });
+    await now();
+    expect(gateway.config.aeTitle).toBe('NEWER');
   });
 
   test('nephos gateway makes keys and signs', async () => {
