@@ -1,4 +1,5 @@
 import type { QUEUES } from '#adapters/aws/schema.ts';
+import { TRANSACTIONS_PATH, TRANSACTIONS_RELATION } from '#dicomweb/transactions-link.ts';
 
 /**
  * What is deployed: one function per kind of work, what starts it and what it may touch. Pure constants: infra builds the stacks
@@ -277,3 +278,16 @@ export type FunctionName = keyof typeof FUNCTIONS;
 
 /** Copied beside the bundles of functions with `codecs`, from node_modules/dcmjs-codecs. */
 export const CODEC_FILE = 'dcmjs-native-codecs.wasm';
+
+/**
+ * What API Gateway itself says to requests over its 10 MB and Lambda's 6 MB (REQUEST_TOO_LARGE), which never reach a function: the same as
+ * the store function says (dicomweb/store.ts). A Link is relative to what was asked for.
+ */
+export const TOO_LARGE_ANSWER = {
+  headers: { link: `<${TRANSACTIONS_PATH}>; rel="${TRANSACTIONS_RELATION}"`, 'cache-control': 'no-store' },
+  body: JSON.stringify({
+    status: 413,
+    code: 'TOO_LARGE',
+    title: 'the request is too large: send fewer objects at once, or use a store transaction',
+  }),
+} as const;

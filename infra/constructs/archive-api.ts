@@ -3,7 +3,13 @@ import * as apigateway from 'aws-cdk-lib/aws-apigateway';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import { FUNCTIONS, type FunctionName, type FunctionSpec, type HttpTrigger } from '#lambda/functions.ts';
+import {
+  FUNCTIONS,
+  type FunctionName,
+  type FunctionSpec,
+  type HttpTrigger,
+  TOO_LARGE_ANSWER,
+} from '#lambda/functions.ts';
 import type { NephosStack } from '../nephos-stack.ts';
 import { removalOf } from '../removal.ts';
 import type { ArchiveFunction } from './archive-function.ts';
@@ -134,6 +140,14 @@ export class ArchiveApi extends Construct {
         templates: { 'application/json': '{"message":$context.error.messageString}' },
       });
     }
+    // Never a bare refusal: the functions behind would have said the same.
+    this.api.addGatewayResponse('RequestTooLarge', {
+      type: apigateway.ResponseType.REQUEST_TOO_LARGE,
+      responseHeaders: Object.fromEntries(
+        Object.entries(TOO_LARGE_ANSWER.headers).map(([name, value]) => [name, `'${value}'`]),
+      ),
+      templates: { 'application/json': TOO_LARGE_ANSWER.body },
+    });
   }
 }
 
