@@ -54,6 +54,24 @@ describe('calls of AWS for one instance stored', () => {
   });
 });
 
+test('calls of AWS for one instance, of a study that four functions store at the same time', async () => {
+  const study = 90;
+  const functions = Array.from({ length: 4 }, () => cloud.open());
+  await store(archive.services, objectOf(study, 0));
+  await Promise.all(
+    functions.map(async ({ services }, f) => {
+      for (let round = 0; round < 2; round++) {
+        const request = Array.from({ length: 25 }, (_, i) =>
+          store(services, objectOf(study, 1 + f * 50 + round * 25 + i)),
+        );
+        for (const outcome of await Promise.all(request)) expect(outcome.kind).toBe('stored');
+      }
+    }),
+  );
+  const calls = functions.reduce((sum, one) => sum + one.calls(), 0);
+  expect(calls / 200).toBeLessThanOrEqual(4);
+});
+
 const STUDY = 5;
 const PATH = `/studies/${uid(1_000 + STUDY)}/series/${uid(2_000 + STUDY)}`;
 
@@ -84,19 +102,20 @@ describe('calls of AWS for one page of a search', () => {
     ['the study list', '/studies?limit=25', 25],
     ['the study list of a day', '/studies?StudyDate=20240102&limit=25', 25],
     ['the studies of a patient', '/studies?PatientID=B-1&limit=25', 25],
-    ['a name from its beginning', '/studies?PatientName=Budget*&limit=25', 25],
+    // the vocabulary, the postings of the word, those of names with too many words, the lines: one more than of any other page
+    ['a name from its beginning', '/studies?PatientName=Budget*&limit=25', 25, 4],
     ['CT studies', '/studies?ModalitiesInStudy=CT&StudyDate=20240101-20240131&limit=25', 25],
     ['one study by its UID', `/studies?StudyInstanceUID=${uid(1_000 + STUDY)}`, 1],
     ['the series of a study', `/studies/${uid(1_000 + STUDY)}/series`, 1],
     ['the instances of a series', `${PATH}/instances`, 30],
-  ])('%s', async (_, path, results) => {
+  ] as [string, string, number, number?][])('%s', async (_, path, results, budget = 3) => {
     archive.reset();
     const { status, body } = await get(path, 'application/dicom+json');
     expect(status).toBe(200);
     expect(JSON.parse(typeof body === 'string' ? body : Buffer.from(body as Uint8Array).toString())).toHaveLength(
       results,
     );
-    expect(reads(), breakdown()).toBeLessThanOrEqual(3);
+    expect(reads(), breakdown()).toBeLessThanOrEqual(budget);
   });
 });
 

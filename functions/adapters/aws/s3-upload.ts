@@ -131,8 +131,9 @@ export async function uploadParts(
         await client.send(command);
       } catch (error) {
         const { name } = error as { name?: string };
-        const refused = name === 'PreconditionFailed' || (name === 'NoSuchUpload' && attempts.maybeDone);
-        if (!refused) throw error;
+        if (name === 'NoSuchUpload' && !attempts.maybeDone)
+          throw new PacsError('BUSY', 'the upload was ended by somebody else', { cause: error });
+        if (name !== 'PreconditionFailed' && name !== 'NoSuchUpload') throw error;
         await hooks.onRefused(attempts, error);
       }
     });
