@@ -123,7 +123,9 @@ export class Delivery {
       const finding = await askDigest(upstream, item, signal);
       if (finding === 'same' || finding === 'other') capabilities.statesDigests = true;
       else if (finding === 'unstated') capabilities.statesDigests ??= false;
-      if (finding !== 'unstated' || wanted === 'digest') return { finding, evidence: 'digest' };
+      // Orthanc answers HEAD with 404, whatever it has: only one that has stated a digest before is believed that.
+      const isTold = finding !== 'absent' || capabilities.statesDigests === true;
+      if ((finding !== 'unstated' && isTold) || wanted === 'digest') return { finding, evidence: 'digest' };
     }
     const finding = await retrieveAndCompare(upstream, context.services.blobs, item, signal);
     return { finding, evidence: 'retrieve' };
