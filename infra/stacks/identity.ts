@@ -5,7 +5,7 @@ import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 import { removalOf } from '../removal.ts';
 
 /** The groups of the pool; each is a role of the archive (core/access.ts). */
-export const GROUPS = ['admin', 'modality', 'sender', 'finder', 'retriever'] as const;
+export const GROUPS = ['admin', 'viewer', 'radiologist', 'technologist', 'auditor'] as const;
 
 /** Who may sign in, where the deployment names no issuer of its own. Nobody signs up by himself. */
 export class IdentityStack extends NephosStack {

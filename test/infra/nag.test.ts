@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type App, Validations } from 'aws-cdk-lib';
 import { AwsSolutionsChecks, HIPAASecurityChecks } from 'cdk-nag';
@@ -31,6 +31,7 @@ function findings(context: object): { open: string[]; rules: number } {
     if (!String(error).includes('Validation failed')) throw error;
   }
   const report = JSON.parse(readFileSync(join(app.outdir, 'validation-report.json'), 'utf8')) as Report;
+  rmSync(app.outdir, { recursive: true });
   const violations = report.pluginReports.flatMap(({ pluginName, violations = [] }) =>
     violations.map((violation) => ({ pluginName, ...violation })),
   );

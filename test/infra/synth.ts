@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App } from 'aws-cdk-lib';
@@ -59,6 +59,7 @@ export function synthesize(context: unknown, prepare: (app: App) => void = () =>
   const stacks = new Map(
     assembly.stacks.map((stack) => [stack.id, (stack.template as { Resources: Record<string, Resource> }).Resources]),
   );
+  rmSync(app.outdir, { recursive: true });
   const all = (stack: string, type: string) => {
     const resources = stacks.get(stack);
     if (resources === undefined) throw new Error(`no stack ${stack}; there are ${[...stacks.keys()].join(', ')}`);

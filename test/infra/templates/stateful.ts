@@ -235,10 +235,10 @@ describe('who may sign in', () => {
     const groups = prodDeployment().all('Identity', 'AWS::Cognito::UserPoolGroup');
     expect(groups.map(({ Properties }) => Properties.GroupName).sort()).toEqual([
       'admin',
-      'finder',
-      'modality',
-      'retriever',
-      'sender',
+      'auditor',
+      'radiologist',
+      'technologist',
+      'viewer',
     ]);
   });
 });
