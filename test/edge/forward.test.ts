@@ -329,6 +329,16 @@ describe('an upstream that does not state digests', () => {
     expect(clinic.line.requests.filter((line) => line.startsWith('GET /dicomweb/studies/'))).toHaveLength(3);
   });
 
+  test('and answers HEAD with 404 whatever it has, as Orthanc does, is asked by GET', async () => {
+    clinic = await openClinic();
+    withoutDigests(clinic.archive);
+    const plain = clinic.archive.intercept!;
+    clinic.archive.intercept = (answer) => async (request) =>
+      request.method === 'HEAD' ? { response: { status: 404, headers: {} }, route: undefined } : plain(answer)(request);
+    await cStore(clinic.gateway, slices(3));
+    expect(await drained(clinic.gateway, 3)).toMatchObject({ sentInstances: 3, held: 0 });
+  });
+
   test('is believed where the configuration says so, and no further', async () => {
     clinic = await openClinic({ evidence: 'accepted' });
     withoutDigests(clinic.archive);
