@@ -4,8 +4,6 @@ import type { Handler } from '#dicomweb/handler.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { json, wholeNumber } from './json.ts';
 
-/** How often an open stream looks for new events (ms). */
-const POLL_MS = 250;
 /** A comment line this often keeps proxies from closing a silent stream (ms). */
 const KEEP_ALIVE_MS = 15_000;
 const STREAM_PAGE = 500;
@@ -53,6 +51,6 @@ async function* stream(
       saidAt = services.clock.now();
       yield Buffer.from(': still here\n\n');
     }
-    await services.clock.sleep(POLL_MS);
+    await services.clock.sleep(services.limits.eventPollMs);
   }
 }

@@ -75,6 +75,8 @@ export const DEFAULT_LIMITS = {
   redirectBytes: 1024 * 1024 * 1024 * 1024,
   /** how long such a URL holds (ms) */
   redirectMs: 15 * 60 * 1000,
+  /** how often an open stream of events looks for new ones (ms) */
+  eventPollMs: 250,
   /** a begun store older than this is an interrupted one (ms) */
   pendingMs: 60 * 60 * 1000,
   /** the same access by the same person is one entry of the audit trail, and a count, for this long (ms) */

@@ -1,3 +1,4 @@
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { describe, expect, test, vi } from 'vitest';
 import { isCrossSite, tokenOf } from '#api/session.ts';
 import { TokenStore } from '#core/tokens.ts';
@@ -126,4 +127,39 @@ test.each([
 
 test('a request without browser headers (a modality, curl) is not cross-site', () => {
   expect(isCrossSite({ method: 'POST', headers: {}, origin: 'http://pacs' }, [])).toBe(false);
+});
+
+describe('with an issuer configured', () => {
+  test('its tokens are taken beside our own, and can be exchanged for a session', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256');
+    const keys = { keys: [{ ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256' }] };
+    vi.stubGlobal('fetch', async () => Response.json(keys));
+    try {
+      const { ask, services } = app({
+        NEPHOS_OIDC_ISSUER: 'https://issuer.test',
+        NEPHOS_OIDC_AUDIENCE: 'nephos',
+        NEPHOS_OIDC_JWKS_URL: 'https://issuer.test/keys',
+        NEPHOS_OIDC_ROLES: 'readers=finder',
+      });
+      const token = await new SignJWT({
+        iss: 'https://issuer.test',
+        aud: 'nephos',
+        sub: 'dr-house',
+        roles: ['readers'],
+      })
+        .setProtectedHeader({ alg: 'ES256', kid: 'one' })
+        .setExpirationTime(services.clock.now() / 1000 + 60)
+        .sign(privateKey);
+      const bearer = { authorization: `Bearer ${token}` };
+      expect((await ask('GET', '/dicomweb/studies', bearer)).status).toBe(200);
+      expect((await ask('DELETE', '/dicomweb/studies/1.2', bearer)).status).toBe(403);
+      expect((await ask('GET', '/dicomweb/studies', { authorization: `Bearer ${token}x` })).status).toBe(401);
+      const opened = await ask('POST', '/api/session', {}, { token });
+      expect(opened.status).toBe(200);
+      const cookie = opened.headers['set-cookie']!.split(';')[0]!;
+      expect((await ask('GET', '/dicomweb/studies', { cookie })).status).toBe(200);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
 });
