@@ -55,7 +55,7 @@ export async function evictCache(
   for (const { StudyInstanceUID, sizeBytes, usedAt } of cached) {
     if (signal?.aborted || (bytes <= cacheBytes && evicted.bytes >= roomBytes && usedAt > oldest)) break;
     if (usage.isInUse(tenant, StudyInstanceUID)) continue;
-    const gone = await evictStudy(services, tenant, StudyInstanceUID, knowledge);
+    const gone = await evictStudy(services, tenant, StudyInstanceUID, knowledge, usage);
     bytes -= gone.bytes;
     evicted.instances += gone.instances;
     evicted.bytes += gone.bytes;
@@ -66,12 +66,13 @@ export async function evictCache(
   return { studies, bytes, evicted };
 }
 
-/** Evicts what of a study is confirmed. */
+/** Evicts what of a study is confirmed, until somebody reads it. */
 export async function evictStudy(
   services: Services,
   tenant: string,
   StudyInstanceUID: string,
   knowledge: Pick<ForwardKnowledge, 'confirmed'>,
+  usage: StudyUsage,
 ): Promise<Eviction> {
   const evicted = { instances: 0, bytes: 0 };
   let batch: InstanceRecord[] = [];
@@ -88,6 +89,7 @@ export async function evictStudy(
   };
   const here = await Array.fromAsync(selectedInstances(services, tenant, [{ StudyInstanceUID }]));
   for (const instance of here) {
+    if (usage.isInUse(tenant, StudyInstanceUID)) return evicted;
     batch.push(instance);
     if (batch.length === CONFIRMED_AT_A_TIME) await evict();
   }
