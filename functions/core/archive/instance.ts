@@ -67,6 +67,24 @@ export function metadataText(dataSet: DataSet, id: Identity): string {
   return dataSetToJson(dataSet, (path, bulk) => base + bulkPath(path, bulk));
 }
 
+/** What the index holds of a data set, whatever becomes of the object's bytes. */
+export interface Description {
+  /** the metadata text as UTF-8 */
+  readonly json: Buffer;
+  readonly Modality: string;
+  readonly studyAttributes: DataSet;
+  readonly seriesAttributes: DataSet;
+  readonly instanceAttributes: DataSet;
+}
+
+export const describe = (dataSet: DataSet, id: Identity): Description => ({
+  json: Buffer.from(metadataText(dataSet, id)),
+  Modality: firstString(dataSet, '00080060') ?? 'OT',
+  studyAttributes: pickAttributes(dataSet, 'study'),
+  seriesAttributes: pickAttributes(dataSet, 'series'),
+  instanceAttributes: pickAttributes(dataSet, 'instance'),
+});
+
 /**
  * Everything the index holds of a scanned object. What is too large for the index (metadata text, frame table) goes to
  * blobs beside the object's, durable before this resolves.
@@ -85,14 +103,13 @@ export async function prepareInstance(
     storedAt: number;
     pending: boolean;
   },
+  { json, Modality, ...attributes }: Description = describe(scanned.dataSet, stored.id),
 ): Promise<PreparedInstance> {
   const { tenant, id, version, blobKey, sizeBytes, sha256, source, storedAt, pending } = stored;
-  const { dataSet } = scanned;
-  const json = metadataText(dataSet, id);
   const side = blobKey.slice(0, -'.dcm'.length);
   const instance: InstanceRecord = {
     ...id,
-    Modality: firstString(dataSet, '00080060') ?? 'OT',
+    Modality,
     version,
     transferSyntaxUID: scanned.transferSyntaxUID,
     blobKey,
@@ -101,15 +118,15 @@ export async function prepareInstance(
     dataSetOffset: scanned.dataSetOffset,
     storedAt,
     source,
-    attributes: pickAttributes(dataSet, 'instance'),
+    attributes: attributes.instanceAttributes,
     pixels: await keepPixels(services, scanned, `${side}.frames`),
   };
   return {
     tenant,
     instance,
     metadata: await keepMetadata(services, json, `${side}.json`),
-    studyAttributes: pickAttributes(dataSet, 'study'),
-    seriesAttributes: pickAttributes(dataSet, 'series'),
+    studyAttributes: attributes.studyAttributes,
+    seriesAttributes: attributes.seriesAttributes,
     pending,
   };
 }
@@ -117,10 +134,9 @@ export async function prepareInstance(
 /** Kept as UTF-8 bytes: so they are written and read without being parsed as part of the record. */
 async function keepMetadata(
   services: Services,
-  text: string,
+  json: Uint8Array,
   blobKey: string,
 ): Promise<{ json: Uint8Array } | { blobKey: string }> {
-  const json = Buffer.from(text);
   if (json.length <= services.limits.metadataInIndexBytes) return { json };
   await putSide(services, blobKey, json);
   return { blobKey };

@@ -6,7 +6,16 @@ import { newVersion } from '../ids.ts';
 import type { PutOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
-import { blobKeyOf, blobKeysOf, type Identity, identify, prepareInstance, uidsOf } from './instance.ts';
+import {
+  blobKeyOf,
+  blobKeysOf,
+  type Description,
+  describe,
+  type Identity,
+  identify,
+  prepareInstance,
+  uidsOf,
+} from './instance.ts';
 import { ObjectSource } from './object-source.ts';
 import { asItem, asRecord, type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
 import { applyRejectionNote, isRejectionNote } from './reject.ts';
@@ -119,8 +128,16 @@ class IncomingObject {
         return { kind: 'duplicate', id, sha256, warnings: scanned.warnings };
       }
     }
-    const blob = await this.#services.blobs.put(this.#key(id), bytes, this.#putOptions(id));
-    return this.#commit(scanned, id, blob);
+    const putting = this.#services.blobs.put(this.#key(id), bytes, this.#putOptions(id));
+    let description: Description;
+    try {
+      // The disk works meanwhile.
+      description = describe(scanned.dataSet, id);
+    } finally {
+      // Whatever fails: what is being written must have come to an end before it can be taken back.
+      await putting.catch(() => {});
+    }
+    return this.#commit(scanned, id, await putting, description);
   }
 
   async storeStream(source: ObjectSource): Promise<StoreOutcome> {
@@ -201,9 +218,10 @@ class IncomingObject {
     scanned: ScannedObject,
     id: Identity,
     blob: { key: string; size: number; sha256: string },
+    description = describe(scanned.dataSet, id),
   ): Promise<StoreOutcome> {
     const { tenant, source } = this.#context;
-    const prepared = await prepareInstance(this.#services, scanned, {
+    const about = {
       tenant,
       id,
       version: this.#version,
@@ -213,7 +231,8 @@ class IncomingObject {
       source,
       storedAt: this.#services.clock.now(),
       pending: true,
-    });
+    };
+    const prepared = await prepareInstance(this.#services, scanned, about, description);
     const { warnings } = scanned;
     const { sha256 } = blob;
     this.#revocable = false;
