@@ -34,7 +34,8 @@ CONTEXTS = 120
 
 def entity():
     ae = AE(ae_title="PYNETDICOM")
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    ae.acse_timeout = ae.dimse_timeout = 60
+    ae.network_timeout = 600  # it counts on while messages are being sent: a busy machine takes more than a minute for the corpus
     return ae
 
 
