@@ -21,6 +21,8 @@ export const ENVIRONMENT = {
   /** on or off */
   sanitizePreamble: 'NEPHOS_SANITIZE_PREAMBLE',
   ...OIDC_ENVIRONMENT,
+  /** what stops while the audit trail cannot be written: writes, all, off: nothing */
+  audit: 'NEPHOS_AUDIT',
   /** `stream` (default where the runtime can) or `buffered`: for engines that cannot stream responses */
   responseMode: 'NEPHOS_RESPONSE_MODE',
 } as const;
