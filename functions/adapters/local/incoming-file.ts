@@ -13,7 +13,7 @@ export interface Written {
 }
 
 /** A source is gathered until there is this much for one write. */
-const GATHER_BYTES = 1024 * 1024;
+const GATHER_BYTES = 512 * 1024;
 /** Up to this much a write into the page cache is cheaper on the spot than a trip through the thread pool. */
 const SYNC_WRITE_LIMIT_BYTES = 2 * 1024 * 1024;
 /**
