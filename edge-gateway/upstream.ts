@@ -18,6 +18,8 @@ export interface UpstreamRequest {
   /** of a streamed body, where known */
   readonly bodyBytes?: number;
   readonly signal?: AbortSignal | undefined;
+  /** asks for objects that may lie on slow media: 503 with Retry-After says so, and is no failure of the upstream */
+  readonly mayBeCold?: boolean;
   /** goes out although the circuit is open */
   readonly probe?: boolean;
   /** credentials are not sent: the URL is signed, or another's */
@@ -153,7 +155,8 @@ export class Upstream {
         bodyTimeout: timeoutMs,
         ...(request.signal !== undefined && { signal: request.signal }),
       });
-      this.#answered(response.statusCode);
+      const isCold = request.mayBeCold === true && response.headers['retry-after'] !== undefined;
+      this.#answered(isCold && response.statusCode === 503 ? 200 : response.statusCode);
       return responseOf(response, (error) => this.#broken(error));
     } catch (cause) {
       if (request.signal?.aborted === true)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, describeError, type PacsError } from '#core/errors.ts';
@@ -22,9 +23,13 @@ export interface FetchOptions {
   readonly storing: number;
   /** times an instance is asked for, where nothing came */
   readonly attempts: number;
+  /** how long one who waits is kept waiting for objects that upstream has to bring back from slow media first (ms) */
+  readonly restoreMs: number;
 }
 
-const DEFAULTS: FetchOptions = { parallel: 4, storing: 8, attempts: 2 };
+const DEFAULTS: FetchOptions = { parallel: 4, storing: 8, attempts: 2, restoreMs: 15 * 60_000 };
+/** When upstream says that it will have the objects later, it is asked again no later than this (ms). */
+const ASK_AGAIN_MS = 30_000;
 /** instances of one series from which on it is asked for as a whole */
 const WHOLE_SERIES = 2;
 
@@ -127,6 +132,7 @@ class FetchRun {
   readonly #signal: AbortSignal;
   readonly #errands: Errand[] = [];
   readonly #waiting = new Map<string, (found: InstanceRecord | undefined) => void>();
+  readonly #startedAt: number;
   #running = 0;
 
   constructor(
@@ -143,6 +149,7 @@ class FetchRun {
     this.#options = options;
     this.#tenant = tenant;
     this.#signal = signal;
+    this.#startedAt = services.clock.now();
   }
 
   start(
@@ -184,6 +191,12 @@ class FetchRun {
       if (!this.#signal.aborted) this.#log.info('fetch-failed', { StudyInstanceUID, ...describeError(failure) });
     }
     const missing = errand.wanted.filter(({ SOPInstanceUID }) => this.#waiting.has(SOPInstanceUID));
+    const laterMs = failure?.details.retryAfterMs;
+    if (typeof laterMs === 'number' && this.#isPatient(laterMs)) {
+      await sleep(Math.min(laterMs, ASK_AGAIN_MS), undefined, { signal: this.#signal }).catch(() => {});
+      if (missing.length > 0) this.#errands.push({ ...errand, wanted: missing });
+      return;
+    }
     const goOn =
       !this.#signal.aborted &&
       (errand.whole || (errand.attempt < this.#options.attempts && failure?.code === 'OUTCOME_UNKNOWN'));
@@ -191,6 +204,11 @@ class FetchRun {
       if (goOn) this.#errands.push({ wanted: [one], whole: false, attempt: errand.whole ? 1 : errand.attempt + 1 });
       else this.#settle(one.SOPInstanceUID, undefined);
     }
+  }
+
+  #isPatient(laterMs: number): boolean {
+    const waitedMs = this.#services.clock.now() - this.#startedAt;
+    return !this.#signal.aborted && waitedMs + Math.min(laterMs, ASK_AGAIN_MS) < this.#options.restoreMs;
   }
 
   #settle(sop: string, found: InstanceRecord | undefined): void {

@@ -109,7 +109,13 @@ export class UpstreamArchive {
     if (SeriesInstanceUID !== undefined) parts.push('series', SeriesInstanceUID);
     if (SOPInstanceUID !== undefined) parts.push('instances', SOPInstanceUID);
     const headers = { accept: AS_STORED };
-    const response = await this.upstream.request({ method: 'GET', path: parts.join('/'), headers, signal });
+    const response = await this.upstream.request({
+      method: 'GET',
+      path: parts.join('/'),
+      headers,
+      mayBeCold: true,
+      signal,
+    });
     if (response.status !== 200 && response.status !== 206) {
       await response.discard();
       throw refusalOf(response);
@@ -215,8 +221,9 @@ const uidsOf = (study: string | undefined, series: string | undefined): DataSet 
   ...(series !== undefined && { '0020000E': { vr: 'UI', Value: [series] } }),
 });
 
-const refusalOf = ({ status }: UpstreamResponse): PacsError => {
-  const details = { status };
+const refusalOf = ({ status, headers }: UpstreamResponse): PacsError => {
+  const seconds = Number(headers['retry-after']);
+  const details = { status, ...(seconds > 0 && { retryAfterMs: seconds * 1_000 }) };
   if (status === 404 || status === 410) return new PacsError('NOT_FOUND', 'the upstream does not have it', { details });
   if (status === 429 || status >= 500) return new PacsError('BUSY', `the upstream answered ${status}`, { details });
   return new PacsError('NOT_ACCEPTABLE', `the upstream answered ${status}`, { details });

@@ -130,6 +130,13 @@ describe('C-MOVE and C-GET at the edge', () => {
     expect(taken()).toHaveLength(200);
   });
 
+  test('what upstream has to bring back from slow media is waited for', async () => {
+    await putUpstream(site, [...slices(608, 6), ...slices(6081, 6, { StudyInstanceUID: uid(608) })]);
+    site.upstream.coldRetrieves = 5;
+    expect(await cMove(site, 'STUDY', study(608))).toMatchObject({ status: 0, completed: 12 });
+    site.upstream.coldRetrieves = 0;
+  });
+
   test('two who ask for the same study at once share what comes', async () => {
     await putUpstream(site, slices(607, 40));
     const both = await Promise.all([

@@ -10,6 +10,7 @@ import { storeObject } from '#core/archive/store.ts';
 import { scanPart10 } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
+import type { HttpRequest } from '#dicomweb/http.ts';
 import { COMMAND } from '#dimse/command-set.ts';
 import { decodeIdentifier, encodeIdentifier } from '#dimse/identifiers.ts';
 import {
@@ -51,6 +52,8 @@ export interface UpstreamSite {
   readonly port: number;
   /** it takes nothing, for now, and answers everything else */
   refusesStores: boolean;
+  /** so many requests for objects are answered by 503: it has to bring them back from slow media first */
+  coldRetrieves: number;
   close(): Promise<void>;
 }
 
@@ -62,12 +65,16 @@ export async function startUpstream(dataDir: string): Promise<UpstreamSite> {
   });
   const archive = await openArchive(config);
   const { answer } = createApp({ archive, config, log: LOG });
-  const site: Pick<UpstreamSite, 'refusesStores'> = { refusesStores: false };
+  const site: Pick<UpstreamSite, 'refusesStores' | 'coldRetrieves'> = { refusesStores: false, coldRetrieves: 0 };
+  const isCold = ({ headers }: HttpRequest): boolean =>
+    headers.accept?.includes('application/dicom"') === true && site.coldRetrieves-- > 0;
   const server: HttpServer = createHttpHost({
     answer: async (request) =>
       site.refusesStores && request.method === 'POST'
         ? { response: { status: 429, headers: { 'retry-after': '1' } }, route: 'Refused' }
-        : answer(request),
+        : isCold(request)
+          ? { response: { status: 503, headers: { 'retry-after': '1' } }, route: 'Cold' }
+          : answer(request),
     publicUrl: config.publicUrl,
     onDefect: (error) => {
       throw error;
