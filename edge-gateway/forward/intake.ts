@@ -3,17 +3,31 @@ import { type ArchiveEvent, asItem, asRecord, type InstanceRecord, keys } from '
 import { attribute } from '#core/dicom/dictionary.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
+import { PacsError } from '#core/errors.ts';
 import type { WriteOperation } from '#core/ports/index-table.ts';
 import { instanceMetadata } from '#core/retrieve/metadata.ts';
 import { type Condition, holds, type Subject } from '#core/routing/conditions.ts';
 import type { SendPriority, UpstreamConfig } from '../config.ts';
 import type { EdgeContext } from '../context.ts';
 import { FROM_UPSTREAM } from '../read/fetch.ts';
-import { type ForwardRecord, forwardKeys, NOBODY, queueKeyOf, type StudyOrder } from './records.ts';
+import {
+  countIn,
+  type ForwardCounts,
+  type ForwardRecord,
+  forwardKeys,
+  NO_COUNTS,
+  NOBODY,
+  queueKeyOf,
+  type StudyOrder,
+} from './records.ts';
 
 /** events of one atomic write; few enough for its 100 operations whatever is configured */
 const EVENTS = 20;
 const OPERATIONS = 90;
+/** What comes to a study after so long a pause takes its place in the queue by itself (ms). */
+const STUDY_GOES_ON_MS = 60 * 60 * 1000;
+/** A study's last arrival is noted with this much play, to spare writes (ms). */
+const NOTE_MS = 5 * 60 * 1000;
 
 /**
  * Takes in what the local archive has stored: for each instance one record a destination that wants it. The feed's events are written
@@ -30,7 +44,7 @@ export async function takeIn(context: EdgeContext): Promise<ReadonlySet<string> 
     index,
     tenant,
     cursor,
-    Math.max(1, Math.min(EVENTS, Math.floor(OPERATIONS / (2 * config.upstreams.length + 1)) - 1)),
+    Math.max(1, Math.min(EVENTS, Math.floor(OPERATIONS / (3 * config.upstreams.length + 1)) - 1)),
   );
   if (events.length === 0) return undefined;
   const batch = new Intake(context);
@@ -55,7 +69,7 @@ class Intake {
   readonly #operations: WriteOperation[] = [];
   readonly #seen = new Set<string>();
   readonly #studies = new Map<string, StudyOrder>();
-  readonly #added = new Map<string, { pending: number; pendingBytes: number }>();
+  readonly #counts = new Map<string, ForwardCounts>();
   readonly destinations = new Set<string>();
 
   constructor(context: EdgeContext) {
@@ -64,11 +78,11 @@ class Intake {
 
   operations(): WriteOperation[] {
     const { tenant } = this.#context;
-    const counts = [...this.#added].map(
+    const counts = [...this.#counts].map(
       ([destination, increments]): WriteOperation => ({
         kind: 'add',
         key: forwardKeys.counts(tenant, destination),
-        increments,
+        increments: { ...increments },
       }),
     );
     return [...this.#operations, ...counts];
@@ -99,9 +113,10 @@ class Intake {
     const { services, tenant } = this.#context;
     const known = await services.index.get(forwardKeys.forward(tenant, instance.SOPInstanceUID, destination));
     if (known !== undefined) return;
-    const order: StudyOrder = { version: 1, priority: 'low', arrivedAt: instance.storedAt };
+    const { storedAt } = instance;
+    const order: StudyOrder = { priority: 'low', arrivedAt: storedAt, lastAt: storedAt };
     const queueKey = queueKeyOf(order, instance.StudyInstanceUID, cursor);
-    this.#put(instance, destination, { state: 'confirmed', queueKey, evidence: 'retrieve' });
+    this.#put(instance, destination, { state: 'confirmed', queueKey, evidence: 'retrieve', fetched: true });
   }
 
   async #enqueue(instance: InstanceRecord, destination: string, queueKey: string): Promise<void> {
@@ -114,8 +129,8 @@ class Intake {
     if (known !== undefined && known.state !== 'confirmed') {
       // Other bytes of this UID wait there: these take their place in the queue.
       for (const key of placesOf(tenant, destination, known)) this.#operations.push({ kind: 'delete', key });
-      this.#count(destination, -1, -known.sizeBytes);
     }
+    if (known !== undefined && !known.fetched) this.#count(destination, known, -1);
     // Stored here again after it had been confirmed and evicted: the upstream most likely has it still.
     this.#put(instance, destination, { state: 'pending', queueKey, ...(isSame && { ask: true }) }, known);
     this.#operations.push({
@@ -123,14 +138,14 @@ class Intake {
       key: forwardKeys.queue(tenant, destination, queueKey),
       item: { SOPInstanceUID: sop, sizeBytes },
     });
-    this.#count(destination, 1, sizeBytes);
+    this.#count(destination, { state: 'pending', sizeBytes }, 1);
     this.destinations.add(destination);
   }
 
   #put(
     instance: InstanceRecord,
     destination: string,
-    fields: Pick<ForwardRecord, 'state' | 'queueKey' | 'ask' | 'evidence'>,
+    fields: Pick<ForwardRecord, 'state' | 'queueKey' | 'ask' | 'evidence' | 'fetched'>,
     known?: ForwardRecord,
   ): void {
     const { services, tenant } = this.#context;
@@ -158,11 +173,10 @@ class Intake {
     });
   }
 
-  #count(destination: string, instances: number, bytes: number): void {
-    const added = this.#added.get(destination) ?? { pending: 0, pendingBytes: 0 };
-    added.pending += instances;
-    added.pendingBytes += bytes;
-    this.#added.set(destination, added);
+  #count(destination: string, record: Pick<ForwardRecord, 'state' | 'sizeBytes'>, sign: 1 | -1): void {
+    const counts = this.#counts.get(destination) ?? { ...NO_COUNTS };
+    countIn(counts, record, sign);
+    this.#counts.set(destination, counts);
   }
 
   /** The study's place, given by its first instance; a sender of higher priority moves what it adds ahead. */
@@ -174,15 +188,18 @@ class Intake {
     if (cached !== undefined) return higher(cached, own);
     const key = forwardKeys.study(tenant, study);
     const item = await services.index.get(key);
-    if (item !== undefined) {
-      const order = asRecord<StudyOrder>(item);
-      this.#studies.set(study, order);
-      return higher(order, own);
+    const known = item && asRecord<StudyOrder>(item);
+    if (known !== undefined && at - known.lastAt < NOTE_MS) {
+      this.#studies.set(study, known);
+      return higher(known, own);
     }
-    const order: StudyOrder = { version: 1, priority: urgent(own, await facts.priority()), arrivedAt: at };
+    const goesOn = known !== undefined && at - known.lastAt < STUDY_GOES_ON_MS;
+    const order: StudyOrder = goesOn
+      ? { ...known, lastAt: at }
+      : { priority: urgent(own, await facts.priority()), arrivedAt: at, lastAt: at };
     this.#studies.set(study, order);
     this.#operations.push({ kind: 'put', key, item: asItem(order) });
-    return order;
+    return higher(order, own);
   }
 }
 
@@ -261,9 +278,15 @@ class InstanceFacts {
   async #read(): Promise<DataSet> {
     const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = this.#instance;
     const { services, tenant } = this.#context;
-    this.#dataSet ??= JSON.parse(
-      await instanceMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID),
-    ) as DataSet;
+    try {
+      this.#dataSet ??= JSON.parse(
+        await instanceMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID),
+      ) as DataSet;
+    } catch (error) {
+      if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
+      // Removed just now: it must not stop those behind it.
+      this.#dataSet = {};
+    }
     return this.#dataSet;
   }
 }

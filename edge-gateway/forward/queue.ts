@@ -5,6 +5,7 @@ import type { Evidence } from '../config.ts';
 import { placesOf } from './intake.ts';
 import {
   arrivalIn,
+  countIn,
   dueIn,
   type ForwardCounts,
   type ForwardRecord,
@@ -128,8 +129,8 @@ export class DestinationQueue {
           if: { version: record.version },
         });
         operations.push(...this.#moves(record, made));
-        count(counts, record, -1);
-        count(counts, made, 1);
+        countIn(counts, record, -1);
+        countIn(counts, made, 1);
         return made;
       });
       const increments = Object.fromEntries(Object.entries(counts).filter(([, value]) => value !== 0));
@@ -214,18 +215,5 @@ function after(record: ForwardRecord, transition: Transition, now: number): Forw
         attempts: record.attempts + (transition.own === undefined ? 0 : 1),
         refusals: record.refusals + (transition.own === 'refused' ? 1 : 0),
       };
-  }
-}
-
-function count(counts: ForwardCounts, { state, sizeBytes }: ForwardRecord, sign: 1 | -1): void {
-  if (state === 'held') {
-    counts.held += sign;
-    counts.heldBytes += sign * sizeBytes;
-  } else if (state === 'confirmed') {
-    counts.confirmed += sign;
-    counts.confirmedBytes += sign * sizeBytes;
-  } else {
-    counts.pending += sign;
-    counts.pendingBytes += sign * sizeBytes;
   }
 }

@@ -48,6 +48,8 @@ export interface ForwardRecord {
   queuedAt: number;
   confirmedAt?: number | undefined;
   evidence?: Evidence | undefined;
+  /** it came from there: confirmed, and never counted */
+  fetched?: boolean | undefined;
 }
 
 export interface SentObject {
@@ -65,10 +67,11 @@ export interface QueueItem {
 
 /** Where a study's instances stand in the queues: together, by the study's priority and its arrival. */
 export interface StudyOrder {
-  version: number;
   priority: SendPriority;
-  /** ms since 1970 */
+  /** of its first instance, or of the first one after a long pause (ms since 1970) */
   arrivedAt: number;
+  /** of its latest instance, within some minutes */
+  lastAt: number;
 }
 
 /** Exact: they change in the same writes as what they count. `pending` includes what is being sent. */
@@ -89,6 +92,18 @@ export const NO_COUNTS: ForwardCounts = {
   confirmed: 0,
   confirmedBytes: 0,
 };
+
+/** Counts a record where its state belongs, or takes it back. */
+export function countIn(
+  counts: ForwardCounts,
+  { state, sizeBytes }: Pick<ForwardRecord, 'state' | 'sizeBytes'>,
+  sign: 1 | -1,
+): void {
+  if (state === 'unwanted') return;
+  const name = state === 'sending' ? 'pending' : state;
+  counts[name] += sign;
+  counts[`${name}Bytes`] += sign * sizeBytes;
+}
 
 /** Stands for a destination where no destination wanted an instance: so it is known to have been looked at. */
 export const NOBODY = '-';

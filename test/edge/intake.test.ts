@@ -1,0 +1,106 @@
+import { expect, test } from 'vitest';
+import { checked } from '#edge/config.ts';
+import type { EdgeContext } from '#edge/context.ts';
+import { evidenceOf } from '#edge/forward/forwarder.ts';
+import { takeIn } from '#edge/forward/intake.ts';
+import { DestinationQueue } from '#edge/forward/queue.ts';
+import { arrivalIn } from '#edge/forward/records.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+
+const HOUR_MS = 3_600_000;
+
+function intakeOf(upstreams: readonly Record<string, unknown>[] = [{ url: 'http://cloud' }]) {
+  const services = memoryServices();
+  const config = checked({ upstreams, tenant: TENANT }, 'test');
+  const context = { services, tenant: TENANT, config, clock: services.clock } as unknown as EdgeContext;
+  return {
+    services,
+    queue: (name = 'upstream') => new DestinationQueue(services, TENANT, name),
+    slice: (n: number, study = 1) =>
+      store(services, buildDicom({ SOPInstanceUID: uid(100 * study + n), StudyInstanceUID: uid(study) })),
+    async all(): Promise<number> {
+      let rounds = 0;
+      while ((await takeIn(context)) !== undefined) rounds++;
+      return rounds;
+    },
+  };
+}
+
+test('a study travels together; what comes to it much later takes its place by itself', async () => {
+  const { services, slice, all, queue } = intakeOf();
+  await slice(1, 1);
+  services.clock.advance(1_000);
+  await slice(1, 2);
+  services.clock.advance(10 * 60_000);
+  await slice(2, 1);
+  await all();
+  const order = async (): Promise<string[]> => (await queue().first(10, new Set())).map((one) => one.SOPInstanceUID);
+  expect(await order()).toEqual([uid(101), uid(102), uid(201)]);
+  // Still acquiring an hour on, as long as there was no long pause.
+  for (let i = 3; i < 6; i++) {
+    services.clock.advance(HOUR_MS / 2);
+    await slice(i, 1);
+    await all();
+  }
+  expect((await order()).at(-1)).toBe(uid(201));
+  services.clock.advance(2 * HOUR_MS);
+  await slice(6, 1);
+  await all();
+  const waiting = await queue().first(10, new Set());
+  expect(waiting.at(-1)).toMatchObject({ SOPInstanceUID: uid(106) });
+  expect(arrivalIn(waiting.at(-1)!.queueKey)).toBe(services.clock.now());
+});
+
+test('what is taken in is counted and stands once in each queue, with as many destinations as there may be', async () => {
+  const names = Array.from({ length: 16 }, (_, i) => `d${i}`);
+  const { slice, all, queue } = intakeOf(names.map((name) => ({ name, url: 'http://cloud' })));
+  for (let n = 0; n < 7; n++) await slice(n);
+  expect(await all()).toBeGreaterThan(1);
+  for (const name of names) {
+    expect(await queue(name).counts()).toMatchObject({ pending: 7, held: 0, confirmed: 0 });
+    expect(await queue(name).first(100, new Set())).toHaveLength(7);
+  }
+});
+
+test('an instance that was confirmed and is stored anew is asked for, not sent blindly', async () => {
+  const { services, slice, all, queue } = intakeOf();
+  await slice(1);
+  await all();
+  const [record] = await queue().records([uid(101)]);
+  await queue().apply([[record!, { to: 'sending' }]]);
+  const [sending] = await queue().records([uid(101)]);
+  await queue().apply([[sending!, { to: 'confirmed', evidence: 'digest' }]]);
+  expect(await evidenceOf(services, TENANT, uid(101), ['upstream'])).toMatchObject({ confirmed: true });
+  expect(await queue().counts()).toMatchObject({ pending: 0, confirmed: 1 });
+  // The cache let it go, and the modality sends it again.
+  const { sha256, StudyInstanceUID, SeriesInstanceUID } = record!;
+  const event = {
+    type: 'InstanceStored',
+    at: services.clock.now(),
+    StudyInstanceUID,
+    SeriesInstanceUID,
+    SOPInstanceUID: uid(101),
+    sha256,
+  };
+  await services.index.write([{ kind: 'append', partition: `${TENANT}|feed`, item: event }]);
+  await all();
+  expect((await queue().records([uid(101)]))[0]).toMatchObject({ state: 'pending', ask: true });
+  expect(await queue().counts()).toMatchObject({ pending: 1, confirmed: 0, confirmedBytes: 0 });
+});
+
+test('a record that has changed since it was read is left as it is', async () => {
+  const { slice, all, queue } = intakeOf();
+  await slice(1);
+  await slice(2);
+  await all();
+  const [first, second] = await queue().records([uid(101), uid(102)]);
+  await queue().apply([[first!, { to: 'held', reason: 'x' }]]);
+  const changed = await queue().apply([
+    [first!, { to: 'sending' }],
+    [second!, { to: 'sending' }],
+  ]);
+  expect(changed.map((one) => one.SOPInstanceUID)).toEqual([uid(102)]);
+  expect((await queue().records([uid(101)]))[0]).toMatchObject({ state: 'held' });
+  expect(await queue().counts()).toMatchObject({ pending: 1, held: 1 });
+});
