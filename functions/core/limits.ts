@@ -55,6 +55,8 @@ export const DEFAULT_LIMITS = {
   restorePollMs: 15 * 60 * 1000,
   /** objects of one store transaction */
   transactionObjects: 1_000,
+  /** bytes of one object of a store transaction */
+  transactionObjectBytes: 1024 * 1024 * 1024 * 1024,
   /** bytes of the objects of one store transaction */
   transactionBytes: 16 * 1024 * 1024 * 1024 * 1024,
   /** bytes of a part of an object; more where it would have over 10,000 */

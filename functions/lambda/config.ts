@@ -28,6 +28,8 @@ const WHOLE_RESPONSE_BYTES = 4_400_000;
 /** A streamed one is 200 MB (bytes), at 2 MB/s behind the first 6 MB: large objects are had faster from the bucket. */
 const STREAMED_RESPONSE_BYTES = 199 * 1024 * 1024;
 const REDIRECT_BYTES = 32 * 1024 * 1024;
+/** One invocation stores an object: it is read and written at about 100 MB/s for at most 15 minutes, with room for a slow day (bytes). */
+const OBJECT_BYTES = 32 * 1024 * 1024 * 1024;
 /** Looking for events costs reads of the table, for every stream that is open (ms). */
 const EVENT_POLL_MS = 2_000;
 
@@ -45,6 +47,7 @@ export function readLambdaConfig(env: Environment, streaming: boolean): LambdaCo
     limits: {
       storeRequestBytes: REQUEST_BYTES,
       responseBytes: streaming ? STREAMED_RESPONSE_BYTES : WHOLE_RESPONSE_BYTES,
+      transactionObjectBytes: OBJECT_BYTES,
       eventPollMs: EVENT_POLL_MS,
       redirectBytes: streaming ? REDIRECT_BYTES : WHOLE_RESPONSE_BYTES,
       ...readLimits(env),

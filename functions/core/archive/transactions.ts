@@ -151,6 +151,11 @@ function checkAnnouncement(
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1) throw wrong('sizeBytes must be a whole number from 1');
     if (!/^[0-9a-f]{64}$/.test(sha256)) throw wrong('sha256 must be 64 lower-case hexadecimal digits');
     if (SOPInstanceUID !== undefined && !isUID(SOPInstanceUID)) throw wrong('SOPInstanceUID is not a UID');
+    if (sizeBytes > limits.transactionObjectBytes) {
+      throw new PacsError('TOO_LARGE', 'an object is too large', {
+        details: { limitBytes: limits.transactionObjectBytes },
+      });
+    }
     total += sizeBytes;
   }
   if (total > limits.transactionBytes) {

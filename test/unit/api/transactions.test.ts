@@ -273,7 +273,13 @@ describe('a store transaction', () => {
     ['a hash in capitals', path, { objects: [{ sizeBytes: 1, sha256: 'A'.repeat(64) }] }, 400],
     ['no UID', path, { StudyInstanceUID: '1.2.x', ...announce([slice(1)]) }, 400],
     ['too many objects', path, { objects: Array(1_001).fill({ sizeBytes: 1, sha256: sha256(slice(1)) }) }, 413],
-    ['too many bytes', path, { objects: [{ sizeBytes: 2 ** 50, sha256: sha256(slice(1)) }] }, 413],
+    ['an object of too many bytes', path, { objects: [{ sizeBytes: 2 ** 41, sha256: sha256(slice(1)) }] }, 413],
+    [
+      'too many bytes together',
+      path,
+      { objects: Array(17).fill({ sizeBytes: 2 ** 40, sha256: sha256(slice(1)) }) },
+      413,
+    ],
   ])('refused: %s', async (_, target, body, status) => {
     expect((await ask('PUT', target, body)).status).toBe(status);
   });
