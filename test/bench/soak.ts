@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { associate, contextOf, proposing, type RemoteEntity, sendFind, sendObject } from '#dimse/scu.ts';
 import { STUDY_ROOT_FIND } from '#dimse/sop-classes.ts';
+import { startEdge } from '#test/peers/helpers/edge.ts';
 import { freePort, startNephos } from '#test/peers/helpers/nephos.ts';
 import { get, median } from './client.ts';
 import { type CtStudy, ctStudy } from './data.ts';
@@ -13,11 +14,14 @@ import { CT_IMAGE_STORAGE } from './encode.ts';
 
 /**
  * A steady load on the embedded archive for as long as is wanted: studies come by C-STORE, are searched for by C-FIND and QIDO, read by
- * WADO, and deleted, so that the disk stays bounded. Memory, open files and connections must not grow once the archive is warm.
+ * WADO, and deleted, so that the disk stays bounded. Memory, open files and connections must not grow once the archive is warm. With
+ * `--gateway` modalities talk to an edge gateway, which forwards to the archive and keeps a small cache; what it has forwarded is read
+ * from the archive, and both must stay flat.
  */
 const USAGE = `npm run soak -- [options]
   --minutes N       length (60)
   --per-second N    slices of half a megabyte that come each second (4); every fifth study is of small ones
+  --gateway         through an edge gateway
   --sample N        seconds from one sample to the next (10)
   --json FILE       all samples`;
 
@@ -26,6 +30,7 @@ const { values: options } = parseArgs({
     minutes: { type: 'string', default: '60' },
     'per-second': { type: 'string', default: '4' },
     sample: { type: 'string', default: '10' },
+    gateway: { type: 'boolean', default: false },
     json: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -70,7 +75,19 @@ const nephos = await startNephos({
     NEPHOS_LIMIT_TRASH_MS: '1000',
   },
 });
-const dicom: RemoteEntity = { aeTitle: 'NEPHOS', host: '127.0.0.1', port: dicomPort };
+/** a cache of about ten studies: eviction has to keep up */
+const CACHE_BYTES = 100e6;
+const edge = options.gateway
+  ? await startEdge(join(dataDir, 'edge'), {
+      dicomPort: await freePort(),
+      httpPort: await freePort(),
+      upstreams: [{ name: 'archive', url: nephos.root }],
+      cache: { maxBytes: CACHE_BYTES },
+    })
+  : undefined;
+const dicom: RemoteEntity = { aeTitle: 'NEPHOS', host: '127.0.0.1', port: edge?.dicomPort ?? dicomPort };
+/** nobody waits longer for a study to get through the gateway (ms) */
+const FORWARD_MS = 60_000;
 const started = performance.now();
 const over = (): boolean => performance.now() - started > minutes * 60_000;
 const samples: Sample[] = [];
@@ -81,6 +98,7 @@ try {
   await Promise.all([takeSamples(), load()]);
   report();
 } finally {
+  await edge?.stop();
   await nephos.stop();
   rmSync(dataDir, { recursive: true, force: true });
 }
@@ -94,6 +112,7 @@ async function load(): Promise<void> {
     await store(study, dicom);
     objects += SLICES;
     kept.push(study);
+    if (edge) await forwarded(study);
     const read = kept[Math.floor(kept.length / 2)]!;
     await Promise.all([find(study, dicom), readByWeb(read)]);
     if (kept.length > KEPT_STUDIES) await remove(kept.shift()!);
@@ -115,6 +134,17 @@ async function store(study: CtStudy, remote: RemoteEntity): Promise<void> {
     await session.release();
   };
   await Promise.all([half(0), half(1)]);
+}
+
+/** Resolves when the archive has all of the study. */
+async function forwarded({ StudyInstanceUID }: CtStudy): Promise<void> {
+  const url = `${nephos.root}/studies?StudyInstanceUID=${StudyInstanceUID}&includefield=00201208`;
+  for (const deadline = performance.now() + FORWARD_MS; ; await sleep(200)) {
+    const response = await fetch(url, { headers: { accept: 'application/dicom+json' } });
+    const [found] = response.status === 204 ? [] : ((await response.json()) as { '00201208'?: { Value?: [number] } }[]);
+    if (found?.['00201208']?.Value?.[0] === SLICES) return;
+    if (performance.now() > deadline) throw new Error('a study did not get through the gateway');
+  }
 }
 
 async function find(study: CtStudy, remote: RemoteEntity): Promise<void> {
@@ -164,7 +194,7 @@ async function remove(study: CtStudy): Promise<void> {
 async function takeSamples(): Promise<void> {
   while (!over()) {
     await sleep(Number(options.sample) * 1000);
-    const pids = nephos.pids();
+    const pids = [...nephos.pids(), ...(edge?.pids() ?? [])];
     const metrics = await (await fetch(`${nephos.origin}/metrics`)).text();
     const sample: Sample = {
       seconds: Math.round((performance.now() - started) / 1000),
