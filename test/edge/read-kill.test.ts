@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { finishEvictions } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import { type ArchiveEvent, asRecord, type InstanceRecord, keys, type SopClaim } from '#core/archive/records.ts';
@@ -64,6 +64,14 @@ async function dataSetUpstream({ archive }: UpstreamSite, sop: string): Promise<
   return item && dataSetOf(await blobs.readBytes(asRecord<InstanceRecord>(item).blobKey));
 }
 
+/** Nobody is left behind, not even when the test fails or is given up. */
+const running = new Set<ChildProcess>();
+const killAll = (): void => {
+  for (const child of running) child.kill('SIGKILL');
+};
+process.once('exit', killAll);
+afterAll(killAll);
+
 /** `npm run edge` with a cache that keeps nothing: what is confirmed is evicted at every start. */
 async function startEdge(config: string): Promise<{ child: ChildProcess; port: number }> {
   const child = spawn(process.execPath, ['edge-gateway/main.ts'], {
@@ -71,6 +79,8 @@ async function startEdge(config: string): Promise<{ child: ChildProcess; port: n
     env: { PATH: process.env.PATH, NEPHOS_EDGE_CONFIG: config },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
   let said = '';
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said += text;
