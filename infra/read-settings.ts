@@ -2,7 +2,6 @@ import { DEFAULT_FIRST_STEP_DAYS, LIFECYCLE_TAG } from '#adapters/aws/schema.ts'
 import {
   type Backup,
   type Domain,
-  type Fargate,
   type Firewall,
   type Issuer,
   type Kind,
@@ -65,7 +64,6 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     tiers: readTiers(at.list('tiers')),
     replicationTimeControl: at.flag('replicationTimeControl', false),
     healthImaging: at.flag('healthImaging', false),
-    fargate: at.section('fargate', readFargate),
     firewall: at.section('firewall', readFirewall, prod ? {} : undefined),
     audit: at.flag('audit', prod),
     backup: at.section('backup', readBackup, prod ? {} : undefined),
@@ -174,10 +172,6 @@ function readStep(at: Reader): TierStep {
   return step;
 }
 
-const readFargate = (at: Reader): Fargate => ({
-  tasks: at.number('tasks', 1, 100, 2),
-  vpcCidr: at.text('vpcCidr', /^\d+\.\d+\.\d+\.\d+\/(1[6-9]|2[0-4])$/, '10.20.0.0/20'),
-});
 const readFirewall = (at: Reader): Firewall => ({
   // A viewer asks for every slice: a study of 5,000 images within a minute is ordinary reading, and a hospital has one address.
   requestsPerFiveMinutes: at.number('requestsPerFiveMinutes', 100, 2_000_000_000, 100_000),

@@ -22,7 +22,6 @@ export interface Settings {
   /** S3 Replication Time Control: 15 minutes by contract, for about 0.015 USD a GB */
   readonly replicationTimeControl: boolean;
   readonly healthImaging: boolean;
-  readonly fargate: Fargate | undefined;
   readonly firewall: Firewall | undefined;
   /** CloudTrail data events of the archive bucket */
   readonly audit: boolean;
@@ -79,11 +78,6 @@ export interface TierStep {
   readonly afterDays: number;
 }
 export type StorageClassName = 'STANDARD_IA' | 'INTELLIGENT_TIERING' | 'GLACIER_IR' | 'DEEP_ARCHIVE';
-
-export interface Fargate {
-  readonly tasks: number;
-  readonly vpcCidr: string;
-}
 
 export interface Firewall {
   /** requests of one address in five minutes: 100 to 2,000,000,000 */

@@ -34,7 +34,7 @@ describe('the context key "nephos"', () => {
   });
 
   test('a part may be switched on with its defaults, or off', () => {
-    expect(read({ fargate: true }).fargate).toEqual({ tasks: 2, vpcCidr: '10.20.0.0/20' });
+    expect(read({ backup: true }).backup).toEqual({ vaultLockDays: 35, compliance: false });
     expect(read({ kind: 'prod', firewall: false }).firewall).toBeUndefined();
   });
 
