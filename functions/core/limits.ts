@@ -7,7 +7,7 @@ export const DEFAULT_LIMITS = {
   /** binary values (OB OW UN …) longer than this become BulkDataURI instead of InlineBinary (bytes) */
   inlineBinaryBytes: 256,
   /** objects up to this size are gathered and written in one go; larger ones are streamed (bytes) */
-  wholeObjectBytes: 4 * 1024 * 1024,
+  wholeObjectBytes: 2 * 1024 * 1024,
   /** objects of one STOW request that are being made durable at the same time */
   storeConcurrency: 64,
   /** bytes of objects of one STOW request that are held while they are being made durable */
