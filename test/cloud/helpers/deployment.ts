@@ -6,7 +6,8 @@ import type { Answer } from '#test/hosts/client.ts';
 import lacks from '../ministack-lacks.json' with { type: 'json' };
 import { ROOT, run } from './command.ts';
 import { type Engine, startMiniStack } from './engines.ts';
-import { localize, redirectKeys } from './localize.ts';
+import { callThrough, localize, redirectKeys } from './localize.ts';
+import { type Recorder, record } from './recorder.ts';
 
 const ACCOUNT = '000000000000';
 const REGION = 'us-east-1';
@@ -38,6 +39,12 @@ export interface Deployed {
   output(stack: string, name: string): string;
   /** what the REST API answers, asked as CloudFront asks: below the stage, with the name the client used */
   ask(path: string, init?: { method?: string; headers?: Record<string, string>; body?: Uint8Array }): Promise<Answer>;
+  /** the stage of the REST API in the engine */
+  readonly api: URL;
+  /** what each function asked of AWS */
+  readonly recorders: ReadonlyMap<string, Recorder>;
+  /** the value of an export, as templates import it */
+  resolve(reference: string): string;
   readonly environment: Readonly<Record<string, string>>;
   /** folder of the cloud assembly that was deployed */
   readonly assembly: string;
@@ -78,6 +85,9 @@ export async function deploy(): Promise<Deployed> {
     const templates = readTemplates(assembly);
     const dropped = localize(assembly, lacks);
     if (redirectKeys(assembly, engine.endpoint) === 0) throw new Error('no function asks for keys');
+    const recorders = new Map<string, Recorder>();
+    for (const name of functionNames(templates)) recorders.set(name, await record(name, engine.endpoint));
+    callThrough(assembly, recorders);
     const stacks = [...templates.keys()].filter((stack) => !(stack in lacks.stacks));
     const outputsFile = join(folder, 'outputs.json');
     await run(
@@ -101,9 +111,16 @@ export async function deploy(): Promise<Deployed> {
       output,
       environment,
       assembly,
+      recorders,
+      api,
       ask: (path, init) => ask(api, path, init),
+      resolve(reference) {
+        const [stack = '', name = ''] = reference.split(':');
+        return outputs[stack]?.[name] ?? `unresolved:${reference}`;
+      },
       async stop() {
         await engine.stop();
+        for (const recorder of recorders.values()) await recorder.close();
         rmSync(folder, { recursive: true, force: true });
       },
     };
@@ -113,6 +130,13 @@ export async function deploy(): Promise<Deployed> {
     throw error;
   }
 }
+
+const functionNames = (templates: ReadonlyMap<string, Template>): string[] =>
+  [...templates.values()].flatMap(({ Resources }) =>
+    Object.values(Resources).flatMap(({ Type, Properties }) =>
+      Type === 'AWS::Lambda::Function' && typeof Properties.FunctionName === 'string' ? [Properties.FunctionName] : [],
+    ),
+  );
 
 function readTemplates(assembly: string): Map<string, Template> {
   const manifest = JSON.parse(readFileSync(join(assembly, 'manifest.json'), 'utf8')) as {
@@ -128,8 +152,15 @@ function readTemplates(assembly: string): Map<string, Template> {
   );
 }
 
-/** What the function before the API adds to a request (infra/constructs/edge-functions.ts). */
-const FORWARDED = { 'x-forwarded-host': PUBLIC_HOST, 'x-forwarded-proto': 'https' };
+/**
+ * What the function before the API adds to a request (infra/constructs/edge-functions.ts). And an Accept: an API that does not stream
+ * hands bytes on in base64 to whoever names none.
+ */
+const FORWARDED = {
+  accept: '*/*',
+  'x-forwarded-host': PUBLIC_HOST,
+  'x-forwarded-proto': 'https',
+};
 
 const ask = (
   api: URL,

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ENVIRONMENT } from '#lambda/environment.ts';
+import { QUEUES, queueName } from '#adapters/aws/schema.ts';
+import { ENVIRONMENT, queueVariable } from '#lambda/environment.ts';
+import type { Recorder } from './recorder.ts';
 
 interface Template {
   Resources: Record<string, { Type: string; Properties?: object; DependsOn?: string | string[] }>;
@@ -51,29 +53,51 @@ export function localize(assembly: string, { types, properties }: Lacks): Record
   return dropped;
 }
 
-/**
- * The functions fetch the keys of the user pool from where the engine has them, instead of from AWS. The issuer that tokens name stays.
- * @returns functions that were told
- */
-export function redirectKeys(assembly: string, endpoint: string): number {
-  let told = 0;
+type Variables = Record<string, unknown>;
+
+/** Changes the variables of every function of the assembly, in place. @returns functions that `change` took */
+function changeVariables(assembly: string, change: (variables: Variables, name: string) => boolean): number {
+  let changed = 0;
   for (const file of readdirSync(assembly).filter((name) => name.endsWith('.template.json'))) {
     const path = join(assembly, file);
     const template = JSON.parse(readFileSync(path, 'utf8')) as Template;
-    for (const { Properties } of Object.values(template.Resources)) {
-      const variables = (Properties as { Environment?: { Variables?: Record<string, unknown> } } | undefined)
-        ?.Environment?.Variables;
-      if (variables?.[ENVIRONMENT.oidcJwksUrl] === undefined) continue;
-      const text = JSON.stringify(variables[ENVIRONMENT.oidcJwksUrl]);
-      variables[ENVIRONMENT.oidcJwksUrl] = JSON.parse(
-        text.replace(/https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com/, endpoint),
-      );
-      told++;
+    for (const { Type, Properties } of Object.values(template.Resources)) {
+      if (Type !== 'AWS::Lambda::Function') continue;
+      const { FunctionName, Environment } = Properties as {
+        FunctionName?: string;
+        Environment?: { Variables?: Variables };
+      };
+      if (FunctionName === undefined || Environment?.Variables === undefined) continue;
+      if (change(Environment.Variables, FunctionName)) changed++;
     }
     writeFileSync(path, JSON.stringify(template));
   }
-  return told;
+  return changed;
 }
+
+/** The functions fetch the keys of the user pool from where the engine has them, instead of from AWS. The issuer that tokens name stays. */
+export const redirectKeys = (assembly: string, endpoint: string): number =>
+  changeVariables(assembly, (variables) => {
+    const url = variables[ENVIRONMENT.oidcJwksUrl];
+    if (url === undefined) return false;
+    const text = JSON.stringify(url).replace(/https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com/, endpoint);
+    variables[ENVIRONMENT.oidcJwksUrl] = JSON.parse(text);
+    return true;
+  });
+
+/** Each function calls AWS through a recorder of its own; SQS too, whose clients go where a queue's URL says. */
+export const callThrough = (assembly: string, recorders: ReadonlyMap<string, Recorder>): number =>
+  changeVariables(assembly, (variables, name) => {
+    const recorder = recorders.get(name);
+    if (recorder === undefined) return false;
+    variables.AWS_ENDPOINT_URL = recorder.endpoint;
+    const prefix = name.slice(0, name.lastIndexOf('-'));
+    for (const queue of Object.keys(QUEUES)) {
+      if (variables[queueVariable(queue)] === undefined) continue;
+      variables[queueVariable(queue)] = `${recorder.endpoint}/000000000000/${queueName(prefix, queue)}`;
+    }
+    return true;
+  });
 
 /** The first of `ids` that a `Ref` or `Fn::GetAtt` within `value` names. */
 function refersTo(value: unknown, ids: ReadonlySet<string>): string | undefined {

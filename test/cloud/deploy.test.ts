@@ -1,0 +1,298 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  GetQueueUrlCommand,
+  ReceiveMessageCommand,
+  SendMessageCommand,
+  SetQueueAttributesCommand,
+  SQSClient,
+} from '@aws-sdk/client-sqs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { type Host, multipart } from '#test/hosts/client.ts';
+import { dicomwebSuite } from '#test/hosts/dicomweb-suite.ts';
+import { openBrowser, openPage } from '#test/peers/web/browser.ts';
+import { waitForImage } from '#test/peers/web/drawn.ts';
+import { type Deployed, deploy, PUBLIC_HOST, STAGE } from './helpers/deployment.ts';
+import { ENGINE_IDENTITY } from './helpers/engines.ts';
+import { startFront } from './helpers/front.ts';
+import { signIn } from './helpers/identity.ts';
+import { allows, matches, roleOf } from './helpers/policy.ts';
+import lacks from './ministack-lacks.json' with { type: 'json' };
+import unusedGrants from './unused-grants.json' with { type: 'json' };
+
+/**
+ * The real app, deployed by the real command line to MiniStack, and asked through its API. What the engine cannot show (IAM, the
+ * firewall, CloudFront, a second region, streaming) is in docs/deploy-aws.md, "What is not proved".
+ */
+let deployed: Deployed;
+let admin: string;
+beforeAll(async () => {
+  deployed = await deploy();
+  admin = await signIn(deployed, 'admin@example.org', 'admin');
+});
+afterAll(() => deployed?.stop());
+
+const as = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
+const json = async (path: string, token = admin) => {
+  const answer = await deployed.ask(path, { headers: as(token) });
+  expect(answer.status, answer.body.toString().slice(0, 500)).toBe(200);
+  return JSON.parse(answer.body.toString());
+};
+const eventually = async <T>(look: () => Promise<T | undefined>, withinMs = 60_000): Promise<T> => {
+  const giveUpAt = Date.now() + withinMs;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (Date.now() > giveUpAt) throw new Error('it never came about');
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+};
+
+describe('the deployment', () => {
+  test('had everything in it but what the list says that the engine lacks', () => {
+    const { types, properties } = lacks;
+    expect(Object.keys(deployed.dropped).sort()).toEqual(
+      [...new Set([...Object.keys(types), ...Object.keys(properties)])].sort(),
+    );
+  });
+
+  test('answers that it is well', async () => {
+    const answer = await deployed.ask('/healthz');
+    expect(answer.status, answer.body.toString()).toBe(200);
+  });
+});
+
+describe('who asks', () => {
+  const search = (headers: Record<string, string>) => deployed.ask('/dicomweb/studies?limit=1', { headers });
+
+  test('is nobody without a token, or with one that was tampered with: 401', async () => {
+    expect((await search({})).status).toBe(401);
+    const [head, payload, signature] = admin.split('.');
+    const claims = JSON.parse(Buffer.from(payload!, 'base64url').toString());
+    const forged = Buffer.from(JSON.stringify({ ...claims, 'cognito:groups': ['admin'], email: 'me@example.org' }));
+    expect((await search(as(`${head}.${forged.toString('base64url')}.${signature}`))).status).toBe(401);
+  });
+
+  test("may do what the group's role permits, and no more", async () => {
+    const viewer = await signIn(deployed, 'viewer@example.org', 'viewer');
+    expect((await search(as(viewer))).status).toBe(200);
+    const stored = multipart([buildDicom({ SOPInstanceUID: uid(9001) })]);
+    const refused = await deployed.ask('/dicomweb/studies', {
+      ...stored,
+      headers: { ...stored.headers, ...as(viewer) },
+    });
+    expect(refused.status).toBe(403);
+  });
+});
+
+dicomwebSuite(
+  'the deployed stack',
+  async (): Promise<Host> => ({
+    origin: `https://${PUBLIC_HOST}`,
+    fetch: (path, init = {}) => deployed.ask(path, { ...init, headers: { ...as(admin), ...init.headers } }),
+    close: async () => {},
+  }),
+  { uploadsElsewhere: 'parts go to S3 by signed URLs, and a queue stores them: see "a store transaction" below' },
+);
+
+describe('objects that land in the bucket', () => {
+  test('are stored, and gone from there', async () => {
+    const s3 = new S3Client({ ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint, forcePathStyle: true });
+    const Bucket = deployed.output('Storage', 'LandingBucket');
+    const study = uid(7001);
+    const object = buildDicom({ StudyInstanceUID: study, SeriesInstanceUID: uid(7002), SOPInstanceUID: uid(7003) });
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'incoming/main/from-a-CD/IM0001', Body: object }));
+    const found = await eventually(async () => {
+      const answer = await deployed.ask(`/dicomweb/studies?StudyInstanceUID=${study}`, { headers: as(admin) });
+      return answer.status === 200 ? (JSON.parse(answer.body.toString()) as unknown[])[0] : undefined;
+    });
+    expect(found).toBeDefined();
+    s3.destroy();
+  });
+});
+
+describe('work that cannot be done', () => {
+  test('is given up after its attempts, and waits among the dead letters', async () => {
+    const sqs = new SQSClient({ ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint });
+    const url = async (QueueName: string) => (await sqs.send(new GetQueueUrlCommand({ QueueName }))).QueueUrl!;
+    const QueueUrl = await url(`nephos-${STAGE}-ingest`);
+    const deadUrl = await url(`nephos-${STAGE}-ingest-dead`);
+    // In 15 minutes it would be tried again; five times that is longer than anybody waits for a test.
+    await sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: { VisibilityTimeout: '1' } }));
+    await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: '{"no":"event"}' }));
+    const dead = await eventually(async () => {
+      const answer = await sqs.send(new ReceiveMessageCommand({ QueueUrl: deadUrl, WaitTimeSeconds: 1 }));
+      return answer.Messages?.[0];
+    }, 120_000);
+    expect(dead.Body).toBe('{"no":"event"}');
+    await sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: { VisibilityTimeout: '900' } }));
+    sqs.destroy();
+  });
+});
+
+describe('what runs by the clock', () => {
+  test.each(['sweep', 'reconcile'])('%s runs to its end', async (name) => {
+    const answer = await fetch(`${deployed.engine.endpoint}/2015-03-31/functions/nephos-${STAGE}-${name}/invocations`, {
+      method: 'POST',
+      headers: {
+        authorization:
+          'AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0',
+      },
+      body: '{}',
+    });
+    const said = await answer.text();
+    expect([answer.status, answer.headers.get('x-amz-function-error')], said).toEqual([200, null]);
+  });
+});
+
+describe('a store transaction', () => {
+  const megabytes = Number(process.env.NEPHOS_BIG_BYTES ?? 64 * 1024 * 1024);
+
+  test('carries an object that no request could, and ends with the STOW response', async () => {
+    const pixels = Buffer.alloc(megabytes - (megabytes % 2));
+    for (let at = 0; at < pixels.length; at += 4096) pixels.writeUInt32LE(at, at);
+    const Rows = 4096;
+    const study = uid(7101);
+    const object = Buffer.from(
+      buildDicom({
+        StudyInstanceUID: study,
+        SeriesInstanceUID: uid(7102),
+        SOPInstanceUID: uid(7103),
+        Rows,
+        Columns: Math.floor(pixels.length / 2 / Rows),
+        PixelData: pixels.subarray(0, Rows * Math.floor(pixels.length / 2 / Rows) * 2),
+      }),
+    );
+    const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+    const id = randomUUID();
+    const call = async (method: string, path: string, body?: object) => {
+      const answer = await deployed.ask(`/api/transactions/${id}${path}`, {
+        method,
+        headers: { ...as(admin), 'content-type': 'application/json' },
+        ...(body && { body: Buffer.from(JSON.stringify(body)) }),
+      });
+      return { status: answer.status, body: JSON.parse(answer.body.toString()) };
+    };
+    const objects = [{ sizeBytes: object.length, sha256: sha256(object), SOPInstanceUID: uid(7103) }];
+    const created = await call('PUT', '', { StudyInstanceUID: study, objects });
+    expect(created.status, JSON.stringify(created.body)).toBe(201);
+    const { partBytes, parts } = created.body.objects[0];
+    for (let part = 1; part <= parts; part++) {
+      const bytes = object.subarray((part - 1) * partBytes, part * partBytes);
+      const granted = await call('POST', '/parts', { object: 1, parts: [{ part, sha256: sha256(bytes) }] });
+      expect(granted.status, JSON.stringify(granted.body)).toBe(200);
+      const [{ method, url, headers, authenticate }] = granted.body.uploads;
+      expect(authenticate).toBe(false);
+      const uploaded = await fetch(url, { method, headers, body: new Uint8Array(bytes) });
+      expect(uploaded.status).toBe(200);
+    }
+    const answer = await eventually(async () => {
+      const committed = await call('POST', '/commit');
+      return committed.status === 202 && committed.body.state !== undefined ? undefined : committed;
+    }, 240_000);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+    expect(answer.body['00081199'].Value[0]['00081155'].Value).toEqual([uid(7103)]);
+    const [found] = await json(
+      `/dicomweb/studies?StudyInstanceUID=${study}&includefield=NumberOfStudyRelatedInstances`,
+    );
+    expect(found['00201208'].Value).toEqual([1]);
+  });
+});
+
+describe.runIf(existsSync('/usr/bin/chromium'))('OHIF in Chromium', () => {
+  test('draws a study of the deployed stack, from the site in its bucket, with the headers of its front', async () => {
+    const pixels = Buffer.alloc(256 * 256 * 2);
+    for (let at = 0; at < 256 * 256; at++)
+      pixels.writeUInt16LE(((at % 256) * 16 + Math.floor(at / 256)) % 4096, at * 2);
+    const study = uid(7201);
+    const object = buildDicom({
+      StudyInstanceUID: study,
+      SeriesInstanceUID: uid(7202),
+      SOPInstanceUID: uid(7203),
+      Rows: 256,
+      Columns: 256,
+      PixelData: pixels,
+    });
+    const stored = multipart([object]);
+    const answer = await deployed.ask('/dicomweb/studies', { ...stored, headers: { ...stored.headers, ...as(admin) } });
+    expect(answer.status, answer.body.toString()).toBe(200);
+    const front = await startFront(deployed);
+    const browser = await openBrowser();
+    try {
+      const { page, complaints } = await openPage(browser);
+      await page.goto(front.origin);
+      const status = await page.evaluate(async (token) => {
+        const options = {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ token }),
+        };
+        return (await fetch('/api/session', options)).status;
+      }, admin);
+      expect(status).toBe(200);
+      await page.goto(`${front.origin}/viewer?StudyInstanceUIDs=${study}`);
+      const image = await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.005);
+      expect(image.levels).toBeGreaterThan(30);
+      expect(await page.evaluate('crossOriginIsolated')).toBe(true);
+      expect(complaints.filter((text) => /Content Security Policy|Cross-Origin|SharedArrayBuffer/.test(text))).toEqual(
+        [],
+      );
+    } finally {
+      await browser.close();
+      await front.stop();
+    }
+  });
+});
+
+describe('every call of the functions to AWS', () => {
+  const functions = () =>
+    [...deployed.templates].flatMap(([stack, template]) =>
+      Object.entries(template.Resources)
+        .filter(
+          ([, { Type, Properties }]) => Type === 'AWS::Lambda::Function' && typeof Properties.FunctionName === 'string',
+        )
+        .map(([id, { Properties }]) => {
+          const name = String(Properties.FunctionName);
+          return {
+            name: name.replace(`nephos-${STAGE}-`, ''),
+            role: roleOf(deployed.templates.get(stack)!, id, deployed.resolve),
+            asked: [...deployed.recorders.get(name)!.asked].map(
+              (line) => line.split(' ', 1).concat(line.slice(line.indexOf(' ') + 1)) as [string, string],
+            ),
+            unknown: [...deployed.recorders.get(name)!.unknown],
+          };
+        }),
+    );
+
+  test('is understood, and allowed by the role of the function that made it', () => {
+    const seen = functions();
+    expect(seen.flatMap(({ name, unknown }) => unknown.map((call) => `${name} ${call}`))).toEqual([]);
+    const refused = seen.flatMap(({ name, role, asked }) =>
+      asked
+        .filter(([action, resource]) => allows(role, action, resource) === undefined)
+        .map((call) => `${name} ${call.join(' ')}`),
+    );
+    expect(refused).toEqual([]);
+    expect(seen.filter(({ asked }) => asked.length > 0).map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['store', 'search', 'retrieve', 'render', 'admin', 'transactions', 'ingest', 'worker']),
+    );
+  });
+
+  test('accounts for what the roles grant, but for a list with reasons', () => {
+    const unasked = functions().flatMap(({ name, role, asked }) =>
+      role.flatMap(({ actions, resources }) =>
+        actions
+          .filter(
+            (action) =>
+              !asked.some(([other, resource]) => other === action && resources.some((one) => matches(one, resource))),
+          )
+          .map((action) => `${name} ${action}`),
+      ),
+    );
+    const justified = (grant: string) =>
+      Object.keys(unusedGrants).some((pattern) => pattern === grant || pattern === grant.replace(/^\w+ /, '* '));
+    expect([...new Set(unasked)].filter((grant) => !justified(grant))).toEqual([]);
+  });
+});

@@ -1,0 +1,117 @@
+import { once } from 'node:events';
+import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** What IAM would be asked before a call: an action, on a resource. */
+export interface Asked {
+  readonly action: string;
+  /** ARN */
+  readonly resource: string;
+}
+
+export interface Recorder {
+  /** of whoever calls AWS through `endpoint` */
+  readonly caller: string;
+  readonly endpoint: string;
+  /** what was asked, without repetition */
+  readonly asked: ReadonlySet<string>;
+  /** calls that this recorder could not read; none may stay */
+  readonly unknown: ReadonlySet<string>;
+  close(): Promise<void>;
+}
+
+/** Stands between one caller and the engine: passes everything on, and notes the action and resource of every call. */
+export async function record(caller: string, engine: string): Promise<Recorder> {
+  const asked = new Set<string>();
+  const unknown = new Set<string>();
+  const { hostname, port } = new URL(engine);
+  const server: Server = createServer((incoming, outgoing) => {
+    const chunks: Buffer[] = [];
+    const passed = httpRequest(
+      { hostname, port, path: incoming.url, method: incoming.method, headers: incoming.headers },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
+    passed.on('error', () => outgoing.destroy());
+    const isJson = incoming.headers['x-amz-target'] !== undefined;
+    incoming.on('data', (chunk: Buffer) => isJson && chunks.push(chunk));
+    incoming.on('end', () => {
+      const calls = actionsOf(incoming.method ?? 'GET', incoming.url ?? '/', incoming.headers, Buffer.concat(chunks));
+      if (calls === undefined) unknown.add(`${incoming.method} ${incoming.headers['x-amz-target'] ?? 'S3'}`);
+      for (const { action, resource } of calls ?? []) asked.add(`${action} ${resource}`);
+    });
+    incoming.pipe(passed);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    caller,
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked,
+    unknown,
+    async close() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    },
+  };
+}
+
+const ARN = 'us-east-1:000000000000';
+
+function actionsOf(method: string, url: string, headers: IncomingHttpHeaders, body: Buffer): Asked[] | undefined {
+  const target = headers['x-amz-target'];
+  if (typeof target !== 'string') return s3Actions(method, url);
+  const [service = '', operation = ''] = target.split('.');
+  const parameters = JSON.parse(body.toString()) as Record<string, never>;
+  if (service === 'DynamoDB_20120810') return dynamoActions(operation, parameters);
+  if (service === 'AmazonSQS') {
+    const name = String(parameters.QueueUrl).split('/').at(-1);
+    return [{ action: `sqs:${operation}`, resource: `arn:aws:sqs:${ARN}:${name}` }];
+  }
+  return undefined;
+}
+
+const table = (name: unknown): string => `arn:aws:dynamodb:${ARN}:table/${String(name)}`;
+/** A transaction asks for each of its operations. */
+const TRANSACTION = {
+  Put: 'PutItem',
+  Update: 'UpdateItem',
+  Delete: 'DeleteItem',
+  ConditionCheck: 'ConditionCheckItem',
+  Get: 'GetItem',
+} as const;
+
+function dynamoActions(operation: string, parameters: Record<string, never>): Asked[] {
+  if (operation === 'TransactWriteItems' || operation === 'TransactGetItems') {
+    const items = parameters.TransactItems as unknown as Record<keyof typeof TRANSACTION, { TableName: string }>[];
+    return items.flatMap((item) =>
+      (Object.entries(item) as [keyof typeof TRANSACTION, { TableName: string }][]).map(([kind, { TableName }]) => ({
+        action: `dynamodb:${TRANSACTION[kind]}`,
+        resource: table(TableName),
+      })),
+    );
+  }
+  const names =
+    parameters.TableName === undefined ? Object.keys(parameters.RequestItems ?? {}) : [parameters.TableName];
+  return names.map((name) => ({ action: `dynamodb:${operation}`, resource: table(name) }));
+}
+
+/** Path-style S3, by method and parameters (Service Authorization Reference, "Actions for Amazon S3"). */
+function s3Actions(method: string, url: string): Asked[] | undefined {
+  const { pathname, searchParams: query } = new URL(url, 'http://s3');
+  const [, bucket = '', ...rest] = pathname.split('/');
+  const key = rest.map(decodeURIComponent).join('/');
+  const bucketArn = `arn:aws:s3:::${bucket}`;
+  const object = (action: string): Asked[] => [{ action, resource: `${bucketArn}/${key}` }];
+  if (key === '')
+    return method === 'GET' && query.has('list-type') ? [{ action: 's3:ListBucket', resource: bucketArn }] : undefined;
+  if (method === 'GET' || method === 'HEAD') return object('s3:GetObject');
+  if (method === 'PUT') return object('s3:PutObject');
+  if (method === 'POST' && query.has('restore')) return object('s3:RestoreObject');
+  if (method === 'POST' && (query.has('uploads') || query.has('uploadId'))) return object('s3:PutObject');
+  if (method === 'DELETE') return object(query.has('uploadId') ? 's3:AbortMultipartUpload' : 's3:DeleteObject');
+  return undefined;
+}
