@@ -5,7 +5,7 @@ import { backoffMs } from './backoff.ts';
 import { BandwidthLimiter } from './bandwidth.ts';
 import { Capabilities } from './capabilities.ts';
 import { type Delivered, Delivery } from './delivery.ts';
-import { DestinationQueue, type Waiting } from './queue.ts';
+import { DestinationQueue, type FailureClass, type Waiting } from './queue.ts';
 import { STAT_PREFIX } from './records.ts';
 import { switchesOf } from './switches.ts';
 
@@ -18,9 +18,10 @@ const FINISH_MS = 5_000;
 export interface LaneCounts {
   readonly sentInstances: number;
   readonly sentBytes: number;
-  /** attempts that failed: `blocked` the line or the upstream as a whole, `refused` a request of many */
+  /** requests that failed because of the line, or of the upstream as a whole */
   readonly blocked: number;
-  readonly apart: number;
+  /** attempts of instances that failed, by class */
+  readonly failures: Readonly<Record<FailureClass, number>>;
 }
 
 /** The forwarding to one destination: takes from its queue, several requests at a time, at the pace that line and upstream allow. */
@@ -38,7 +39,7 @@ export class Lane {
   #pausedUntil = 0;
   #problem: string | undefined;
   #woken = Promise.withResolvers<void>();
-  #counts = { sentInstances: 0, sentBytes: 0, blocked: 0, apart: 0 };
+  #counts = { sentInstances: 0, sentBytes: 0, blocked: 0 };
 
   constructor(context: EdgeContext, destination: string) {
     this.#context = context;
@@ -55,7 +56,7 @@ export class Lane {
   }
 
   get counts(): LaneCounts {
-    return this.#counts;
+    return { ...this.#counts, failures: this.queue.failures };
   }
 
   /** instances in requests under way */
@@ -191,7 +192,6 @@ export class Lane {
         for (const { queueKey } of batch) this.#alone.delete(queueKey);
         return;
       case 'apart':
-        this.#counts.apart++;
         for (const { queueKey } of batch) this.#alone.add(queueKey);
         return;
       case 'tooLarge':

@@ -21,6 +21,9 @@ export interface Waiting extends QueueItem {
   readonly queueKey: string;
 }
 
+/** `transient`: again later. `ambiguous`: the upstream is asked first. `permanent`: refused; several times, and it is held. */
+export type FailureClass = 'transient' | 'ambiguous' | 'permanent';
+
 /** What becomes of an instance after an attempt. */
 export type Transition =
   | { readonly to: 'sending' }
@@ -44,6 +47,8 @@ const PAGE = 500;
 /** The queue of one destination: every change of an instance's state is one atomic write, with the places where it stands and the counts. */
 export class DestinationQueue {
   readonly destination: string;
+  /** attempts of instances that failed since the start, by what is to be done about it */
+  readonly failures: Record<FailureClass, number> = { transient: 0, ambiguous: 0, permanent: 0 };
   readonly #index: IndexTable;
   readonly #clock: Clock;
   readonly #tenant: Tenant;
@@ -137,11 +142,22 @@ export class DestinationQueue {
       if (Object.keys(increments).length > 0)
         operations.push({ kind: 'add', key: forwardKeys.counts(this.#tenant, this.destination), increments });
       const outcome = await this.#index.write(operations);
-      if (outcome.committed) return next;
+      if (outcome.committed) {
+        for (const [, transition] of left) this.#countFailure(transition);
+        return next;
+      }
       const stale = new Set(outcome.failed.map((operation) => owners.get(operation)));
       left = left.filter((_, i) => !stale.has(i));
     }
     return [];
+  }
+
+  #countFailure(transition: Transition): void {
+    if (transition.to === 'held') this.failures.permanent++;
+    if (transition.to !== 'pending' || transition.reason === undefined) return;
+    if (transition.own === 'refused') this.failures.permanent++;
+    else if (transition.ask) this.failures.ambiguous++;
+    else this.failures.transient++;
   }
 
   #moves(from: ForwardRecord, to: ForwardRecord): WriteOperation[] {

@@ -26,7 +26,11 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
   const confirmedBytes = counter('confirmed_bytes_total', 'Bytes of instances that a destination vouches for', of);
   const objectRate = gauge('send_instances_per_second', 'Of the last five minutes', of);
   const byteRate = gauge('send_bytes_per_second', 'Of the last five minutes', of);
-  const failures = counter('failures_total', 'Attempts that failed since the start, by class', [...of, 'class']);
+  const failures = counter(
+    'failures_total',
+    'Requests that failed because of the line; attempts of instances that failed: transient, ambiguous, permanent',
+    [...of, 'class'],
+  );
   const online = gauge('upstream_online', '1: the last request was answered, 0: it cannot be reached', of);
   const contact = gauge('upstream_last_contact_timestamp_seconds', 'When the upstream last answered anything', of);
   const paused = gauge('paused', '1: a person has paused the destination', of);
@@ -42,8 +46,8 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
     confirmedBytes.inc(labels, one.confirmedBytes);
     objectRate.set(labels, one.rate.objectsPerSecond);
     byteRate.set(labels, one.rate.bytesPerSecond);
-    failures.inc({ ...labels, class: 'blocked' }, one.blocked);
-    failures.inc({ ...labels, class: 'refused' }, one.apart);
+    failures.inc({ ...labels, class: 'line' }, one.blocked);
+    for (const [name, count] of Object.entries(one.failures)) failures.inc({ ...labels, class: name }, count);
     if (one.link !== 'unknown') online.set(labels, one.link === 'online' ? 1 : 0);
     if (one.upstream.lastContactAt !== undefined) contact.set(labels, one.upstream.lastContactAt / 1000);
     paused.set(labels, one.paused ? 1 : 0);

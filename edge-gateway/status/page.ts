@@ -158,7 +158,7 @@ ${pair('Held', one.held > 0 ? html`<span class="bad">${one.held}</span>` : '0')}
 ${pair('Confirmed', `${count(one.confirmed, 'instance')}, ${bytes(one.confirmedBytes)}`)}
 ${pair('Rate', rate)}
 ${pair('Limit of the schedule', limit)}
-${pair('Failed attempts', one.blocked + one.apart)}
+${pair('Failed attempts', one.blocked + one.failures.permanent)}
 </dl>
 ${one.paused && html`<p class="warn">Paused by a person: nothing is sent there.</p>`}
 ${one.sendNowUntil !== undefined && html`<p>At full speed, whatever the schedule says, until ${clockTime(one.sendNowUntil)}.</p>`}

@@ -132,6 +132,9 @@ describe('a gateway that sends on', () => {
       'nephos_edge_queue_instances{destination="cloud"} 0',
       'nephos_edge_queue_oldest_age_seconds{destination="cloud"} 0',
       'nephos_edge_held_instances{destination="cloud"} 0',
+      ...['line', 'transient', 'ambiguous', 'permanent'].map(
+        (name) => `nephos_edge_failures_total{destination="cloud",class="${name}"} 0`,
+      ),
       'nephos_edge_confirmed_instances_total{destination="cloud"} 1',
       'nephos_edge_upstream_online{destination="cloud"} 1',
       'nephos_edge_caller_instances_total{calling_ae="CT1"} 1',
