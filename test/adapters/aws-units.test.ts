@@ -9,6 +9,7 @@ import { S3DirectAccess } from '#adapters/aws/s3-direct-access.ts';
 import { ITEM } from '#adapters/aws/schema.ts';
 import { encodeMessage, parseMessage } from '#adapters/aws/sqs-message.ts';
 import { compareUtf8 } from '#adapters/index-rules.ts';
+import { keys } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
 import type { RangeQuery } from '#core/ports/index-table.ts';
 import { TestClock } from '#test/fixtures/services.ts';
@@ -73,25 +74,49 @@ describe('records as items of DynamoDB', () => {
       { bytes: Uint8Array.from({ length: 3_000 }, (_, i) => (i * 2_654_435_761) >>> 24) },
     ];
     for (const item of items) {
-      const { data, version } = encodeRecord(item);
+      const { data, version } = encodeRecord(key, item);
       expect(data.length).toBeLessThan(JSON.stringify(item).length + 20);
       const attributes = {
+        ...physicalKey(key),
         [ITEM.data]: { B: data },
         ...(version !== undefined && { [ITEM.version]: { N: String(version) } }),
       };
       expect(decodeRecord(attributes)).toStrictEqual(item);
     }
-    expect(encodeRecord(items[3]!).data.length).toBeLessThan(200);
+    expect(encodeRecord(key, items[3]!).data.length).toBeLessThan(200);
+  });
+
+  test('do not repeat their own key, nor what all of them have: an instance of many UIDs is a write unit', () => {
+    const uids = Array.from({ length: 3 }, (_, i) => `1.2.840.113619.6.44.27869055555925760330826317906456${i}144783`);
+    const [study = '', series = '', sop = ''] = uids;
+    const place = keys.instance('main', study, series, sop);
+    const item = {
+      StudyInstanceUID: study,
+      SeriesInstanceUID: series,
+      SOPInstanceUID: sop,
+      blobKey: `main/${study}/${series}/${sop}.01HNFP7TG06YZRHCYHW6EXJA2Y.dcm`,
+      attributes: { '00280010': { vr: 'US', Value: [512] }, '00280011': { vr: 'US', Value: [512] } },
+    };
+    const { data } = encodeRecord(place, item);
+    expect(data.length).toBeLessThan(JSON.stringify(item).length / 4);
+    expect(decodeRecord({ ...physicalKey(place), [ITEM.data]: { B: data } })).toStrictEqual(item);
   });
 
   test('sums are added to the numbers of the record, and stand alone where there is none', () => {
-    const { data } = encodeRecord({ n: 2, name: 'x' });
+    const { data } = encodeRecord(key, { n: 2, name: 'x' });
     expect(decodeRecord({ d: { B: data }, 'n:n': { N: '5' }, 'n:name': { N: '1' } })).toStrictEqual({ n: 7, name: 1 });
     expect(decodeRecord({ 'n:n': { N: '-0.5' }, v: { N: '3' } })).toStrictEqual({ n: -0.5, version: 3 });
   });
 
   test('lie where a query looks for them', () => {
-    for (const partition of ['t|pending', 't|unfolded', 't|metadata|1.2|1.3', 't|study|1.2', 't|x|word|pending'])
+    for (const partition of [
+      't|pending',
+      't|unfolded',
+      't|metadata|1.2|1.3',
+      't|instances|1.2|1.3',
+      't|study|1.2',
+      't|x|word|pending',
+    ])
       for (let n = 0; n < 50; n++) {
         const physical = physicalKey({ ...key, partition, sort: `0001${n}` }).p?.S;
         expect(physicalPartitions(partition)).toContain(physical);
@@ -107,12 +132,12 @@ test('a condition on sort keys takes in what the range does, but for the key it 
     .map((x) => x.join(''));
   const bound = fc.option(text, { nil: undefined });
   const range = fc.record({ prefix: bound, from: bound, to: bound, after: bound, descending: fc.boolean() });
-  const keys = fc.uniqueArray(
+  const sortKeys = fc.uniqueArray(
     text.filter((key) => key !== ''),
     { minLength: 1, maxLength: 20 },
   );
   fc.assert(
-    fc.property(range, keys, (bounds, sorts) => {
+    fc.property(range, sortKeys, (bounds, sorts) => {
       const given = Object.fromEntries(Object.entries(bounds).filter(([, value]) => value !== undefined));
       const query = { partition: 'p', limit: 10, ...given } as RangeQuery;
       const { prefix = '', from = '', to, after, descending } = query;

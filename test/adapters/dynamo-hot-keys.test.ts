@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { type Attributes, attributesOf, encodeRecord, keyOf, physicalKey } from '#adapters/aws/dynamo-items.ts';
+import {
+  type Attributes,
+  attributesOf,
+  encodeData,
+  encodeRecord,
+  keyOf,
+  physicalKey,
+} from '#adapters/aws/dynamo-items.ts';
 import { ITEM, LOG, TABLE } from '#adapters/aws/schema.ts';
 import { MemoryIndexTable } from '#adapters/memory/memory-index-table.ts';
 import { assemble } from '#core/assemble.ts';
@@ -30,7 +37,7 @@ class AccountedTable extends MemoryIndexTable {
               ...dataOf(operation.item),
             }
           : operation.kind === 'put'
-            ? attributesOf(operation.key, encodeRecord(operation.item), undefined)
+            ? attributesOf(operation.key, encodeRecord(operation.key, operation.item), undefined)
             : physicalKey(operation.key);
       const partition = attributes[TABLE.partitionKey]?.S ?? '';
       const bytes = Object.values(attributes).reduce((sum, { S, B }) => sum + (B?.length ?? S?.length ?? 0), 20);
@@ -43,7 +50,7 @@ class AccountedTable extends MemoryIndexTable {
   }
 }
 
-const dataOf = (item: Item): Attributes => ({ [ITEM.data]: { B: encodeRecord(item).data } });
+const dataOf = (item: Item): Attributes => ({ [ITEM.data]: { B: encodeData(item) } });
 const add = (sums: Map<string, number>, name: string, units: number) => sums.set(name, (sums.get(name) ?? 0) + units);
 
 /**
@@ -101,6 +108,18 @@ describe('a study that arrives at 500 instances a second keeps every partition w
 
   test('from uploads, 10 instances a batch of the queue', { timeout: 120_000 }, async () => {
     const { partitions, items } = await simulate(1_500, { functions: 40, request: 10, series: 4 });
+    for (const [name, units] of partitions) expect(units, name).toBeLessThan(PARTITION_WRITE_UNITS);
+    for (const [name, units] of items) expect(units, name).toBeLessThan(PARTITION_WRITE_UNITS / 2);
+  });
+
+  test('all of one series, from a gateway', { timeout: 120_000 }, async () => {
+    const { partitions, items } = await simulate(2_000, { functions: 20, request: 25, series: 1 });
+    for (const [name, units] of partitions) expect(units, name).toBeLessThan(PARTITION_WRITE_UNITS);
+    for (const [name, units] of items) expect(units, name).toBeLessThan(PARTITION_WRITE_UNITS / 2);
+  });
+
+  test('all of one series, from uploads', { timeout: 120_000 }, async () => {
+    const { partitions, items } = await simulate(1_500, { functions: 40, request: 10, series: 1 });
     for (const [name, units] of partitions) expect(units, name).toBeLessThan(PARTITION_WRITE_UNITS);
     for (const [name, units] of items) expect(units, name).toBeLessThan(PARTITION_WRITE_UNITS / 2);
   });

@@ -11,7 +11,7 @@ import {
 } from '#core/ports/index-table.ts';
 import { checkKey, checkKeys, checkOperations, checkQuery, compareUtf8, holds } from '../index-rules.ts';
 import { DynamoEngine, type DynamoOptions, partitionOf, sortOf } from './dynamo-engine.ts';
-import { decodeRecord, physicalKey, physicalPartitions, recordBytes } from './dynamo-items.ts';
+import { type Attributes, decodeRecord, physicalKey, physicalPartitions, recordBytes } from './dynamo-items.ts';
 import { readLog } from './dynamo-log.ts';
 import { KEY_NAMES, type KeyCondition, keyCondition } from './dynamo-range.ts';
 import { writeAlone, writeTogether } from './dynamo-write.ts';
@@ -61,49 +61,50 @@ export class DynamoIndexTable implements IndexTable {
     const { limit, descending = false, keysOnly = false } = query;
     const condition = keyCondition(query);
     if (condition === undefined) return { records: [], more: false };
-    const shards = await Promise.all(
-      physicalPartitions(query.partition).map((partition) => this.#range(partition, query, condition, meter)),
-    );
-    let records = shards[0] ?? [];
-    if (shards.length > 1) {
-      const direction = descending ? -1 : 1;
-      records = shards.flat().sort((a, b) => direction * compareUtf8(a.sort, b.sort));
+    const shards = physicalPartitions(query.partition);
+    // Of shards by hash each holds about as much as any other: read so much, and a little, that one round is seldom too short.
+    const ahead = shards.length === 1 ? limit + 1 : Math.ceil(((limit + 1) / shards.length) * 1.25) + 4;
+    const ranges = shards.map((partition) => this.#range(partition, query, condition, ahead, meter));
+    const records: Found[] = [];
+    let more = false;
+    for await (const found of merged(ranges, descending)) {
+      if (records.length === limit) {
+        more = true;
+        break;
+      }
+      records.push(found);
     }
-    const page = records.slice(0, limit);
-    meter.records += page.length;
-    meter.bytes += page.reduce((sum, { bytes }) => sum + bytes, 0);
+    meter.records += records.length;
+    meter.bytes += records.reduce((sum, { attributes }) => sum + recordBytes(attributes), 0);
     return {
-      records: page.map(({ sort, read }) => ({ sort, item: keysOnly ? {} : read() })),
-      more: records.length > limit,
+      records: records.map(({ sort, attributes }) => ({ sort, item: keysOnly ? {} : decodeRecord(attributes) })),
+      more,
     };
   }
 
-  /** Up to `limit` + 1 records of one partition of the table. */
-  async #range(
+  /** The records of one partition of the table, `ahead` of them a call. */
+  async *#range(
     partition: string,
-    { limit, descending = false, keysOnly = false }: RangeQuery,
+    { descending = false, keysOnly = false }: RangeQuery,
     { expression, values, drop }: KeyCondition,
+    ahead: number,
     meter: ReadMeter,
-  ) {
-    const records: { sort: string; bytes: number; read: () => Item }[] = [];
+  ): AsyncGenerator<Found, void, undefined> {
     const items = this.#engine.queryItems(
       {
         KeyConditionExpression: expression,
         ExpressionAttributeNames: expression.includes('#s') || keysOnly ? KEY_NAMES : { '#p': KEY_NAMES['#p'] },
         ExpressionAttributeValues: { ':p': { S: partition }, ...values },
         ScanIndexForward: !descending,
-        Limit: limit + (drop === undefined ? 1 : 2),
+        Limit: ahead + (drop === undefined ? 0 : 1),
         ...(keysOnly && { ProjectionExpression: '#p, #s' }),
       },
       meter,
     );
     for await (const attributes of items) {
       const sort = sortOf(attributes);
-      if (sort === drop) continue;
-      records.push({ sort, bytes: recordBytes(attributes), read: () => decodeRecord(attributes) });
-      if (records.length > limit) break;
+      if (sort !== drop) yield { sort, attributes };
     }
-    return records;
   }
 
   async write(operations: readonly WriteOperation[]): Promise<WriteOutcome> {
@@ -117,5 +118,33 @@ export class DynamoIndexTable implements IndexTable {
       if (outcome !== undefined) return outcome;
     }
     return writeTogether(this.#engine, operations);
+  }
+}
+
+interface Found {
+  readonly sort: string;
+  readonly attributes: Attributes;
+}
+
+/** Ordered ranges as one; the first record of each is asked for at the same time. */
+async function* merged(
+  ranges: readonly AsyncGenerator<Found, void, undefined>[],
+  descending: boolean,
+): AsyncGenerator<Found, void, undefined> {
+  const [only] = ranges;
+  if (ranges.length === 1 && only !== undefined) return yield* only;
+  const direction = descending ? -1 : 1;
+  const heads = await Promise.all(
+    ranges.map(async (range) => ({ range, found: (await range.next()).value ?? undefined })),
+  );
+  for (;;) {
+    let first: (typeof heads)[number] | undefined;
+    for (const head of heads) {
+      if (head.found === undefined) continue;
+      if (first?.found === undefined || direction * compareUtf8(head.found.sort, first.found.sort) < 0) first = head;
+    }
+    if (first?.found === undefined) return;
+    yield first.found;
+    first.found = (await first.range.next()).value ?? undefined;
   }
 }

@@ -1,8 +1,8 @@
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import type { Condition, Item, Key } from '#core/ports/index-table.ts';
 import { increased } from '../index-rules.ts';
 import { decodeItem, encodeItem } from '../item-codec.ts';
+import { deflated, inflated } from './dynamo-deflate.ts';
 import { ITEM, PARTITION_SEPARATOR, SCATTERED, TABLE } from './schema.ts';
 
 /**
@@ -10,11 +10,6 @@ import { ITEM, PARTITION_SEPARATOR, SCATTERED, TABLE } from './schema.ts';
  * for conditions, and sums as attributes of their own, which `add` changes without reading.
  */
 export type Attributes = Record<string, AttributeValue>;
-
-/** opens bytes that are deflated; the item codec's own open with '{' or 0x01 */
-const DEFLATED = 2;
-/** shorter ones are a write unit anyway */
-const DEFLATE_FROM_BYTES = 700;
 
 export const keyOf = (partition: string, sort: string): Attributes => ({
   [TABLE.partitionKey]: { S: partition },
@@ -45,21 +40,23 @@ export function hash(text: string): number {
   return value;
 }
 
-/** @throws PacsError TOO_LARGE */
-export const encodeData = (item: Item): Uint8Array => shortest(encodeItem(item));
+/** Bytes that do not belong to one key. @throws PacsError TOO_LARGE */
+export const encodeData = (item: Item): Uint8Array => deflated(encodeItem(item));
 
 /** @throws PacsError TOO_LARGE */
-export function encodeRecord(item: Item): { readonly data: Uint8Array; readonly version: number | undefined } {
+export function encodeRecord(
+  key: Key,
+  item: Item,
+): { readonly data: Uint8Array; readonly version: number | undefined } {
   const { version } = item;
   const alone = typeof version === 'number' && Number.isFinite(version) && Math.abs(version) < 1e100;
-  return { data: encodeData(alone ? { ...item, version: undefined } : item), version: alone ? version : undefined };
+  const bytes = encodeItem(alone ? { ...item, version: undefined } : item);
+  return { data: deflated(bytes, placeOf(physicalKey(key))), version: alone ? version : undefined };
 }
 
-function shortest(bytes: Buffer): Uint8Array {
-  if (bytes.length < DEFLATE_FROM_BYTES) return bytes;
-  const deflated = deflateRawSync(bytes, { level: 6 });
-  return deflated.length + 1 < bytes.length ? Buffer.concat([Buffer.of(DEFLATED), deflated]) : bytes;
-}
+/** The item's own key, which its bytes need not repeat. */
+const placeOf = (attributes: Attributes): string =>
+  `${attributes[TABLE.partitionKey]?.S ?? ''}|${attributes[TABLE.sortKey]?.S ?? ''}`;
 
 export function attributesOf(
   key: Key,
@@ -75,15 +72,13 @@ export function attributesOf(
 }
 
 /** @param data as `encodeData` made it */
-export function decodeData(data: Uint8Array): Item {
-  const bytes =
-    data[0] === DEFLATED ? inflateRawSync(data.subarray(1)) : Buffer.from(data.buffer, data.byteOffset, data.length);
-  return decodeItem(bytes, bytes.length);
-}
+export const decodeData = (data: Uint8Array): Item => decode(inflated(data));
+
+const decode = (bytes: Buffer): Item => decodeItem(bytes, bytes.length);
 
 export function decodeRecord(attributes: Attributes): Item {
   const data = attributes[ITEM.data]?.B;
-  const item = data ? decodeData(data) : {};
+  const item = data ? decode(inflated(data, placeOf(attributes))) : {};
   const sums: Record<string, number> = {};
   for (const name in attributes)
     if (name.startsWith(ITEM.sumPrefix)) sums[name.slice(ITEM.sumPrefix.length)] = Number(attributes[name]?.N);

@@ -54,7 +54,7 @@ async function putAlone(
   const writer = condition === undefined ? undefined : newVersion(engine.clock);
   const command = new PutItemCommand({
     TableName: engine.tableName,
-    Item: attributesOf(key, encodeRecord(item), writer),
+    Item: attributesOf(key, encodeRecord(key, item), writer),
     ...(condition !== undefined && {
       ...conditionExpression(condition),
       ReturnValuesOnConditionCheckFailure: 'ALL_OLD' as const,
@@ -87,7 +87,9 @@ export async function writeTogether(
   const { tableName: TableName } = engine;
   const appends = operations.filter((operation) => operation.kind === 'append');
   const appended = inboxItems(engine, appends);
-  const records = operations.map((operation) => (operation.kind === 'put' ? encodeRecord(operation.item) : undefined));
+  const records = operations.map((operation) =>
+    operation.kind === 'put' ? encodeRecord(operation.key, operation.item) : undefined,
+  );
   checkWriteBytes([...records.map((record) => record?.data), ...appended.map((item) => item[ITEM.data]?.B)]);
   let nextAppend = 0;
   const TransactItems = operations.map((operation, i): TransactWriteItem => {

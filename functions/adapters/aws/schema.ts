@@ -33,13 +33,14 @@ export const ITEM = {
 export const PARTITION_SEPARATOR = '\u0000';
 
 /**
- * Partitions that many writers write to at the same time, under keys that grow with time: their writes would meet at the end of one
- * partition, which takes 1,000 write units a second. They lie in several, by a hash of the sort key; a query reads all of them
- * and merges. Parted are only those that are seldom queried (docs/dynamodb.md).
+ * Partitions that many writers write to at the same time: their writes would meet in one partition of DynamoDB, which takes 1,000 write
+ * units a second. They lie in several, by a hash of the sort key; a query reads all of them and merges. Each shard is a call more
+ * of a query, so there are no more than 500 instances a second of one series need (docs/dynamodb.md).
  */
 export const SCATTERED: readonly { readonly partition: RegExp; readonly shards: number }[] = [
   { partition: /^[^|]*\|(pending|unfolded)$/, shards: 16 },
   { partition: /^[^|]*\|metadata\|/, shards: 4 },
+  { partition: /^[^|]*\|instances\|/, shards: 2 },
 ];
 
 /**

@@ -1,4 +1,4 @@
-import { asRecord, keys, type SeriesRecord, type Tenant } from '../archive/records.ts';
+import { asRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { type IndexTable, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
 import { ReadBudget } from './cursors.ts';
@@ -6,7 +6,7 @@ import { type Condition, elementsOf, matchesAll } from './match.ts';
 import { inOrder } from './order.ts';
 import type { OrderKey, Query } from './query.ts';
 import { type Results, type SearchServices, StudySearch, takePage, uidsIn } from './studies.ts';
-import { inTagOrder, type StudyRow } from './study-list.ts';
+import { inTagOrder, StudyRow, studyLine, studySort } from './study-list.ts';
 
 export interface SeriesRow {
   readonly study: StudyRow;
@@ -52,6 +52,12 @@ export class SeriesSearch {
   }
 
   async *matches(): AsyncGenerator<SeriesRow> {
+    const { StudyInstanceUID, SeriesInstanceUID } = this.#query;
+    if (StudyInstanceUID !== undefined && SeriesInstanceUID !== undefined) {
+      const row = await this.#atPath(StudyInstanceUID, SeriesInstanceUID);
+      if (row !== undefined) yield row;
+      return;
+    }
     const studies = new StudySearch(this.#index, this.#tenant, withModality(this.#query), this.#budget);
     for await (const study of studies.matches(this.#query.offset + this.#query.limit + 1)) {
       const records = (await this.#seriesOf(study.StudyInstanceUID)).filter((record) => record.instanceCount > 0);
@@ -59,6 +65,29 @@ export class SeriesSearch {
       const matching = rows.filter(({ dataSet }) => matchesAll(this.#conditions, elementsOf(dataSet)));
       yield* inOrder(matching, DISPLAY_ORDER, (row, tag) => row.dataSet[tag]);
     }
+  }
+
+  /** The series that a path names, with its study: one read for both. */
+  async #atPath(study: string, series: string): Promise<SeriesRow | undefined> {
+    if (this.#budget.grant(2) < 2) return undefined;
+    const [studyItem, seriesItem] = await this.#index.getMany(
+      [keys.study(this.#tenant, study), keys.series(this.#tenant, study, series)],
+      this.#budget.meter,
+    );
+    if (studyItem === undefined || seriesItem === undefined) return undefined;
+    const studyRecord = asRecord<StudyRecord>(studyItem);
+    const record = asRecord<SeriesRecord>(seriesItem);
+    if (studyRecord.instanceCount <= 0 || record.instanceCount <= 0) return undefined;
+    const row = {
+      study: new StudyRow(studySort(studyRecord), studyLine(studyRecord)),
+      record,
+      dataSet: seriesDataSet(record),
+    };
+    const { study: studyConditions } = withModality(this.#query).conditions;
+    const matches =
+      matchesAll(studyConditions, (tag) => row.study.element(tag)) &&
+      matchesAll(this.#conditions, elementsOf(row.dataSet));
+    return matches ? row : undefined;
   }
 
   async #seriesOf(study: string): Promise<SeriesRecord[]> {
