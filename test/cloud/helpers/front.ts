@@ -19,6 +19,15 @@ interface Behaviour {
 // biome-ignore lint/suspicious/noExplicitAny: a template is whatever CloudFormation takes
 type Properties = Record<string, any>;
 
+/** Puts console and viewer into their bucket, as the stack SiteContent does. */
+export async function putSite(deployed: Deployed): Promise<void> {
+  const s3 = new S3Client({ ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint, forcePathStyle: true });
+  const Bucket = deployed.output('Site', 'SiteBucket');
+  for (const { key, file, mediaType } of siteFiles())
+    await s3.send(new PutObjectCommand({ Bucket, Key: key, Body: await readFile(file), ContentType: mediaType }));
+  s3.destroy();
+}
+
 /**
  * CloudFront, as far as a browser needs it: behaviours by path, their functions and headers, all read from the template that was deployed;
  * the site from its bucket in the engine, the rest from the API. Over HTTP on loopback, which browsers trust as they trust TLS.
@@ -26,8 +35,6 @@ type Properties = Record<string, any>;
 export async function startFront(deployed: Deployed): Promise<{ origin: string; stop(): Promise<void> }> {
   const s3 = new S3Client({ ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint, forcePathStyle: true });
   const Bucket = deployed.output('Site', 'SiteBucket');
-  for (const { key, file, mediaType } of siteFiles())
-    await s3.send(new PutObjectCommand({ Bucket, Key: key, Body: await readFile(file), ContentType: mediaType }));
 
   const { Resources } = deployed.templates.get('Front')!;
   const [distribution] = Object.values(Resources).filter(({ Type }) => Type === 'AWS::CloudFront::Distribution');
