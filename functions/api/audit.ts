@@ -4,7 +4,7 @@ import { type AuditSource, auditMessage, type PatientIDs } from '#core/audit/dic
 import { type AuditEntry, parseEntry } from '#core/audit/entry.ts';
 import { AUDIT_EVENTS } from '#core/audit/event.ts';
 import { fhirAuditEvent } from '#core/audit/fhir-event.ts';
-import { cursorBefore } from '#core/audit/seal.ts';
+import { cursorBefore, cursorBehind } from '#core/audit/seal.ts';
 import { auditPartition } from '#core/audit/trail.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
@@ -24,12 +24,13 @@ interface Wanted {
   readonly study: string | undefined;
   readonly outcome: string | undefined;
   readonly limit: number;
+  readonly newestFirst: boolean;
   readonly after: string;
 }
 
 /**
- * GET /api/audit: entries of the caller's tenant in the order of the trail; `from` and `to` (ISO 8601), `event`, `subject`, `study`,
- * `outcome` narrow them down, `after` continues behind a page's `next`. `format`: `json` (default), `dicom` (PS3.15 A.5 messages,
+ * GET /api/audit: entries of the caller's tenant in the order of the trail, or the newest first (`order`: `asc`, `desc`); `from` and `to` (ISO 8601), `event`, `subject`, `study`,
+ * `outcome` narrow them down, `after` continues behind a page's `next`, in the same order. `format`: `json` (default), `dicom` (PS3.15 A.5 messages,
  * one a line) or `fhir` (a Bundle of AuditEvents).
  * @throws PacsError BAD_REQUEST
  */
@@ -40,7 +41,7 @@ export const getAudit =
     const wanted = wantedOf(request.query);
     const format = request.query.get('format') ?? 'json';
     const { entries, next, more } = await findEntries(services, principal.tenant, wanted);
-    const headers = { 'cache-control': 'no-store', 'x-next': next };
+    const headers = { 'cache-control': 'no-store', 'x-next': next, 'x-more': String(more) };
     switch (format) {
       case 'json':
         return json(200, { entries, next, more });
@@ -67,15 +68,20 @@ async function findEntries(
   wanted: Wanted,
 ): Promise<{ entries: AuditEntry[]; next: string; more: boolean }> {
   const entries: AuditEntry[] = [];
-  let next = wanted.after === '' ? await cursorBefore(services, tenant, wanted.from) : wanted.after;
+  const { newestFirst, from, to } = wanted;
+  const earliest = await cursorBefore(services, tenant, from);
+  let next = wanted.after || (newestFirst ? await cursorBehind(services, tenant, to) : earliest);
   for (let read = 0; read < READS; ) {
     const page = await services.index.query({
       partition: auditPartition(tenant),
       log: true,
       limit: 1_000,
+      descending: newestFirst,
       ...(next === '' ? {} : { after: next }),
     });
     for (const { sort, item } of page.records) {
+      // Cursors of a log are in its order: before this one everything is older than what is asked for.
+      if (newestFirst && sort <= earliest) return { entries, next, more: false };
       const entry = parseEntry(item.line as string);
       read++;
       next = sort;
@@ -98,6 +104,8 @@ const matches = (entry: AuditEntry, { from, to, event, subject, study, outcome }
 function wantedOf(query: URLSearchParams): Wanted {
   const event = query.get('event') ?? undefined;
   if (event !== undefined && !Object.hasOwn(AUDIT_EVENTS, event)) throw wrong('event');
+  const order = query.get('order') ?? 'asc';
+  if (order !== 'asc' && order !== 'desc') throw wrong('order');
   const limit = Number(query.get('limit') ?? PAGE);
   if (!Number.isInteger(limit) || limit < 1 || limit > MOST_A_PAGE) throw wrong('limit');
   return {
@@ -108,6 +116,7 @@ function wantedOf(query: URLSearchParams): Wanted {
     study: query.get('study') ?? undefined,
     outcome: query.get('outcome') ?? undefined,
     limit,
+    newestFirst: order === 'desc',
     after: query.get('after') ?? '',
   };
 }

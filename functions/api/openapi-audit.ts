@@ -52,8 +52,18 @@ const object = (properties: Record<string, object>, optional: readonly string[] 
 
 export const AUDIT_OPERATIONS = {
   ListTokens: {
-    summary: 'The tokens that have been given out, newest first; never the tokens themselves',
-    response: { schema: object({ items: { type: 'array', items: object(issued) } }) },
+    summary:
+      'The tokens that have been given out, newest first, never the tokens themselves; and the roles that may be given',
+    response: {
+      schema: object({
+        items: { type: 'array', items: object(issued) },
+        roles: {
+          type: 'array',
+          items: object({ role: text, permits: { type: 'array', items: text } }),
+          description: 'those that the caller may give, and what each permits',
+        },
+      }),
+    },
   },
   IssueToken: {
     summary: 'A new access token; this answer is the only place where it ever stands',
@@ -70,7 +80,8 @@ export const AUDIT_OPERATIONS = {
   },
   RevokeToken: { summary: 'The token, and every session opened with it, stops working at once' },
   GetAudit: {
-    summary: 'Entries of the audit trail, in its order: as JSON, as DICOM audit messages or as FHIR AuditEvents',
+    summary:
+      'Entries of the audit trail, in its order or the newest first: as JSON, as DICOM audit messages or as FHIR AuditEvents',
     parameters: [
       parameter('from', 'ISO 8601; entries from this time on'),
       parameter('to', 'ISO 8601; entries before this time'),
@@ -78,7 +89,8 @@ export const AUDIT_OPERATIONS = {
       parameter('subject', 'who did it'),
       parameter('study', 'StudyInstanceUID'),
       parameter('outcome', '0 success, 4 refused, 8 failed', { enum: ['0', '4', '8', '12'] }),
-      parameter('after', '`next` of the page before'),
+      parameter('order', 'the order of the trail, or the newest first', { enum: ['asc', 'desc'], default: 'asc' }),
+      parameter('after', '`next` of the page before, in the same order'),
       parameter('limit', 'entries of the page', { type: 'integer', minimum: 1, maximum: 1000 }),
       parameter('format', 'how they are to be told', { enum: ['json', 'dicom', 'fhir'] }),
     ],

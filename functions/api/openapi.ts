@@ -27,7 +27,12 @@ const object = (properties: Record<string, Schema>, optional: string[] = []): Sc
 const page = (items: Schema): Schema => object({ items: { type: 'array', items }, next: text }, ['next']);
 
 const uids = { StudyInstanceUID: text, SeriesInstanceUID: text, SOPInstanceUID: text };
-const session = object({ tenant: text, subject: text, roles: { type: 'array', items: text } });
+const session = object({
+  tenant: text,
+  subject: text,
+  roles: { type: 'array', items: text },
+  permits: { type: 'array', items: text, description: 'what the roles permit (docs/roles.md)' },
+});
 const held = object({
   id: text,
   kind: { enum: ['otherPatient', 'otherStudy', 'otherSopClass', 'otherTransferSyntax', 'otherPixels', 'otherHeader'] },

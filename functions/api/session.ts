@@ -1,3 +1,4 @@
+import { type Principal, permitted } from '#core/access.ts';
 import { PacsError } from '#core/errors.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import { SESSION_MS, type TokenStore } from '#core/tokens.ts';
@@ -38,8 +39,11 @@ export function isCrossSite(
 
 export const getSession: Handler = async ({ principal }) => {
   if (principal.tenant === '') throw new PacsError('UNAUTHENTICATED', 'sign in first');
-  return json(200, { tenant: principal.tenant, subject: principal.subject, roles: principal.roles });
+  return json(200, told(principal));
 };
+
+/** `permits` is what a page needs to show only what may be done. */
+const told = ({ tenant, subject, roles }: Principal) => ({ tenant, subject, roles, permits: permitted(roles) });
 
 /** Exchanges an access token for an HttpOnly cookie, so that the page never keeps the token where scripts can read it. */
 export const openSession =
@@ -50,8 +54,7 @@ export const openSession =
     if (!principal) throw new PacsError('UNAUTHENTICATED', 'the access token is not valid');
     facts.principal = principal;
     const session = await tokens.openSession(principal, (token as string).trim());
-    const { tenant, subject, roles } = principal;
-    return withCookie(json(200, { tenant, subject, roles }), request, session, SESSION_MS / 1000);
+    return withCookie(json(200, told(principal)), request, session, SESSION_MS / 1000);
   };
 
 export const closeSession =

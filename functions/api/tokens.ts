@@ -1,4 +1,4 @@
-import { isRole, mayGrant, ROLES } from '#core/access.ts';
+import { isRole, mayGrant, permitted, ROLES } from '#core/access.ts';
 import { PacsError } from '#core/errors.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import type { Handler } from '#dicomweb/handler.ts';
@@ -39,10 +39,14 @@ const issue =
 const wrong = (parameter: string, rule: string): PacsError =>
   new PacsError('BAD_REQUEST', `${parameter} must be ${rule}`, { details: { parameter } });
 
+/** What has been given out, and the roles that the caller may give. */
 const list =
   (tokens: TokenStore): Handler =>
   async ({ principal }) =>
-    json(200, { items: await tokens.listIssued(principal.tenant) });
+    json(200, {
+      items: await tokens.listIssued(principal.tenant),
+      roles: ROLES.filter((role) => mayGrant(principal, role)).map((role) => ({ role, permits: permitted([role]) })),
+    });
 
 const revoke =
   (tokens: TokenStore): Handler =>

@@ -110,6 +110,10 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
 export const ROLES = (Object.keys(PERMISSIONS) as Role[]).filter((role) => role !== 'anonymous');
 export const isRole = (name: string): name is Role => (ROLES as readonly string[]).includes(name);
 
+/** What somebody with these roles may do, in alphabetical order. */
+export const permitted = (roles: readonly Role[]): Action[] =>
+  [...new Set(roles.flatMap((role) => [...PERMISSIONS[role]]))].sort();
+
 /** Whether somebody may hand on a role: only what he may do himself. */
 export const mayGrant = ({ roles }: Principal, role: Role): boolean =>
   [...PERMISSIONS[role]].every((action) => roles.some((own) => PERMISSIONS[own].has(action)));

@@ -197,3 +197,17 @@ export async function cursorBefore({ index }: Pick<Services, 'index'>, tenant: s
   });
   return (records[0]?.item.to as string | undefined) ?? '';
 }
+
+/** How far the clocks of the processes that write one trail may be apart, and an entry may wait to be written. */
+const APART_MS = 5 * 60 * 1000;
+
+/** A cursor up to which every entry earlier than `at` stands: where a search back from that time may start. '' for the newest entry. */
+export async function cursorBehind({ index }: Pick<Services, 'index'>, tenant: string, at: number): Promise<string> {
+  if (!Number.isFinite(at)) return '';
+  const { records } = await index.query({
+    partition: `${tenant}|auditseals`,
+    from: String(at + APART_MS).padStart(14, '0'),
+    limit: 1,
+  });
+  return (records[0]?.item.to as string | undefined) ?? '';
+}

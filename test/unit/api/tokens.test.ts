@@ -52,6 +52,17 @@ describe('an access token', () => {
     expect(JSON.stringify(json)).not.toContain('hash');
   });
 
+  test('may carry the roles that the list names, with what each permits; the session says what its own permit', async () => {
+    const { roles } = (await archive.ask('GET', '/api/tokens', admin)).json;
+    expect(roles).toContainEqual({ role: 'viewer', permits: ['retrieve', 'search'] });
+    expect(roles.map(({ role }: { role: string }) => role)).not.toContain('anonymous');
+    const { token } = (await archive.ask('POST', '/api/tokens', admin, worker)).json;
+    expect((await archive.ask('GET', '/api/session', token)).json).toMatchObject({
+      subject: 'ai.lung',
+      permits: ['retrieve', 'search'],
+    });
+  });
+
   test('ends when its days are over', async () => {
     const { token } = (await archive.ask('POST', '/api/tokens', admin, { ...worker, expiresInDays: 1 })).json;
     archive.services.clock.advance(DAY_MS - 1);
