@@ -21,7 +21,11 @@ const nag = (id: string, where: RegExp, reason: string): Acknowledgement => ({
 });
 
 /** test/infra/nag.test.ts allows none besides, and none that nothing calls for. */
-const acknowledgements = (buckets: readonly string[], settings: Settings): readonly Acknowledgement[] => [
+const acknowledgements = (
+  buckets: readonly string[],
+  copied: readonly string[],
+  settings: Settings,
+): readonly Acknowledgement[] => [
   // Roles. test/infra/grants.test.ts allows two kinds of wildcard: the objects of one bucket, and X-Ray, which has no resources.
   nag(
     'AwsSolutions-IAM5[Resource::*]',
@@ -153,6 +157,26 @@ const acknowledgements = (buckets: readonly string[], settings: Settings): reado
     'Part of the composite alarm "patients affected", which acts.',
   ),
 
+  // CDK's own function that copies the site's files into their bucket.
+  ...[
+    'AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]',
+    ...['GetBucket', 'GetObject', 'List', 'Abort', 'DeleteObject'].map(
+      (action) => `AwsSolutions-IAM5[Action::s3:${action}*]`,
+    ),
+    ...copied.map((resource) => `AwsSolutions-IAM5[Resource::${resource}/*]`),
+    'AwsSolutions-L1',
+    'HIPAA.Security-LambdaConcurrency',
+    'HIPAA.Security-LambdaDLQ',
+    'HIPAA.Security-LambdaInsideVPC',
+    'HIPAA.Security-CloudWatchLogGroupEncrypted',
+  ].map((id) =>
+    nag(
+      id,
+      /^SiteContent\/Custom::CDKBucketDeployment[^/]*$/,
+      "CDK's own: from its assets to the site's bucket, at deployment only; no patient data.",
+    ),
+  ),
+
   // Where nobody's images are.
   ...(settings.kind === 'dev'
     ? [
@@ -205,8 +229,13 @@ export function acknowledgeFindings(app: App, settings: Settings): void {
     `${names.bucket('archive', region)}/_imaging`,
     names.bucket('landing', region),
   ]);
+  const account = settings.account ?? '<AWS::AccountId>';
+  const copied = [
+    `arn:aws:s3:::cdk-hnb659fds-assets-${account}-${settings.region}`,
+    `${names.stack('Site')}:ExportsOutputFnGetAttSiteE53D7754ArnEE3E64EC`,
+  ];
   const constructs = app.node.findAll();
-  for (const { id, where, reason } of acknowledgements(buckets, settings)) {
+  for (const { id, where, reason } of acknowledgements(buckets, copied, settings)) {
     for (const construct of constructs) {
       if (where.test(construct.node.path) && !above(construct, where))
         Validations.of(construct).acknowledge({ id, reason });

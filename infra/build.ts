@@ -5,6 +5,7 @@ import { acknowledgeFindings } from './acknowledgements.ts';
 import { STAGE_NAME } from './constructs/archive-api.ts';
 import { Names } from './names.ts';
 import type { Settings } from './settings.ts';
+import { type SiteSource, siteSources } from './site-files.ts';
 import { ApiStack } from './stacks/api.ts';
 import { AuditStack } from './stacks/audit.ts';
 import { BackupStack } from './stacks/backup.ts';
@@ -40,8 +41,8 @@ interface Region {
 }
 
 export interface DeploymentOptions {
-  /** with the files of console and viewer (200 MB), which must have been built; default: they are */
-  readonly siteContent?: boolean;
+  /** what the site is made of; default: console and viewer (200 MB), which must have been built. None: the bucket stays empty */
+  readonly siteContent?: readonly SiteSource[];
 }
 
 /** All stacks of a deployment. */
@@ -50,7 +51,7 @@ export class Deployment {
   readonly #app: App;
   readonly #names: Names;
 
-  constructor(app: App, settings: Settings, { siteContent = true }: DeploymentOptions = {}) {
+  constructor(app: App, settings: Settings, { siteContent = siteSources() }: DeploymentOptions = {}) {
     this.#app = app;
     this.settings = settings;
     this.#names = new Names(settings);
@@ -90,12 +91,12 @@ export class Deployment {
   }
 
   /** What stands before the regions: site, CloudFront, firewalls, health checks. */
-  #front(home: DeployedRegion, copy: DeployedRegion | undefined, siteContent: boolean): void {
+  #front(home: DeployedRegion, copy: DeployedRegion | undefined, siteContent: readonly SiteSource[]): void {
     const { settings } = this;
     const { firewall } = settings;
     const app = this.#app;
     const site = new SiteStack(app, { settings, logs: home.storage.logs });
-    if (siteContent) new SiteContentStack(app, { settings, bucket: site.bucket });
+    if (siteContent.length > 0) new SiteContentStack(app, { settings, bucket: site.bucket, sources: siteContent });
     const regions = copy === undefined ? [home] : [home, copy];
     if (firewall) {
       for (const { api, key, name } of regions)

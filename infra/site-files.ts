@@ -15,8 +15,13 @@ export function viewerPage(): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
 
+export interface SiteSource {
+  readonly folder: string;
+  readonly leftOut: readonly string[];
+}
+
 /** The two folders that the site is laid together from, and what is left out of each; paths as `aws s3 sync` excludes them. */
-export function siteSources(): { readonly folder: string; readonly leftOut: readonly string[] }[] {
+export function siteSources(): SiteSource[] {
   const viewerLeftOut = [...names(VIEWER)].filter((name) => LEFT_OUT.test(`/${name}`));
   return [
     { folder: VIEWER, leftOut: viewerLeftOut },

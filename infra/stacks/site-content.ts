@@ -6,13 +6,19 @@ import * as deployment from 'aws-cdk-lib/aws-s3-deployment';
 import type { Construct } from 'constructs';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 import { SettingsError } from '../settings.ts';
-import { siteSources, VIEWER_PAGE, viewerPage } from '../site-files.ts';
+import { type SiteSource, VIEWER_PAGE, viewerPage } from '../site-files.ts';
 
 /** Puts console and viewer into their bucket, by the function that CDK brings for it. */
 export class SiteContentStack extends NephosStack {
-  constructor(scope: Construct, props: Pick<NephosStackProps, 'settings'> & { readonly bucket: s3.IBucket }) {
+  constructor(
+    scope: Construct,
+    props: Pick<NephosStackProps, 'settings'> & {
+      readonly bucket: s3.IBucket;
+      readonly sources: readonly SiteSource[];
+    },
+  ) {
     super(scope, 'SiteContent', { ...props, description: 'the files of console and viewer' });
-    const folders = siteSources();
+    const folders = props.sources;
     for (const { folder } of folders) {
       if (!existsSync(join(folder, 'app-config.js')) && !existsSync(join(folder, 'index.html')))
         throw new SettingsError(`${folder} is missing: run npm ci and npm run build:web first`);

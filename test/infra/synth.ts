@@ -53,7 +53,7 @@ export const newApp = (): App =>
 export function synthesize(context: unknown, prepare: (app: App) => void = () => {}): Synthesized {
   const settings = readSettings(context, { CDK_DEFAULT_ACCOUNT: ACCOUNT, CDK_DEFAULT_REGION: 'us-east-1' });
   const app = newApp();
-  new Deployment(app, settings, { siteContent: false });
+  new Deployment(app, settings, { siteContent: [] });
   prepare(app);
   const assembly = app.synth();
   const stacks = new Map(
