@@ -1,10 +1,16 @@
+import { AccessNotes } from './archive/access-notes.ts';
 import { CommitQueue } from './archive/commit.ts';
 import { StudyFolder } from './archive/fold.ts';
 import { AuditTrail } from './audit/trail.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import type { Policy, Services } from './services.ts';
 
-export const DEFAULT_POLICY: Policy = { conflict: 'keepFirst', sanitizePreamble: false, audit: 'writes' };
+export const DEFAULT_POLICY: Policy = {
+  conflict: 'keepFirst',
+  sanitizePreamble: false,
+  audit: 'writes',
+  tiers: [],
+};
 
 type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'> &
   Partial<Pick<Services, 'placement' | 'landing' | 'direct'>>;
@@ -22,6 +28,7 @@ export function assemble(ports: Ports, options: { limits?: Partial<Limits>; poli
     policy,
     folder,
     commits: new CommitQueue({ ...ports, limits, folder }),
+    access: new AccessNotes(ports, policy.tiers.length > 0),
     audit: new AuditTrail({ ...ports, limits }, policy.audit),
   };
 }

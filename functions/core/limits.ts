@@ -51,6 +51,8 @@ export const DEFAULT_LIMITS = {
   worklistPastMs: 2 * 24 * 60 * 60 * 1000,
   /** worklist items that began, and were last changed, longer ago than this are removed (ms) */
   worklistKeepMs: 90 * 24 * 60 * 60 * 1000,
+  /** objects smaller than this are given no colder tier: moving them costs more than keeping them (bytes) */
+  tierLeastBytes: 128 * 1024,
   /** how often a restore from slow media is looked after, and the Retry-After of who waits for it (ms) */
   restorePollMs: 15 * 60 * 1000,
   /** objects of one store transaction */

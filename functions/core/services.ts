@@ -1,5 +1,7 @@
+import type { AccessNotes } from './archive/access-notes.ts';
 import type { CommitQueue } from './archive/commit.ts';
 import type { StudyFolder } from './archive/fold.ts';
+import type { TierStep } from './archive/tier-policy.ts';
 import type { AuditPolicy, AuditTrail } from './audit/trail.ts';
 import type { Limits } from './limits.ts';
 import type { BlobStore } from './ports/blob-store.ts';
@@ -19,6 +21,8 @@ export interface Policy {
   readonly sanitizePreamble: boolean;
   /** what stops while the audit trail cannot be written */
   readonly audit: AuditPolicy;
+  /** by which studies that nobody reads are given colder tiers, warmest first; none: the store's own rules alone */
+  readonly tiers: readonly TierStep[];
 }
 
 /** All that a use case needs; a host makes one (see assemble) and hands it to every call. */
@@ -40,4 +44,6 @@ export interface Services {
   readonly folder: StudyFolder;
   /** where every act is recorded */
   readonly audit: AuditTrail;
+  /** when studies were last read, where a policy asks for it */
+  readonly access: AccessNotes;
 }

@@ -59,7 +59,7 @@ export function admitRequest({ audit }: Services, { route, request }: Pick<Act, 
  * @throws PacsError BUSY as AuditTrail.record
  */
 export async function recordRequest(
-  { audit, clock }: Services,
+  { access, audit, clock }: Services,
   { route, request, params, facts, ...act }: Act,
   outcome: { readonly status: number; readonly error?: PacsError | undefined },
   archiveTenant: string,
@@ -70,6 +70,9 @@ export async function recordRequest(
   const principal = facts.principal ?? act.principal;
   const [event, action] = eventOf(route, request);
   const studies = facts.studies ?? (params.study === undefined ? [] : [params.study]);
+  const tenant = principal?.tenant ?? archiveTenant;
+  if (route.action === 'retrieve' && outcome.status < 400)
+    await Promise.all(studies.map((study) => access.note(tenant, study)));
   const recorded: AuditEvent = {
     at: clock.now(),
     event,
@@ -85,7 +88,6 @@ export async function recordRequest(
     ...(event === 'Query' && { keys: keysOf(request.query) }),
     ...(outcome.error !== undefined && { error: outcome.error.code }),
   };
-  const tenant = principal?.tenant ?? archiveTenant;
   if (recorded.outcome !== 0 || isRepeatable(event)) await audit.recordOnce(tenant, sameness(recorded), recorded);
   else await audit.record(tenant, recorded);
 }

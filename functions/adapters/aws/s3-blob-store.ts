@@ -5,6 +5,7 @@ import {
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
   PutObjectCommand,
+  PutObjectTaggingCommand,
   RestoreObjectCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
@@ -14,7 +15,7 @@ import { blobExists, blobNotFound, checkBlobKey, checkSha256, sha256Of } from '.
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
 import { readWhole, streamRange } from './s3-read.ts';
 import { PartSource, uploadParts } from './s3-upload.ts';
-import { SHA256_METADATA } from './schema.ts';
+import { LIFECYCLE_TAG, SHA256_METADATA } from './schema.ts';
 
 export interface S3Options {
   readonly client: S3Client;
@@ -189,6 +190,22 @@ export class S3BlobStore implements BlobStore {
       }
     });
     return 'NEARLINE';
+  }
+
+  /** By the tag that the lifecycle rules of the bucket look at; an object has no other. */
+  async setTier(key: string, tier: string): Promise<void> {
+    checkBlobKey(key);
+    const { client, bucket } = this.#settings;
+    const Tagging = { TagSet: [{ Key: LIFECYCLE_TAG.key, Value: tier }] };
+    const command = new PutObjectTaggingCommand({ Bucket: bucket, Key: key, Tagging });
+    await this.#call(false, async () => {
+      try {
+        await client.send(command);
+      } catch (error) {
+        if (['NoSuchKey', 'MethodNotAllowed'].includes(nameOf(error))) throw blobNotFound(key, error);
+        throw error;
+      }
+    });
   }
 
   async #size(key: string): Promise<number> {

@@ -76,6 +76,15 @@ export class MemoryBlobStore implements BlobStore {
     return now === 'OFFLINE' ? 'NEARLINE' : now;
   }
 
+  /** by key, as they were set */
+  readonly tiers = new Map<string, string>();
+
+  async setTier(key: string, tier: string): Promise<void> {
+    checkBlobKey(key);
+    if (!this.#blobs.has(key)) throw blobNotFound(key);
+    this.tiers.set(key, tier);
+  }
+
   /** The switch for tests: moves the blobs under a prefix to slow media, as a store's own rules would. */
   archive(prefix: string): void {
     for (const key of this.#blobs.keys()) if (key.startsWith(prefix)) this.#archived.set(key, 'OFFLINE');

@@ -5,6 +5,7 @@ import { eventWrite } from './feed.ts';
 import { STUDY_QUIET } from './fold.ts';
 import { beginPlacement } from './place.ts';
 import { asItem, asRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
+import { awaitTiering } from './tier-policy.ts';
 
 /** series with fewer instances are put together from the index as fast as from a prepared document */
 const PREPARE_FROM_INSTANCES = 20;
@@ -39,6 +40,7 @@ export async function settleStudy(
   await settleProcedureSteps(services, tenant, study);
   // Before the record says that the study is settled: a crash in between leaves a placement too many, never one too few.
   await beginPlacement(services, tenant, study);
+  await awaitTiering(services, tenant, study);
   const { quietJobAt: _, ...settled } = record;
   const outcome = await services.index.write([
     { kind: 'put', key, item: asItem({ ...settled, version: record.version + 1 }), if: { version: record.version } },

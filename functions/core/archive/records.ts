@@ -4,7 +4,7 @@ import type { Item, Key } from '../ports/index-table.ts';
 /**
  * The records of the archive and where they stand in the IndexTable. The tenant opens every partition, so no key of one
  * tenant can be reached from another. One place for all key layouts: nothing else builds keys (the search module's postings,
- * in search/postings.ts, and the records of worklist and procedure steps, in worklist/records.ts and procedure/records.ts, excepted).
+ * in search/postings.ts, and the records of worklist and procedure steps, in worklist/records.ts, procedure/records.ts and tier-records.ts, excepted).
  *
  * | record    | partition                    | sort                | holds                                         |
  * |-----------|------------------------------|---------------------|-----------------------------------------------|
@@ -208,6 +208,8 @@ export interface EvictedRecord {
   sha256: string;
   sizeBytes: number;
   evictedAt: number;
+  /** SHA-256 of what was here under this UID before, and was evicted too; the first ones */
+  earlier?: readonly string[];
 }
 
 /** A request for storage commitment (PS3.4 Annex J) that has not been answered yet. */

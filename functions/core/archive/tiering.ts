@@ -155,7 +155,7 @@ export async function restoreOnRead(services: TieringServices, error: PacsError)
 }
 
 /** The series a blob belongs to, from its key (see blobKeyOf). */
-function seriesOfBlob(key: unknown): { tenant: Tenant; study: string; series: string } | undefined {
+export function seriesOfBlob(key: unknown): { tenant: Tenant; study: string; series: string } | undefined {
   const [tenant, study, series, name] = typeof key === 'string' ? key.split('/') : [];
   return tenant !== undefined && study !== undefined && series !== undefined && name !== undefined
     ? { tenant, study, series }

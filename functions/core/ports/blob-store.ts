@@ -44,6 +44,12 @@ export interface BlobStore {
    * @throws PacsError NOT_FOUND; BUSY
    */
   restore(key: string): Promise<Availability>;
+
+  /**
+   * Has the blob kept by the rules of this tier from now on ([a-z0-9-], a name that the store's own rules know). May be repeated. A store of
+   * one medium has no such method. @throws PacsError NOT_FOUND; BUSY
+   */
+  setTier?(key: string, tier: string): Promise<void>;
 }
 
 /**
