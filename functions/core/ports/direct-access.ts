@@ -9,7 +9,7 @@
  * - signing makes no request and promises nothing about the blob.
  */
 export interface DirectAccess {
-  /** For GET and HEAD, with or without a Range. */
+  /** For GET, with or without a Range. A store that signs the method refuses HEAD by it: that is ours to answer. */
   signRead(key: string, options: SignReadOptions): Promise<SignedUrl>;
   /** For PUT. */
   signWrite(key: string, options: SignWriteOptions): Promise<SignedUrl>;
