@@ -1,12 +1,17 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { EncryptedBlobStore } from '#adapters/local/encrypted-blob-store.ts';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
+import { KeyRing, keysFolder, readMasterKeys } from '#adapters/local/key-ring.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 import { WorkerPixelEngine } from '#adapters/local/worker-pixel-engine.ts';
 import { systemClock } from '#adapters/system-clock.ts';
 import { assemble } from '#core/assemble.ts';
+import { ConfigError } from '#core/configuration.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
+import type { BlobStore } from '#core/ports/blob-store.ts';
 import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
 import type { Config } from './config.ts';
@@ -15,20 +20,24 @@ export { systemClock };
 
 export interface Archive {
   readonly services: Services;
+  /** the files themselves, encrypted or not */
   readonly blobs: FsBlobStore;
   readonly tokens: TokenStore;
   close(): Promise<void>;
 }
 
 /** The archive on one machine: objects in the file system, index and queues in LMDB, both under the data folder. */
-export async function openArchive(config: Pick<Config, 'dataDir' | 'limits' | 'policy'>): Promise<Archive> {
+export async function openArchive(
+  config: Pick<Config, 'dataDir' | 'limits' | 'policy'> & Partial<Pick<Config, 'encryptionKeyFile'>>,
+): Promise<Archive> {
   await mkdir(config.dataDir, { recursive: true });
   const blobs = await FsBlobStore.open(config.dataDir);
+  const stored = await encryptedWhere(config, blobs);
   const index = await LmdbIndexTable.open(join(config.dataDir, 'index'));
   const clock = systemClock;
   const pixels = new WorkerPixelEngine({ limits: { ...DEFAULT_LIMITS, ...config.limits } });
   const jobs = new IndexJobQueue(index, clock);
-  const services = assemble({ blobs, index, jobs, clock, pixels }, config);
+  const services = assemble({ blobs: stored, index, jobs, clock, pixels }, config);
   return {
     services,
     blobs,
@@ -38,4 +47,26 @@ export async function openArchive(config: Pick<Config, 'dataDir' | 'limits' | 'p
       await index.close();
     },
   };
+}
+
+/**
+ * The store as the archive sees it: the files, or with a key file what they hold. All of a data folder is encrypted, or nothing.
+ * @throws ConfigError
+ */
+async function encryptedWhere(
+  { dataDir, encryptionKeyFile }: { readonly dataDir: string; readonly encryptionKeyFile?: string | undefined },
+  blobs: FsBlobStore,
+): Promise<BlobStore> {
+  const wasEncrypted = existsSync(keysFolder(dataDir));
+  if (encryptionKeyFile === undefined) {
+    if (wasEncrypted)
+      throw new ConfigError(`${dataDir} is encrypted: NEPHOS_ENCRYPTION_KEY_FILE must name its key file`);
+    return blobs;
+  }
+  const masters = await readMasterKeys(encryptionKeyFile);
+  if (!wasEncrypted) {
+    for await (const _ of blobs.list(''))
+      throw new ConfigError(`${dataDir} holds objects that are not encrypted: encryption begins with an empty folder`);
+  }
+  return new EncryptedBlobStore(blobs, await KeyRing.open(dataDir, masters));
 }

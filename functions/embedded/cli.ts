@@ -21,6 +21,7 @@ import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { hashPasscode } from './dicom-users.ts';
 import { gatewayCommand } from './gateway-command.ts';
+import { keysCommand } from './keys-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
@@ -35,6 +36,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos audit verify [FOLDER]           check the audit trail, or segments exported from one: --keys FOLDER, --expect HASH
   nephos audit export --to FOLDER        copy the sealed segments of the audit trail
   nephos gateway …                       keys and signed configurations for edge gateways (see nephos gateway --help)
+  nephos keys …                          keys of encrypted objects: new, rotate, shred (see nephos keys --help)
   nephos passcode                        read a passcode from standard input, print it as NEPHOS_DICOM_USERS has it
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
@@ -204,6 +206,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 async function main(): Promise<number> {
   if (process.argv[2] === 'gateway') return gatewayCommand(process.argv.slice(3));
+  if (process.argv[2] === 'keys') return keysCommand(process.argv.slice(3), process.env, say);
   if (process.argv[2] === 'passcode') {
     // Not an argument: those can be read by others on the machine.
     say(await hashPasscode(readFileSync(0, 'utf8').replace(/\r?\n$/, '')));

@@ -24,6 +24,8 @@ export interface Config {
   readonly bind: string;
   readonly httpPort: number;
   readonly dataDir: string;
+  /** master keys; objects are encrypted */
+  readonly encryptionKeyFile?: string | undefined;
   readonly auth: 'on' | 'off';
   readonly tenant: string;
   /** whose tokens are taken beside our own */
@@ -97,6 +99,7 @@ export function readConfig(env: Environment): Config {
     oidc: readOidcSettings(env, [tenant]),
     httpPort: whole(env, 'NEPHOS_HTTP_PORT', 8080, 0, 65_535),
     dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
+    encryptionKeyFile: env.NEPHOS_ENCRYPTION_KEY_FILE,
     workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
     policy: readPolicy(env),
     auditSource: env.NEPHOS_AUDIT_SOURCE ?? hostname(),

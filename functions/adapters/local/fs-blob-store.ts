@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, linkSync, mkdirSync, openSync, read, statSync, unlinkSync } from 'node:fs';
-import { opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
+import { open, opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
@@ -129,6 +129,22 @@ export class FsBlobStore implements BlobStore {
   async restore(key: string): Promise<Availability> {
     if ((await this.head(key)) === undefined) throw blobNotFound(key);
     return 'ONLINE';
+  }
+
+  /** Writes into a blob, durably; for headers of encrypted blobs alone (encrypted-blob-store.ts). @throws PacsError NOT_FOUND */
+  async overwrite(key: string, offset: number, bytes: Uint8Array): Promise<void> {
+    checkBlobKey(key);
+    const file = await open(join(this.#blobs, key), 'r+').catch((error: unknown) => {
+      throw errno(error) === 'ENOENT' ? blobNotFound(key, error) : translated(error);
+    });
+    try {
+      await file.write(bytes, 0, bytes.length, offset);
+      await file.datasync();
+    } catch (error) {
+      throw translated(error);
+    } finally {
+      await file.close();
+    }
   }
 
   /** Removes what crashed writers left behind more than `olderThanMs` ago; returns how many files. `now` is ms since 1970. */
