@@ -1,5 +1,5 @@
 import { ENVIRONMENT, queueVariable } from '#lambda/environment.ts';
-import type { FunctionSpec, QueueName } from '#lambda/functions.ts';
+import type { Grants, QueueName } from '#lambda/functions.ts';
 import type { Settings } from './settings.ts';
 
 export interface Deployed {
@@ -14,8 +14,8 @@ export interface Deployed {
   readonly ownPool: boolean;
 }
 
-/** The variables of a function: those it has use for, by its grants. */
-export function environmentOf(spec: FunctionSpec, deployed: Deployed): Record<string, string> {
+/** The variables of a function, or of the service: those it has use for, by its grants. */
+export function environmentOf(spec: { readonly grants: Grants }, deployed: Deployed): Record<string, string> {
   const { settings } = deployed;
   const { grants } = spec;
   const set = (name: string, value: string | undefined) =>
@@ -26,6 +26,10 @@ export function environmentOf(spec: FunctionSpec, deployed: Deployed): Record<st
     ...set(ENVIRONMENT.tenants, settings.tenant),
     ...set(ENVIRONMENT.publicUrl, settings.domain && `https://${settings.domain.name}`),
     ...set(ENVIRONMENT.corsOrigins, settings.corsOrigins.join(',')),
+    ...set(
+      ENVIRONMENT.tiers,
+      settings.tiering.map((step) => `${step.policy}:${step.idleDays}:${step.studyAgeDays}`).join(','),
+    ),
     ...set(ENVIRONMENT.responseMode, settings.bufferedResponses ? 'buffered' : undefined),
     ...set(ENVIRONMENT.table, grants.index === 'none' ? undefined : deployed.tableName),
     ...set(ENVIRONMENT.archiveBucket, grants.archive.length > 0 ? deployed.archiveBucket : undefined),

@@ -35,6 +35,7 @@ const OBJECT_ACTIONS = {
   delete: ['s3:DeleteObject'],
   list: [],
   restore: ['s3:RestoreObject'],
+  tier: ['s3:PutObjectTagging'],
 } as const satisfies Record<BlobGrant, readonly string[]>;
 
 /** S3 and DynamoDB ask KMS in the name of who calls them. An upload in parts is decrypted while it is put together. */
@@ -43,7 +44,8 @@ const OBJECT_KEY_ACTIONS = {
   write: ['kms:GenerateDataKey', 'kms:Decrypt'],
   delete: [],
   list: [],
-  restore: ['s3:RestoreObject'],
+  restore: [],
+  tier: [],
 } as const satisfies Record<BlobGrant, readonly string[]>;
 const INDEX_KEY_ACTIONS = {
   none: [],

@@ -2,6 +2,7 @@ import { DEFAULT_FIRST_STEP_DAYS, LIFECYCLE_TAG } from '#adapters/aws/schema.ts'
 import {
   type Backup,
   type Domain,
+  type Fargate,
   type Firewall,
   type Issuer,
   type Kind,
@@ -11,6 +12,7 @@ import {
   type Settings,
   SettingsError,
   type Tier,
+  type TieringStep,
   type TierStep,
 } from './settings.ts';
 
@@ -50,6 +52,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
   const region = at.text('region', REGION, environment.CDK_DEFAULT_REGION ?? 'us-east-1');
   const secondRegion = at.optionalText('secondRegion', REGION);
   if (secondRegion === region) throw new SettingsError('nephos.secondRegion: must differ from nephos.region');
+  const tiers = readTiers(at.list('tiers'));
   const settings: Settings = {
     kind,
     stage,
@@ -61,7 +64,8 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     domain: at.section('domain', readDomain),
     issuer: at.section('issuer', readIssuer),
     retention: readRetention(at.reader('retention'), prod),
-    tiers: readTiers(at.list('tiers')),
+    tiers,
+    tiering: readTiering(at.list('tiering'), tiers),
     replicationTimeControl: at.flag('replicationTimeControl', false),
     healthImaging: at.flag('healthImaging', false),
     firewall: at.section('firewall', readFirewall, prod ? {} : undefined),
@@ -73,6 +77,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     corsOrigins: at.texts('corsOrigins', /^https?:\/\/[^/\s]+$/),
     ingestConcurrency: at.number('ingestConcurrency', 2, 1_000, prod ? 50 : 5),
     bufferedResponses: at.flag('bufferedResponses', false),
+    fargate: at.section('fargate', readFargate),
   };
   at.end();
   if (settings.replicationTimeControl && secondRegion === undefined)
@@ -164,6 +169,24 @@ function readTiers(raw: readonly unknown[] | undefined): readonly Tier[] {
   return tiers;
 }
 
+/** Objects are tagged for rules that are there: what no rule looks at would never move. */
+function readTiering(raw: readonly unknown[] = [], tiers: readonly Tier[]): readonly TieringStep[] {
+  const policies = tiers.map(({ policy }) => policy).filter((policy) => policy !== 'default');
+  const steps = raw.map((one, index) => {
+    const at = new Reader(`nephos.tiering[${index}]`, one);
+    const step = {
+      policy: at.oneOf('policy', policies),
+      idleDays: at.number('idleDays', 1, 36_500),
+      studyAgeDays: at.optionalNumber('studyAgeDays', 0, 36_500) ?? 0,
+    };
+    at.end();
+    return step;
+  });
+  if (new Set(steps.map(({ policy }) => policy)).size < steps.length)
+    throw new SettingsError('nephos.tiering: a policy stands twice');
+  return steps;
+}
+
 function readStep(at: Reader): TierStep {
   const storageClass = at.oneOf('storageClass', CLASSES);
   // S3 refuses a transition to Standard-IA before the 30th day.
@@ -175,6 +198,15 @@ function readStep(at: Reader): TierStep {
 const readFirewall = (at: Reader): Firewall => ({
   // A viewer asks for every slice: a study of 5,000 images within a minute is ordinary reading, and a hospital has one address.
   requestsPerFiveMinutes: at.number('requestsPerFiveMinutes', 100, 2_000_000_000, 100_000),
+});
+const readFargate = (at: Reader): Fargate => ({
+  image: at.text('image', /^[a-z0-9][a-z0-9._/-]{1,255}:[\w.-]{1,128}$/),
+  tasks: at.number('tasks', 0, 100, 1),
+  name: at.text('name', /^([a-z0-9-]+\.)+[a-z]{2,}$/),
+  certificateArn: at.text('certificateArn', /^arn:aws[\w-]*:acm:[\w-]+:\d{12}:certificate\/[\w-]+$/),
+  cloudFrontPrefixList: at.text('cloudFrontPrefixList', /^pl-[0-9a-f]{8,17}$/),
+  cpu: at.number('cpu', 256, 16_384, 1_024),
+  memoryMiB: at.number('memoryMiB', 1_024, 122_880, 2_048),
 });
 const readBackup = (at: Reader): Backup => ({
   vaultLockDays: at.number('vaultLockDays', 1, 36_500, 35),

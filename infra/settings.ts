@@ -19,6 +19,8 @@ export interface Settings {
   readonly issuer: Issuer | undefined;
   readonly retention: Retention;
   readonly tiers: readonly Tier[];
+  /** steps down for studies that nobody reads, warmest first; none: lifecycle rules alone move objects */
+  readonly tiering: readonly TieringStep[];
   /** S3 Replication Time Control: 15 minutes by contract, for about 0.015 USD a GB */
   readonly replicationTimeControl: boolean;
   readonly healthImaging: boolean;
@@ -37,6 +39,8 @@ export interface Settings {
   readonly ingestConcurrency: number;
   /** the functions answer whole instead of streaming; for engines without response streaming only */
   readonly bufferedResponses: boolean;
+  /** the service for large bodies; undefined: the functions alone */
+  readonly fargate: Fargate | undefined;
 }
 
 export type Kind = 'dev' | 'prod';
@@ -73,6 +77,14 @@ export interface Tier {
   readonly policy: string;
   readonly steps: readonly TierStep[];
 }
+/** From which day on a nightly run tags the objects of a study with a policy of `tiers`. */
+export interface TieringStep {
+  readonly policy: string;
+  /** days since the study was last stored into or read */
+  readonly idleDays: number;
+  /** days since StudyDate (0) */
+  readonly studyAgeDays: number;
+}
 export interface TierStep {
   readonly storageClass: StorageClassName;
   readonly afterDays: number;
@@ -87,6 +99,23 @@ export interface Firewall {
 export interface Backup {
   readonly vaultLockDays: number;
   readonly compliance: boolean;
+}
+
+/** The optional service on Fargate, in the first region. */
+export interface Fargate {
+  /** the image of functions/fargate/Dockerfile in this account's registry (ECR) in the first region: `repository:tag` */
+  readonly image: string;
+  /** 0: nothing runs, and its requests go to the functions again */
+  readonly tasks: number;
+  /** name of the load balancer, by which CloudFront checks its certificate; it need not resolve */
+  readonly name: string;
+  /** of AWS Certificate Manager in the first region */
+  readonly certificateArn: string;
+  /** of com.amazonaws.global.cloudfront.origin-facing in the first region: `pl-…` */
+  readonly cloudFrontPrefixList: string;
+  /** units of 1/1024 vCPU */
+  readonly cpu: number;
+  readonly memoryMiB: number;
 }
 
 export const LOG_DAYS = [

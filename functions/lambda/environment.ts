@@ -20,6 +20,8 @@ export const ENVIRONMENT = {
   conflictPolicy: 'NEPHOS_CONFLICT_POLICY',
   /** on or off */
   sanitizePreamble: 'NEPHOS_SANITIZE_PREAMBLE',
+  /** steps down for studies that nobody reads: `tier:idleDays[:studyAgeDays]`, separated by commas */
+  tiers: 'NEPHOS_TIERS',
   ...OIDC_ENVIRONMENT,
   /** what stops while the audit trail cannot be written: writes, all, off: nothing */
   audit: 'NEPHOS_AUDIT',

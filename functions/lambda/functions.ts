@@ -56,8 +56,8 @@ export interface Grants {
   readonly sends: readonly QueueName[];
 }
 
-/** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. */
-export type BlobGrant = 'read' | 'write' | 'delete' | 'list' | 'restore';
+/** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. `tier`: the tag that lifecycle rules look at. */
+export type BlobGrant = 'read' | 'write' | 'delete' | 'list' | 'restore' | 'tier';
 
 const get = (path: string): HttpTrigger => ({ kind: 'http', method: 'GET', path });
 const post = (path: string): HttpTrigger => ({ kind: 'http', method: 'POST', path });
@@ -228,6 +228,7 @@ export const FUNCTIONS = {
       queue('restore', 5, 5),
       queue('placement', 1, 2),
       queue('procedure-step-ended', 5, 5),
+      queue('moved', 10, 2),
     ],
     grants: {
       index: 'write',
@@ -260,6 +261,16 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'cron(17 2 * * ? *)' }],
     grants: { index: 'write', archive: ['read', 'list'], landing: [], sends: [] },
+  },
+  tier: {
+    entry: 'functions/lambda/tier.ts',
+    purpose: 'Gives studies that nobody reads colder tiers, every night, where a policy says so',
+    memoryMiB: 1024,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: false,
+    triggers: [{ kind: 'schedule', schedule: 'cron(41 3 * * ? *)' }],
+    grants: { index: 'write', archive: ['tier'], landing: [], sends: [] },
   },
   authorizer: {
     entry: 'functions/lambda/authorizer.ts',

@@ -24,7 +24,7 @@ export function archiveBucket(
   const { settings } = stack;
   const { key, logs, ...more } = props;
   const locked = settings.retention.objectLock !== 'none';
-  return new SecureBucket(stack, 'Archive', {
+  const archive = new SecureBucket(stack, 'Archive', {
     kind: 'archive',
     key,
     versioned: ARCHIVE_BUCKET.versioned,
@@ -37,6 +37,11 @@ export function archiveBucket(
     cors: [corsRule(settings.corsOrigins, settings.domain?.name, [s3.HttpMethods.GET, s3.HttpMethods.HEAD])],
     ...more,
   });
+  // Events go to EventBridge, where the rule of the queue `moved` chooses. CDK's own way would deploy a function to set this.
+  (archive.node.defaultChild as s3.CfnBucket).notificationConfiguration = {
+    eventBridgeConfiguration: { eventBridgeEnabled: true },
+  };
+  return archive;
 }
 
 function lockOf({ objectLock, objectLockDays }: Retention): s3.ObjectLockRetention {

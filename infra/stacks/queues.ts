@@ -1,4 +1,6 @@
 import { Aws, Duration } from 'aws-cdk-lib';
+import * as events from 'aws-cdk-lib/aws-events';
+import { SqsQueue } from 'aws-cdk-lib/aws-events-targets';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
@@ -54,6 +56,27 @@ export class QueuesStack extends NephosStack {
         },
       }),
     );
+    this.#hearOfMoves();
     this.ingestPolicy = queues.ingest.node.findChild('Policy').node.defaultChild as sqs.CfnQueuePolicy;
+  }
+
+  /** What S3 does with objects by its lifecycle rules and restores: so records say how soon a series can be had. */
+  #hearOfMoves(): void {
+    new events.Rule(this, 'Moves', {
+      description: 'objects of the archive that were moved to slow media or restored',
+      eventPattern: {
+        source: ['aws.s3'],
+        detailType: [
+          'Object Restore Completed',
+          'Object Restore Expired',
+          'Object Storage Class Changed',
+          'Object Access Tier Changed',
+        ],
+        detail: { bucket: { name: [this.names.bucket('archive', this.region)] } },
+      },
+      targets: [
+        new SqsQueue(this.queues.moved, { deadLetterQueue: this.deadLetters.moved, maxEventAge: Duration.hours(24) }),
+      ],
+    });
   }
 }

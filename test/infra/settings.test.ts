@@ -85,6 +85,11 @@ describe('the context key "nephos"', () => {
       { tiers: [{ policy: 'default', steps: [{ storageClass: 'STANDARD_IA', afterDays: 10 }] }] },
       'from 30',
     ],
+    [
+      'a step to a tier that no rule knows',
+      { tiering: [{ policy: 'frozen', idleDays: 400 }] },
+      'nephos.tiering[0].policy: must be one of deep',
+    ],
     ['a policy twice', { tiers: [{ policy: 'a' }, { policy: 'a' }] }, 'a policy stands twice'],
     ['half a person', { alarmEmails: ['nobody'] }, 'nephos.alarmEmails'],
     [

@@ -107,6 +107,8 @@ export const QUEUES = {
   restore: { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** studies on their way into HealthImaging; more than its own waiting for a job */
   placement: { visibilitySeconds: 900, maxReceiveCount: 100 },
+  /** EventBridge's events of objects that S3 has moved or restored */
+  moved: { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** S3 events of objects that came to rest below `LANDING_BUCKET.incomingPrefix` */
   ingest: { visibilitySeconds: 900, maxReceiveCount: 5 },
 } as const satisfies Record<string, QueueShape>;

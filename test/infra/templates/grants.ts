@@ -74,6 +74,7 @@ describe('the roles', () => {
           's3:PutObject',
           's3:AbortMultipartUpload',
           's3:DeleteObject',
+          's3:PutObjectTagging',
           's3:ListBucket',
         ]).toContain(action);
   });

@@ -84,6 +84,17 @@ describe('the archive bucket', () => {
     expect(dev.Properties.ObjectLockEnabled).toBeUndefined();
   });
 
+  test('tells of objects that it moves and restores, to the queue of the worker', () => {
+    const bucket = prodDeployment().one('Storage', 'AWS::S3::Bucket', ({ BucketName }) => /-archive-/.test(BucketName));
+    expect(bucket.Properties.NotificationConfiguration).toEqual({
+      EventBridgeConfiguration: { EventBridgeEnabled: true },
+    });
+    const { Properties } = prodDeployment().one('Queues', 'AWS::Events::Rule');
+    expect(Properties.EventPattern.detail.bucket.name).toEqual([bucket.Properties.BucketName]);
+    expect(Properties.EventPattern['detail-type']).toContain('Object Restore Completed');
+    expect(JSON.stringify(Properties.Targets)).toMatch(/"moved[^d]*\w*"/);
+  });
+
   test('moves objects by what happens to them: to an infrequent class on the 90th day, to Deep Archive by tag only', () => {
     const { Rules, TransitionDefaultMinimumObjectSize } = bucket(prodDeployment(), 'Storage', 'archive').Properties
       .LifecycleConfiguration;

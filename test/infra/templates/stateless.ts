@@ -149,8 +149,8 @@ describe('the workers', () => {
   test('schedules run in the region that takes changes, and in no other', () => {
     const states = (deployment: Synthesized, stack: string) =>
       deployment.all(stack, 'AWS::Scheduler::Schedule').map(({ Properties }) => Properties.State);
-    expect(states(prodDeployment(), 'Workers')).toEqual(['ENABLED', 'ENABLED']);
-    expect(states(prodDeployment(), 'Workers2')).toEqual(['DISABLED', 'DISABLED']);
+    expect(states(prodDeployment(), 'Workers')).toEqual(['ENABLED', 'ENABLED', 'ENABLED']);
+    expect(states(prodDeployment(), 'Workers2')).toEqual(['DISABLED', 'DISABLED', 'DISABLED']);
   });
 });
 
@@ -281,8 +281,8 @@ describe('failing over', () => {
     const states = (stack: string) =>
       over.all(stack, 'AWS::Scheduler::Schedule').map(({ Properties }) => Properties.State);
     expect([states('Workers'), states('Workers2')]).toEqual([
-      ['DISABLED', 'DISABLED'],
-      ['ENABLED', 'ENABLED'],
+      ['DISABLED', 'DISABLED', 'DISABLED'],
+      ['ENABLED', 'ENABLED', 'ENABLED'],
     ]);
     const { Origins } = over.one('Front', 'AWS::CloudFront::Distribution').Properties.DistributionConfig;
     const primary = Origins.find(({ Id }: { Id: string }) => Id === 'api-primary');

@@ -13,6 +13,7 @@ import { cloudArchive } from '#lambda/archive.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
 import { workJob } from '#lambda/jobs.ts';
 import { storeLanded } from '#lambda/landed.ts';
+import { recordMoved } from '#lambda/moved.ts';
 import { queueFunction } from '#lambda/queue-function.ts';
 import { scheduledFunction } from '#lambda/scheduled-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
@@ -51,6 +52,40 @@ const notification = (...keys: string[]) =>
 const slice = (n: number): Uint8Array =>
   buildDicom({ SOPInstanceUID: uid(100 + n), InstanceNumber: n, PixelData: new Uint8Array(3_000).fill(n) });
 const INCOMING = `incoming/${TENANT}`;
+
+test('what S3 tells of its moves comes into the records of the series, and what is no such event fails', async () => {
+  const memory = memoryServices();
+  await store(memory, slice(1));
+  const archive = archiveOn(memory);
+  const worker = queueFunction(
+    'worker',
+    () => archive,
+    (one, _, record) => recordMoved(one, record),
+  ) as unknown as (event: object, context: object) => Promise<SQSBatchResponse>;
+  const [{ key }] = (await Array.fromAsync(memory.blobs.list(`${TENANT}/`))) as [{ key: string }];
+  const tell = async (type: string, detail: object) => {
+    const body = JSON.stringify({ 'detail-type': type, detail: { bucket: { name: 'archive' }, ...detail } });
+    const { batchItemFailures } = await worker(batch('moved', [body]), lambdaContext());
+    return { failed: batchItemFailures.length, is: (await studyRecord(memory, uid(1)))?.availability };
+  };
+  const object = { key };
+  memory.blobs.archive(key);
+  const away = { object, 'destination-storage-class': 'DEEP_ARCHIVE' };
+  expect(await tell('Object Storage Class Changed', away)).toEqual({ failed: 0, is: 'OFFLINE' });
+  await memory.blobs.restore(key);
+  memory.blobs.finishRestores();
+  expect(await tell('Object Storage Class Changed', { object, 'destination-storage-class': 'STANDARD_IA' })).toEqual({
+    failed: 0,
+    is: 'ONLINE',
+  });
+  memory.blobs.archive(key);
+  expect(await tell('Object Restore Expired', { object })).toEqual({ failed: 0, is: 'OFFLINE' });
+  expect(await tell('Object Restore Completed', { object })).toEqual({ failed: 0, is: 'OFFLINE' }); // it is not true
+  await memory.blobs.restore(key);
+  memory.blobs.finishRestores();
+  expect(await tell('Object Restore Completed', { object })).toEqual({ failed: 0, is: 'ONLINE' });
+  expect(await tell('Object Created', {})).toMatchObject({ failed: 1 });
+});
 
 describe('objects that land in the bucket', () => {
   test('are stored and removed; told again, or told late, nothing happens', async () => {
