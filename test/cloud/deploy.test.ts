@@ -108,7 +108,7 @@ describe('objects that land in the bucket', () => {
     const Bucket = deployed.output('Storage', 'LandingBucket');
     const study = uid(7001);
     const object = buildDicom({ StudyInstanceUID: study, SeriesInstanceUID: uid(7002), SOPInstanceUID: uid(7003) });
-    await s3.send(new PutObjectCommand({ Bucket, Key: 'incoming/main/from-a-CD/IM0001', Body: object }));
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'incoming/main/from a CD/Müller é+1/IM 0001', Body: object }));
     const found = await eventually(async () => {
       const answer = await deployed.ask(`/dicomweb/studies?StudyInstanceUID=${study}`, { headers: as(admin) });
       return answer.status === 200 ? (JSON.parse(answer.body.toString()) as unknown[])[0] : undefined;

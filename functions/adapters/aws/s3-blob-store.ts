@@ -13,7 +13,7 @@ import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#
 import type { Clock } from '#core/ports/clock.ts';
 import { blobExists, blobNotFound, checkBlobKey, checkSha256, sha256Of } from '../blob-rules.ts';
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
-import { readWhole, streamRange } from './s3-read.ts';
+import { checkKey, readWhole, streamRange } from './s3-read.ts';
 import { PartSource, uploadParts } from './s3-upload.ts';
 import { LIFECYCLE_TAG, SHA256_METADATA } from './schema.ts';
 
@@ -30,6 +30,8 @@ export interface S3Options {
   readonly restoreDays?: number;
   /** what a restore may cost: Standard within 12 hours, Bulk within 48 (Standard) */
   readonly restoreTier?: 'Standard' | 'Bulk';
+  /** others put objects here under names of their own choice (a landing bucket): they are read and deleted by any key S3 takes (false) */
+  readonly foreignKeys?: boolean;
 }
 
 export type S3Settings = Required<S3Options>;
@@ -56,6 +58,7 @@ export class S3BlobStore implements BlobStore {
       partsInFlight: 2,
       restoreDays: 7,
       restoreTier: 'Standard',
+      foreignKeys: false,
       ...options,
     };
   }
@@ -133,7 +136,7 @@ export class S3BlobStore implements BlobStore {
   }
 
   async head(key: string): Promise<{ readonly key: string; readonly size: number } | undefined> {
-    checkBlobKey(key);
+    checkKey(this.#settings, key);
     const found = await this.#head(key);
     return found && { key, size: found.ContentLength ?? 0 };
   }
@@ -155,20 +158,20 @@ export class S3BlobStore implements BlobStore {
   }
 
   async delete(key: string): Promise<void> {
-    checkBlobKey(key);
+    checkKey(this.#settings, key);
     const { client, bucket } = this.#settings;
     const command = new DeleteObjectCommand({ Bucket: bucket, Key: key });
     await this.#call(true, () => client.send(command));
   }
 
   async availability(key: string): Promise<Availability | undefined> {
-    checkBlobKey(key);
+    checkKey(this.#settings, key);
     const found = await this.#head(key);
     return found && availabilityOf(found);
   }
 
   async restore(key: string): Promise<Availability> {
-    checkBlobKey(key);
+    checkKey(this.#settings, key);
     const found = await this.#head(key);
     if (found === undefined) throw blobNotFound(key);
     const now = availabilityOf(found);
@@ -194,7 +197,7 @@ export class S3BlobStore implements BlobStore {
 
   /** By the tag that the lifecycle rules of the bucket look at; an object has no other. */
   async setTier(key: string, tier: string): Promise<void> {
-    checkBlobKey(key);
+    checkKey(this.#settings, key);
     const { client, bucket } = this.#settings;
     const Tagging = { TagSet: [{ Key: LIFECYCLE_TAG.key, Value: tier }] };
     const command = new PutObjectTaggingCommand({ Bucket: bucket, Key: key, Tagging });

@@ -26,13 +26,22 @@ export async function readWhole(
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }
 
+/** S3 takes up to 1,024 bytes of UTF-8. */
+const S3_KEY_BYTES = 1024;
+
+/** @throws PacsError BAD_REQUEST for what cannot be a key here */
+export function checkKey({ foreignKeys }: Pick<S3Settings, 'foreignKeys'>, key: string): void {
+  if (!foreignKeys) checkBlobKey(key);
+  else if (key === '' || Buffer.byteLength(key) > S3_KEY_BYTES) throw new PacsError('BAD_REQUEST', 'no key of S3');
+}
+
 export async function* streamRange(
   settings: S3Settings,
   key: string,
   range: ByteRange | undefined,
   size: () => Promise<number>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  checkBlobKey(key);
+  checkKey(settings, key);
   const offset = range?.offset ?? 0;
   // S3 knows no empty ranges, and cuts those that are too long without a word.
   const plain = Number.isSafeInteger(offset) && offset >= 0 && (range?.length === undefined || range.length > 0);
