@@ -11,6 +11,7 @@ import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
 import { apiRoutes } from './routes.ts';
 import { isCrossSite, tokenOf } from './session.ts';
+import type { Throttle } from './throttle.ts';
 
 export interface ArchiveAppOptions {
   readonly services: Services;
@@ -23,6 +24,8 @@ export interface ArchiveAppOptions {
   readonly corsOrigins: readonly string[];
   /** in whose audit trail the requests of nobody are recorded */
   readonly tenant: string;
+  /** limits of rate; absent: none */
+  readonly throttle?: Throttle | undefined;
   /** how the archive presents itself in audit messages */
   readonly auditSource?: AuditSource | undefined;
   /** what the client sees as a 5xx */
@@ -45,12 +48,14 @@ export interface ArchiveApp {
   /** The answer, or undefined for a path that is none of the archive's. Never rejects but for defects. */
   answer(request: HttpRequest): Promise<Answered | undefined>;
   /** Who asks. */
-  identify(request: Pick<HttpRequest, 'headers' | 'method' | 'origin' | 'principal'>): Promise<Identified>;
+  identify(
+    request: Pick<HttpRequest, 'headers' | 'method' | 'origin' | 'principal' | 'remoteAddress'>,
+  ): Promise<Identified>;
 }
 
 /** What every host answers: DICOMweb, WADO-URI, our own API and health, with access control and CORS. */
 export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
-  const { services, tokens, corsOrigins, tenant, onFailure } = options;
+  const { services, tokens, corsOrigins, tenant, throttle, onFailure } = options;
   const verifier = verifierOf(options);
   const routers = [
     new Router(services, '/dicomweb', DICOMWEB_ROUTES, tenant),
@@ -68,17 +73,35 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       if (request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined) {
         return { response: preflight(request, corsOrigins), route: 'Preflight' };
       }
+      try {
+        throttle?.admitAddress(request.remoteAddress);
+        if (opensSession(request)) throttle?.admitToken(request.remoteAddress, undefined);
+      } catch (error) {
+        return { response: withHeaders(refusal(error), cors), route: 'Throttled' };
+      }
       const { principal, refused } = await identify(request);
+      if (refused?.status === 429) return { response: withHeaders(refused, cors), route: 'Throttled' };
       if (refused) {
         await recordRefusal(services, tenant, request, refused.status);
         return { response: withHeaders(refused, cors), route: undefined };
       }
-      const { response, route, error } = await router.handle({ ...request, principal });
+      let admitted = request;
+      try {
+        if (throttle && principal) admitted = throttle.admit(request, principal);
+      } catch (error) {
+        return { response: withHeaders(refusal(error), cors), route: 'Throttled' };
+      }
+      const { response, route, error } = await router.handle({ ...admitted, principal });
       if (error && error.row.http >= 500) onFailure(error, route);
-      return { response: withHeaders(response, cors), route };
+      if (opensSession(request) && response.status === 401) throttle?.tokenFailed(request.remoteAddress);
+      const answer = throttle && principal ? throttle.answer(response, principal) : response;
+      return { response: withHeaders(answer, cors), route };
     },
   };
 }
+
+/** The one request whose body holds a token. */
+const opensSession = ({ method, path }: HttpRequest): boolean => method === 'POST' && path === '/api/session';
 
 /** Our own tokens are opaque and say so at their head; whatever else comes is for the issuer to judge. */
 function verifierOf({ tokens, issuer }: ArchiveAppOptions): TokenVerifier {
@@ -89,7 +112,7 @@ function verifierOf({ tokens, issuer }: ArchiveAppOptions): TokenVerifier {
 async function identified(
   request: Parameters<ArchiveApp['identify']>[0],
   verifier: TokenVerifier,
-  { everybody, corsOrigins }: ArchiveAppOptions,
+  { everybody, corsOrigins, throttle }: ArchiveAppOptions,
 ): Promise<Identified> {
   const carried = tokenOf(request);
   // A page of another site must not reach in through the browser of whoever has signed in, or runs an archive without access control.
@@ -99,10 +122,15 @@ async function identified(
   // A host's authorizer may have looked at the token before.
   if (everybody || request.principal || !carried) return { principal: everybody ?? request.principal };
   try {
+    throttle?.admitToken(request.remoteAddress, carried.token);
     const principal = await verifier.verify(carried.token);
+    if (principal) throttle?.tokenHeld(carried.token);
+    // A session that has ended is no guess: pages ask on with its cookie.
     if (principal || carried.from === 'cookie') return { principal };
+    throttle?.tokenFailed(request.remoteAddress);
     return { refused: refusal(new PacsError('UNAUTHENTICATED', 'the access token is not valid')) };
   } catch (error) {
+    if (error instanceof PacsError && error.code === 'UNAUTHENTICATED') throttle?.tokenFailed(request.remoteAddress);
     return { refused: refusal(error) };
   }
 }

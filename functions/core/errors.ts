@@ -37,6 +37,7 @@ export const ERRORS = {
   DATASET_MISMATCH: row(409, 0xa900, 0xa900, 'never'),
   UNSUPPORTED_SOP_CLASS: row(409, 0x0122, 0x0122, 'never'),
   UNSUPPORTED_TRANSFER_SYNTAX: row(406, 0xc000, 0xc122, 'never'),
+  TOO_MANY_REQUESTS: row(429, 0xa700, 0xa700, 'safe'),
   CONFLICT: row(409, 0x0110, 0x0110, 'never'),
   BEING_STORED: row(409, 0xa700, 0xa700, 'later'),
   BUSY: row(503, 0xa700, 0xa700, 'safe'),

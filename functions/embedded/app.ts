@@ -1,5 +1,6 @@
 import { OidcTokenVerifier } from '#adapters/oidc/oidc-token-verifier.ts';
 import { createArchiveApp } from '#api/app.ts';
+import { Throttle } from '#api/throttle.ts';
 import { authorize } from '#core/access.ts';
 import { describeError, PacsError } from '#core/errors.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
@@ -23,6 +24,7 @@ export function createApp({ archive, config, log }: { archive: Archive; config: 
     everybody: config.auth === 'off' ? { tenant, subject: 'local', roles: ['admin'] } : undefined,
     corsOrigins,
     tenant,
+    throttle: config.rates && new Throttle(config.rates, services.clock),
     auditSource: { id: config.auditSource, aeTitle: config.dicom.aeTitle },
     onFailure: (error, transaction) => log.error('request-failed', { transaction, ...describeError(error) }),
   });

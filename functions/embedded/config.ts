@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type OidcSettings, readOidcSettings } from '#adapters/oidc/settings.ts';
+import type { ThrottleRates } from '#api/throttle.ts';
 import type { Role } from '#core/access.ts';
 import {
   ConfigError,
@@ -37,6 +38,8 @@ export interface Config {
   readonly limits: Partial<Limits>;
   /** PEM files: HTTP is TLS */
   readonly tls: CertificateFiles | undefined;
+  /** of one server process; undefined: no limits of rate */
+  readonly rates: ThrottleRates | undefined;
   /** origins whose pages may read our answers; `*` for any */
   readonly corsOrigins: readonly string[];
   /** scheme and authority under which clients reach us, where a proxy stands before us */
@@ -105,11 +108,29 @@ export function readConfig(env: Environment): Config {
     auditSource: env.NEPHOS_AUDIT_SOURCE ?? hostname(),
     limits: readLimits(env),
     tls: readTls(env),
+    rates: readRates(env, bind),
     corsOrigins: listOf(env.NEPHOS_CORS_ORIGINS),
     publicUrl: readPublicUrl(env),
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
     dicom: readDicom(env, bind),
   };
+}
+
+/** Generous where a network is served, none on loopback. */
+const RATES = { requests: 2_000, bytes: 1024 ** 3, addressRequests: 5_000, failures: 30 } as const;
+
+function readRates(env: Environment, bind: string): ThrottleRates | undefined {
+  const rate = (name: string, fallback: number, least: number): number | undefined => {
+    if (env[name] === 'off' || (env[name] === undefined && LOOPBACK.has(bind))) return undefined;
+    return whole(env, name, fallback, least, Number.MAX_SAFE_INTEGER);
+  };
+  const rates = {
+    requestsPerSecond: rate('NEPHOS_RATE_REQUESTS', RATES.requests, 1),
+    bytesPerSecond: rate('NEPHOS_RATE_BYTES', RATES.bytes, 65_536),
+    addressRequestsPerSecond: rate('NEPHOS_RATE_ADDRESS_REQUESTS', RATES.addressRequests, 1),
+    failuresPerMinute: rate('NEPHOS_RATE_FAILURES', RATES.failures, 1),
+  };
+  return Object.values(rates).some((value) => value !== undefined) ? rates : undefined;
 }
 
 function readTls(env: Environment): CertificateFiles | undefined {
