@@ -5,9 +5,23 @@ import { fileURLToPath } from 'node:url';
 import { build, type Metafile, type Plugin } from 'esbuild';
 
 /**
- * `node edge-gateway/build.ts FOLDER`: the gateway as the image has it. One bundle for each entry; beside them, as packages, what cannot be
- * bundled: LMDB with its native library, and the codecs' wasm; and the licences of all that is in it.
+ * `node edge-gateway/build.ts FOLDER [gateway | service]`: a program as its image has it, the gateway or the cloud's service. One bundle for
+ * each entry; beside them, as packages, what cannot be bundled: LMDB with its native library, and the codecs' wasm; and the licences of all
+ * that is in it.
  */
+const PROGRAMS = {
+  gateway: {
+    entries: { gateway: 'edge-gateway/main.ts', healthcheck: 'edge-gateway/healthcheck.ts' },
+    native: ['lmdb'],
+  },
+  service: {
+    entries: { service: 'functions/fargate/main.ts', healthcheck: 'functions/fargate/healthcheck.ts' },
+    native: [],
+  },
+} as const;
+type Program = keyof typeof PROGRAMS;
+const isProgram = (name: string): name is Program => name in PROGRAMS;
+
 const PROJECT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const MODULES = join(PROJECT, 'node_modules');
 const WORKER = './pixel-worker';
@@ -28,12 +42,11 @@ const workerEntry: Plugin = {
   },
 };
 
-async function bundle(out: string): Promise<Metafile> {
+async function bundle(program: Program, out: string): Promise<Metafile> {
   const { metafile } = await build({
     absWorkingDir: PROJECT,
     entryPoints: {
-      gateway: 'edge-gateway/main.ts',
-      healthcheck: 'edge-gateway/healthcheck.ts',
+      ...PROGRAMS[program].entries,
       'pixel-worker': 'functions/adapters/local/pixel-worker.ts',
     },
     outdir: out,
@@ -113,15 +126,16 @@ function copyLicences(packages: Iterable<string>, out: string): number {
 const bundledPackages = ({ inputs }: Metafile): string[] =>
   Object.keys(inputs).flatMap((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
 
-const [, , folder] = argv;
-if (folder === undefined) {
-  stderr.write('name the folder: node edge-gateway/build.ts FOLDER\n');
+const [, , folder, program = 'gateway'] = argv;
+if (folder === undefined || !isProgram(program)) {
+  stderr.write('name the folder: node edge-gateway/build.ts FOLDER [gateway | service]\n');
   exit(2);
 }
 const out = resolve(folder);
 mkdirSync(out, { recursive: true });
-const metafile = await bundle(out);
-const native = copyPackage('lmdb', out);
+const metafile = await bundle(program, out);
+const native = new Set<string>();
+for (const name of PROGRAMS[program].native) copyPackage(name, out, native);
 copyCodecs(out);
 const licences = copyLicences([...bundledPackages(metafile), ...native, 'dcmjs-codecs'], out);
 stdout.write(

@@ -13,6 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   dimse: ['dimse', 'core'],
   lambda: ['lambda', 'api', 'dicomweb', 'adapters', 'core'],
   embedded: ['embedded', 'api', 'dicomweb', 'dimse', 'adapters', 'core'],
+  fargate: ['fargate', 'lambda', 'embedded', 'api', 'dicomweb', 'adapters', 'core'],
   edge: ['edge', 'embedded', 'api', 'dicomweb', 'dimse', 'adapters', 'core'],
 };
 /** What makes a host of a module; core knows no host. */

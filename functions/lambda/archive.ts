@@ -1,18 +1,10 @@
-import { dynamoClient, s3Client, sqsClient } from '#adapters/aws/clients.ts';
-import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
-import { S3BlobStore } from '#adapters/aws/s3-blob-store.ts';
-import { S3DirectAccess } from '#adapters/aws/s3-direct-access.ts';
-import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
 import { OidcTokenVerifier } from '#adapters/oidc/oidc-token-verifier.ts';
-import { systemClock } from '#adapters/system-clock.ts';
 import { type ArchiveApp, createArchiveApp } from '#api/app.ts';
 import { assemble } from '#core/assemble.ts';
-import { ConfigError } from '#core/configuration.ts';
 import { describeError } from '#core/errors.ts';
-import type { BlobStore } from '#core/ports/blob-store.ts';
-import type { IndexTable } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
+import { awsPorts } from './aws-ports.ts';
 import { canStream, type LambdaConfig, readLambdaConfig } from './config.ts';
 import { lambdaPixelEngine } from './lambda-pixel-engine.ts';
 import { logger } from './observe.ts';
@@ -55,41 +47,7 @@ export const awsArchive: OpenArchive = () => {
 };
 
 function open(): CloudArchive {
-  const clock = systemClock;
   const streaming = canStream(process.env);
   const config = readLambdaConfig(process.env, streaming);
-  const s3 = s3Client(process.env.AWS_ENDPOINT_URL === undefined ? {} : { forcePathStyle: true });
-  const bucket = (name: string | undefined) => (name === undefined ? undefined : { client: s3, bucket: name, clock });
-  const archive = bucket(config.archiveBucket);
-  const landing = bucket(config.landingBucket);
-  const { table } = config;
-  const ports = {
-    clock,
-    index:
-      table === undefined
-        ? without<IndexTable>('the table')
-        : new DynamoIndexTable({ client: dynamoClient(), tableName: table, clock }),
-    blobs: archive ? new S3BlobStore(archive) : without<BlobStore>('the archive bucket'),
-    landing: landing ? new S3BlobStore(landing) : without<BlobStore>('the landing bucket'),
-    direct: {
-      ...(archive && { archive: new S3DirectAccess(archive) }),
-      ...(landing && { landing: new S3DirectAccess(landing) }),
-    },
-    jobs: new SqsJobQueue({
-      client: sqsClient(),
-      clock,
-      queueUrl: config.queueUrl,
-      deadLetterUrl: config.queueUrl,
-    }),
-    pixels: lambdaPixelEngine(config.limits),
-  };
-  return cloudArchive(config, ports, streaming);
+  return cloudArchive(config, { ...awsPorts(config), pixels: lambdaPixelEngine(config.limits) }, streaming);
 }
-
-/** A port that this function was not given: using it is a defect, and says so. */
-const without = <Port extends object>(what: string): Port =>
-  new Proxy({} as Port, {
-    get() {
-      throw new ConfigError(`this function was not given ${what}`);
-    },
-  });

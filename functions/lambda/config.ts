@@ -5,7 +5,8 @@ import type { Limits } from '#core/limits.ts';
 import type { Policy } from '#core/services.ts';
 import { ENVIRONMENT, queueVariable } from './environment.ts';
 
-export interface LambdaConfig {
+/** What a program of the cloud is told by its environment. */
+export interface CloudConfig {
   /** the first is that of requests without a tenant, for the audit trail */
   readonly tenants: readonly [string, ...string[]];
   readonly publicUrl: string | undefined;
@@ -33,8 +34,20 @@ const OBJECT_BYTES = 32 * 1024 * 1024 * 1024;
 /** Looking for events costs reads of the table, for every stream that is open (ms). */
 const EVENT_POLL_MS = 2_000;
 
-/** What AWS allows, and what the environment says beside. @throws ConfigError that names the variable */
-export function readLambdaConfig(env: Environment, streaming: boolean): LambdaConfig {
+export type LambdaConfig = CloudConfig;
+
+/** What AWS allows a function, and what the environment says beside. @throws ConfigError that names the variable */
+export const readLambdaConfig = (env: Environment, streaming: boolean): LambdaConfig =>
+  readCloudConfig(env, {
+    storeRequestBytes: REQUEST_BYTES,
+    responseBytes: streaming ? STREAMED_RESPONSE_BYTES : WHOLE_RESPONSE_BYTES,
+    transactionObjectBytes: OBJECT_BYTES,
+    eventPollMs: EVENT_POLL_MS,
+    redirectBytes: streaming ? REDIRECT_BYTES : WHOLE_RESPONSE_BYTES,
+  });
+
+/** `limits`: of the host, where they are not the defaults; the environment has the last word. @throws ConfigError that names the variable */
+export function readCloudConfig(env: Environment, limits: Partial<Limits>): CloudConfig {
   const [first = 'main', ...more] = listOf(env[ENVIRONMENT.tenants]);
   const tenants = [first, ...more] as const;
   if (!tenants.every((tenant) => TENANT.test(tenant)))
@@ -44,14 +57,7 @@ export function readLambdaConfig(env: Environment, streaming: boolean): LambdaCo
     publicUrl: env[ENVIRONMENT.publicUrl],
     corsOrigins: listOf(env[ENVIRONMENT.corsOrigins]),
     policy: readPolicy(env),
-    limits: {
-      storeRequestBytes: REQUEST_BYTES,
-      responseBytes: streaming ? STREAMED_RESPONSE_BYTES : WHOLE_RESPONSE_BYTES,
-      transactionObjectBytes: OBJECT_BYTES,
-      eventPollMs: EVENT_POLL_MS,
-      redirectBytes: streaming ? REDIRECT_BYTES : WHOLE_RESPONSE_BYTES,
-      ...readLimits(env),
-    },
+    limits: { ...limits, ...readLimits(env) },
     oidc: readOidcSettings(env, tenants),
     table: env[ENVIRONMENT.table],
     archiveBucket: env[ENVIRONMENT.archiveBucket],

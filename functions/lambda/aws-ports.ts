@@ -1,0 +1,50 @@
+import { dynamoClient, s3Client, sqsClient } from '#adapters/aws/clients.ts';
+import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
+import { S3BlobStore } from '#adapters/aws/s3-blob-store.ts';
+import { S3DirectAccess } from '#adapters/aws/s3-direct-access.ts';
+import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
+import { systemClock } from '#adapters/system-clock.ts';
+import type { assemble } from '#core/assemble.ts';
+import { ConfigError } from '#core/configuration.ts';
+import type { BlobStore } from '#core/ports/blob-store.ts';
+import type { IndexTable } from '#core/ports/index-table.ts';
+import type { CloudConfig } from './config.ts';
+
+type Ports = Parameters<typeof assemble>[0];
+
+/** S3, DynamoDB and SQS by the names that this program was given: the functions', and the service's (functions/fargate). */
+export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
+  const clock = systemClock;
+  const s3 = s3Client(process.env.AWS_ENDPOINT_URL === undefined ? {} : { forcePathStyle: true });
+  const bucket = (name: string | undefined) => (name === undefined ? undefined : { client: s3, bucket: name, clock });
+  const archive = bucket(config.archiveBucket);
+  const landing = bucket(config.landingBucket);
+  const { table } = config;
+  return {
+    clock,
+    index:
+      table === undefined
+        ? without<IndexTable>('the table')
+        : new DynamoIndexTable({ client: dynamoClient(), tableName: table, clock }),
+    blobs: archive ? new S3BlobStore(archive) : without<BlobStore>('the archive bucket'),
+    landing: landing ? new S3BlobStore(landing) : without<BlobStore>('the landing bucket'),
+    direct: {
+      ...(archive && { archive: new S3DirectAccess(archive) }),
+      ...(landing && { landing: new S3DirectAccess(landing) }),
+    },
+    jobs: new SqsJobQueue({
+      client: sqsClient(),
+      clock,
+      queueUrl: config.queueUrl,
+      deadLetterUrl: config.queueUrl,
+    }),
+  };
+}
+
+/** A port that this program was not given: using it is a defect, and says so. */
+const without = <Port extends object>(what: string): Port =>
+  new Proxy({} as Port, {
+    get() {
+      throw new ConfigError(`this function was not given ${what}`);
+    },
+  });
