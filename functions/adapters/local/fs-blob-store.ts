@@ -11,6 +11,9 @@ import { writeSource, writeWhole } from './incoming-file.ts';
 
 const readAsync = promisify(read);
 
+/** times in a row that a directory could not be made before it is given up */
+const MISSED_LIMIT = 100;
+
 /**
  * BlobStore on a file system: each blob is a plain file `<root>/blobs/<key>` that any tool can read.
  *
@@ -163,7 +166,7 @@ export class FsBlobStore implements BlobStore {
   }
 
   #link(incoming: string, path: string, key: string): void {
-    for (;;) {
+    for (let missed = 0; ; missed++) {
       try {
         linkSync(incoming, path);
         return;
@@ -176,7 +179,8 @@ export class FsBlobStore implements BlobStore {
         this.#directories.make(dirname(path));
       } catch (error) {
         if (errno(error) === 'EEXIST' || errno(error) === 'ENOTDIR') throw blobExists(key, error);
-        if (errno(error) !== 'ENOENT') throw error;
+        // node says ENOENT as well where the system said EROFS, EDQUOT or EIO: that does not pass by trying
+        if (errno(error) !== 'ENOENT' || missed === MISSED_LIMIT) throw error;
       }
     }
   }
