@@ -1,5 +1,5 @@
 import { asRecord, type Tenant } from '#core/archive/records.ts';
-import { describeError } from '#core/errors.ts';
+import { describeError, PacsError } from '#core/errors.ts';
 import type { IndexTable } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import type { EdgeContext } from '../context.ts';
@@ -16,6 +16,7 @@ export interface InstanceEvidence {
   readonly known: boolean;
   /** every destination that wants it vouches for its SHA-256; true as well where none wants it */
   readonly confirmed: boolean;
+  /** those that are configured, and those that no longer are while it still waits for them */
   readonly destinations: readonly (ForwardRecord & { readonly destination: string })[];
 }
 
@@ -33,6 +34,12 @@ export interface DestinationStatus extends ForwardCounts, LaneCounts {
   readonly bytesPerSecondLimit: number | undefined;
 }
 
+/** What waits for a destination that the configuration no longer has: it stays here until that is back, or a person drops it. */
+export interface LeftDestination extends ForwardCounts {
+  readonly name: string;
+  readonly oldestAt: number | undefined;
+}
+
 export interface HeldInstance {
   readonly destination: string;
   readonly StudyInstanceUID: string;
@@ -47,6 +54,9 @@ export interface HeldInstance {
 /** The feed is looked at this often while it is quiet (ms). */
 const QUIET_MS = 100;
 const RELEASE_AT_A_TIME = 100;
+const DROP_AT_A_TIME = 100;
+/** destinations that there have ever been */
+const DESTINATIONS = 1_000;
 
 /** Carries what the local archive stores to every upstream that wants it: intake from the ordered feed, one lane a destination. */
 export class Forwarder {
@@ -60,7 +70,12 @@ export class Forwarder {
   async run(signal: AbortSignal): Promise<void> {
     await removeStale(this.#context);
     const lanes: Promise<void>[] = [];
+    let told: EdgeContext['upstreams'] | undefined;
     while (!signal.aborted) {
+      if (told !== this.#context.upstreams) {
+        told = this.#context.upstreams;
+        await this.#tellOfLeft();
+      }
       for (const { name } of this.#context.upstreams) {
         if (this.#lanes.has(name)) continue;
         const lane = new Lane(this.#context, name);
@@ -82,6 +97,46 @@ export class Forwarder {
       this.#context.log.error('intake-failed', describeError(error));
       await this.#context.clock.sleep(1_000);
       return undefined;
+    }
+  }
+
+  async #tellOfLeft(): Promise<void> {
+    for (const { name, pending, held } of await this.left())
+      this.#context.log.error('destination-not-configured', { destination: name, waiting: pending, held });
+  }
+
+  /** Destinations that are no longer configured, and for which instances still wait. */
+  async left(): Promise<LeftDestination[]> {
+    const { services, tenant } = this.#context;
+    const { partition } = forwardKeys.counts(tenant, NOBODY);
+    const { records } = await services.index.query({ partition, limit: DESTINATIONS, keysOnly: true });
+    const names = records.map(({ sort }) => sort).filter((name) => this.#context.upstream(name) === undefined);
+    const all = await Promise.all(
+      names.map(async (name) => {
+        const queue = this.#queue(name);
+        return { name, ...(await queue.counts()), oldestAt: await queue.oldestArrival() };
+      }),
+    );
+    return all.filter(({ pending, held }) => pending + held > 0);
+  }
+
+  /**
+   * What waits for a destination that is no longer configured need not go there any more. @returns how many instances
+   * @throws PacsError CONFLICT: the destination is configured
+   */
+  async drop(destination: string): Promise<number> {
+    const queue = this.#queue(destination);
+    let dropped = 0;
+    for (;;) {
+      // Whoever adds it again meanwhile keeps what is left.
+      if (this.#context.upstream(destination) !== undefined)
+        throw new PacsError('CONFLICT', 'the destination is configured: what waits for it is sent there');
+      const waiting = await queue.waiting(DROP_AT_A_TIME);
+      const records = await queue.records(waiting.map(({ SOPInstanceUID }) => SOPInstanceUID));
+      const changed = await queue.apply(records.map((record) => [record, { to: 'unwanted' }]));
+      if (changed.length === 0) return dropped;
+      dropped += changed.length;
+      for (const { sent } of records) if (sent !== undefined) await this.#context.services.blobs.delete(sent.blobKey);
     }
   }
 
@@ -182,8 +237,11 @@ export async function evidenceOf(
   const { partition } = forwardKeys.forward(tenant, SOPInstanceUID, NOBODY);
   const { records } = await index.query({ partition, limit: 1_000 });
   const found = records
-    .filter(({ sort }) => destinations.includes(sort))
-    .map(({ sort, item }) => ({ ...asRecord<ForwardRecord>(item), destination: sort }));
+    .map(({ sort, item }) => ({ ...asRecord<ForwardRecord>(item), destination: sort }))
+    // Waiting for one that is not configured (any more) it has not arrived everywhere.
+    .filter(
+      ({ destination, state }) => state !== 'unwanted' && (state !== 'confirmed' || destinations.includes(destination)),
+    );
   return {
     known: records.length > 0,
     confirmed: records.length > 0 && found.every(({ state }) => state === 'confirmed'),

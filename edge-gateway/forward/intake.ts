@@ -1,15 +1,16 @@
+import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import { type ArchiveEvent, asItem, asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
 import { attribute } from '#core/dicom/dictionary.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
-import type { WriteOperation } from '#core/ports/index-table.ts';
+import type { Key, WriteOperation } from '#core/ports/index-table.ts';
 import { instanceMetadata } from '#core/retrieve/metadata.ts';
 import { type Condition, holds, type Subject } from '#core/routing/conditions.ts';
 import type { SendPriority, UpstreamConfig } from '../config.ts';
 import type { EdgeContext } from '../context.ts';
-import { FROM_UPSTREAM } from '../read/fetch.ts';
+import { DestinationQueue } from './queue.ts';
 import {
   countIn,
   type ForwardCounts,
@@ -17,6 +18,7 @@ import {
   forwardKeys,
   NO_COUNTS,
   NOBODY,
+  PRIORITIES,
   queueKeyOf,
   type StudyOrder,
 } from './records.ts';
@@ -60,6 +62,9 @@ export async function takeIn(context: EdgeContext): Promise<ReadonlySet<string> 
   ]);
   // A record changed under us (it was confirmed, or released): the same events are taken in again.
   if (!outcome.committed) return new Set();
+  for (const [study, order] of batch.raised) {
+    for (const { name } of config.upstreams) await new DestinationQueue(services, tenant, name).raise(study, order);
+  }
   return batch.destinations;
 }
 
@@ -69,8 +74,12 @@ class Intake {
   readonly #operations: WriteOperation[] = [];
   readonly #seen = new Set<string>();
   readonly #studies = new Map<string, StudyOrder>();
+  /** those that are written */
+  readonly #orders = new Map<string, StudyOrder>();
   readonly #counts = new Map<string, ForwardCounts>();
   readonly destinations = new Set<string>();
+  /** studies whose priority has become a higher one: what waits of them is moved */
+  readonly raised = new Map<string, StudyOrder>();
 
   constructor(context: EdgeContext) {
     this.#context = context;
@@ -85,7 +94,14 @@ class Intake {
         increments: { ...increments },
       }),
     );
-    return [...this.#operations, ...counts];
+    const orders = [...this.#orders].map(
+      ([study, order]): WriteOperation => ({
+        kind: 'put',
+        key: forwardKeys.study(tenant, study),
+        item: asItem(order),
+      }),
+    );
+    return [...this.#operations, ...counts, ...orders];
   }
 
   async add(event: ArchiveEvent & { readonly cursor: string }): Promise<void> {
@@ -97,6 +113,7 @@ class Intake {
     // Other bytes took its place, or it was removed: a later event says so.
     if (instance === undefined || instance.sha256 !== event.sha256 || this.#seen.has(sop)) return;
     this.#seen.add(sop);
+    // It was fetched from there, and is never forwarded back.
     if (instance.source === FROM_UPSTREAM) return this.#cameFrom(config.upstreams[0].name, instance, event.cursor);
     const facts = new InstanceFacts(this.#context, instance);
     const wanted: UpstreamConfig[] = [];
@@ -125,11 +142,10 @@ class Intake {
     const item = await services.index.get(forwardKeys.forward(tenant, sop, destination));
     const known = item && asRecord<ForwardRecord>(item);
     const isSame = known?.sha256 === instance.sha256;
-    if (known !== undefined && isSame && known.state !== 'confirmed') return;
-    if (known !== undefined && known.state !== 'confirmed') {
-      // Other bytes of this UID wait there: these take their place in the queue.
-      for (const key of placesOf(tenant, destination, known)) this.#operations.push({ kind: 'delete', key });
-    }
+    const places = known === undefined ? [] : placesOf(tenant, destination, known);
+    if (isSame && places.length > 0) return;
+    // Other bytes of this UID wait there: these take their place in the queue.
+    for (const key of places) this.#operations.push({ kind: 'delete', key });
     if (known !== undefined && !known.fetched) this.#count(destination, known, -1);
     // Stored here again after it had been confirmed and evicted: the upstream most likely has it still.
     this.#put(instance, destination, { state: 'pending', queueKey, ...(isSame && { ask: true }) }, known);
@@ -179,40 +195,52 @@ class Intake {
     this.#counts.set(destination, counts);
   }
 
-  /** The study's place, given by its first instance; a sender of higher priority moves what it adds ahead. */
+  /**
+   * The study's place, given by its first instance. A later one whose request states a higher priority raises the study; a sender of
+   * higher priority moves ahead what it adds.
+   */
   async #orderOf({ StudyInstanceUID: study, source }: InstanceRecord, facts: InstanceFacts, at: number) {
     const { services, tenant, config } = this.#context;
     const sender = config.allowed === 'any' ? undefined : config.allowed.find(({ aeTitle }) => aeTitle === source);
     const own = sender?.priority ?? 'routine';
-    const cached = this.#studies.get(study);
-    if (cached !== undefined) return higher(cached, own);
     const key = forwardKeys.study(tenant, study);
-    const item = await services.index.get(key);
-    const known = item && asRecord<StudyOrder>(item);
-    if (known !== undefined && at - known.lastAt < NOTE_MS) {
-      this.#studies.set(study, known);
-      return higher(known, own);
+    let known = this.#studies.get(study);
+    if (known === undefined) {
+      const item = await services.index.get(key);
+      known = item && asRecord<StudyOrder>(item);
     }
-    const goesOn = known !== undefined && at - known.lastAt < STUDY_GOES_ON_MS;
-    const order: StudyOrder = goesOn
-      ? { ...known, lastAt: at }
-      : { priority: urgent(own, await facts.priority()), arrivedAt: at, lastAt: at };
+    if (known === undefined || at - known.lastAt >= STUDY_GOES_ON_MS) {
+      const order = { priority: urgent(own, await facts.priority()), arrivedAt: at, lastAt: at };
+      return this.#keepOrder(study, order);
+    }
+    const priority = known.priority === 'stat' ? 'stat' : urgent(known.priority, await facts.priority());
+    if (priority !== known.priority) {
+      const order = { ...known, priority, lastAt: at };
+      this.raised.set(study, order);
+      return this.#keepOrder(study, order);
+    }
+    if (at - known.lastAt >= NOTE_MS) known = this.#keepOrder(study, { ...known, lastAt: at });
+    this.#studies.set(study, known);
+    return higher(known, own);
+  }
+
+  #keepOrder(study: string, order: StudyOrder): StudyOrder {
     this.#studies.set(study, order);
-    this.#operations.push({ kind: 'put', key, item: asItem(order) });
-    return higher(order, own);
+    this.#orders.set(study, order);
+    return order;
   }
 }
 
-const ORDER: readonly SendPriority[] = ['stat', 'high', 'routine', 'low'];
 const urgent = (own: SendPriority, stated: SendPriority | undefined): SendPriority =>
-  stated !== undefined && ORDER.indexOf(stated) < ORDER.indexOf(own) ? stated : own;
+  stated !== undefined && PRIORITIES.indexOf(stated) < PRIORITIES.indexOf(own) ? stated : own;
 const higher = (order: StudyOrder, own: SendPriority): StudyOrder => ({
   ...order,
   priority: urgent(order.priority, own),
 });
 
-/** Where a record that is not confirmed stands. */
-export function placesOf(tenant: string, destination: string, record: ForwardRecord) {
+/** Where a record stands that waits; nowhere, when it does not. */
+export function placesOf(tenant: string, destination: string, record: ForwardRecord): Key[] {
+  if (record.state === 'confirmed' || record.state === 'unwanted') return [];
   if (record.state === 'held') return [forwardKeys.held(tenant, destination, record.queueKey)];
   if (record.due !== undefined) return [forwardKeys.later(tenant, destination, record.due, record.queueKey)];
   return [forwardKeys.queue(tenant, destination, record.queueKey)];

@@ -12,9 +12,12 @@ import {
   forwardKeys,
   laterBound,
   NO_COUNTS,
+  PRIORITIES,
   type QueueItem,
+  queueKeyOf,
   RANKS,
   type SentObject,
+  type StudyOrder,
 } from './records.ts';
 
 export interface Waiting extends QueueItem {
@@ -29,6 +32,8 @@ export type Transition =
   | { readonly to: 'sending' }
   | { readonly to: 'confirmed'; readonly evidence: Evidence }
   | { readonly to: 'held'; readonly reason: string }
+  /** a person has said that it need not go there */
+  | { readonly to: 'unwanted' }
   /** pending again: at once, or not before `due`. `ask`: whether its outcome is unknown. `own`: it failed, not the way there */
   | {
       readonly to: 'pending';
@@ -37,7 +42,9 @@ export type Transition =
       readonly reason?: string;
       readonly own?: 'failed' | 'refused';
     }
-  | { readonly to: 'prepared'; readonly sent: SentObject };
+  | { readonly to: 'prepared'; readonly sent: SentObject }
+  /** elsewhere in the order; it is what it was */
+  | { readonly to: 'moved'; readonly queueKey: string };
 
 /** records of one atomic write: three operations each, and the counts */
 const RECORDS_PER_WRITE = 32;
@@ -161,8 +168,8 @@ export class DestinationQueue {
   }
 
   #moves(from: ForwardRecord, to: ForwardRecord): WriteOperation[] {
-    const before = from.state === 'confirmed' ? [] : placesOf(this.#tenant, this.destination, from);
-    const now = to.state === 'confirmed' ? [] : placesOf(this.#tenant, this.destination, to);
+    const before = placesOf(this.#tenant, this.destination, from);
+    const now = placesOf(this.#tenant, this.destination, to);
     const isSame = before[0]?.partition === now[0]?.partition && before[0]?.sort === now[0]?.sort;
     if (isSame) return [];
     const item = { SOPInstanceUID: to.SOPInstanceUID, sizeBytes: to.sizeBytes };
@@ -191,6 +198,43 @@ export class DestinationQueue {
     return arrivals.length === 0 ? undefined : Math.min(...arrivals);
   }
 
+  /** Moves what waits of a study ahead, to where its priority now belongs. What is being sent, or waits for its time, stays where it is. */
+  async raise(study: string, order: StudyOrder): Promise<void> {
+    const { partition } = forwardKeys.queue(this.#tenant, this.destination, '-');
+    const ahead = queueKeyOf(order, study, '');
+    for (const priority of PRIORITIES.slice(PRIORITIES.indexOf(order.priority) + 1)) {
+      const prefix = queueKeyOf({ ...order, priority }, study, '');
+      for (let after: string | undefined; ; ) {
+        const page = await this.#index.query({ partition, prefix, limit: PAGE, ...(after !== undefined && { after }) });
+        const sops = page.records.map(({ item }) => asRecord<QueueItem>(item).SOPInstanceUID);
+        const waiting = (await this.records(sops)).filter(
+          ({ state, queueKey }) => state === 'pending' && queueKey.startsWith(prefix),
+        );
+        await this.apply(
+          waiting.map((record) => [record, { to: 'moved', queueKey: ahead + record.queueKey.slice(prefix.length) }]),
+        );
+        if (!page.more) break;
+        after = page.records.at(-1)!.sort;
+      }
+    }
+  }
+
+  /** Any of those that wait: now, for their time, or held. */
+  async waiting(limit: number): Promise<QueueItem[]> {
+    const places = [
+      forwardKeys.queue(this.#tenant, this.destination, '-'),
+      forwardKeys.later(this.#tenant, this.destination, 0, '-'),
+      forwardKeys.held(this.#tenant, this.destination, '-'),
+    ];
+    const found: QueueItem[] = [];
+    for (const { partition } of places) {
+      if (found.length === limit) break;
+      const { records } = await this.#index.query({ partition, limit: limit - found.length });
+      found.push(...records.map(({ item }) => asRecord<QueueItem>(item)));
+    }
+    return found;
+  }
+
   /** In the order in which they would have been sent. */
   async held(limit: number, after?: string): Promise<Waiting[]> {
     const { partition } = forwardKeys.held(this.#tenant, this.destination, '-');
@@ -204,6 +248,8 @@ function after(record: ForwardRecord, transition: Transition, now: number): Forw
   switch (transition.to) {
     case 'sending':
       return { ...next, state: 'sending', due: undefined, ask: true };
+    case 'moved':
+      return { ...next, queueKey: transition.queueKey };
     case 'prepared':
       return { ...next, sent: transition.sent };
     case 'confirmed':
@@ -221,6 +267,8 @@ function after(record: ForwardRecord, transition: Transition, now: number): Forw
       };
     case 'held':
       return { ...next, state: 'held', due: undefined, reason: transition.reason };
+    case 'unwanted':
+      return { ...next, state: 'unwanted', due: undefined, ask: undefined, sent: undefined };
     case 'pending':
       return {
         ...next,

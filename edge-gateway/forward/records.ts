@@ -9,7 +9,7 @@ import type { Evidence, SendPriority } from '../config.ts';
  *   pending ──→ sending ──→ confirmed      sending: a request that carries it has begun; after a crash its outcome is unknown
  *     ↑ │          │                       confirmed: the upstream vouches for its SHA-256
  *     │ └──────────┴──────→ held           held: refused for good; a person releases it
- *     └─────────────────────┘
+ *     └─────────────────────┘              unwanted: a person has said that it need not go there
  *
  * | record      | partition                       | sort                        | holds                                      |
  * |-------------|---------------------------------|-----------------------------|--------------------------------------------|
@@ -108,6 +108,8 @@ export function countIn(
 /** Stands for a destination where no destination wanted an instance: so it is known to have been looked at. */
 export const NOBODY = '-';
 
+/** The most urgent first. */
+export const PRIORITIES: readonly SendPriority[] = ['stat', 'high', 'routine', 'low'];
 const RANK: Readonly<Record<SendPriority, string>> = { stat: '0', high: '1', routine: '2', low: '3' };
 export const RANKS = Object.values(RANK);
 export const STAT_PREFIX = `${RANK.stat}|`;

@@ -6,8 +6,10 @@ import {
   type Reference,
   STORAGE_COMMITMENT,
 } from '#core/archive/commitment.ts';
-import { asRecord, keys, type SopClaim } from '#core/archive/records.ts';
+import { FROM_UPSTREAM } from '#core/archive/evict.ts';
+import { asRecord, type InstanceRecord, keys, type SopClaim } from '#core/archive/records.ts';
 import { describeError } from '#core/errors.ts';
+import type { Services } from '#core/services.ts';
 import { AssociationError } from '#dimse/association.ts';
 import { answerCommitment, type CommitmentEvidence } from '#dimse/services/commitment.ts';
 import type { EdgeContext } from '../context.ts';
@@ -62,8 +64,9 @@ async function standingOf(
   const [first] = destinations;
   // Meant for no archive: whoever asks must keep it.
   if (first === undefined) return 'processingFailure';
-  // Other bytes are here than were forwarded: they are still to be taken in.
-  const sha256 = claim?.sha256 ?? first.sha256;
+  // Other bytes are here than were forwarded: they are still to be taken in, unless they are a copy that was fetched back.
+  const sha256 =
+    claim === undefined || (await isFetched(services, tenant, claim, SOPInstanceUID)) ? first.sha256 : claim.sha256;
   if (destinations.some((one) => one.sha256 !== sha256)) return 'waiting';
   if (first.SOPClassUID !== SOPClassUID) return 'classInstanceConflict';
   if (!isConfirmed(known, sha256))
@@ -71,6 +74,12 @@ async function standingOf(
   return destinations.every(({ evidence }) => evidence === 'digest' || evidence === 'retrieve')
     ? 'committed'
     : 'processingFailure';
+}
+
+async function isFetched({ index }: Services, tenant: string, claim: SopClaim, sop: string): Promise<boolean> {
+  const { StudyInstanceUID, SeriesInstanceUID } = claim;
+  const item = await index.get(keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, sop));
+  return item !== undefined && asRecord<InstanceRecord>(item).source === FROM_UPSTREAM;
 }
 
 /** A job of the queue STORAGE_COMMITMENT: answers the request, or sees to it that it is looked at again. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, describeError, type PacsError } from '#core/errors.ts';
@@ -6,9 +7,6 @@ import type { Services } from '#core/services.ts';
 import type { Unavailable } from '#dimse/services/retrieve.ts';
 import type { Log } from '#embedded/log.ts';
 import type { UpstreamArchive } from './upstream-archive.ts';
-
-/** The source of instances that were fetched: longer than an AE title can be, so no sender has it. They are never forwarded back. */
-export const FROM_UPSTREAM = 'fetched from upstream';
 
 export interface WantedInstance {
   readonly StudyInstanceUID: string;

@@ -1,11 +1,15 @@
+import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { asRecord, type InstanceRecord, keys, type StudyRecord } from '#core/archive/records.ts';
 import { selectedInstances } from '#core/archive/remove.ts';
 import type { EdgeContext } from '../context.ts';
 import type { InstanceEvidence } from '../forward/forwarder.ts';
 
 /** Whether every archive that wants the instance is known to hold these very bytes; at least one does. */
-export const isConfirmed = ({ destinations }: InstanceEvidence, sha256: string): boolean =>
-  destinations.length > 0 && destinations.every((one) => one.state === 'confirmed' && one.sha256 === sha256);
+export const isConfirmed = (evidence: InstanceEvidence, sha256: string): boolean =>
+  isEverywhere(evidence) && evidence.destinations.every((one) => one.sha256 === sha256);
+
+const isEverywhere = ({ destinations }: InstanceEvidence): boolean =>
+  destinations.length > 0 && destinations.every(({ state }) => state === 'confirmed');
 
 /** Studies of which is remembered that all has been forwarded. */
 const REMEMBERED = 10_000;
@@ -39,7 +43,9 @@ export class ForwardKnowledge {
     return true;
   }
 
-  async #isConfirmed({ SOPInstanceUID, sha256 }: InstanceRecord): Promise<boolean> {
-    return isConfirmed(await this.#context.forwarder.evidenceOf(SOPInstanceUID), sha256);
+  async #isConfirmed({ SOPInstanceUID, sha256, source }: InstanceRecord): Promise<boolean> {
+    const evidence = await this.#context.forwarder.evidenceOf(SOPInstanceUID);
+    // A copy that was fetched back may be encoded otherwise than what was received here, and forwarded.
+    return source === FROM_UPSTREAM ? isEverywhere(evidence) : isConfirmed(evidence, sha256);
   }
 }

@@ -17,8 +17,8 @@ function intakeOf(upstreams: readonly Record<string, unknown>[] = [{ url: 'http:
   return {
     services,
     queue: (name = 'upstream') => new DestinationQueue(services, TENANT, name),
-    slice: (n: number, study = 1) =>
-      store(services, buildDicom({ SOPInstanceUID: uid(100 * study + n), StudyInstanceUID: uid(study) })),
+    slice: (n: number, study = 1, more: Parameters<typeof buildDicom>[0] = {}) =>
+      store(services, buildDicom({ SOPInstanceUID: uid(100 * study + n), StudyInstanceUID: uid(study), ...more })),
     async all(): Promise<number> {
       let rounds = 0;
       while ((await takeIn(context)) !== undefined) rounds++;
@@ -50,6 +50,34 @@ test('a study travels together; what comes to it much later takes its place by i
   const waiting = await queue().first(10, new Set());
   expect(waiting.at(-1)).toMatchObject({ SOPInstanceUID: uid(106) });
   expect(arrivalIn(waiting.at(-1)!.queueKey)).toBe(services.clock.now());
+});
+
+test('an instance that says STAT raises its study: what comes after it, and what waits already', async () => {
+  const { services, slice, all, queue } = intakeOf();
+  await slice(1, 1);
+  await slice(1, 2);
+  await slice(2, 2);
+  await all();
+  const order = async (): Promise<string[]> => (await queue().first(10, new Set())).map((one) => one.SOPInstanceUID);
+  expect(await order()).toEqual([uid(101), uid(201), uid(202)]);
+  // One is being sent, one waits for its time: they stay what they are.
+  const [sending] = await queue().records([uid(201)]);
+  await queue().apply([[sending!, { to: 'sending' }]]);
+  await slice(3, 2, { RequestAttributesSequence: [{ RequestedProcedurePriority: 'STAT' }] });
+  await slice(4, 2);
+  await all();
+  expect(await order()).toEqual([uid(202), uid(203), uid(204), uid(101), uid(201)]);
+  expect(await queue().counts()).toMatchObject({ pending: 5, held: 0, confirmed: 0 });
+  // Nothing lowers it again.
+  await slice(5, 2, { RequestedProcedurePriority: 'LOW' });
+  services.clock.advance(HOUR_MS / 2);
+  await slice(6, 2);
+  await all();
+  expect((await order()).slice(0, 5)).toEqual([202, 203, 204, 205, 206].map(uid));
+  // The record knows where it stands: it can be confirmed, and is gone.
+  const [moved] = await queue().records([uid(202)]);
+  await queue().apply([[moved!, { to: 'confirmed', evidence: 'digest' }]]);
+  expect(await order()).not.toContain(uid(202));
 });
 
 test('what is taken in is counted and stands once in each queue, with as many destinations as there may be', async () => {

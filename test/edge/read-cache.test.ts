@@ -12,6 +12,8 @@ import {
   key,
   localInstances,
   putUpstream,
+  reportIn,
+  requestCommitment,
   type Site,
   startSite,
   TENANT,
@@ -19,15 +21,14 @@ import {
 
 let site: Site;
 const HOUR = 3_600_000;
+const sliceOf = (study: number, i: number) => ({
+  StudyInstanceUID: uid(study),
+  SeriesInstanceUID: uid(study * 10),
+  SOPInstanceUID: uid(study * 1000 + i + 1),
+  InstanceNumber: i + 1,
+});
 const slices = (study: number, count: number): Uint8Array[] =>
-  Array.from({ length: count }, (_, i) =>
-    buildDicom({
-      StudyInstanceUID: uid(study),
-      SeriesInstanceUID: uid(study * 10),
-      SOPInstanceUID: uid(study * 1000 + i + 1),
-      InstanceNumber: i + 1,
-    }),
-  );
+  Array.from({ length: count }, (_, i) => buildDicom(sliceOf(study, i)));
 const evict = (limits: Partial<CacheLimits>) => {
   const { services } = site.gateway;
   const { knowledge, usage } = readSideOf(site.gateway);
@@ -129,6 +130,38 @@ test('eviction is no deletion, neither here nor upstream; a resend is answered a
     orphans: [],
     miscounted: [],
   });
+});
+
+test('what comes back in another encoding after eviction is cache too, and a resend of the original is no conflict', async () => {
+  const originals = slices(714, 2);
+  await cStore(site, originals);
+  await forwarded(site, uid(714));
+  // The archive upstream has come to keep them otherwise.
+  const others = Array.from({ length: 2 }, (_, i) =>
+    buildDicom(
+      { ...sliceOf(714, i), ImageComments: 'as the archive has it' },
+      { transferSyntaxUID: '1.2.840.10008.1.2' },
+    ),
+  );
+  for (let round = 0; round < 2; round++) {
+    expect((await evict({ cacheBytes: 0 })).evicted.instances).toBe(2);
+    await putUpstream(site, others);
+    await cMove(site, 'STUDY', { '0020000D': key('UI', uid(714)) });
+    const here = await localInstances(site, uid(714));
+    expect(here.map(({ transferSyntaxUID }) => transferSyntaxUID)).toEqual(Array(2).fill('1.2.840.10008.1.2'));
+    const before = await upstreamEvents();
+    expect(await cStore(site, originals)).toEqual([0, 0]);
+    // Other bytes that never were here still are a conflict.
+    const strange = buildDicom({ ...sliceOf(714, 0), ImageComments: 'somebody else' });
+    expect(await cStore(site, [strange])).toEqual([0x0110]);
+    expect(await requestCommitment(site, uid(71_400 + round), [uid(714_001), uid(714_002)])).toBe(0);
+    await eventually('commitment is reported', () =>
+      site.workstation.reports.some((one) => reportIn(one).TransactionUID === uid(71_400 + round)),
+    );
+    const report = site.workstation.reports.map(reportIn).find((one) => one.TransactionUID === uid(71_400 + round))!;
+    expect(report).toMatchObject({ committed: [uid(714_001), uid(714_002)], failed: [] });
+    expect(await upstreamEvents()).toEqual(before);
+  }
 });
 
 test('the limits of the configuration are kept while the gateway runs, and over a restart', async () => {

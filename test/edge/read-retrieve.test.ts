@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { evictInstances } from '#core/archive/evict.ts';
+import { evictInstances, FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
-import { FROM_UPSTREAM } from '#edge/read/fetch.ts';
+import type { RetrieveReport } from '#dimse/scu.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import {
   cGet,
@@ -29,11 +29,13 @@ const slices = (study: number, count: number, more: object = {}): Uint8Array[] =
       ...more,
     }),
   );
+/** Whoever waits hears this often that the operation goes on; a cold upstream here is asked again after a second. */
+const PENDING_MS = 100;
 const study = (n: number) => ({ '0020000D': key('UI', uid(n)) });
 const taken = () => site.workstation.taken.map(({ sop }) => sop);
 
 beforeAll(async () => {
-  site = await startSite();
+  site = await startSite({}, { retrievePendingMs: PENDING_MS });
 });
 afterAll(() => site?.close());
 beforeEach(async () => {
@@ -135,6 +137,27 @@ describe('C-MOVE and C-GET at the edge', () => {
     site.upstream.coldRetrieves = 5;
     expect(await cMove(site, 'STUDY', study(608))).toMatchObject({ status: 0, completed: 12 });
     site.upstream.coldRetrieves = 0;
+  });
+
+  test.each([
+    ['C-MOVE', 614],
+    ['C-GET', 615],
+  ] as const)('while that is waited for, %s goes on saying so, with counts that stand still', async (service, n) => {
+    await putUpstream(site, slices(n, 3));
+    site.upstream.coldRetrieves = 1;
+    const pending: RetrieveReport[] = [];
+    const onPending = (report: RetrieveReport): void => void pending.push(report);
+    const report =
+      service === 'C-MOVE'
+        ? await cMove(site, 'STUDY', study(n), { onPending })
+        : (await cGet(site, study(n), { onPending })).report;
+    expect(report).toMatchObject({ status: 0, completed: 3, failed: 0 });
+    const before = pending.filter(({ completed }) => completed === 0);
+    // Of one second, to be sure of a slow machine.
+    expect(before.length).toBeGreaterThanOrEqual(2);
+    for (const one of before) expect(one).toMatchObject({ status: 0xff00, remaining: 3, completed: 0, failed: 0 });
+    const counts = pending.map(({ completed, remaining }) => `${completed} of ${completed! + remaining!}`);
+    expect([...new Set(counts)]).toEqual(['0 of 3', '1 of 3', '2 of 3']);
   });
 
   test('two who ask for the same study at once share what comes', async () => {

@@ -9,7 +9,7 @@ import { selectedInstances } from '#core/archive/remove.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { scanPart10 } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
-import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { DEFAULT_LIMITS, type Limits } from '#core/limits.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { COMMAND } from '#dimse/command-set.ts';
 import { decodeIdentifier, encodeIdentifier } from '#dimse/identifiers.ts';
@@ -281,7 +281,7 @@ export interface Site {
   close(): Promise<void>;
 }
 
-export async function startSite(more: Record<string, unknown> = {}): Promise<Site> {
+export async function startSite(more: Record<string, unknown> = {}, limits: Partial<Limits> = {}): Promise<Site> {
   const dataDir = await mkdtemp(join(tmpdir(), 'nephos-edge-read-'));
   const upstream = await startUpstream(join(dataDir, 'upstream'));
   const line = await new Line(() => upstream.port).open();
@@ -301,7 +301,7 @@ export async function startSite(more: Record<string, unknown> = {}): Promise<Sit
       },
       'test',
     );
-  let gateway = await openGateway(config(), { log: LOG });
+  let gateway = await openGateway(config(), { log: LOG, limits });
   return {
     upstream,
     line,
@@ -315,7 +315,7 @@ export async function startSite(more: Record<string, unknown> = {}): Promise<Sit
     },
     async restart() {
       await gateway.close();
-      gateway = await openGateway(config(), { log: LOG });
+      gateway = await openGateway(config(), { log: LOG, limits });
     },
     async close() {
       await gateway.close();
@@ -395,6 +395,7 @@ export async function cMove(
 export async function cGet(
   { remote }: Pick<Site, 'remote'>,
   keys: DataSet,
+  options: { onPending?: (report: RetrieveReport) => void } = {},
 ): Promise<{ report: RetrieveReport; taken: Map<string, Buffer> }> {
   const taken = new Map<string, Buffer>();
   const session = await associate(remote, {
@@ -412,7 +413,7 @@ export async function cGet(
     ]),
   });
   const identifier: DataSet = { '00080052': { vr: 'CS', Value: ['STUDY'] }, ...keys };
-  const report = await sendRetrieve(session, STUDY_ROOT_GET, identifier);
+  const report = await sendRetrieve(session, STUDY_ROOT_GET, identifier, options);
   await session.release();
   return { report, taken };
 }

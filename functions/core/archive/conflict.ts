@@ -5,6 +5,7 @@ import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites, type PreparedInstance, pendingDone } from './commit.ts';
+import { FROM_UPSTREAM, wasEvicted } from './evict.ts';
 import { eventWrite } from './feed.ts';
 import { firstString } from './instance.ts';
 import { type Manifest, putManifest } from './manifest.ts';
@@ -29,7 +30,8 @@ const ATTEMPTS = 20;
 
 /**
  * Another object owns the SOPInstanceUID. Same bytes: a duplicate. Other bytes: what policy says; nothing is dropped. Where only a data
- * set was sent (C-STORE), the file meta before it is ours: the same data set behind another one is a duplicate too.
+ * set was sent (C-STORE), the file meta before it is ours: the same data set behind another one is a duplicate too. So is what was here,
+ * was evicted, and has come back from the other archive in another form.
  * The prepared instance's blob is durable and stays where it is, whatever becomes of it.
  */
 export async function settleConflict(
@@ -48,10 +50,11 @@ export async function settleConflict(
     }
     const claim = asRecord<SopClaim>(claimItem);
     if (claim.sha256 === instance.sha256) return { kind: 'duplicate' };
-    if (onlyDataSetSent && claim.rejectedBy === undefined) {
-      const owner = await ownerOf(services, tenant, claim, instance.SOPInstanceUID);
-      if (owner !== undefined && (await haveSameDataSet(services, owner, instance))) return { kind: 'duplicate' };
-    }
+    const owner =
+      claim.rejectedBy === undefined ? await ownerOf(services, tenant, claim, instance.SOPInstanceUID) : undefined;
+    if (owner?.source === FROM_UPSTREAM && (await wasEvicted(services, tenant, instance))) return { kind: 'duplicate' };
+    if (onlyDataSetSent && owner !== undefined && (await haveSameDataSet(services, owner, instance)))
+      return { kind: 'duplicate' };
     // A rejected instance keeps its UID: no policy brings it back under other bytes.
     if (services.policy.conflict === 'keepFirst' || claim.rejectedBy !== undefined)
       return hold(services, prepared, claim);

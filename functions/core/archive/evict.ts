@@ -15,8 +15,13 @@ import {
 } from './records.ts';
 import { groupBySeries, negativeDelta } from './remove.ts';
 
+/** The source of copies that were fetched back from the archive that holds them: longer than an AE title can be, so no sender has it. */
+export const FROM_UPSTREAM = 'fetched from upstream';
+
 /** claim, instance, metadata, evicting, evicted; and once a batch: the delta */
 const INSTANCES_PER_WRITE = 16;
+/** A copy that is fetched back may differ each time; what a sender may send again came first. */
+const EARLIER = 4;
 
 export interface Eviction {
   readonly instances: number;
@@ -64,9 +69,12 @@ async function evictBatch(
     });
     if (owned.length === 0) return [];
     instances = owned.map(({ instance }) => instance);
+    const before = await services.index.getMany(
+      instances.map((one) => keys.evicted(tenant, one.StudyInstanceUID, one.SOPInstanceUID)),
+    );
     const operations: WriteOperation[] = [];
     const owners = new Map<number, InstanceRecord>();
-    for (const { instance, claim } of owned) {
+    for (const [i, { instance, claim }] of owned.entries()) {
       const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop, blobKey } = instance;
       const { SOPClassUID, transferSyntaxUID, sha256, sizeBytes } = instance;
       const evicted: EvictedRecord = {
@@ -76,6 +84,7 @@ async function evictBatch(
         sha256,
         sizeBytes,
         evictedAt: services.clock.now(),
+        ...earlierOf(before[i] && asRecord<EvictedRecord>(before[i]), sha256),
       };
       owners.set(operations.length, instance);
       operations.push(
@@ -94,6 +103,24 @@ async function evictBatch(
     instances = instances.filter((instance) => !changed.has(instance));
   }
   return [];
+}
+
+function earlierOf(before: EvictedRecord | undefined, sha256: string): Pick<EvictedRecord, 'earlier'> {
+  if (before === undefined) return {};
+  const earlier = [...(before.earlier ?? []), before.sha256].filter((one) => one !== sha256).slice(0, EARLIER);
+  return earlier.length === 0 ? {} : { earlier };
+}
+
+/** Whether these very bytes have been here, and were evicted: so another archive holds them. */
+export async function wasEvicted(
+  { index }: Pick<Services, 'index'>,
+  tenant: Tenant,
+  { StudyInstanceUID, SOPInstanceUID, sha256 }: Pick<InstanceRecord, 'StudyInstanceUID' | 'SOPInstanceUID' | 'sha256'>,
+): Promise<boolean> {
+  const item = await index.get(keys.evicted(tenant, StudyInstanceUID, SOPInstanceUID));
+  if (item === undefined) return false;
+  const evicted = asRecord<EvictedRecord>(item);
+  return evicted.sha256 === sha256 || evicted.earlier?.includes(sha256) === true;
 }
 
 /** Deleting is idempotent: bytes first, then the note. */
