@@ -5,23 +5,23 @@ import { switchesOf } from '../forward/switches.ts';
 import { releaseSteps } from '../queues/procedure-steps.ts';
 
 /** What a person can do from the status page. */
-export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps'] as const;
+export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps', 'drop'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 export interface ActionRequest {
   readonly action: Action;
-  /** none: retrySteps */
+  /** none: retrySteps; of drop: one that is no longer configured */
   readonly destination: string;
   /** retry: one held instance; all of the destination without it */
   readonly SOPInstanceUID?: string | undefined;
 }
 
 /** @throws PacsError BAD_REQUEST, NOT_FOUND */
-export function readAction(context: EdgeContext, form: URLSearchParams): ActionRequest {
+export async function readAction(context: EdgeContext, form: URLSearchParams): Promise<ActionRequest> {
   const action = ACTIONS.find((one) => one === form.get('action'));
   if (action === undefined) throw new PacsError('BAD_REQUEST', `action must be one of ${ACTIONS.join(', ')}`);
   const destination = form.get('destination') ?? '';
-  if (action !== 'retrySteps' && context.upstream(destination) === undefined)
+  if (action !== 'retrySteps' && !(await isKnown(context, action, destination)))
     throw new PacsError('NOT_FOUND', 'there is no such destination');
   const SOPInstanceUID = form.get('SOPInstanceUID') ?? undefined;
   if (SOPInstanceUID !== undefined && !isUID(SOPInstanceUID))
@@ -29,7 +29,11 @@ export function readAction(context: EdgeContext, form: URLSearchParams): ActionR
   return { action, destination, SOPInstanceUID };
 }
 
-/** @returns what has been done, in words */
+const isKnown = async ({ forwarder, upstream }: EdgeContext, action: Action, destination: string): Promise<boolean> =>
+  upstream(destination) !== undefined ||
+  (action === 'drop' && (await forwarder.left()).some(({ name }) => name === destination));
+
+/** @returns what has been done, in words @throws PacsError CONFLICT: what waits for a configured destination is not dropped */
 export async function perform(context: EdgeContext, request: ActionRequest): Promise<string> {
   const { action, destination, SOPInstanceUID } = request;
   const { forwarder, log } = context;
@@ -38,6 +42,10 @@ export async function perform(context: EdgeContext, request: ActionRequest): Pro
     case 'retry': {
       const count = await forwarder.release(destination, SOPInstanceUID);
       return count === 1 ? '1 held instance is sent again.' : `${count} held instances are sent again.`;
+    }
+    case 'drop': {
+      const count = await forwarder.drop(destination);
+      return `${count} ${count === 1 ? 'instance is' : 'instances are'} no longer meant for ${destination}.`;
     }
     case 'retrySteps':
       return `${await releaseSteps(context)} messages about procedure steps are sent again.`;

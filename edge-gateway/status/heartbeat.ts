@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, PacsError } from '#core/errors.ts';
-import type { GatewayConfiguration, GatewayReport } from '#core/gateways.ts';
+import type { GatewayConfiguration, GatewayQueue, GatewayReport } from '#core/gateways.ts';
 import { ConfigError } from '#embedded/config.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';
+import type { LeftDestination } from '../forward/forwarder.ts';
 import { apiRootOf } from '../queues/archive-api.ts';
 import { keepSigned, reasonOf } from './remote-configuration.ts';
 import { type GatewayStatus, gatewayStatus } from './snapshot.ts';
@@ -92,18 +93,7 @@ export function reportOf(status: GatewayStatus, everySeconds: number): GatewayRe
     startedAt: status.startedAt,
     everySeconds,
     aeTitle: status.aeTitle,
-    queues: status.destinations.map((one) => ({
-      upstream: one.name,
-      link: one.link,
-      paused: one.paused,
-      waiting: one.pending,
-      waitingBytes: one.pendingBytes,
-      oldestAt: one.oldestAt ?? null,
-      held: one.held,
-      ...((one.pause ?? one.upstream.lastError) && {
-        lastError: (one.pause?.reason ?? one.upstream.lastError!.message).slice(0, 200),
-      }),
-    })),
+    queues: [...status.destinations.map(queueOf), ...status.left.map(leftQueue)],
     disk: {
       freeBytes: status.disk.freeBytes,
       cacheBytes: status.disk.cacheBytes ?? 0,
@@ -113,3 +103,27 @@ export function reportOf(status: GatewayStatus, everySeconds: number): GatewayRe
     configuration: status.configuration,
   };
 }
+
+const queueOf = (one: GatewayStatus['destinations'][number]): GatewayQueue => ({
+  upstream: one.name,
+  link: one.link,
+  paused: one.paused,
+  waiting: one.pending,
+  waitingBytes: one.pendingBytes,
+  oldestAt: one.oldestAt ?? null,
+  held: one.held,
+  ...((one.pause ?? one.upstream.lastError) && {
+    lastError: (one.pause?.reason ?? one.upstream.lastError!.message).slice(0, 200),
+  }),
+});
+
+const leftQueue = ({ name, pending, pendingBytes, oldestAt, held }: LeftDestination): GatewayQueue => ({
+  upstream: name,
+  link: 'unknown',
+  paused: false,
+  waiting: pending,
+  waitingBytes: pendingBytes,
+  oldestAt: oldestAt ?? null,
+  held,
+  lastError: 'it is no longer configured',
+});

@@ -73,7 +73,7 @@ export function gatewayHttp(context: EdgeContext): Answer {
       return { status: 200, headers, body: await gatewayMetrics(await gatewayStatus(context)) };
     }
     if (path === '/status/actions' && method === 'POST') {
-      const said = await perform(context, readAction(context, await readForm(request)));
+      const said = await perform(context, await readAction(context, await readForm(request)));
       if (request.headers.accept?.includes('application/json')) return json(200, { said });
       return seeOther(`/status?${new URLSearchParams({ said })}`);
     }

@@ -53,6 +53,9 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
     paused.set(labels, one.paused ? 1 : 0);
   }
 
+  const left = gauge('left_instances', 'Instances that wait for a destination that is no longer configured', of);
+  for (const { name, pending, held: count } of status.left) left.set({ destination: name }, pending + count);
+
   const { disk } = status;
   gauge('disk_free_bytes', 'Free where the data folder stands').set(disk.freeBytes);
   gauge('disk_reserve_bytes', 'With less than this free, new objects are refused').set(disk.reserveBytes);

@@ -88,6 +88,7 @@ ${said !== undefined && html`<p class="said" role="status">${said}</p>`}
 <section aria-labelledby="destinations"><h2 id="destinations">Where it sends to</h2>
 ${status.destinations.map((one) => destination(one, status.at))}
 </section>
+${status.left.length > 0 && leftTable(status)}
 ${status.destinations.filter(({ held }) => held > 0).map(heldTable)}
 <section aria-labelledby="worklist"><h2 id="worklist">Worklist and procedure steps</h2>
 ${procedures(status)}
@@ -115,13 +116,15 @@ ${failed && html`<p class="bad" role="alert">The token is not valid.</p>`}
 <p><button>Sign in</button></p></form></main>`,
   );
 
-function summary({ destinations, disk }: GatewayStatus): Html {
+function summary({ destinations, disk, left }: GatewayStatus): Html {
   const held = destinations.reduce((sum, one) => sum + one.held, 0);
   const waiting = destinations.reduce((sum, one) => sum + one.pending, 0);
   const down = destinations.filter(({ link, pause }) => link === 'offline' || pause !== undefined);
   if (disk.refusing)
     return html`<strong class="bad">The disk is nearly full: new objects are refused until there is room.</strong>`;
   if (held > 0) return html`<strong class="bad">${count(held, 'instance')} held: somebody has to look.</strong>`;
+  if (left.length > 0)
+    return html`<strong class="bad">Instances wait for ${left.map(({ name }) => html`${name} `)}which the configuration no longer has: somebody has to look.</strong>`;
   if (down.length > 0)
     return html`<strong class="warn">${down.map(({ name }) => html`${name} `)}cannot be sent to at the moment; ${count(waiting, 'instance')} wait here, safe.</strong>`;
   if (waiting > 0) return html`<strong class="good">All is well; ${count(waiting, 'instance')} on the way.</strong>`;
@@ -188,6 +191,16 @@ const heldTable = ({ name, held, heldInstances }: DestinationState): Html =>
 ${heldInstances.map(
   (one) =>
     html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td>${action('retry', name, 'Retry', one.SOPInstanceUID)}</td></tr>`,
+)}
+</tbody></table></div></section>`;
+
+const leftTable = ({ left, at }: GatewayStatus): Html =>
+  html`<section aria-labelledby="left"><h2 id="left">Waiting for what is not configured</h2>
+<p class="hint">The configuration no longer has these destinations. What waits for them stays here: it is sent when the destination is back under its name, and need not go there once it is dropped. Dropping deletes nothing.</p>
+<div class="wide"><table><thead><tr><th scope="col">Destination</th><th scope="col">Waiting</th><th scope="col">Held</th><th scope="col">Oldest</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
+${left.map(
+  (one) =>
+    html`<tr><th scope="row">${one.name}</th><td>${count(one.pending, 'instance')}, ${bytes(one.pendingBytes)}</td><td>${one.held}</td><td>${one.oldestAt === undefined ? 'none waits' : `for ${span(at - one.oldestAt)}`}</td><td>${action('drop', one.name, 'Drop')}</td></tr>`,
 )}
 </tbody></table></div></section>`;
 

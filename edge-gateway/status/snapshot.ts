@@ -1,6 +1,6 @@
 import program from '#package' with { type: 'json' };
 import type { EdgeContext } from '../context.ts';
-import type { DestinationStatus, HeldInstance } from '../forward/forwarder.ts';
+import type { DestinationStatus, HeldInstance, LeftDestination } from '../forward/forwarder.ts';
 import { switchesOf } from '../forward/switches.ts';
 import { type HeldStep, heldSteps, waitingSteps } from '../queues/procedure-steps.ts';
 import { worklistStatus } from '../queues/worklist.ts';
@@ -21,6 +21,8 @@ export interface GatewayStatus {
   readonly startedAt: number;
   readonly associations: number;
   readonly destinations: readonly DestinationState[];
+  /** no longer configured, and waited for */
+  readonly left: readonly LeftDestination[];
   readonly disk: DiskState;
   readonly worklist: {
     readonly state: 'current' | 'stale' | 'none' | 'off';
@@ -70,7 +72,11 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
   const destinations = await Promise.all(
     (await context.forwarder.status()).map((one) => destinationState(context, one)),
   );
-  const waitingBytes = Math.max(0, ...destinations.map(({ pendingBytes, heldBytes }) => pendingBytes + heldBytes));
+  const left = await context.forwarder.left();
+  const waitingBytes = Math.max(
+    0,
+    ...[...destinations, ...left].map(({ pendingBytes, heldBytes }) => pendingBytes + heldBytes),
+  );
   return {
     version: VERSION,
     id: config.heartbeat?.id,
@@ -79,6 +85,7 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     startedAt: side.startedAt,
     associations: side.associations(),
     destinations,
+    left,
     disk: await diskState(context, waitingBytes),
     worklist: await worklistStatus(context),
     procedureSteps: { waiting: await waitingSteps(context), held: await heldSteps(context, LISTED_HELD) },
