@@ -123,6 +123,13 @@ function copyLicences(packages: Iterable<string>, out: string): number {
   return count;
 }
 
+/** The folders of packages that a path lies in, as the lock file names them: the SBOM is made of these (scripts/sbom.ts). */
+function listPackages({ inputs }: Metafile, copied: Iterable<string>, out: string): void {
+  const bundled = Object.keys(inputs).flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []);
+  const folders = new Set([...bundled, ...[...copied].map((name) => `node_modules/${name}`)]);
+  writeFileSync(join(out, 'licences/packages.json'), `${JSON.stringify([...folders].sort(), null, 1)}\n`);
+}
+
 const bundledPackages = ({ inputs }: Metafile): string[] =>
   Object.keys(inputs).flatMap((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
 
@@ -138,6 +145,7 @@ const native = new Set<string>();
 for (const name of PROGRAMS[program].native) copyPackage(name, out, native);
 copyCodecs(out);
 const licences = copyLicences([...bundledPackages(metafile), ...native, 'dcmjs-codecs'], out);
+listPackages(metafile, [...native, 'dcmjs-codecs'], out);
 stdout.write(
   `${Object.keys(metafile.outputs).length} files, ${native.size + 1} packages, ${licences} licences in ${out}\n`,
 );
