@@ -1,3 +1,4 @@
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import { CreateQueueCommand } from '@aws-sdk/client-sqs';
 import { dynamoClient, s3Client, sqsClient } from '#adapters/aws/clients.ts';
@@ -33,6 +34,8 @@ export interface Cloud {
 
 export interface CloudArchive {
   readonly services: Services;
+  /** its client of the table, to look at calls */
+  readonly dynamo: DynamoDBClient;
   readonly counts: { readonly dynamo: CallCounts; readonly s3: CallCounts; readonly sqs: CallCounts };
   calls(): number;
   reset(): void;
@@ -81,6 +84,7 @@ export async function startCloud(): Promise<Cloud> {
       const all = Object.values(counts);
       return {
         services,
+        dynamo: clientOf.dynamo,
         counts,
         calls: () => all.reduce((sum, one) => sum + one.total(), 0),
         reset: () => {
