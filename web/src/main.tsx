@@ -5,6 +5,8 @@ import './styles/study.css';
 import './styles/upload.css';
 import './styles/gateways.css';
 import './styles/worklist.css';
+import './styles/audit.css';
+import './styles/tokens.css';
 import { render } from 'preact';
 import { App } from './app.tsx';
 import { resumeAfterViewer } from './router.ts';

@@ -13,7 +13,7 @@ export interface Route {
   readonly query: URLSearchParams;
 }
 
-const read = (): string => location.hash.slice(1) || '/studies';
+const read = (): string => location.hash.slice(1) || '/';
 const hash = createStore(read());
 const follow = () => {
   if (read() !== hash.get()) hash.set(read());

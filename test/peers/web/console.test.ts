@@ -6,6 +6,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Nephos, startNephos } from '../helpers/nephos.ts';
 import { corpus, dropFiles, filesBelow, hasCorpus, openBrowser, openPage, picture, store } from './browser.ts';
+import { printedToken } from './signed-in.ts';
 
 let browser: Browser;
 let folder: string;
@@ -224,18 +225,11 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
   });
 });
 
-/** What the archive printed at its first start. */
-async function tokenOf({ logFile }: Nephos): Promise<string> {
-  const printed = async () => /^ {4}(\S{20,})$/m.exec(await readFile(logFile, 'utf8'))?.[1];
-  await expect.poll(printed).toBeTruthy();
-  return (await printed())!;
-}
-
 describe('the console of an archive with access control', () => {
   test('asks for the token, keeps none of it, and signs out', async () => {
     const nephos = await startNephos({ auth: 'on' });
     try {
-      const token = await tokenOf(nephos);
+      const token = await printedToken(nephos);
       const { page } = await openPage(browser);
       await page.goto(nephos.origin);
       await page.getByLabel('Access token').fill('guessed');

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks';
+import { checkSession, may } from './session.ts';
 
 export type ArchiveEventType =
   | 'InstanceStored'
@@ -40,8 +41,10 @@ export function useArchiveEvents(types: readonly ArchiveEventType[], onChange: (
         missed = true;
         return;
       }
-      if (source) return;
+      if (source || !may('readEvents')) return;
       source = new EventSource('/api/events');
+      // A stream that is refused closes for good, and does not say with what status.
+      source.addEventListener('error', () => source?.readyState === EventSource.CLOSED && checkSession());
       for (const type of key.split(',')) source.addEventListener(type, happened);
       if (missed) happened();
       missed = false;

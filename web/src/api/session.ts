@@ -3,16 +3,46 @@ import { ArchiveError, ask, explain, onSignedOut } from './http.ts';
 
 export type Session =
   | { readonly state: 'unknown' }
-  | { readonly state: 'signedOut' }
+  /** `expired`: somebody was at work when the session ended */
+  | { readonly state: 'signedOut'; readonly expired?: boolean }
   | { readonly state: 'unreachable'; readonly message: string }
-  /** `canSignOut` is false where the archive runs without access control */
-  | { readonly state: 'signedIn'; readonly subject: string; readonly canSignOut: boolean };
+  | SignedIn;
+
+export interface SignedIn {
+  readonly state: 'signedIn';
+  readonly subject: string;
+  /** false where the archive runs without access control */
+  readonly canSignOut: boolean;
+  /** actions (docs/roles.md) */
+  readonly permits: readonly string[];
+}
 
 /** whom the archive names where access control is off (functions/embedded/app.ts) */
 const EVERYBODY = 'local';
 
 export const session = createStore<Session>({ state: 'unknown' });
-onSignedOut(() => session.set({ state: 'signedOut' }));
+onSignedOut(() => session.set({ state: 'signedOut', expired: session.get().state === 'signedIn' || isExpired() }));
+
+const isExpired = (): boolean => {
+  const current = session.get();
+  return current.state === 'signedOut' && current.expired === true;
+};
+
+/** Whether the page should offer something; the archive decides for itself whether it does it. */
+export const may = (action: string): boolean => {
+  const current = session.get();
+  return current.state === 'signedIn' && current.permits.includes(action);
+};
+
+/** Asks whether the session still holds, for calls whose refusal a page cannot see: pictures and events. */
+export function checkSession(): void {
+  // A page full of pictures that cannot be drawn asks once.
+  if (performance.now() < nextCheckAt) return;
+  nextCheckAt = performance.now() + CHECK_EVERY_MS;
+  void ask('/api/session').catch(() => {});
+}
+const CHECK_EVERY_MS = 2_000;
+let nextCheckAt = 0;
 
 export async function loadSession(): Promise<void> {
   try {
@@ -22,9 +52,9 @@ export async function loadSession(): Promise<void> {
     });
     if (response.status === 401) return session.set({ state: 'signedOut' });
     if (!response.ok) return session.set({ state: 'unreachable', message: explain(response.status) });
-    const body = (await response.json().catch(() => ({}))) as { subject?: string };
+    const body = (await response.json().catch(() => ({}))) as { subject?: string; permits?: string[] };
     const subject = body.subject ?? '';
-    session.set({ state: 'signedIn', subject, canSignOut: subject !== EVERYBODY });
+    session.set({ state: 'signedIn', subject, canSignOut: subject !== EVERYBODY, permits: body.permits ?? [] });
   } catch {
     session.set({ state: 'unreachable', message: explain(0) });
   }
@@ -48,6 +78,6 @@ export async function signIn(token: string): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
-  await ask('/api/session', { method: 'DELETE' }).catch(() => {});
+  await fetch('/api/session', { method: 'DELETE', credentials: 'same-origin' }).catch(() => {});
   await loadSession();
 }

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { checkSession } from '../api/session.ts';
 
 interface Props {
   readonly src: string;
@@ -23,7 +24,10 @@ export function Picture({ src, alt, fallback, lazy = false }: Props) {
           loading={lazy ? 'lazy' : 'eager'}
           decoding="async"
           onLoad={() => setState({ src, is: 'shown' })}
-          onError={() => setState({ src, is: 'failed' })}
+          onError={() => {
+            setState({ src, is: 'failed' });
+            checkSession();
+          }}
         />
       )}
     </span>

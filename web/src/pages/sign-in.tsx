@@ -2,7 +2,12 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { loadSession, signIn } from '../api/session.ts';
 import { messageOf } from '../components/use-loaded.ts';
 
-export function SignInPage({ unreachable }: { unreachable: string | undefined }) {
+interface Props {
+  readonly unreachable: string | undefined;
+  readonly expired: boolean;
+}
+
+export function SignInPage({ unreachable, expired }: Props) {
   const [token, setToken] = useState('');
   const [error, setError] = useState('');
   const [busy, setBusy] = useState(false);
@@ -29,6 +34,7 @@ export function SignInPage({ unreachable }: { unreachable: string | undefined })
       <h1>Nephos</h1>
       {unreachable === undefined ? (
         <form onSubmit={submit}>
+          {expired && <p role="status">Your session has ended. Sign in to go on where you were.</p>}
           <label class="field">
             <span>Access token</span>
             <input
@@ -44,7 +50,7 @@ export function SignInPage({ unreachable }: { unreachable: string | undefined })
             />
           </label>
           <p id="sign-in-help" class="hint">
-            The archive prints it once, when it is started for the first time.
+            An administrator gives it to you; the archive prints the first one when it is started for the first time.
           </p>
           {error && (
             <p class="error" role="alert">

@@ -1,0 +1,123 @@
+import { useState } from 'preact/hooks';
+import { type GrantableRole, type IssuedToken, listTokens, revokeToken } from '../api/tokens.ts';
+import { Confirm } from '../components/confirm.tsx';
+import { Announcement, Empty, Failure } from '../components/notice.tsx';
+import { PageTitle } from '../components/page-title.tsx';
+import { useLoaded } from '../components/use-loaded.ts';
+import { formatMoment } from '../dicom/json.ts';
+import { TokenForm } from './token-form.tsx';
+import { TokenShown } from './token-shown.tsx';
+import { ROLE_WORDS, wordFor } from './words.ts';
+
+/** Who has been given a token, for what and until when. */
+export function TokensPage() {
+  const { value, error, reload } = useLoaded('tokens', listTokens);
+  const [asking, setAsking] = useState<readonly GrantableRole[]>();
+  const [shown, setShown] = useState<IssuedToken & { readonly token: string }>();
+  const [leaving, setLeaving] = useState<IssuedToken>();
+  const [said, setSaid] = useState('');
+  return (
+    <div class="tokens">
+      <PageTitle title="Access tokens">
+        <p class="count">For people who sign in here, and for machines that speak to the archive.</p>
+        {value && (
+          <button type="button" class="primary" onClick={() => setAsking(value.roles)}>
+            New token
+          </button>
+        )}
+      </PageTitle>
+      <Announcement text={said} />
+      {shown && <TokenShown key={shown.id} issued={shown} onDone={() => setShown(undefined)} />}
+      {error && <Failure message={error} onRetry={reload} />}
+      {value?.items.length === 0 && (
+        <Empty title="No token has been given out">
+          <p>The administrator’s first one, printed when the archive was started, is not listed here.</p>
+        </Empty>
+      )}
+      {value !== undefined && value.items.length > 0 && (
+        <div class="table-frame">
+          <table class="cards">
+            <caption class="visually-hidden">Access tokens</caption>
+            <thead>
+              <tr>
+                <th scope="col">Name</th>
+                <th scope="col">Acts as</th>
+                <th scope="col">Roles</th>
+                <th scope="col">Created</th>
+                <th scope="col">Expires</th>
+                <th scope="col">
+                  <span class="visually-hidden">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {value.items.map((issued) => (
+                <Row key={issued.id} issued={issued} onRevoke={() => setLeaving(issued)} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {asking && (
+        <TokenForm
+          roles={asking}
+          onIssued={(issued) => {
+            setShown(issued);
+            setSaid('');
+            reload();
+          }}
+          onClose={() => setAsking(undefined)}
+        />
+      )}
+      {leaving && (
+        <Confirm
+          title={`Revoke ${leaving.name}?`}
+          action="Revoke"
+          dangerous
+          onConfirm={async () => {
+            await revokeToken(leaving.id);
+            if (shown?.id === leaving.id) setShown(undefined);
+            setSaid(`${leaving.name} revoked.`);
+            reload();
+          }}
+          onClose={() => setLeaving(undefined)}
+        >
+          <p>
+            Whoever uses it as {leaving.subject} is refused at once, and every session opened with it ends. This cannot
+            be taken back.
+          </p>
+        </Confirm>
+      )}
+    </div>
+  );
+}
+
+function Row({ issued, onRevoke }: { issued: IssuedToken; onRevoke: () => void }) {
+  const { name, subject, roles, createdAt, createdBy, expiresAt } = issued;
+  return (
+    <tr>
+      <td>
+        <strong>{name}</strong>
+      </td>
+      <td data-label="Acts as">{subject}</td>
+      <td data-label="Roles">{roles.map((role) => wordFor(ROLE_WORDS, role)).join(', ')}</td>
+      <td data-label="Created">
+        {formatMoment(createdAt)} <span class="hint">by {createdBy}</span>
+      </td>
+      <td data-label="Expires">
+        {expiresAt === null ? 'never' : formatMoment(expiresAt)}
+        {expiresAt !== null && expiresAt <= Date.now() && (
+          <>
+            {' '}
+            <span class="chip cold">Expired</span>
+          </>
+        )}
+      </td>
+      <td class="actions">
+        <button type="button" class="danger" aria-label={`Revoke ${name}`} onClick={onRevoke}>
+          Revoke
+        </button>
+      </td>
+    </tr>
+  );
+}
