@@ -20,6 +20,37 @@ const nag = (id: string, where: RegExp, reason: string): Acknowledgement => ({
   reason,
 });
 
+/** Of the optional service (stacks/service.ts). */
+const SERVICE_FINDINGS: readonly Acknowledgement[] = [
+  nag(
+    'AwsSolutions-IAM5[Resource::*]',
+    /^Service\/Task\/ExecutionRole\/DefaultPolicy$/,
+    'The token of the registry has no resource to name; what it pulls has: the one repository.',
+  ),
+  nag(
+    'AwsSolutions-ECS2',
+    /^Service\/Task$/,
+    'Names of table, buckets, queues and issuer, of which none is a secret: the role is what lets in.',
+  ),
+  ...['AwsSolutions-ELB2', 'HIPAA.Security-ELBLoggingEnabled'].map((id) =>
+    nag(
+      id,
+      /^Service\/LoadBalancer$/,
+      "Its access logs would hold queries, in which QIDO has patients' names. The service logs every request without them.",
+    ),
+  ),
+  nag(
+    'HIPAA.Security-VPCNoUnrestrictedRouteToIGW',
+    /^Service\/Network\/natSubnet\d$/,
+    'The way out of the NAT gateways, which are alone in these subnets; nothing else has a public address.',
+  ),
+  nag(
+    'HIPAA.Security-VPCDefaultSecurityGroupClosed',
+    /^Service\/Network$/,
+    'Nothing is in the default group: load balancer and tasks have groups of their own.',
+  ),
+];
+
 /** test/infra/nag.test.ts allows none besides, and none that nothing calls for. */
 const acknowledgements = (
   buckets: readonly string[],
@@ -176,6 +207,8 @@ const acknowledgements = (
       "CDK's own: from its assets to the site's bucket, at deployment only; no patient data.",
     ),
   ),
+
+  ...(settings.fargate === undefined ? [] : SERVICE_FINDINGS),
 
   // Where nobody's images are.
   ...(settings.kind === 'dev'

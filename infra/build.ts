@@ -6,12 +6,12 @@ import { STAGE_NAME } from './constructs/archive-api.ts';
 import { Names } from './names.ts';
 import type { Settings } from './settings.ts';
 import { type SiteSource, siteSources } from './site-files.ts';
-import { ApiStack } from './stacks/api.ts';
+import { ApiStack, type ComputeProps } from './stacks/api.ts';
 import { AuditStack } from './stacks/audit.ts';
 import { BackupStack } from './stacks/backup.ts';
 import { CostsStack } from './stacks/costs.ts';
 import { ApiFirewallStack, FrontFirewallStack } from './stacks/firewall.ts';
-import { FrontStack } from './stacks/front.ts';
+import { type FrontProps, FrontStack } from './stacks/front.ts';
 import { HealthChecksStack } from './stacks/health-checks.ts';
 import { IdentityStack } from './stacks/identity.ts';
 import { ImagingStack } from './stacks/imaging.ts';
@@ -20,6 +20,7 @@ import { KeysStack } from './stacks/keys.ts';
 import { OperationsStack } from './stacks/operations.ts';
 import { QueuesStack } from './stacks/queues.ts';
 import { ReplicaKeyStack } from './stacks/replica-key.ts';
+import { ServiceStack } from './stacks/service.ts';
 import { SiteStack } from './stacks/site.ts';
 import { SiteContentStack } from './stacks/site-content.ts';
 import { StorageStack } from './stacks/storage.ts';
@@ -32,6 +33,7 @@ interface DeployedRegion {
   readonly storage: StorageStack;
   readonly api: ApiStack;
   readonly workers: WorkersStack;
+  readonly compute: ComputeProps;
 }
 
 interface Region {
@@ -118,8 +120,20 @@ export class Deployment {
         (['archive', 'landing'] as const).map((kind) => `${this.#names.bucket(kind, name)}.s3.${name}.amazonaws.com`),
       ),
       webAclArn: firewall && new FrontFirewallStack(app, { settings, firewall }).webAclArn,
+      service: this.#service(home),
     });
     if (copy !== undefined) new HealthChecksStack(app, { settings, apis: origins });
+  }
+
+  /** Undefined where nothing runs, or where changes go elsewhere: then the functions take all requests. */
+  #service({ compute, storage }: DeployedRegion): FrontProps['service'] {
+    const { settings } = this;
+    const { fargate, writesTo } = settings;
+    if (fargate === undefined) return undefined;
+    const stack = new ServiceStack(this.#app, { ...compute, fargate });
+    stack.addStackDependency(storage);
+    if (fargate.tasks === 0 || writesTo === 'second') return undefined;
+    return { loadBalancer: stack.loadBalancer, name: fargate.name };
   }
 
   #secondKey(keys: KeysStack): (Region & { readonly stack: ReplicaKeyStack }) | undefined {
@@ -188,6 +202,6 @@ export class Deployment {
       archive: storage.archive,
       replicatesTo: replicatesTo?.name,
     });
-    return { name: region, key, storage, api, workers };
+    return { name: region, key, storage, api, workers, compute };
   }
 }

@@ -17,19 +17,31 @@ export interface ApiOrigins {
   readonly primary: string;
   /** where reading goes when the first fails; undefined with one region */
   readonly secondary: string | undefined;
+  /** id of the origin that takes over some requests, and which: patterns of paths by method */
+  readonly service?: { readonly id: string; readonly requests: Readonly<Record<string, string>> } | undefined;
 }
 
 /**
  * Tells the functions under which name they were asked, and lets reading fail over. Changes never fail over by themselves: whether the
  * first region has taken one is not known when it does not answer, and the second would take it again.
  */
-export const apiRequestCode = ({ primary, secondary }: ApiOrigins): string => `
+export const apiRequestCode = ({ primary, secondary, service }: ApiOrigins): string => `
 import cf from 'cloudfront';
 function handler(event) {
   const request = event.request;
   request.headers['x-forwarded-host'] = { value: request.headers.host.value };
   request.headers['x-forwarded-proto'] = { value: 'https' };
 ${
+  service === undefined
+    ? ''
+    : `  const taken = (${JSON.stringify(service.requests)})[request.method];
+  if (taken && new RegExp(taken).test(request.uri)) {
+    cf.selectRequestOriginById(${JSON.stringify(service.id)});
+    return request;
+  }
+  cf.selectRequestOriginById(${JSON.stringify(primary)});
+`
+}${
   secondary === undefined
     ? ''
     : `  if (request.method === 'GET' || request.method === 'HEAD') {

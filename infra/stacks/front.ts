@@ -2,11 +2,13 @@ import { CfnOutput, Duration } from 'aws-cdk-lib';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import * as origins from 'aws-cdk-lib/aws-cloudfront-origins';
+import type { IApplicationLoadBalancer } from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import { CloudFrontTarget } from 'aws-cdk-lib/aws-route53-targets';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import type { Construct } from 'constructs';
 import { consolePolicy, ISOLATION_HEADERS, viewerPolicyOf } from '#embedded/site-rules.ts';
+import { SERVICE_REQUESTS } from '#fargate/spec.ts';
 import { apiRequestCode, sitePagesCode } from '../constructs/edge-functions.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 import { viewerPage } from '../site-files.ts';
@@ -27,12 +29,15 @@ export interface FrontProps extends Pick<NephosStackProps, 'settings'> {
   /** hosts that pages fetch from and send to directly: the buckets behind signed URLs */
   readonly direct: readonly string[];
   readonly webAclArn: string | undefined;
+  /** the load balancer of the service, where one runs, and the name in its certificate */
+  readonly service?: { readonly loadBalancer: IApplicationLoadBalancer; readonly name: string } | undefined;
 }
 
 const PRIMARY = 'api-primary';
 const SECONDARY = 'api-secondary';
 /** the primary again: an origin of a group cannot be another behaviour's own as well */
 const READS = 'api-primary-reads';
+const SERVICE_ID = 'service';
 /** the longest CloudFront waits for the first byte without a raised quota */
 const ORIGIN_READ_TIMEOUT = Duration.seconds(60);
 
@@ -73,6 +78,8 @@ export class FrontStack extends NephosStack {
             'public, max-age=31536000, immutable',
           ),
         },
+        // The one pattern whose own origin is the service, so that the function may choose it; both have the same function.
+        ...(api.service && { '/dicomweb/studies': api.service }),
         '/dicomweb*': api.changes,
         '/api/*': api.changes,
         '/wado*': api.readsOnly,
@@ -100,7 +107,7 @@ export class FrontStack extends NephosStack {
     };
   }
 
-  #apiBehaviour({ primary, secondary }: FrontProps) {
+  #apiBehaviour({ primary, secondary, service }: FrontProps) {
     const first = apiOrigin(PRIMARY, primary);
     const common = {
       viewerProtocolPolicy: cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
@@ -110,7 +117,14 @@ export class FrontStack extends NephosStack {
       responseHeadersPolicy: this.#apiHeaders(),
       compress: true,
       functionAssociations: [
-        this.#onRequest('ApiRequest', apiRequestCode({ primary: PRIMARY, secondary: secondary && SECONDARY })),
+        this.#onRequest(
+          'ApiRequest',
+          apiRequestCode({
+            primary: PRIMARY,
+            secondary: secondary && SECONDARY,
+            service: service && { id: SERVICE_ID, requests: SERVICE_REQUESTS },
+          }),
+        ),
       ],
     };
     const group =
@@ -123,6 +137,18 @@ export class FrontStack extends NephosStack {
     const asItIs = this.#onRequest('ReadRequest', apiRequestCode({ primary: PRIMARY, secondary: undefined }));
     return {
       changes: { ...common, origin: first, allowedMethods: cloudfront.AllowedMethods.ALLOW_ALL },
+      service: service && {
+        ...common,
+        origin: origins.VpcOrigin.withApplicationLoadBalancer(service.loadBalancer, {
+          originId: SERVICE_ID,
+          domainName: service.name,
+          protocolPolicy: cloudfront.OriginProtocolPolicy.HTTPS_ONLY,
+          originSslProtocols: [cloudfront.OriginSslPolicy.TLS_V1_2],
+          readTimeout: ORIGIN_READ_TIMEOUT,
+          keepaliveTimeout: ORIGIN_READ_TIMEOUT,
+        }),
+        allowedMethods: cloudfront.AllowedMethods.ALLOW_ALL,
+      },
       readsOnly: {
         ...common,
         origin: group ?? first,

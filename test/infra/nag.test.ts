@@ -6,7 +6,7 @@ import { AwsSolutionsChecks, HIPAASecurityChecks } from 'cdk-nag';
 import { describe, expect, test } from 'vitest';
 import { Deployment } from '#infra/build.ts';
 import { readSettings } from '#infra/read-settings.ts';
-import { newApp, PROD } from './synth.ts';
+import { FARGATE, newApp, PROD } from './synth.ts';
 
 interface Report {
   readonly pluginReports: readonly {
@@ -53,6 +53,7 @@ describe('the rule packs AwsSolutions and HIPAA, and the validation of templates
   test.each([
     ['dev', {}],
     ['prod, in two regions', PROD],
+    ['prod with the service on Fargate', { ...PROD, fargate: FARGATE }],
     [
       'prod, in one region, with the issuer of a clinic',
       { kind: 'prod', issuer: { url: 'https://login.example.org', audience: 'pacs' } },

@@ -97,6 +97,7 @@ describe('the context key "nephos"', () => {
       { ingestConcurrency: '5' },
       'nephos.ingestConcurrency: must be a whole number from 2 to 1000',
     ],
+    ['the service without an image', { fargate: { tasks: 1 } }, 'nephos.fargate.image: is missing'],
     ['a text for yes', { audit: 'yes' }, 'nephos.audit: must be true or false'],
   ])('%s is refused, and the key named', (_, context, message) => {
     expect(() => read(context)).toThrow(message);

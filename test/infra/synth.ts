@@ -28,6 +28,15 @@ export const PROD = {
   },
 } as const;
 
+/** The optional service, in the context of PROD. */
+export const FARGATE = {
+  image: 'nephos-service:0.1.0',
+  tasks: 2,
+  name: 'service.pacs.example.org',
+  certificateArn: 'arn:aws:acm:eu-west-1:123456789012:certificate/0f0e0d0c-0000-4000-8000-000000000001',
+  cloudFrontPrefixList: 'pl-4fa04526',
+} as const;
+
 export interface Resource {
   readonly Type: string;
   // biome-ignore lint/suspicious/noExplicitAny: a template is whatever CloudFormation takes

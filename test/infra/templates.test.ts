@@ -1,4 +1,5 @@
 // One file, so that each deployment is synthesized once: what stands in the templates that CloudFormation gets.
 import './templates/grants.ts';
+import './templates/service.ts';
 import './templates/stateful.ts';
 import './templates/stateless.ts';
