@@ -50,7 +50,7 @@ describe('the console’s page of the audit trail', () => {
     const looked = rowsOf(page).filter({ hasText: 'RetrieveStudyMetadata' });
     await looked.waitFor();
     expect(await looked.textContent()).toMatch(
-      /\d\d \w{3} \d{4} \d\d:\d\d:\d\dv\.viewerViewer127\.0\.0\.1webImages or data looked at.*Done/s,
+      /\d\d \w{3} \d{4} \d\d:\d\d:\d\dv\.viewerViewer127\.0\.0\.1webAccess to images or data.*Done/s,
     );
     const refused = rowsOf(page).filter({ hasText: 'Refused' });
     expect(await refused.textContent()).toMatch(/forbidden/);
@@ -97,7 +97,7 @@ describe('the console’s page of the audit trail', () => {
     await page.getByRole('button', { name: 'Clear filters' }).click();
     await page.getByLabel('Study Instance UID').fill(STUDY);
     await page.getByLabel('Study Instance UID').press('Enter');
-    await page.getByLabel('What').selectOption('Images or data looked at');
+    await page.getByLabel('What').selectOption('Access to images or data');
     await expect.poll(() => rowsOf(page).count(), { timeout: 15_000 }).toBeGreaterThan(0);
     await expect.poll(() => rowsOf(page).filter({ hasNotText: STUDY }).count(), { timeout: 15_000 }).toBe(0);
     await page.getByLabel('From', { exact: true }).fill('2030-01-01T00:00');
