@@ -88,7 +88,7 @@ export async function recordRequest(
     ...(event === 'Query' && { keys: keysOf(request.query) }),
     ...(outcome.error !== undefined && { error: outcome.error.code }),
   };
-  if (recorded.outcome !== 0 || isRepeatable(event)) await audit.recordOnce(tenant, sameness(recorded), recorded);
+  if (recorded.outcome !== 0 || REPEATABLE.has(event)) await audit.recordOnce(tenant, sameness(recorded), recorded);
   else await audit.record(tenant, recorded);
 }
 
@@ -102,8 +102,13 @@ export function eventOf(route: Route, request: Pick<HttpRequest, 'method'>): rea
   return isLook(request) ? [look, look === 'Query' ? 'E' : 'R'] : change;
 }
 
-const isRepeatable = (event: AuditEventName): boolean =>
-  event === 'InstancesAccessed' || event === 'InstancesTransferred' || event === 'Query';
+const REPEATABLE: ReadonlySet<AuditEventName> = new Set([
+  'InstancesAccessed',
+  'InstancesTransferred',
+  'Query',
+  // Whoever reads the trail page by page must not fill it with himself.
+  'AuditLogUsed',
+]);
 
 /** Acts that differ in none of this are the same one again. */
 const sameness = ({ event, action, outcome, subject, from, transaction, studies, keys, error }: AuditEvent): string =>
