@@ -57,7 +57,7 @@ test('an encrypted archive: stored, killed, read again, checked, its keys rotate
 
   await expect(startArchive(data)).rejects.toThrow(/NEPHOS_ENCRYPTION_KEY_FILE/);
   running = await startArchive(data, env);
-  expect((await fetched(3)).includes(objects[3]!)).toBe(true);
+  expect((await fetched(3)).includes(Buffer.from(objects[3]!))).toBe(true);
   expect((await nephos('keys', 'shred', 'main', '--confirm', 'main')).code).toBe(2); // it is running
   await running.stop();
 
