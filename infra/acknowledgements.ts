@@ -1,5 +1,6 @@
 import { type App, Validations } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
+import { INVENTORY } from '#adapters/aws/schema.ts';
 import { Names } from './names.ts';
 import type { Settings } from './settings.ts';
 
@@ -261,6 +262,7 @@ export function acknowledgeFindings(app: App, settings: Settings): void {
     names.bucket('archive', region),
     `${names.bucket('archive', region)}/_imaging`,
     names.bucket('landing', region),
+    `${names.bucket('logs', region)}/${INVENTORY.prefix}`,
   ]);
   const account = settings.account ?? '<AWS::AccountId>';
   const copied = [

@@ -7,6 +7,8 @@ export interface Deployed {
   readonly tableName: string;
   readonly archiveBucket: string;
   readonly landingBucket: string;
+  /** of logs: S3 delivers the inventory there */
+  readonly inventoryBucket: string;
   readonly queueUrl: (name: QueueName) => string;
   readonly issuer: string;
   readonly audience: string;
@@ -34,6 +36,7 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
     ...set(ENVIRONMENT.table, grants.index === 'none' ? undefined : deployed.tableName),
     ...set(ENVIRONMENT.archiveBucket, grants.archive.length > 0 ? deployed.archiveBucket : undefined),
     ...set(ENVIRONMENT.landingBucket, grants.landing.length > 0 ? deployed.landingBucket : undefined),
+    ...set(ENVIRONMENT.inventoryBucket, grants.inventory && deployed.inventoryBucket),
     ...set(ENVIRONMENT.oidcIssuer, deployed.issuer),
     ...set(ENVIRONMENT.oidcAudience, deployed.audience),
     ...(deployed.ownPool && {

@@ -1,5 +1,6 @@
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { INVENTORY } from '#adapters/aws/schema.ts';
 import type { BlobGrant, Grants } from '#lambda/functions.ts';
 
 /** Where a function of one region finds what it may touch. */
@@ -7,6 +8,8 @@ export interface Resources {
   readonly tableArn: string;
   readonly archiveArn: string;
   readonly landingArn: string;
+  /** of the bucket that holds the inventory, beside access logs */
+  readonly inventoryArn: string;
   readonly keyArn: string;
   readonly region: string;
   readonly queueArn: (name: Grants['sends'][number]) => string;
@@ -81,6 +84,14 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
       [`${arn}/*`],
     );
     allow(`${sid}Keys`, blobs.some((grant) => grant === 'read' || grant === 'list') ? ['s3:ListBucket'] : [], [arn]);
+  }
+  if (grants.inventory) {
+    allow('InventoryFiles', ['s3:GetObject'], [`${resources.inventoryArn}/${INVENTORY.prefix}/*`]);
+    const conditions = { StringLike: { 's3:prefix': `${INVENTORY.prefix}/*` } };
+    const actions = ['s3:ListBucket'];
+    statements.push(
+      new PolicyStatement({ sid: 'Inventory', actions, resources: [resources.inventoryArn], conditions }),
+    );
   }
   allow('Send', ['sqs:SendMessage'], [...grants.sends].map(resources.queueArn));
   const via = (sid: string, service: string, actions: readonly string[]) => {

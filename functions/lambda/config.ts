@@ -18,6 +18,7 @@ export interface CloudConfig {
   readonly table: string | undefined;
   readonly archiveBucket: string | undefined;
   readonly landingBucket: string | undefined;
+  readonly inventoryBucket: string | undefined;
   /** @throws ConfigError when the function was not given the queue */
   readonly queueUrl: (kind: string) => string;
 }
@@ -62,6 +63,7 @@ export function readCloudConfig(env: Environment, limits: Partial<Limits>): Clou
     table: env[ENVIRONMENT.table],
     archiveBucket: env[ENVIRONMENT.archiveBucket],
     landingBucket: env[ENVIRONMENT.landingBucket],
+    inventoryBucket: env[ENVIRONMENT.inventoryBucket],
     queueUrl: (kind) => {
       const url = env[queueVariable(kind)];
       if (url === undefined)

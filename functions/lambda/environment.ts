@@ -10,6 +10,8 @@ export const ENVIRONMENT = {
   archiveBucket: 'NEPHOS_ARCHIVE_BUCKET',
   /** bucket of parts and objects on their way in */
   landingBucket: 'NEPHOS_LANDING_BUCKET',
+  /** bucket in which S3 delivers the inventory of the archive bucket */
+  inventoryBucket: 'NEPHOS_INVENTORY_BUCKET',
   /** tenants that may be served, separated by commas (`main`) */
   tenants: 'NEPHOS_TENANTS',
   /** scheme and authority under which clients reach the archive; without it, that of the request */

@@ -52,6 +52,8 @@ export interface Grants {
   readonly index: 'none' | 'read' | 'write';
   readonly archive: readonly BlobGrant[];
   readonly landing: readonly BlobGrant[];
+  /** may read the archive bucket's inventory */
+  readonly inventory?: true;
   /** queues that it sends to */
   readonly sends: readonly QueueName[];
 }
@@ -260,7 +262,7 @@ export const FUNCTIONS = {
     streaming: false,
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'cron(17 2 * * ? *)' }],
-    grants: { index: 'write', archive: ['read', 'list'], landing: [], sends: [] },
+    grants: { index: 'write', archive: ['read', 'list'], landing: [], inventory: true, sends: [] },
   },
   tier: {
     entry: 'functions/lambda/tier.ts',

@@ -57,3 +57,13 @@ export function observing(name: FunctionName): MiddlewareObj<unknown, unknown, E
     },
   };
 }
+
+/** What a nightly comparison has found, as metrics of the tenant. */
+export function countFindings(tenant: string, { missing, unknown }: { missing: number; unknown: number }): void {
+  const single = metrics.singleMetric();
+  single.addDimension('tenant', tenant);
+  single.addMetric('objectsMissing', MetricUnit.Count, missing);
+  const other = metrics.singleMetric();
+  other.addDimension('tenant', tenant);
+  other.addMetric('objectsUnknown', MetricUnit.Count, unknown);
+}

@@ -3,7 +3,7 @@ import type * as kms from 'aws-cdk-lib/aws-kms';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { LANDING_BUCKET } from '#adapters/aws/schema.ts';
+import { INVENTORY, LANDING_BUCKET } from '#adapters/aws/schema.ts';
 import { archiveBucket, corsRule } from '../constructs/archive-bucket.ts';
 import { replicateTo } from '../constructs/replication.ts';
 import { asIBucket, logBucket, SecureBucket } from '../constructs/secure-bucket.ts';
@@ -78,9 +78,9 @@ export class StorageStack extends NephosStack {
 
 /** What is in the archive, every day: the nightly reconciliation of large archives reads it instead of listing. */
 const inventoryTo = (destination: s3.IBucket): s3.Inventory => ({
-  inventoryId: 'all-objects',
-  destination: { bucket: destination, prefix: 'inventory' },
-  format: s3.InventoryFormat.PARQUET,
+  inventoryId: INVENTORY.id,
+  destination: { bucket: destination, prefix: INVENTORY.prefix },
+  format: s3.InventoryFormat.CSV,
   frequency: s3.InventoryFrequency.DAILY,
   includeObjectVersions: s3.InventoryObjectVersion.CURRENT,
   optionalFields: ['Size', 'StorageClass', 'ReplicationStatus', 'ObjectLockMode', 'ChecksumAlgorithm'],

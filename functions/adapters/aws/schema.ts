@@ -125,3 +125,6 @@ export const deadLetterName = (stage: string, kind: string): string => `${stage}
 /** seconds: the most that SQS delays or hides a message */
 export const SQS_DELAY_LIMIT_SECONDS = 900;
 export const SQS_VISIBILITY_LIMIT_SECONDS = 43_200;
+
+/** Where S3 delivers the inventory of the archive bucket, in the bucket of logs. */
+export const INVENTORY = { prefix: 'inventory', id: 'all-objects' } as const;

@@ -3,12 +3,15 @@ import { instancesOfStudy } from '../retrieve/find.ts';
 import { partitions } from '../search/postings.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
+import { addTo, emptySum, type Inventory, sameSum } from './inventory.ts';
 import { readManifests } from './manifest.ts';
 import { OBJECT_KEY, timeOf } from './rebuild.ts';
 import { keys, type Tenant } from './records.ts';
 
 export interface ReconcileReport {
   studies: number;
+  /** folders that had to be listed; with an inventory those alone in which something differs */
+  listed: number;
   objects: number;
   /** records whose object is gone or has another size; the first `NAMED` of them are named */
   missing: number;
@@ -32,17 +35,33 @@ interface Cursor {
 const cursorKey = (tenant: Tenant) => ({ partition: `${tenant}|reconcile`, sort: 'cursor' });
 
 /**
- * Compares records and objects by name and size, without reading them: one listing a study. A run whose time is over writes down where
+ * Compares records and objects by name and size, without reading them: one listing a study, or with the store's own inventory one of
+ * each study in which something differs; the inventory is hours old, so the listing decides. A run whose time is over writes down where
  * it is. Changes nothing but that; findings are for people, or `verify`.
  */
-export async function reconcile(services: Services, tenant: Tenant, isOver: () => boolean): Promise<ReconcileReport> {
-  const report: ReconcileReport = { studies: 0, objects: 0, missing: 0, unknown: 0, named: [], finished: true };
+export async function reconcile(
+  services: Services,
+  tenant: Tenant,
+  isOver: () => boolean,
+  inventory?: Inventory,
+): Promise<ReconcileReport> {
+  const report: ReconcileReport = {
+    studies: 0,
+    listed: 0,
+    objects: 0,
+    missing: 0,
+    unknown: 0,
+    named: [],
+    finished: true,
+  };
   const item = await services.index.get(cursorKey(tenant));
   const cursor = (item as Cursor | undefined) ?? { phase: 'records', after: '' };
   const aside = await keptAside(services, tenant);
   const steps = [
-    ...(cursor.phase === 'records' ? [reconcileRecords(services, tenant, aside, report, cursor.after)] : []),
-    reconcileFolders(services, tenant, aside, report, cursor.phase === 'folders' ? cursor.after : ''),
+    ...(cursor.phase === 'records' ? [reconcileRecords(services, tenant, aside, report, cursor.after, inventory)] : []),
+    inventory
+      ? reconcileInventory(services, tenant, aside, report, cursor.phase === 'folders' ? cursor.after : '', inventory)
+      : reconcileFolders(services, tenant, aside, report, cursor.phase === 'folders' ? cursor.after : ''),
   ];
   let reached: Cursor = cursor;
   for (const step of steps) {
@@ -81,12 +100,13 @@ async function* reconcileRecords(
   aside: ReadonlySet<string>,
   report: ReconcileReport,
   from: string,
+  inventory: Inventory | undefined,
 ): AsyncGenerator<Cursor> {
   for (let after = from; ; ) {
     const partition = partitions.list(tenant);
     const page = await services.index.query({ partition, limit: PAGE, keysOnly: true, ...(after !== '' && { after }) });
     for (const { sort } of page.records) {
-      await reconcileStudy(services, tenant, studyOfSort(sort), aside, report);
+      await reconcileStudy(services, tenant, studyOfSort(sort), aside, report, inventory);
       after = sort;
       yield { phase: 'records', after };
     }
@@ -100,23 +120,57 @@ async function reconcileStudy(
   study: string,
   aside: ReadonlySet<string>,
   report: ReconcileReport,
+  inventory: Inventory | undefined,
 ): Promise<void> {
-  const sizes = new Map<string, number>();
-  for await (const { key, size } of services.blobs.list(`${tenant}/${study}/`))
-    if (OBJECT_KEY.test(key)) sizes.set(key, size);
   report.studies++;
   try {
+    if (inventory) {
+      const sum = emptySum();
+      for await (const { blobKey, sizeBytes } of instancesOfStudy(services, tenant, study))
+        addTo(sum, blobKey, sizeBytes);
+      if (sameSum(sum, inventory.get(study))) {
+        report.objects += sum.objects;
+        return;
+      }
+    }
+    const sizes = new Map<string, number>();
+    report.listed++;
+    for await (const { key, size } of services.blobs.list(`${tenant}/${study}/`))
+      if (OBJECT_KEY.test(key)) sizes.set(key, size);
     for await (const { blobKey, sizeBytes } of instancesOfStudy(services, tenant, study)) {
       report.objects++;
       if (sizes.get(blobKey) !== sizeBytes) found(report, 'missing', blobKey);
       sizes.delete(blobKey);
     }
+    for (const key of sizes.keys()) checkUnknown(services, key, aside, report);
   } catch (error) {
     // Deleted since it was listed: the next run sees it as it is then.
     if (error instanceof PacsError && error.code === 'NOT_FOUND') return;
     throw error;
   }
-  for (const key of sizes.keys()) checkUnknown(services, key, aside, report);
+}
+
+/** Studies of the inventory that the index does not know: only their folders are listed. */
+async function* reconcileInventory(
+  services: Services,
+  tenant: Tenant,
+  aside: ReadonlySet<string>,
+  report: ReconcileReport,
+  from: string,
+  inventory: Inventory,
+): AsyncGenerator<Cursor> {
+  const studies = [...inventory.keys()].sort();
+  for (const study of studies) {
+    // Behind everything in the folder, as the cursor of a run without inventory stands, which may go on with ours and we with its.
+    const after = `${tenant}/${study}/~`;
+    if (after <= from) continue;
+    if (!(await services.index.get(keys.study(tenant, study)))) {
+      report.listed++;
+      for await (const { key } of services.blobs.list(`${tenant}/${study}/`))
+        if (OBJECT_KEY.test(key)) checkUnknown(services, key, aside, report);
+    }
+    yield { phase: 'folders', after };
+  }
 }
 
 /** Folders of studies that the index does not know; the others have been looked at, and are stepped over. */

@@ -133,7 +133,7 @@ describe('the archive bucket', () => {
 
   test('is listed every day for the reconciliation', () => {
     expect(bucket(prodDeployment(), 'Storage', 'archive').Properties.InventoryConfigurations).toMatchObject([
-      { Enabled: true, ScheduleFrequency: 'Daily', Destination: { Format: 'Parquet' } },
+      { Enabled: true, ScheduleFrequency: 'Daily', Destination: { Format: 'CSV' } },
     ]);
   });
 });

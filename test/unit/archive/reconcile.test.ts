@@ -31,6 +31,7 @@ test('an archive that is whole has nothing to say; what was deleted or is held i
   services.clock.advance(services.limits.pendingMs + 1);
   expect(await reconcile(services, TENANT, never)).toEqual({
     studies: 2,
+    listed: 2,
     objects: 4,
     missing: 0,
     unknown: 0,
