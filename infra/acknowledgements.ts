@@ -64,6 +64,15 @@ const acknowledgements = (
     ROLES,
     'X-Ray has no resources to name. No other statement of a function has this wildcard (test/infra/grants.test.ts).',
   ),
+  ...(settings.healthImaging
+    ? [
+        nag(
+          `AwsSolutions-IAM5[Resource::${new Names(settings).stack('Imaging')}:ExportsOutputFnGetAttDatastoreDatastoreArnBA4E829D/imageset/*]`,
+          ROLES,
+          'The image sets of the one data store, whose names HealthImaging gives.',
+        ),
+      ]
+    : []),
   ...buckets.map((bucket) =>
     nag(
       `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:s3:::${bucket}/*]`,
@@ -260,8 +269,8 @@ export function acknowledgeFindings(app: App, settings: Settings): void {
   const regions = [settings.region, ...(settings.secondRegion === undefined ? [] : [settings.secondRegion])];
   const buckets = regions.flatMap((region) => [
     names.bucket('archive', region),
-    `${names.bucket('archive', region)}/_imaging`,
     names.bucket('landing', region),
+    `${names.bucket('landing', region)}/_imaging`,
     `${names.bucket('logs', region)}/${INVENTORY.prefix}`,
   ]);
   const account = settings.account ?? '<AWS::AccountId>';

@@ -63,7 +63,9 @@ export class Deployment {
     const issuer = settings.issuer ?? { url: identity!.issuer, audience: identity!.audience };
     const first: Region = { name: settings.region, key: keys.key, isActive: settings.writesTo === 'first' };
     const second = this.#secondKey(keys);
-    const home = this.#region(first, second && { name: second.name, keyArn: keys.replicaArn(second.name) }, issuer);
+    const replica = second && { name: second.name, keyArn: keys.replicaArn(second.name) };
+    const imaging = settings.healthImaging ? new ImagingStack(app, { settings, key: keys.key }) : undefined;
+    const home = this.#region(first, replica, issuer, imaging);
     home.api.addStackDependency(index);
     home.workers.addStackDependency(index);
     let copy: DeployedRegion | undefined;
@@ -88,7 +90,6 @@ export class Deployment {
         archive: home.storage.archive,
       });
     if (settings.costExport || settings.monthlyBudgetUsd !== undefined) new CostsStack(app, { settings });
-    if (settings.healthImaging) new ImagingStack(app, { settings, key: keys.key });
     acknowledgeFindings(app, settings);
   }
 
@@ -148,6 +149,8 @@ export class Deployment {
     { name: region, key, isActive }: Region,
     replicatesTo: { readonly name: string; readonly keyArn: string } | undefined,
     issuer: { readonly url: string; readonly audience: string },
+    /** in the first region alone: a second one reads frames from its own objects */
+    imaging?: ImagingStack,
   ): DeployedRegion {
     const { settings } = this;
     const names = this.#names;
@@ -172,6 +175,7 @@ export class Deployment {
         archiveBucket: names.bucket('archive', region),
         landingBucket: names.bucket('landing', region),
         inventoryBucket: names.bucket('logs', region),
+        imaging: imaging && { datastoreId: imaging.datastoreId, importRoleArn: imaging.importRole.roleArn },
         queueUrl: (queue: QueueName) => queues.queues[queue].queueUrl,
         issuer: issuer.url,
         audience: issuer.audience,
@@ -184,6 +188,7 @@ export class Deployment {
         inventoryArn: `arn:${Aws.PARTITION}:s3:::${names.bucket('logs', region)}`,
         keyArn: key.keyArn,
         region,
+        imaging: imaging && { datastoreArn: imaging.datastoreArn, importRoleArn: imaging.importRole.roleArn },
         queueArn: (queue: QueueName) => queues.queues[queue].queueArn,
       },
     };

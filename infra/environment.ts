@@ -9,6 +9,8 @@ export interface Deployed {
   readonly landingBucket: string;
   /** of logs: S3 delivers the inventory there */
   readonly inventoryBucket: string;
+  /** HealthImaging, where the deployment has it */
+  readonly imaging: { readonly datastoreId: string; readonly importRoleArn: string } | undefined;
   readonly queueUrl: (name: QueueName) => string;
   readonly issuer: string;
   readonly audience: string;
@@ -20,6 +22,7 @@ export interface Deployed {
 export function environmentOf(spec: { readonly grants: Grants }, deployed: Deployed): Record<string, string> {
   const { settings } = deployed;
   const { grants } = spec;
+  const imports = grants.imaging === 'import' && deployed.imaging !== undefined;
   const set = (name: string, value: string | undefined) =>
     value === undefined || value === '' ? {} : { [name]: value };
   const queues = Object.fromEntries([...grants.sends].map((name) => [queueVariable(name), deployed.queueUrl(name)]));
@@ -35,7 +38,9 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
     ...set(ENVIRONMENT.responseMode, settings.bufferedResponses ? 'buffered' : undefined),
     ...set(ENVIRONMENT.table, grants.index === 'none' ? undefined : deployed.tableName),
     ...set(ENVIRONMENT.archiveBucket, grants.archive.length > 0 ? deployed.archiveBucket : undefined),
-    ...set(ENVIRONMENT.landingBucket, grants.landing.length > 0 ? deployed.landingBucket : undefined),
+    ...set(ENVIRONMENT.landingBucket, grants.landing.length > 0 || imports ? deployed.landingBucket : undefined),
+    ...set(ENVIRONMENT.imagingDatastore, grants.imaging && deployed.imaging?.datastoreId),
+    ...set(ENVIRONMENT.imagingRole, imports ? deployed.imaging?.importRoleArn : undefined),
     ...set(ENVIRONMENT.inventoryBucket, grants.inventory && deployed.inventoryBucket),
     ...set(ENVIRONMENT.oidcIssuer, deployed.issuer),
     ...set(ENVIRONMENT.oidcAudience, deployed.audience),

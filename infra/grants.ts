@@ -1,6 +1,6 @@
 import type * as iam from 'aws-cdk-lib/aws-iam';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
-import { INVENTORY } from '#adapters/aws/schema.ts';
+import { INVENTORY, LANDING_BUCKET } from '#adapters/aws/schema.ts';
 import type { BlobGrant, Grants } from '#lambda/functions.ts';
 
 /** Where a function of one region finds what it may touch. */
@@ -12,6 +12,8 @@ export interface Resources {
   readonly inventoryArn: string;
   readonly keyArn: string;
   readonly region: string;
+  /** HealthImaging, where the deployment has it */
+  readonly imaging: { readonly datastoreArn: string; readonly importRoleArn: string } | undefined;
   readonly queueArn: (name: Grants['sends'][number]) => string;
 }
 
@@ -84,6 +86,26 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
       [`${arn}/*`],
     );
     allow(`${sid}Keys`, blobs.some((grant) => grant === 'read' || grant === 'list') ? ['s3:ListBucket'] : [], [arn]);
+  }
+  const { imaging } = resources;
+  if (imaging && grants.imaging === 'frames')
+    allow('Frames', ['medical-imaging:GetImageFrame'], [`${imaging.datastoreArn}/imageset/*`]);
+  if (imaging && grants.imaging === 'import') {
+    allow(
+      'Import',
+      ['medical-imaging:StartDICOMImportJob', 'medical-imaging:GetDICOMImportJob'],
+      [imaging.datastoreArn],
+    );
+    const look = ['medical-imaging:GetImageSet', 'medical-imaging:GetImageSetMetadata'];
+    allow('ImageSets', look, [`${imaging.datastoreArn}/imageset/*`]);
+    const staged = `${resources.landingArn}/${LANDING_BUCKET.imagingPrefix}*`;
+    allow('Staged', ['s3:GetObject', 's3:PutObject', 's3:DeleteObject'], [staged]);
+    allow('StagedKeys', ['s3:ListBucket'], [resources.landingArn]);
+    const conditions = { StringEquals: { 'iam:PassedToService': 'medical-imaging.amazonaws.com' } };
+    const resourcesOf = [imaging.importRoleArn];
+    statements.push(
+      new PolicyStatement({ sid: 'ImportAs', actions: ['iam:PassRole'], resources: resourcesOf, conditions }),
+    );
   }
   if (grants.inventory) {
     allow('InventoryFiles', ['s3:GetObject'], [`${resources.inventoryArn}/${INVENTORY.prefix}/*`]);

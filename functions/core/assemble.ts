@@ -1,6 +1,7 @@
 import { AccessNotes } from './archive/access-notes.ts';
 import { CommitQueue } from './archive/commit.ts';
 import { StudyFolder } from './archive/fold.ts';
+import { PLACEMENT_MODALITIES } from './archive/place.ts';
 import { AuditTrail } from './audit/trail.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import type { Policy, Services } from './services.ts';
@@ -10,6 +11,7 @@ export const DEFAULT_POLICY: Policy = {
   sanitizePreamble: false,
   audit: 'writes',
   tiers: [],
+  placementModalities: PLACEMENT_MODALITIES,
 };
 
 type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'> &

@@ -1,3 +1,4 @@
+import { PLACEMENT_MODALITIES } from './archive/place.ts';
 import type { TierStep } from './archive/tier-policy.ts';
 import type { AuditPolicy } from './audit/trail.ts';
 import { DEFAULT_LIMITS, type Limits, limitVariable } from './limits.ts';
@@ -53,14 +54,17 @@ export const readPolicy = (env: Environment): Policy => ({
   conflict: oneOf<ConflictPolicy>(env, 'NEPHOS_CONFLICT_POLICY', ['keepFirst', 'version', 'replace'], 'keepFirst'),
   sanitizePreamble: oneOf(env, 'NEPHOS_SANITIZE_PREAMBLE', ['on', 'off'], 'off') === 'on',
   audit: oneOf<AuditPolicy>(env, 'NEPHOS_AUDIT', ['writes', 'all', 'off'], 'writes'),
-  tiers: listOf(env.NEPHOS_TIERS).map(readTierStep),
+  tiers: [],
+  placementModalities: PLACEMENT_MODALITIES,
 });
 
-/** `tier:idleDays` or `tier:idleDays:studyAgeDays`. @throws ConfigError */
-function readTierStep(text: string): TierStep {
-  const [, tier = '', idleDays = '', studyAgeDays = '0'] =
-    /^([a-z0-9-]{1,64}):(\d{1,5})(?::(\d{1,5}))?$/.exec(text) ?? [];
-  if (tier === '')
-    throw new ConfigError('NEPHOS_TIERS must be steps of the form tier:idleDays or tier:idleDays:studyAgeDays');
-  return { tier, idleDays: Number(idleDays), studyAgeDays: Number(studyAgeDays) };
+/** Steps of the form `tier:idleDays` or `tier:idleDays:studyAgeDays`, warmest first. @throws ConfigError that names the variable */
+export function readTierSteps(env: Environment, name: string): TierStep[] {
+  return listOf(env[name]).map((text) => {
+    const [, tier = '', idleDays = '', studyAgeDays = '0'] =
+      /^([a-z0-9-]{1,64}):(\d{1,5})(?::(\d{1,5}))?$/.exec(text) ?? [];
+    if (tier === '')
+      throw new ConfigError(`${name} must be steps of the form tier:idleDays or tier:idleDays:studyAgeDays`);
+    return { tier, idleDays: Number(idleDays), studyAgeDays: Number(studyAgeDays) };
+  });
 }

@@ -53,6 +53,8 @@ export const DEFAULT_LIMITS = {
   worklistKeepMs: 90 * 24 * 60 * 60 * 1000,
   /** objects smaller than this are given no colder tier: moving them costs more than keeping them (bytes) */
   tierLeastBytes: 128 * 1024,
+  /** smaller studies are not placed: a placement bills a least size (bytes) */
+  placementLeastBytes: 5 * 1024 * 1024,
   /** how often a restore from slow media is looked after, and the Retry-After of who waits for it (ms) */
   restorePollMs: 15 * 60 * 1000,
   /** objects of one store transaction */

@@ -23,6 +23,8 @@ export interface Policy {
   readonly audit: AuditPolicy;
   /** by which studies that nobody reads are given colder tiers, warmest first; none: the store's own rules alone */
   readonly tiers: readonly TierStep[];
+  /** studies with images of one of these modalities are placed where the host has a placement */
+  readonly placementModalities: readonly string[];
 }
 
 /** All that a use case needs; a host makes one (see assemble) and hands it to every call. */

@@ -1,5 +1,6 @@
-import { dynamoClient, s3Client, sqsClient } from '#adapters/aws/clients.ts';
+import { dynamoClient, medicalImagingClient, s3Client, sqsClient } from '#adapters/aws/clients.ts';
 import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
+import { HealthImagingPlacement } from '#adapters/aws/health-imaging/health-imaging-placement.ts';
 import { S3BlobStore } from '#adapters/aws/s3-blob-store.ts';
 import { S3DirectAccess } from '#adapters/aws/s3-direct-access.ts';
 import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
@@ -19,15 +20,17 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
   const bucket = (name: string | undefined) => (name === undefined ? undefined : { client: s3, bucket: name, clock });
   const archive = bucket(config.archiveBucket);
   const landing = bucket(config.landingBucket);
-  const { table } = config;
+  const { table, imaging } = config;
+  const index =
+    table === undefined
+      ? without<IndexTable>('the table')
+      : new DynamoIndexTable({ client: dynamoClient(), tableName: table, clock });
+  const landed = landing ? new S3BlobStore(landing) : without<BlobStore>('the landing bucket');
   return {
     clock,
-    index:
-      table === undefined
-        ? without<IndexTable>('the table')
-        : new DynamoIndexTable({ client: dynamoClient(), tableName: table, clock }),
+    index,
     blobs: archive ? new S3BlobStore(archive) : without<BlobStore>('the archive bucket'),
-    landing: landing ? new S3BlobStore(landing) : without<BlobStore>('the landing bucket'),
+    landing: landed,
     direct: {
       ...(archive && { archive: new S3DirectAccess(archive) }),
       ...(landing && { landing: new S3DirectAccess(landing) }),
@@ -37,6 +40,18 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
       clock,
       queueUrl: config.queueUrl,
       deadLetterUrl: config.queueUrl,
+    }),
+    ...(imaging && {
+      placement: new HealthImagingPlacement({
+        ...imaging,
+        client: medicalImagingClient(),
+        s3,
+        archiveBucket: config.archiveBucket ?? '',
+        landingBucket: config.landingBucket ?? '',
+        landing: landed,
+        index,
+        clock,
+      }),
     }),
   };
 }

@@ -1,6 +1,15 @@
 import type { OidcSettings } from '#adapters/oidc/settings.ts';
 import { readOidcSettings } from '#adapters/oidc/settings.ts';
-import { ConfigError, type Environment, listOf, oneOf, readLimits, readPolicy, TENANT } from '#core/configuration.ts';
+import {
+  ConfigError,
+  type Environment,
+  listOf,
+  oneOf,
+  readLimits,
+  readPolicy,
+  readTierSteps,
+  TENANT,
+} from '#core/configuration.ts';
 import type { Limits } from '#core/limits.ts';
 import type { Policy } from '#core/services.ts';
 import { ENVIRONMENT, queueVariable } from './environment.ts';
@@ -19,6 +28,8 @@ export interface CloudConfig {
   readonly archiveBucket: string | undefined;
   readonly landingBucket: string | undefined;
   readonly inventoryBucket: string | undefined;
+  /** HealthImaging; undefined: frames are read from the objects alone. The role is that of imports, where the program makes them */
+  readonly imaging: { readonly datastoreId: string; readonly dataAccessRoleArn: string } | undefined;
   /** @throws ConfigError when the function was not given the queue */
   readonly queueUrl: (kind: string) => string;
 }
@@ -57,13 +68,26 @@ export function readCloudConfig(env: Environment, limits: Partial<Limits>): Clou
     tenants,
     publicUrl: env[ENVIRONMENT.publicUrl],
     corsOrigins: listOf(env[ENVIRONMENT.corsOrigins]),
-    policy: readPolicy(env),
+    policy: {
+      ...readPolicy(env),
+      tiers: readTierSteps(env, ENVIRONMENT.tiers),
+      ...(env[ENVIRONMENT.placementModalities] !== undefined && {
+        placementModalities: listOf(env[ENVIRONMENT.placementModalities]),
+      }),
+    },
     limits: { ...limits, ...readLimits(env) },
     oidc: readOidcSettings(env, tenants),
     table: env[ENVIRONMENT.table],
     archiveBucket: env[ENVIRONMENT.archiveBucket],
     landingBucket: env[ENVIRONMENT.landingBucket],
     inventoryBucket: env[ENVIRONMENT.inventoryBucket],
+    imaging:
+      env[ENVIRONMENT.imagingDatastore] === undefined
+        ? undefined
+        : {
+            datastoreId: env[ENVIRONMENT.imagingDatastore] ?? '',
+            dataAccessRoleArn: env[ENVIRONMENT.imagingRole] ?? '',
+          },
     queueUrl: (kind) => {
       const url = env[queueVariable(kind)];
       if (url === undefined)

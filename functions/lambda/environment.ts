@@ -24,6 +24,11 @@ export const ENVIRONMENT = {
   sanitizePreamble: 'NEPHOS_SANITIZE_PREAMBLE',
   /** steps down for studies that nobody reads: `tier:idleDays[:studyAgeDays]`, separated by commas */
   tiers: 'NEPHOS_TIERS',
+  /** data store of HealthImaging from which frames are read, and the role by which it imports; none: no placement */
+  imagingDatastore: 'NEPHOS_IMAGING_DATASTORE',
+  imagingRole: 'NEPHOS_IMAGING_ROLE',
+  /** modalities whose studies are placed there, separated by commas */
+  placementModalities: 'NEPHOS_PLACEMENT_MODALITIES',
   ...OIDC_ENVIRONMENT,
   /** what stops while the audit trail cannot be written: writes, all, off: nothing */
   audit: 'NEPHOS_AUDIT',

@@ -56,6 +56,8 @@ export interface Grants {
   readonly inventory?: true;
   /** queues that it sends to */
   readonly sends: readonly QueueName[];
+  /** where a deployment has HealthImaging. `frames`: reads them; `import`: has studies imported, by the landing bucket */
+  readonly imaging?: 'frames' | 'import';
 }
 
 /** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. `tier`: the tag that lifecycle rules look at. */
@@ -139,7 +141,7 @@ export const FUNCTIONS = {
       get(`${SERIES}/pixeldata`),
       get(`${INSTANCE}/pixeldata`),
     ],
-    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'] },
+    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'], imaging: 'frames' },
   },
   render: {
     entry: 'functions/lambda/render.ts',
@@ -152,7 +154,7 @@ export const FUNCTIONS = {
       ...[STUDY, SERIES, INSTANCE, FRAMES].flatMap((path) => [get(`${path}/rendered`), get(`${path}/thumbnail`)]),
       get('/wado'),
     ],
-    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'] },
+    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'], imaging: 'frames' },
   },
   transactions: {
     entry: 'functions/lambda/transactions.ts',
@@ -237,6 +239,7 @@ export const FUNCTIONS = {
       archive: ['read', 'write', 'delete', 'list', 'restore'],
       landing: [],
       sends: ['study-quiet', 'finish-removal', 'restore', 'placement', 'procedure-step-ended'],
+      imaging: 'import',
     },
   },
   sweep: {

@@ -3,12 +3,14 @@ import * as healthimaging from 'aws-cdk-lib/aws-healthimaging';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
+import { LANDING_BUCKET } from '#adapters/aws/schema.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 import { removalOf } from '../removal.ts';
 
 /** A data store of AWS HealthImaging for studies that a placement policy imports, and the role under which it reads them. */
 export class ImagingStack extends NephosStack {
   readonly datastoreId: string;
+  readonly datastoreArn: string;
   readonly importRole: iam.Role;
 
   constructor(scope: Construct, { key, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: IKey }) {
@@ -19,7 +21,10 @@ export class ImagingStack extends NephosStack {
     });
     datastore.applyRemovalPolicy(removalOf(this.settings));
     this.datastoreId = datastore.attrDatastoreId;
-    const archiveArn = `arn:${Aws.PARTITION}:s3:::${this.names.bucket('archive', this.region)}`;
+    this.datastoreArn = datastore.attrDatastoreArn;
+    // Objects are copied there to be imported: an import takes in whatever lies under its prefix.
+    const landingArn = `arn:${Aws.PARTITION}:s3:::${this.names.bucket('landing', this.region)}`;
+    const staged = `${landingArn}/${LANDING_BUCKET.imagingPrefix}*`;
     this.importRole = new iam.Role(this, 'ImportRole', {
       assumedBy: new iam.ServicePrincipal('medical-imaging.amazonaws.com', {
         conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
@@ -27,17 +32,10 @@ export class ImagingStack extends NephosStack {
       description: 'reads the objects of a study that is imported',
     });
     this.importRole.addToPolicy(
-      new iam.PolicyStatement({ sid: 'Objects', actions: ['s3:GetObject'], resources: [`${archiveArn}/*`] }),
+      new iam.PolicyStatement({ sid: 'Staged', actions: ['s3:GetObject', 's3:PutObject'], resources: [staged] }),
     );
     this.importRole.addToPolicy(
-      new iam.PolicyStatement({ sid: 'Keys', actions: ['s3:ListBucket'], resources: [archiveArn] }),
-    );
-    this.importRole.addToPolicy(
-      new iam.PolicyStatement({
-        sid: 'Results',
-        actions: ['s3:PutObject'],
-        resources: [`${archiveArn}/_imaging/*`],
-      }),
+      new iam.PolicyStatement({ sid: 'Keys', actions: ['s3:ListBucket'], resources: [landingArn] }),
     );
     this.importRole.addToPolicy(
       new iam.PolicyStatement({ sid: 'Key', actions: ['kms:Decrypt', 'kms:GenerateDataKey'], resources: [key.keyArn] }),

@@ -1,4 +1,5 @@
 import { DynamoDBClient, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
+import { MedicalImagingClient, type MedicalImagingClientConfig } from '@aws-sdk/client-medical-imaging';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { SQSClient, type SQSClientConfig } from '@aws-sdk/client-sqs';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
@@ -39,3 +40,7 @@ export const s3Client = (config: S3ClientConfig = {}): S3Client =>
 /** A receive waits up to 20 s for messages. */
 export const sqsClient = (config: SQSClientConfig = {}): SQSClient =>
   new SQSClient({ ...ONE_ATTEMPT, requestHandler: handler(30_000), ...config });
+
+/** @param config of tests: one host for all kinds of calls */
+export const medicalImagingClient = (config: MedicalImagingClientConfig = {}): MedicalImagingClient =>
+  new MedicalImagingClient({ ...ONE_ATTEMPT, requestHandler: handler(30_000), ...config });

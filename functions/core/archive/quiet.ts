@@ -3,7 +3,7 @@ import { prepareSeriesMetadata } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
 import { STUDY_QUIET } from './fold.ts';
-import { beginPlacement } from './place.ts';
+import { beginPlacement, isToBePlaced } from './place.ts';
 import { asItem, asRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
 import { awaitTiering } from './tier-policy.ts';
 
@@ -39,7 +39,7 @@ export async function settleStudy(
   }
   await settleProcedureSteps(services, tenant, study);
   // Before the record says that the study is settled: a crash in between leaves a placement too many, never one too few.
-  await beginPlacement(services, tenant, study);
+  if (isToBePlaced(services, record)) await beginPlacement(services, tenant, study);
   await awaitTiering(services, tenant, study);
   const { quietJobAt: _, ...settled } = record;
   const outcome = await services.index.write([

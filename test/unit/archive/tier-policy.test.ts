@@ -5,7 +5,7 @@ import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
 import { applyTiers } from '#core/archive/tier-policy.ts';
 import { tierKeys } from '#core/archive/tier-records.ts';
 import { assemble } from '#core/assemble.ts';
-import { ConfigError, readPolicy } from '#core/configuration.ts';
+import { ConfigError, readTierSteps } from '#core/configuration.ts';
 import { PacsError } from '#core/errors.ts';
 import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
@@ -20,7 +20,7 @@ const [STUDY, SERIES] = [uid(1), uid(2)];
 /** An archive whose policy is 90 days to `cold`, and a year, of studies at least two years old, to `deep`. */
 async function archive(tiers = 'cold:90,deep:365:730') {
   const services = memoryServices({
-    policy: readPolicy({ NEPHOS_TIERS: tiers }),
+    policy: { tiers: readTierSteps({ TIERS: tiers }, 'TIERS') },
     limits: { tierLeastBytes: SMALL_BYTES },
   });
   const { clock, blobs } = services;
@@ -140,7 +140,7 @@ test('without a policy nothing is noted, and nothing waits', async () => {
 });
 
 test.each(['deep', 'deep:', 'deep:x', 'Deep:1', 'deep:1:2:3'])('%s is no step of a policy', (text) => {
-  expect(() => readPolicy({ NEPHOS_TIERS: text })).toThrow(ConfigError);
+  expect(() => readTierSteps({ TIERS: text }, 'TIERS')).toThrow(ConfigError);
 });
 
 describe('what the store tells of its moves', () => {

@@ -62,7 +62,7 @@ test('what S3 tells of its moves comes into the records of the series, and what 
     () => archive,
     (one, _, record) => recordMoved(one, record),
   ) as unknown as (event: object, context: object) => Promise<SQSBatchResponse>;
-  const [{ key }] = (await Array.fromAsync(memory.blobs.list(`${TENANT}/`))) as [{ key: string }];
+  const [{ key } = { key: '' }] = await Array.fromAsync(memory.blobs.list(`${TENANT}/`));
   const tell = async (type: string, detail: object) => {
     const body = JSON.stringify({ 'detail-type': type, detail: { bucket: { name: 'archive' }, ...detail } });
     const { batchItemFailures } = await worker(batch('moved', [body]), lambdaContext());

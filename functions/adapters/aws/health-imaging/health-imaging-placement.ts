@@ -13,6 +13,7 @@ import type { FramePlacement, PlacementReport } from '#core/ports/frame-placemen
 import { instancesOfStudy } from '#core/retrieve/find.ts';
 import { retrying } from '../retry.ts';
 import { LANDING_BUCKET } from '../schema.ts';
+import { TokenBucket } from '../token-bucket.ts';
 import { parseFailures, parseImageSet, parseManifest, s3Place } from './manifest.ts';
 import { DEFAULT_IMPORT_LIMITS, type HealthImagingOptions, type ImportLimits } from './options.ts';
 import {
@@ -45,10 +46,12 @@ const ALSO: Readonly<Record<string, readonly string[]>> = {
 export class HealthImagingPlacement implements FramePlacement {
   readonly #options: HealthImagingOptions;
   readonly #limits: ImportLimits;
+  readonly #frames: TokenBucket;
 
   constructor(options: HealthImagingOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_IMPORT_LIMITS, ...options.limits };
+    this.#frames = new TokenBucket(this.#limits.framesPerSecond, options.clock);
   }
 
   async place(tenant: Tenant, study: string): Promise<PlacementReport> {
@@ -101,6 +104,7 @@ export class HealthImagingPlacement implements FramePlacement {
       if (!(ALSO[stored] ?? [stored]).includes(transferSyntaxUID)) return undefined;
       const imageFrameId = frameIdAt(record.frames, number);
       if (imageFrameId === undefined || record.imageSetId === undefined) return undefined;
+      if (!this.#frames.take()) return undefined;
       const command = new GetImageFrameCommand({
         datastoreId: this.#options.datastoreId,
         imageSetId: record.imageSetId,

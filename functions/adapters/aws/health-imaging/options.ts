@@ -23,12 +23,14 @@ export interface HealthImagingOptions {
   readonly limits?: Partial<ImportLimits>;
 }
 
-/** Quotas of import jobs (HealthImaging's endpoints and quotas; all but the last may be raised by AWS on request). */
+/** Quotas of import jobs (HealthImaging's endpoints and quotas; may be raised by AWS on request). */
 export interface ImportLimits {
   readonly filesPerJob: number;
   readonly bytesPerJob: number;
   /** larger objects cannot be copied in one request */
   readonly fileBytes: number;
+  /** `GetImageFrame` a second of one process; what is over it is made from the object */
+  readonly framesPerSecond: number;
   /** a job that has not ended by then is given up, and its instances are placed anew (ms) */
   readonly jobMs: number;
 }
@@ -38,5 +40,7 @@ export const DEFAULT_IMPORT_LIMITS: ImportLimits = {
   filesPerJob: 5_000,
   bytesPerJob: 10 * GIBIBYTE,
   fileBytes: 5 * GIBIBYTE,
+  // 1,000 a second of a data store, shared out among the functions that read at the same time
+  framesPerSecond: 50,
   jobMs: 24 * 60 * 60 * 1000,
 };
