@@ -47,7 +47,7 @@ export const ASSUMED = {
   /** alarms and rules of the firewall of one region, queues that functions poll, runs of the sweeper a month */
   alarms: 25,
   firewallRules: 6,
-  queues: 9,
+  queues: 8,
   pollsPerQueueMonth: 5 * 3 * 60 * 24 * 30,
   sweepsPerMonth: 6 * 24 * 30,
   sweepGbSeconds: 0.5,

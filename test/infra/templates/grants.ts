@@ -78,4 +78,27 @@ describe('the roles', () => {
           's3:ListBucket',
         ]).toContain(action);
   });
+
+  test('HealthImaging: readers have frames, the worker imports, as one role and by one prefix; nobody else, and no other region', () => {
+    const imaging = (name: FunctionName) => actionsOf(name, 'medical-imaging:');
+    expect(imaging('retrieve')).toEqual(['medical-imaging:GetImageFrame']);
+    expect(imaging('render')).toEqual(['medical-imaging:GetImageFrame']);
+    expect(imaging('worker')).toEqual([
+      'medical-imaging:GetDICOMImportJob',
+      'medical-imaging:GetImageSet',
+      'medical-imaging:GetImageSetMetadata',
+      'medical-imaging:StartDICOMImportJob',
+    ]);
+    for (const name of names)
+      if (!['retrieve', 'render', 'worker'].includes(name)) expect(imaging(name), name).toEqual([]);
+    const pass = names.flatMap(statementsOf).filter(({ Action }) => listOf(Action).includes('iam:PassRole'));
+    expect(pass).toHaveLength(1);
+    expect(pass[0]).toMatchObject({
+      Condition: { StringEquals: { 'iam:PassedToService': 'medical-imaging.amazonaws.com' } },
+    });
+    const staged = statementsOf('worker').find(({ Sid }) => Sid === 'Staged');
+    expect(JSON.stringify(staged?.Resource)).toMatch(/-landing-.*\/_imaging\/\*/);
+    const second = prodDeployment().all('Workers2', 'AWS::IAM::Policy');
+    expect(JSON.stringify(second)).not.toContain('medical-imaging');
+  });
 });
