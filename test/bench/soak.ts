@@ -261,15 +261,15 @@ function connections(): number {
   return lines.filter((line) => line.includes(' 01 ') && ports.some((port) => line.includes(port))).length / 2;
 }
 
-function bytesIn(folder: string): number {
-  let bytes = 0;
-  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    try {
-      bytes += statSync(join(entry.parentPath, entry.name)).blocks * 512;
-    } catch {
-      // removed meanwhile
-    }
+/** Folders and files come and go meanwhile. */
+function bytesIn(path: string): number {
+  try {
+    const stat = statSync(path);
+    const blocks = stat.blocks;
+    if (!stat.isDirectory()) return blocks * 512;
+    return readdirSync(path).reduce((sum, name) => sum + bytesIn(join(path, name)), blocks * 512);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    throw error;
   }
-  return bytes;
 }
