@@ -39,7 +39,10 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
       client: sqsClient(),
       clock,
       queueUrl: config.queueUrl,
-      deadLetterUrl: config.queueUrl,
+      // Dead letters are SQS's own here, by redrive policy: no function looks at them.
+      deadLetterUrl: (kind) => {
+        throw new ConfigError(`this function was not given the dead letters of ${kind}`);
+      },
     }),
     ...(imaging && {
       placement: new HealthImagingPlacement({

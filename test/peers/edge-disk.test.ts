@@ -160,7 +160,8 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     expect(statuses.indexOf(A700)).toBe(taken);
     expect(freeBytes()).toBeGreaterThan(reserveBytes / 2);
     expect(await lives()).toBe(true);
-    expect((await destination())!.pending).toBe(taken);
+    // What was stored is taken in from the feed a moment later.
+    await until(destination, (one) => one?.pending === taken);
 
     await line.set({ kind: 'none' });
     await until(destination, (one) => one!.confirmed >= taken, 60_000);
