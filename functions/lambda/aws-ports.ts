@@ -25,7 +25,10 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
     table === undefined
       ? without<IndexTable>('the table')
       : new DynamoIndexTable({ client: dynamoClient(), tableName: table, clock });
-  const landed = landing ? new S3BlobStore(landing) : without<BlobStore>('the landing bucket');
+  // Whoever puts objects there names them as he likes.
+  const landed = landing
+    ? new S3BlobStore({ ...landing, foreignKeys: true })
+    : without<BlobStore>('the landing bucket');
   return {
     clock,
     index,

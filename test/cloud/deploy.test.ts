@@ -23,7 +23,7 @@ import { type Deployed, deploy, PUBLIC_HOST, STAGE } from './helpers/deployment.
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { putSite, startFront } from './helpers/front.ts';
 import { signIn } from './helpers/identity.ts';
-import { allows, matches, roleOf } from './helpers/policy.ts';
+import { allows, concerns, roleOf } from './helpers/policy.ts';
 import lacks from './ministack-lacks.json' with { type: 'json' };
 import unusedGrants from './unused-grants.json' with { type: 'json' };
 
@@ -138,7 +138,7 @@ describe('work that cannot be done', () => {
 });
 
 describe('what runs by the clock', () => {
-  test.each(['sweep', 'reconcile'])('%s runs to its end', async (name) => {
+  test.each(['sweep', 'reconcile', 'tier'])('%s runs to its end', async (name) => {
     const answer = await fetch(`${deployed.engine.endpoint}/2015-03-31/functions/nephos-${STAGE}-${name}/invocations`, {
       method: 'POST',
       headers: {
@@ -331,12 +331,9 @@ describe('every call of the functions to AWS', () => {
 
   test('accounts for what the roles grant, but for a list with reasons', () => {
     const unasked = functions().flatMap(({ name, role, asked }) =>
-      role.flatMap(({ actions, resources }) =>
-        actions
-          .filter(
-            (action) =>
-              !asked.some(([other, resource]) => other === action && resources.some((one) => matches(one, resource))),
-          )
+      role.flatMap((statement) =>
+        statement.actions
+          .filter((action) => !asked.some(([other, resource]) => other === action && concerns(statement, resource)))
           .map((action) => `${name} ${action}`),
       ),
     );

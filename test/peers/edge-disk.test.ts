@@ -158,7 +158,8 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     expect(taken).toBeGreaterThan(60);
     // Once it refuses it goes on refusing: nothing that waits may give way.
     expect(statuses.indexOf(A700)).toBe(taken);
-    expect(freeBytes()).toBeGreaterThan(reserveBytes / 2);
+    // What was in flight was finished, and the index grew by what it noted of it: the rest of the reserve is there.
+    expect(freeBytes()).toBeGreaterThan(reserveBytes / 4);
     expect(await lives()).toBe(true);
     // What was stored is taken in from the feed a moment later.
     await until(destination, (one) => one?.pending === taken);

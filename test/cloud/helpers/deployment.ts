@@ -22,7 +22,8 @@ export const SETTINGS = {
   costExport: true,
   monthlyBudgetUsd: 100,
   alarmEmails: ['pacs@example.org'],
-  healthImaging: true,
+  // No engine has it: functions that are granted a data store could not be deployed. Its stack is tested as a template.
+  healthImaging: false,
   bufferedResponses: true,
 };
 

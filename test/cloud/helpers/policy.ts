@@ -2,13 +2,15 @@ import type { Template } from './deployment.ts';
 
 /**
  * As much of IAM as the roles of this deployment use: statements that allow, with actions by name, resources with `*` at most, and
- * conditions on the service that KMS is called through. Anything else is refused loudly rather than judged wrongly.
+ * conditions on the service that KMS is called through, or on the prefix of a listing. Anything else is refused loudly rather than judged wrongly.
  */
 export interface Statement {
   readonly sid: string;
   readonly actions: readonly string[];
   readonly resources: readonly string[];
   readonly conditional: boolean;
+  /** of s3:ListBucket: the only prefixes that may be listed */
+  readonly prefix?: string;
 }
 
 type Value = string | readonly Value[] | { readonly [name: string]: Value };
@@ -33,9 +35,15 @@ export function roleOf(template: Template, functionId: string, resolve: (referen
         sid: String(statement.Sid ?? ''),
         actions,
         resources: ([statement.Resource].flat() as Value[]).map((resource) => textOf(resource, resolve)),
-        conditional: statement.Condition !== undefined,
+        ...conditionOf(statement.Condition),
       };
     });
+}
+
+function conditionOf(condition: Value | undefined): Pick<Statement, 'conditional' | 'prefix'> {
+  const prefix = (condition as { StringLike?: { 's3:prefix'?: unknown } } | undefined)?.StringLike?.['s3:prefix'];
+  const isPrefixAlone = typeof prefix === 'string' && Object.keys(condition as object).length === 1;
+  return isPrefixAlone ? { conditional: false, prefix } : { conditional: condition !== undefined };
 }
 
 const PSEUDO: Readonly<Record<string, string>> = {
@@ -59,11 +67,15 @@ function textOf(value: Value, resolve: (reference: string) => string): string {
 
 export function allows(statements: readonly Statement[], action: string, resource: string): Statement | undefined {
   return statements.find(
-    (statement) =>
-      !statement.conditional &&
-      statement.actions.includes(action) &&
-      statement.resources.some((one) => matches(one, resource)),
+    (statement) => !statement.conditional && statement.actions.includes(action) && concerns(statement, resource),
   );
+}
+
+/** A listing is asked for as `bucket?prefix=…`. */
+export function concerns({ resources, prefix }: Pick<Statement, 'resources' | 'prefix'>, resource: string): boolean {
+  const [bucket = '', listed] = resource.split('?prefix=');
+  if (prefix !== undefined && !(listed !== undefined && matches(prefix, listed))) return false;
+  return resources.some((one) => matches(one, listed === undefined ? resource : bucket));
 }
 
 export const matches = (pattern: string, resource: string): boolean =>

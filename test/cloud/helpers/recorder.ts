@@ -107,7 +107,10 @@ function s3Actions(method: string, url: string): Asked[] | undefined {
   const bucketArn = `arn:aws:s3:::${bucket}`;
   const object = (action: string): Asked[] => [{ action, resource: `${bucketArn}/${key}` }];
   if (key === '')
-    return method === 'GET' && query.has('list-type') ? [{ action: 's3:ListBucket', resource: bucketArn }] : undefined;
+    // A policy may grant the listing of a prefix alone: it is part of what was asked for.
+    return method === 'GET' && query.has('list-type')
+      ? [{ action: 's3:ListBucket', resource: `${bucketArn}?prefix=${query.get('prefix') ?? ''}` }]
+      : undefined;
   if (method === 'GET' || method === 'HEAD') return object('s3:GetObject');
   if (method === 'PUT') return object('s3:PutObject');
   if (method === 'POST' && query.has('restore')) return object('s3:RestoreObject');
