@@ -43,7 +43,11 @@ export async function startArchive(dataDir: string, env: Record<string, string> 
   while (origin === undefined) {
     origin = /Open (https?:\/\/\S+)\//.exec(said)?.[1];
     if (child.exitCode !== null) throw new Error(`exit code ${child.exitCode}: ${said}`);
-    if (Date.now() > deadline) throw new Error(`not up in time: ${said}`);
+    if (Date.now() > deadline) {
+      // Nobody else knows of it: left alone, it would try to start for ever.
+      process.kill(-child.pid!, 'SIGKILL');
+      throw new Error(`not up in time: ${said}`);
+    }
     await sleep(20);
   }
   return {

@@ -62,7 +62,7 @@ export class DynamoIndexTable implements IndexTable {
     const condition = keyCondition(query);
     if (condition === undefined) return { records: [], more: false };
     const shards = physicalPartitions(query.partition);
-    // Of shards by hash each holds about as much as any other: read so much, and a little, that one round is seldom too short.
+    // A hash shares records out evenly: each shard is asked for its share and a margin, so that one round is seldom too few.
     const ahead = shards.length === 1 ? limit + 1 : Math.ceil(((limit + 1) / shards.length) * 1.25) + 4;
     const ranges = shards.map((partition) => this.#range(partition, query, condition, ahead, meter));
     const records: Found[] = [];
