@@ -295,6 +295,16 @@ describe.runIf(existsSync('/usr/bin/chromium'))('OHIF in Chromium', () => {
   });
 });
 
+describe('a study that nothing more comes for', () => {
+  test('is settled by the worker, and the feed says so', async () => {
+    const settled = await eventually(async () => {
+      const { events } = await json('/api/events?limit=1000');
+      return events.find(({ type }: { type: string }) => type === 'StudyQuiet');
+    }, 120_000);
+    expect(settled).toBeDefined();
+  });
+});
+
 describe('every call of the functions to AWS', () => {
   const functions = () =>
     [...deployed.templates].flatMap(([stack, template]) =>
