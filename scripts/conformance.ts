@@ -212,7 +212,10 @@ ${table(
       `up to ${ASYNCHRONOUS_OPERATIONS} invoked and performed, where asked for; otherwise one`,
     ],
     ['role selection', 'SCP of storage classes for the requestor (C-GET)'],
-    ['extended negotiation, C-FIND', 'relational queries, combined date-time matching, fuzzy matching of person names'],
+    [
+      'extended negotiation, C-FIND',
+      'relational queries, combined date-time matching, fuzzy matching of person names, timezone query adjustment (an object that states no TimezoneOffsetFromUTC is matched as its values stand; birthdays are never moved), empty value and multiple value matching',
+    ],
     ['extended negotiation, C-MOVE and C-GET', 'relational retrieval'],
     ['extended negotiation, storage', 'level 2 (full), digital signatures level 3 (bits preserved), no coercion'],
     [

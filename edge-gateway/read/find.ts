@@ -4,7 +4,7 @@ import { asPacsError, describeError } from '#core/errors.ts';
 import { parseQuery, type Query } from '#core/search/query.ts';
 import type { Services } from '#core/services.ts';
 import { type Match, rows, type SearchRecords } from '#dimse/services/find.ts';
-import { TAG } from '#dimse/services/query.ts';
+import { type Matching, TAG } from '#dimse/services/query.ts';
 import type { EdgeContext } from '../context.ts';
 import { questionsOf } from './keys.ts';
 import { isMatch, keyOfRow, mergedMatch, remoteMatch } from './merge.ts';
@@ -21,10 +21,10 @@ const LOOKED_UP = 500;
 export const edgeSearch = (context: EdgeContext): SearchRecords => {
   const { services, log } = context;
   const { archive, knowledge } = readSideOf(context);
-  return async function* (tenant, query, { identifier, signal }) {
+  return async function* (tenant, query, { identifier, matching, signal }) {
     const given = new Set<string>();
     try {
-      for await (const page of upstreamRows(archive(), query, identifier, signal)) {
+      for await (const page of upstreamRows(archive(), query, identifier, matching, signal)) {
         const found = page.flatMap((row) => {
           const key = keyOfRow(query.level, row);
           if (key === undefined || given.has(key) || !isMatch(query, row)) return [];
@@ -58,11 +58,14 @@ async function* upstreamRows(
   archive: UpstreamArchive,
   query: Query,
   identifier: DataSet,
+  matching: Matching,
   signal: AbortSignal,
 ): AsyncGenerator<readonly DataSet[]> {
   if (!archive.isAnswering) return;
+  // Servers that know no such parameter may refuse it: it is sent where it changes anything.
   const isFuzzy = query.conditions.study.some(({ key }) => key.kind === 'name' && key.fuzzyWords !== undefined);
-  for (const { path, parameters } of questionsOf(identifier, query.level, isFuzzy) ?? []) {
+  const needed = { ...matching, fuzzy: isFuzzy };
+  for (const { path, parameters } of questionsOf(identifier, query.level, needed) ?? []) {
     for await (const page of archive.search(query.level, path, parameters, signal))
       for (let at = 0; at < page.length; at += LOOKED_UP) yield page.slice(at, at + LOOKED_UP);
   }

@@ -2,7 +2,7 @@ import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { type Level, searchAttribute } from '#core/search/attributes.ts';
 import { LEVELS_FROM } from '#core/search/query.ts';
-import { TAG } from '#dimse/services/query.ts';
+import { type Matching, TAG } from '#dimse/services/query.ts';
 import type { UpstreamPath } from './upstream-archive.ts';
 
 /** A question of C-FIND as QIDO-RS has it: where to ask, and with which keys. */
@@ -19,7 +19,6 @@ const CONTROL: ReadonlySet<string> = new Set([
   TAG.QueryRetrieveLevel,
   TAG.RetrieveAETitle,
   TAG.InstanceAvailability,
-  TAG.TimezoneOffsetFromUTC,
 ]);
 /** PS3.18 Table 10.6.3-3 has these at study level; DIMSE users ask for the attributes of the levels below. */
 const AT_STUDY_LEVEL: Readonly<Record<string, string>> = { '00080060': '00080061', '00080016': '00080062' };
@@ -31,12 +30,21 @@ const OF_PATIENTS: ReadonlySet<string> = new Set(['00201200', '00201202', '00201
  * every server answers that; only without one are series and instances of all studies asked for.
  * @returns undefined where it has a key that a server need not know at this level, and would answer too much without
  */
-export function questionsOf(identifier: DataSet, level: Level, fuzzy: boolean): UpstreamQuestion[] | undefined {
+export function questionsOf(
+  identifier: DataSet,
+  level: Level,
+  { fuzzy, emptyValues, multipleValues }: Matching,
+): UpstreamQuestion[] | undefined {
   const parameters = new URLSearchParams();
   const included: string[] = [];
   for (const [tag, element] of Object.entries(identifier)) {
     if (CONTROL.has(tag) || OF_PATIENTS.has(tag) || tag.endsWith('0000')) continue;
     if (tag === TAG.StudyInstanceUID || (tag === TAG.SeriesInstanceUID && level !== 'study')) continue;
+    // Of the zone it is asked, but it is no key.
+    if (tag === TAG.TimezoneOffsetFromUTC) {
+      included.push(tag);
+      continue;
+    }
     const name = level === 'study' ? (AT_STUDY_LEVEL[tag] ?? tag) : tag;
     const keys = keysOf(name, element.vr === 'SQ' ? ((element.Value ?? []) as DataSet[])[0] : textOf(element));
     if (keys.length === 0) included.push(name);
@@ -45,6 +53,8 @@ export function questionsOf(identifier: DataSet, level: Level, fuzzy: boolean): 
   }
   if (included.length > 0) parameters.set('includefield', included.join(','));
   if (fuzzy) parameters.set('fuzzymatching', 'true');
+  if (emptyValues) parameters.set('emptyvaluematching', 'true');
+  if (multipleValues) parameters.set('multiplevaluematching', 'true');
 
   const studies = uidsIn(identifier, TAG.StudyInstanceUID);
   const series = level === 'study' ? [] : uidsIn(identifier, TAG.SeriesInstanceUID);

@@ -150,9 +150,15 @@ const EXTENDED: readonly {
   readonly answer: readonly ((asked: number) => number)[];
 }[] = [
   {
-    // PS3.4 C.5.1.1, K.5.1: relational queries, combined date-time matching, fuzzy names, timezone adjustment, enhanced conversion
-    applies: (uid, { services }) => (FIND_CLASSES.has(uid) || uid === MODALITY_WORKLIST_FIND) && services.has(uid),
-    answer: [atMost(1), atMost(1), atMost(1), always(0), always(0)],
+    // PS3.4 C.5.1.1: relational queries, combined date-time matching, fuzzy names, timezone adjustment, enhanced conversion, empty values,
+    // multiple values
+    applies: (uid, { services }) => FIND_CLASSES.has(uid) && services.has(uid),
+    answer: [atMost(1), atMost(1), atMost(1), atMost(1), always(0), atMost(1), atMost(1)],
+  },
+  {
+    // PS3.4 K.5.1: two that are reserved, fuzzy names, timezone adjustment
+    applies: (uid, { services }) => uid === MODALITY_WORKLIST_FIND && services.has(uid),
+    answer: [atMost(1), atMost(1), atMost(1), always(0)],
   },
   {
     // PS3.4 C.5.2.1, C.5.3.1: relational retrieval, enhanced conversion

@@ -157,7 +157,7 @@ describe('servers of all kinds', () => {
 
 describe('an identifier as questions', () => {
   const questions = (identifier: DataSet, level: 'study' | 'series' | 'instance') =>
-    questionsOf(identifier, level, false)?.map(
+    questionsOf(identifier, level, { fuzzy: false })?.map(
       ({ path, parameters }) => `${Object.values(path).join('/')}?${decodeURIComponent(parameters.toString())}`,
     );
 

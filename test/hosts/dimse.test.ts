@@ -345,6 +345,92 @@ describe('C-FIND', () => {
     expect(await found(Uint8Array.of(1, 1, 0))).toBe(0);
   });
 
+  const negotiated = async (information: Uint8Array, identifier: DataSet) => {
+    const session = await associate(remote, {
+      callingAETitle: 'WS1',
+      contexts: proposing([STUDY_ROOT_FIND, [EXPLICIT_LE]]),
+      user: { extended: [{ SOPClassUID: STUDY_ROOT_FIND, information }] },
+    });
+    const matches: DataSet[] = [];
+    const status = await sendFind(session, STUDY_ROOT_FIND, identifier, (match) => void matches.push(match));
+    await session.release();
+    return { status, matches };
+  };
+
+  describe('of what was made in other time zones', () => {
+    const ADJUSTED = Uint8Array.of(1, 1, 1, 1);
+    const asking = (date: string, zone: string, time = ''): DataSet => ({
+      ...ask({ '00080052': 'STUDY', '0020000D': '', '00080020': date }),
+      '00080030': { vr: 'TM', ...(time !== '' && { Value: [time] }) },
+      '00080201': { vr: 'SH', ...(zone !== '' && { Value: [zone] }) },
+      '00100020': { vr: 'LO', Value: ['ZONE'] },
+    });
+    beforeAll(async () => {
+      const made = (n: number, StudyTime: string, TimezoneOffsetFromUTC?: string) =>
+        slice(n * 10 + 1, {
+          StudyInstanceUID: uid(n * 10),
+          SeriesInstanceUID: uid(n * 10 + 2),
+          PatientID: 'ZONE',
+          StudyDate: '20260102',
+          StudyTime,
+          ...(TimezoneOffsetFromUTC !== undefined && { TimezoneOffsetFromUTC }),
+        });
+      // The same evening in New York, at noon in Berlin, and at noon of who knows where.
+      expect(await cStore([made(950, '201530', '-0500'), made(951, '120000', '+0100'), made(952, '120000')])).toEqual([
+        0, 0, 0,
+      ]);
+    });
+    const studies = ({ matches }: { matches: DataSet[] }) => matches.map((match) => value(match, '0020000D')).sort();
+
+    test('dates and times are those of the zone that was named, and the answer says so', async () => {
+      const found = await negotiated(ADJUSTED, asking('20260103', '+0100'));
+      expect(studies(found)).toEqual([uid(9500)]);
+      expect(found.matches[0]).toMatchObject({
+        '00080020': { Value: ['20260103'] },
+        '00080030': { Value: ['021530'] },
+        '00080201': { Value: ['+0100'] },
+      });
+    });
+
+    test('a day has those that were made on it there, and those that do not say where they were made', async () => {
+      expect(studies(await negotiated(ADJUSTED, asking('20260102', '+0100')))).toEqual([uid(9510), uid(9520)]);
+      expect(studies(await negotiated(ADJUSTED, asking('20260102', '-0500')))).toEqual([9500, 9510, 9520].map(uid));
+    });
+
+    test('a range of times reaches over midnight with its dates', async () => {
+      const night = asking('20260102-20260103', '+0100', '200000-060000');
+      expect(studies(await negotiated(ADJUSTED, night))).toEqual([uid(9500)]);
+      expect(studies(await negotiated(ADJUSTED, asking('20260102', '+0000', '110000-113000')))).toEqual([uid(9510)]);
+    });
+
+    test('where it was not negotiated, or no zone is named, values are as they stand', async () => {
+      for (const found of [
+        await negotiated(Uint8Array.of(1, 1, 1), asking('20260103', '+0100')),
+        await negotiated(ADJUSTED, asking('20260103', '')),
+      ])
+        expect(studies(found)).toEqual([]);
+      const plain = await negotiated(ADJUSTED, asking('20260102', ''));
+      expect(plain.matches.map((match) => value(match, '00080201')).sort()).toEqual(['+0100', '-0500', undefined]);
+    });
+
+    test('a zone that is none: identifier does not match SOP class', async () => {
+      expect(await negotiated(ADJUSTED, asking('20260102', 'CET'))).toEqual({ status: 0xa900, matches: [] });
+    });
+  });
+
+  test('absent values and one of several, where that was negotiated', async () => {
+    const studiesOf = async (information: Uint8Array, tag: string, vr: string, text: string): Promise<unknown[]> => {
+      const identifier = { ...ask({ '00080052': 'STUDY', '0020000D': '' }), [tag]: { vr, Value: [text] } };
+      return (await negotiated(information, identifier)).matches.map((match) => value(match, '0020000D')).sort();
+    };
+    const all = Uint8Array.of(1, 1, 1, 1, 0, 1, 1);
+    const several = await studiesOf(all, '00100020', 'LO', 'P-20\\P-30');
+    expect(several).toEqual([uid(20), uid(30)]);
+    expect(await studiesOf(Uint8Array.of(1), '00100020', 'LO', 'P-20\\P-30')).toEqual([]);
+    expect((await studiesOf(all, '00081030', 'LO', '""')).length).toBeGreaterThan(0);
+    expect(await studiesOf(all, '00100020', 'LO', '""')).toEqual([]);
+  });
+
   test('keys of the levels below, and an attribute that studies do not have', async () => {
     const { status, matches } = await cFind(STUDY_ROOT_FIND, {
       ...ask({ '00080052': 'STUDY', '00080018': uid(25), '0020000D': '' }),

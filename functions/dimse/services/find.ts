@@ -9,6 +9,7 @@ import { LEVELS_FROM, type Query } from '#core/search/query.ts';
 import { searchSeriesRecords } from '#core/search/series.ts';
 import { type Results, searchStudyRecords } from '#core/search/studies.ts';
 import type { StudyRow } from '#core/search/study-list.ts';
+import { inZone, offsetMinutes, widened, zoneMatcher } from '#core/search/timezone.ts';
 import type { Services } from '#core/services.ts';
 import { decodeIdentifier, encodeIdentifier } from '../identifiers.ts';
 import type { Operation, Service } from '../session.ts';
@@ -16,12 +17,16 @@ import { STATUS } from '../status.ts';
 import {
   answered,
   DATE_TIME_BYTE,
+  EMPTY_VALUE_BYTE,
   FUZZY_BYTE,
   levelOf,
+  type Matching,
+  MULTIPLE_VALUE_BYTE,
   type QueryLevel,
   queryOf,
   RECORD_LEVEL,
   TAG,
+  TIMEZONE_BYTE,
   UNIQUE_KEY,
 } from './query.ts';
 import type { ArchiveAccess } from './store.ts';
@@ -40,7 +45,12 @@ export interface Match {
 export type SearchRecords = (
   tenant: string,
   query: Query,
-  asked: { readonly identifier: DataSet; readonly level: QueryLevel; readonly signal: AbortSignal },
+  asked: {
+    readonly identifier: DataSet;
+    readonly level: QueryLevel;
+    readonly matching: Matching;
+    readonly signal: AbortSignal;
+  },
 ) => AsyncIterable<Match | 'cut'>;
 
 /**
@@ -56,11 +66,22 @@ export const findService =
     const level = levelOf(identifier, context.abstractSyntax);
     if (operation.facts) operation.facts.keys = keysOf(identifier);
     const agreed = session.extendedNegotiation(context.abstractSyntax);
-    const options = { fuzzy: agreed?.[FUZZY_BYTE] === 1, combinedTimes: agreed?.[DATE_TIME_BYTE] === 1 };
-    const query = queryOf(identifier, level, access.services.limits, options);
+    const matching: Matching = {
+      fuzzy: agreed?.[FUZZY_BYTE] === 1,
+      combinedTimes: agreed?.[DATE_TIME_BYTE] === 1,
+      emptyValues: agreed?.[EMPTY_VALUE_BYTE] === 1,
+      multipleValues: agreed?.[MULTIPLE_VALUE_BYTE] === 1,
+    };
+    const query = queryOf(identifier, level, access.services.limits, matching);
+    const zone = agreed?.[TIMEZONE_BYTE] === 1 ? zoneOf(identifier) : undefined;
     const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
     const status = query.ignored.length > 0 ? STATUS.pendingWarning : STATUS.pending;
-    const found = search(tenant, query, { identifier, level, signal });
+    const plain = (asked: DataSet, as: Query) => search(tenant, as, { identifier: asked, level, matching, signal });
+    const wide = zone === undefined ? identifier : widened(identifier);
+    const found =
+      zone === undefined
+        ? plain(identifier, query)
+        : seenIn(zone, query, plain(wide, queryOf(wide, level, access.services.limits, matching)));
     const matches = level === 'PATIENT' ? patientsOf(found, query) : found;
     let cut = false;
     for await (const match of matches) {
@@ -78,6 +99,27 @@ export const findService =
       await respond({ Status: STATUS.outOfResources, ErrorComment: 'the search was cut; narrow the query' });
     else await respond({ Status: STATUS.success });
   };
+
+/** The time zone, in minutes, that all of a query is about; undefined: none. @throws PacsError DATASET_MISMATCH */
+function zoneOf(identifier: DataSet): number | undefined {
+  const text = textOf(identifier[TAG.TimezoneOffsetFromUTC]);
+  if (text === '') return undefined;
+  const minutes = offsetMinutes(text);
+  if (minutes === undefined) throw new PacsError('DATASET_MISMATCH', 'TimezoneOffsetFromUTC is no offset');
+  return minutes;
+}
+
+/** What wider keys have found, with dates and times of that zone, as far as it meets the keys themselves. */
+async function* seenIn(zone: number, query: Query, found: AsyncIterable<Match | 'cut'>): AsyncGenerator<Match | 'cut'> {
+  const matches = zoneMatcher(query);
+  for await (const match of found) {
+    if (match === 'cut') yield match;
+    else {
+      const element = inZone(match.element, zone);
+      if (matches(element)) yield { key: match.key, element };
+    }
+  }
+}
 
 /** What a query asks about: the attributes whose keys are not empty; never their values. */
 export const keysOf = (identifier: DataSet): string[] =>

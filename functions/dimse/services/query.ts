@@ -10,6 +10,9 @@ import { PATIENT_ROOT_FIND, PATIENT_ROOT_GET, PATIENT_ROOT_MOVE } from '../sop-c
 /** bytes of the extended negotiation of C-FIND (PS3.4 C.5.1.1, K.5.1) */
 export const DATE_TIME_BYTE = 1;
 export const FUZZY_BYTE = 2;
+export const TIMEZONE_BYTE = 3;
+export const EMPTY_VALUE_BYTE = 5;
+export const MULTIPLE_VALUE_BYTE = 6;
 
 /** QueryRetrieveLevel (0008,0052) */
 export type QueryLevel = 'PATIENT' | 'STUDY' | 'SERIES' | 'IMAGE';
@@ -64,6 +67,16 @@ export function levelOf(identifier: DataSet, SOPClassUID: string): QueryLevel {
   throw new PacsError('DATASET_MISMATCH', 'QueryRetrieveLevel is none of this information model');
 }
 
+/** What an SCU and we have agreed on beyond plain matching; absent: not. */
+export interface Matching {
+  readonly fuzzy: boolean;
+  readonly combinedTimes?: boolean;
+  /** `""` asks for absent values (PS3.4 C.2.2.2.7) */
+  readonly emptyValues?: boolean;
+  /** `\\` parts alternatives (PS3.4 C.2.2.2.8) */
+  readonly multipleValues?: boolean;
+}
+
 /**
  * The query of an identifier: each of its elements asks for a value back; one that is not empty is a key (PS3.4 C.2.2.2).
  * @param only tags that count as keys; all where absent
@@ -73,11 +86,13 @@ export function queryOf(
   identifier: DataSet,
   level: QueryLevel,
   limits: Limits,
-  options: { readonly fuzzy: boolean; readonly combinedTimes?: boolean; readonly only?: ReadonlySet<string> },
+  options: Matching & { readonly only?: ReadonlySet<string> },
 ): Query {
   const parameters = new URLSearchParams();
   addKeys(parameters, identifier, '', options.only);
   if (options.fuzzy) parameters.set('fuzzymatching', 'true');
+  if (options.emptyValues) parameters.set('emptyvaluematching', 'true');
+  if (options.multipleValues) parameters.set('multiplevaluematching', 'true');
   try {
     return parseQuery(parameters, { level: RECORD_LEVEL[level], separateTimes: !options.combinedTimes }, limits);
   } catch (error) {
