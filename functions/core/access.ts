@@ -46,7 +46,9 @@ export type Action =
   | 'readProcedures'
   /** a gateway's heartbeat */
   | 'reportAsGateway'
-  | 'readAudit';
+  | 'readAudit'
+  /** give somebody without an account a link to studies */
+  | 'share';
 
 export interface Resource {
   readonly StudyInstanceUID?: string;
@@ -73,9 +75,18 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'readProcedures',
     'reportAsGateway',
     'readAudit',
+    'share',
   ]),
   viewer: new Set<Action>(['search', 'retrieve']),
-  radiologist: new Set<Action>(['search', 'retrieve', 'reject', 'readEvents', 'readWorklist', 'readProcedures']),
+  radiologist: new Set<Action>([
+    'search',
+    'retrieve',
+    'reject',
+    'readEvents',
+    'readWorklist',
+    'readProcedures',
+    'share',
+  ]),
   technologist: new Set<Action>([
     'store',
     'search',
@@ -85,6 +96,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'changeWorklist',
     'performProcedure',
     'readProcedures',
+    'share',
   ]),
   auditor: new Set<Action>(['readAudit']),
   modality: new Set<Action>(['store', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),

@@ -85,6 +85,15 @@ export const DEFAULT_LIMITS = {
   eventPollMs: 250,
   /** a begun store older than this is an interrupted one (ms) */
   pendingMs: 60 * 60 * 1000,
+  /** how long an access token of a machine client holds; its client may be revoked before (ms) */
+  clientTokenMs: 10 * 60 * 1000,
+  /** how long an assertion by which a client shows who it is may hold (ms) */
+  clientAssertionMs: 5 * 60 * 1000,
+  /** enrolment codes that one address, and all together, may try in ten minutes */
+  enrolmentAttempts: 20,
+  enrolmentAttemptsOfAll: 300,
+  /** how long somebody who is sent here by a record system may take to come back from its login (ms) */
+  launchMs: 10 * 60 * 1000,
   /** the same access by the same person is one entry of the audit trail, and a count, for this long (ms) */
   auditRepeatMs: 60 * 1000,
   /** acts that are being counted so, of one process; the oldest is settled for a new one */
@@ -93,6 +102,19 @@ export const DEFAULT_LIMITS = {
   auditProbeMs: 5_000,
   /** entries of one sealed segment of the audit trail */
   auditSegmentEntries: 1_000,
+  /** how long a share link lasts where nobody says, and at most (ms) */
+  shareDefaultMs: 7 * 24 * 60 * 60 * 1000,
+  shareMostMs: 90 * 24 * 60 * 60 * 1000,
+  /** studies of one share link */
+  shareStudies: 25,
+  /** how long whoever has opened a share link may look without opening it again (ms) */
+  shareSessionMs: 60 * 60 * 1000,
+  /** sessions of one share link at a time; the oldest ends for a new one */
+  shareSessions: 50,
+  /** wrong PINs that lock a share link for good */
+  sharePinGuesses: 5,
+  /** how often an answer that is still on its way to a guest looks whether the link has been revoked (ms) */
+  shareCheckMs: 2_000,
 } as const;
 
 export type Limits = { readonly [name in keyof typeof DEFAULT_LIMITS]: number };

@@ -4,13 +4,14 @@ import type { Item, Key } from '../ports/index-table.ts';
 /**
  * The records of the archive and where they stand in the IndexTable. The tenant opens every partition, so no key of one
  * tenant can be reached from another. One place for all key layouts: nothing else builds keys (the search module's postings,
- * in search/postings.ts, and the records of worklist and procedure steps, in worklist/records.ts, procedure/records.ts and tier-records.ts, excepted).
+ * in search/postings.ts, share links, in share-links/records.ts, and the records of worklist and procedure steps, in worklist/records.ts, procedure/records.ts and tier-records.ts, excepted).
  *
  * | record    | partition                    | sort                | holds                                         |
  * |-----------|------------------------------|---------------------|-----------------------------------------------|
  * | study     | t|study|{Study}              | study               | StudyRecord                                   |
  * | series    | t|study|{Study}              | series|{Series}     | SeriesRecord                                  |
  * | delta     | t|study|{Study}              | delta|{id}          | Delta not yet folded into study and series    |
+ * | fold lease| t|folding|{Study}            | folding             | FoldLease: whose turn it is to fold the deltas |
  * | instance  | t|instances|{Study}|{Series} | {SOP}               | InstanceRecord                                |
  * | metadata  | t|metadata|{Study}|{Series}  | {SOP}               | { json } | { blobKey }: DICOM JSON as UTF-8    |
  * | SOP claim | t|sop|{SOP}                  | sop                 | SopClaim: the one owner of this SOPInstanceUID |
@@ -50,6 +51,10 @@ export interface StudyRecord {
   instanceCount: number;
   /** bytes as received */
   sizeBytes: number;
+  /** instances that say PatientIdentityRemoved (0012,0062) YES: the study is de-identified when all do. Absent in records of before: none is known to */
+  deidentified?: number | undefined;
+  /** instances by InstitutionName (0008,0080); at most STUDY_SITES of them. Absent in records of before: none is known */
+  sites?: Record<string, number> | undefined;
   /** ms since 1970 */
   firstStoredAt: number;
   lastStoredAt: number;
@@ -60,6 +65,9 @@ export interface StudyRecord {
   /** a study-quiet job is on its way since then (ms) */
   quietJobAt?: number | undefined;
 }
+
+/** institutions of one study that are told apart; an instance of one more counts for none */
+export const STUDY_SITES = 64;
 
 export interface SeriesRecord {
   version: number;
@@ -97,6 +105,10 @@ export interface InstanceRecord {
   source: string;
   /** instance level attributes (INSTANCE_ATTRIBUTES), DICOM JSON */
   attributes: DataSet;
+  /** PatientIdentityRemoved (0012,0062) is YES */
+  deidentified?: true | undefined;
+  /** InstitutionName (0008,0080) */
+  site?: string | undefined;
   pixels?: InstancePixels | undefined;
 }
 
@@ -144,12 +156,23 @@ export interface Delta {
   instances: number;
   sizeBytes: number;
   sopClasses: Record<string, number>;
+  deidentified?: number | undefined;
+  sites?: Record<string, number> | undefined;
   /** the attributes replace the record's (a corrected object superseded another); else only a new record takes them */
   overwrite?: boolean | undefined;
   /** of the first instance of the batch */
   studyAttributes: DataSet;
   seriesAttributes: DataSet;
   at: number;
+}
+
+/**
+ * Whose turn it is to fold a study's deltas, so that writers do not fight for its record. Courtesy, not safety: the fold stands
+ * under the lock of what it changes. Who dies with it holds it until `until` (ms).
+ */
+export interface FoldLease {
+  version: number;
+  until: number;
 }
 
 /** Same UID, other bytes: kept aside until a person decides. */
@@ -238,7 +261,12 @@ export interface ArchiveEvent {
     | 'ProcedureStepCompleted'
     | 'ProcedureStepDiscontinued'
     /** a procedure step was completed and every instance that it names has arrived */
-    | 'StudyComplete';
+    | 'StudyComplete'
+    /** by share links: `id` is the link's */
+    | 'ShareCreated'
+    | 'ShareOpened'
+    | 'ShareRevoked'
+    | 'ShareExpired';
   at: number;
   StudyInstanceUID: string;
   SeriesInstanceUID?: string | undefined;
@@ -259,6 +287,7 @@ export const keys = {
     sort: `series|${series}`,
   }),
   delta: (t: Tenant, study: string, id: string): Key => ({ partition: `${t}|study|${study}`, sort: `delta|${id}` }),
+  folding: (t: Tenant, study: string): Key => ({ partition: `${t}|folding|${study}`, sort: 'folding' }),
   instance: (t: Tenant, study: string, series: string, sop: string): Key => ({
     partition: `${t}|instances|${study}|${series}`,
     sort: sop,

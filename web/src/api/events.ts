@@ -11,7 +11,11 @@ export type ArchiveEventType =
   | 'ProcedureStepStarted'
   | 'ProcedureStepCompleted'
   | 'ProcedureStepDiscontinued'
-  | 'StudyComplete';
+  | 'StudyComplete'
+  | 'ShareCreated'
+  | 'ShareOpened'
+  | 'ShareRevoked'
+  | 'ShareExpired';
 
 /** Gathering time: a study of 1,000 instances is one change of the list, not 1,000. */
 const GATHER_MS = 1_500;
