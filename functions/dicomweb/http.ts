@@ -26,5 +26,7 @@ export interface HttpResponse {
   readonly status: number;
   /** lower-case names; the host adds content-length where the body is whole */
   readonly headers: Readonly<Record<string, string>>;
+  /** Set-Cookie, where there are several: they cannot be joined into one header */
+  readonly cookies?: readonly string[];
   readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>;
 }

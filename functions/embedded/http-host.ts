@@ -1,4 +1,10 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { SecureContextOptions } from 'node:tls';
 import { discard } from '#core/retrieve/stream.ts';
@@ -130,7 +136,8 @@ async function send(
   outgoing: ServerResponse,
   body: IncomingBody,
 ): Promise<number> {
-  const headers: Record<string, string> = { ...response.headers };
+  const headers: Record<string, string | readonly string[]> = { ...response.headers };
+  if (response.cookies) headers['set-cookie'] = response.cookies;
   const content = response.body;
   const whole = typeof content === 'string' || content instanceof Uint8Array;
   if (whole) headers['content-length'] = String(Buffer.byteLength(content));
@@ -138,7 +145,7 @@ async function send(
     headers['content-length'] ??= '0';
   const unread = !incoming.complete;
   if (unread) headers.connection = 'close';
-  outgoing.writeHead(response.status, headers);
+  outgoing.writeHead(response.status, headers as OutgoingHttpHeaders);
   if (incoming.method === 'HEAD' || content === undefined || whole) {
     outgoing.end(incoming.method === 'HEAD' || content === undefined ? undefined : content);
     // What was opened for an answer that HEAD does not want must be closed.

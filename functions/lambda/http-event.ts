@@ -83,8 +83,13 @@ function originOf({ requestContext }: APIGatewayProxyEvent, headers: Record<stri
 export interface StreamedResult {
   readonly statusCode: number;
   readonly headers: Record<string, string>;
+  readonly multiValueHeaders?: Record<string, string[]>;
   readonly body: Readable | string;
 }
+
+/** Several cookies need a header each. */
+const severalCookies = ({ cookies }: HttpResponse): { multiValueHeaders?: Record<string, string[]> } =>
+  cookies === undefined ? {} : { multiValueHeaders: { 'set-cookie': [...cookies] } };
 
 const hasNoBody = (request: Pick<HttpRequest, 'method'>, { status }: HttpResponse): boolean =>
   request.method === 'HEAD' || status === 204 || status === 304;
@@ -100,15 +105,16 @@ export async function toStream(
   onClosed: () => void,
 ): Promise<StreamedResult> {
   const { status: statusCode, headers, body } = response;
+  const several = severalCookies(response);
   if (body === undefined || hasNoBody(request, response)) {
     if (isStream(body)) await discard(body);
-    return { statusCode, headers: { ...headers }, body: '' };
+    return { statusCode, headers: { ...headers }, ...several, body: '' };
   }
-  if (typeof body === 'string') return { statusCode, headers: { ...headers }, body };
+  if (typeof body === 'string') return { statusCode, headers: { ...headers }, ...several, body };
   const chunks = isStream(body) ? limited(body, limitBytes) : [body];
   const stream = Readable.from(chunks, { objectMode: false, highWaterMark: 1024 * 1024 });
   stream.once('close', onClosed);
-  return { statusCode, headers: { ...headers }, body: stream };
+  return { statusCode, headers: { ...headers }, ...several, body: stream };
 }
 
 /** For an answer that goes in one piece: base64 only for what is not text. */
@@ -120,7 +126,7 @@ export async function toWhole(
   const { status: statusCode, headers, body } = response;
   if (body === undefined || hasNoBody(request, response)) {
     if (isStream(body)) await discard(body);
-    return { statusCode, headers: { ...headers }, body: '', isBase64Encoded: false };
+    return { statusCode, headers: { ...headers }, ...severalCookies(response), body: '', isBase64Encoded: false };
   }
   try {
     const bytes = isStream(body)
@@ -131,6 +137,7 @@ export async function toWhole(
     return {
       statusCode,
       headers: { ...headers },
+      ...severalCookies(response),
       body: bytes.toString(isText ? 'utf8' : 'base64'),
       isBase64Encoded: !isText,
     };

@@ -193,7 +193,8 @@ export class KeyRing implements TenantKeys {
 
 const readKeyFile = async (path: string): Promise<KeyFile> => JSON.parse(await readFile(path, 'utf8')) as KeyFile;
 
-async function writeDraft(path: string, text: string): Promise<string> {
+/** A file beside `path` that only its owner can read, durable, to be renamed or linked into place. */
+export async function writeDraft(path: string, text: string): Promise<string> {
   const draft = `${path}.${randomBytes(8).toString('hex')}.new`;
   const file = await open(draft, 'wx', 0o600);
   try {
@@ -218,7 +219,7 @@ async function erase(path: string): Promise<void> {
   await rm(path);
 }
 
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const directory = await open(path);
   await directory.sync();
   await directory.close();
