@@ -1,10 +1,13 @@
 import { PacsError } from './errors.ts';
+import type { Guest } from './share-links/guest.ts';
 
 /** Who asks. `tenant` is an opaque id of [a-z0-9-], at most 32 characters; it stands first in every key. */
 export interface Principal {
   readonly tenant: string;
   readonly subject: string;
   readonly roles: readonly Role[];
+  /** of whoever came by a share link: what the link lets him do */
+  readonly guest?: Guest | undefined;
 }
 
 /** `modality` and what follows it, up to `performer`, are of application entities that speak DIMSE: `modality` has all of theirs. */
