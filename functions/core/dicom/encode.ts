@@ -21,12 +21,14 @@ export function encodeValue(element: Element, tag: string): Uint8Array {
     case 'names':
       return text(values.map((value) => nameText(value as PersonName | null)).join('\\'), ' ');
     case 'decimals':
-      return text(
+      return code(
         values.map((value) => (typeof value === 'number' ? decimalText(value, vr) : (value ?? ''))).join('\\'),
-        ' ',
       );
+    case 'codes':
+    case 'uri':
+      return code(values.map((value) => value ?? '').join('\\'), vr.name === 'UI' ? '\0' : ' ');
     default:
-      return text(values.map((value) => value ?? '').join('\\'), vr.name === 'UI' ? '\0' : ' ');
+      return text(values.map((value) => value ?? '').join('\\'), ' ');
   }
 }
 
@@ -38,6 +40,12 @@ const text = (value: string, pad: string): Uint8Array => {
   const bytes = encodeUtf8(value);
   return bytes.length % 2 === 0 ? bytes : even(bytes, pad.charCodeAt(0));
 };
+
+/** Values that no character set applies to are read byte by byte (decodeValue): so are they written, where they came from bytes. */
+const code = (value: string, pad = ' '): Uint8Array =>
+  isBytes(value) ? even(Buffer.from(value, 'latin1'), pad.charCodeAt(0)) : text(value, pad);
+
+const isBytes = (value: string): boolean => !/[^\0-\xff]/.test(value);
 
 /** The bytes, with one of `pad` after them where their number is odd. */
 export function even(bytes: Uint8Array, pad: number): Uint8Array {

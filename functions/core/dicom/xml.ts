@@ -9,6 +9,8 @@ import { vrNamed } from './vr.ts';
 
 /** The Native DICOM Model (PS3.19 A.1). */
 const NAMESPACE = 'http://dicom.nema.org/PS3.19/models/NativeDICOM';
+/** read by now: its values are those of UTF-8, whatever it was and had for a VR */
+const CHARACTER_SET = '00080005';
 const GROUPS = ['Alphabetic', 'Ideographic', 'Phonetic'] as const;
 const COMPONENTS = ['FamilyName', 'GivenName', 'MiddleName', 'NamePrefix', 'NameSuffix'] as const;
 
@@ -25,7 +27,8 @@ function writeDataSet(dataSet: DataSet, prefix: string, bulkUri: BulkUri): strin
     const element = dataSet[tag]!;
     const keyword = attribute(tag)?.keyword ?? '';
     const creator = privateCreator(dataSet, tag);
-    text += `<DicomAttribute tag="${tag}" vr="${element.vr}"`;
+    const vr = tag === CHARACTER_SET && element.Value !== undefined ? 'CS' : element.vr;
+    text += `<DicomAttribute tag="${tag}" vr="${vr}"`;
     if (keyword !== '') text += ` keyword="${keyword}"`;
     if (creator !== undefined) text += ` privateCreator="${escaped(creator)}"`;
     text += `>${writeContent(element, tag, prefix, bulkUri)}</DicomAttribute>`;
@@ -45,7 +48,7 @@ function writeContent(element: Element, tag: string, prefix: string, bulkUri: Bu
   if (element.BulkDataURI !== undefined) return `<BulkData uri="${escaped(element.BulkDataURI)}"/>`;
   if (element.InlineBinary !== undefined) return `<InlineBinary>${element.InlineBinary}</InlineBinary>`;
   if (element.Value === undefined) return '';
-  if (tag === '00080005') return `<Value number="1">${UTF8_TERM}</Value>`;
+  if (tag === CHARACTER_SET) return `<Value number="1">${UTF8_TERM}</Value>`;
   let text = '';
   element.Value.forEach((value, i) => {
     text += writeValue(value, i + 1, element.vr, `${prefix}${tag}-${i + 1}-`, bulkUri);
@@ -89,6 +92,8 @@ const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;
 
 /** Elements around the one being read; bounded, as items may nest no deeper than in DICOM JSON. */
 const DEPTH = 64 * 2 + 8;
+/** Values that a document leaves out by their numbers: each costs memory and no bytes of the document. */
+const LEFT_OUT_VALUES = 10_000;
 
 /** A DicomAttribute or Item being read. */
 interface Open {
@@ -121,6 +126,7 @@ class NativeReader {
   dataSet: DataSet = {};
   readonly #stack: Open[] = [];
   #text = '';
+  #leftOut = 0;
 
   read(xml: string): void {
     const parser = new SaxesParser({ xmlns: true });
@@ -214,6 +220,8 @@ class NativeReader {
   #put(parent: Open, number: number, value: ElementValue): void {
     if (parent.name !== 'DicomAttribute') this.#refuse('a value is misplaced');
     const values = parent.element.Value ?? [];
+    this.#leftOut += Math.max(0, number - 1 - values.length);
+    if (this.#leftOut > LEFT_OUT_VALUES) this.#refuse('its numbers leave out too many values');
     while (values.length < number) values.push(null);
     values[number - 1] = value;
     parent.element.Value = values;
