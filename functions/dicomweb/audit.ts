@@ -68,6 +68,7 @@ export async function recordRequest(
   // Heartbeats touch nothing of a patient's: only those that are refused are of interest.
   if (outcome.status < 400 && (route.action === 'reportAsGateway' || route.action === 'monitor')) return;
   const principal = facts.principal ?? act.principal;
+  const error = outcome.error?.code ?? facts.error;
   const [event, action] = eventOf(route, request);
   const studies = facts.studies ?? (params.study === undefined ? [] : [params.study]);
   const tenant = principal?.tenant ?? archiveTenant;
@@ -77,7 +78,7 @@ export async function recordRequest(
     at: clock.now(),
     event,
     action,
-    outcome: outcomeOf(outcome.status),
+    outcome: error !== undefined && outcome.status < 400 ? 4 : outcomeOf(outcome.status),
     subject: principal?.subject ?? 'nobody',
     roles: principal?.roles ?? [],
     door: 'http',
@@ -86,7 +87,8 @@ export async function recordRequest(
     ...(studies.length > 0 && { studies }),
     ...(facts.instances !== undefined && { instances: facts.instances }),
     ...(event === 'Query' && { keys: keysOf(request.query) }),
-    ...(outcome.error !== undefined && { error: outcome.error.code }),
+    ...(facts.about !== undefined && { about: facts.about }),
+    ...(error !== undefined && { error }),
   };
   if (recorded.outcome !== 0 || REPEATABLE.has(event)) await audit.recordOnce(tenant, sameness(recorded), recorded);
   else await audit.record(tenant, recorded);
@@ -111,8 +113,19 @@ const REPEATABLE: ReadonlySet<AuditEventName> = new Set([
 ]);
 
 /** Acts that differ in none of this are the same one again. */
-const sameness = ({ event, action, outcome, subject, from, transaction, studies, keys, error }: AuditEvent): string =>
-  [event, action, outcome, subject, from, event === 'Query' ? transaction : '', studies, keys, error].join(' ');
+const sameness = ({
+  event,
+  action,
+  outcome,
+  subject,
+  from,
+  transaction,
+  studies,
+  keys,
+  about,
+  error,
+}: AuditEvent): string =>
+  [event, action, outcome, subject, from, event === 'Query' ? transaction : '', studies, keys, about, error].join(' ');
 
 const outcomeOf = (status: number): AuditOutcome => (status < 400 ? 0 : status < 500 ? 4 : 8);
 

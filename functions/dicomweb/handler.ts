@@ -1,4 +1,5 @@
 import type { Principal } from '#core/access.ts';
+import type { ErrorCode } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 
@@ -19,6 +20,10 @@ export interface AuditFacts {
   /** StudyInstanceUIDs, where the path does not name the study */
   studies?: readonly string[];
   instances?: number;
+  /** the person or machine that is changed, where it is another than the caller */
+  about?: string;
+  /** what went wrong, where a person is answered by a page or sent on all the same */
+  error?: ErrorCode;
   /** who the caller turned out to be, where that is what the transaction finds out */
   principal?: Principal;
 }

@@ -44,6 +44,7 @@ export function auditMessage(event: AuditEvent, source: AuditSource, patients: P
     ...[...new Set((event.studies ?? []).flatMap((uid) => patients.get(uid) ?? []))].map(patientObject),
     ...(event.event === 'Query' ? [queryObject(event)] : []),
     ...(event.event === 'AuditLogUsed' ? [logObject()] : []),
+    ...(event.about === undefined ? [] : [personObject(event.about)]),
   ];
   return (
     `<?xml version="1.0" encoding="UTF-8"?><AuditMessage>${element(
@@ -155,6 +156,14 @@ const logObject = (): string =>
     'ParticipantObjectIdentification',
     { ParticipantObjectID: 'audit', ParticipantObjectTypeCode: '2', ParticipantObjectTypeCodeRole: '13' },
     `${coded('ParticipantObjectIDTypeCode', ['12', 'RFC-3881', 'URI'])}<ParticipantObjectName>Security Audit Log</ParticipantObjectName>`,
+  );
+
+/** Whom an act is about: a person (1), in the role of a security user entity (11). */
+const personObject = (name: string): string =>
+  element(
+    'ParticipantObjectIdentification',
+    { ParticipantObjectID: name, ParticipantObjectTypeCode: '1', ParticipantObjectTypeCodeRole: '11' },
+    coded('ParticipantObjectIDTypeCode', ['11', 'RFC-3881', 'User Identifier']),
   );
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');

@@ -34,6 +34,12 @@ export const AUDIT_EVENTS = {
     meaning: 'Security Alert',
     type: ['110138', 'Emergency Override Stopped'],
   },
+  /** roles, password, second factor or lock-out of a person or machine */
+  UserSecurityAttributes: {
+    code: '110113',
+    meaning: 'Security Alert',
+    type: ['110137', 'User security Attributes Changed'],
+  },
   NodeAuthentication: { code: '110113', meaning: 'Security Alert', type: ['110126', 'Node Authentication'] },
   Login: { code: '110114', meaning: 'User Authentication', type: ['110122', 'Login'] },
   Logout: { code: '110114', meaning: 'User Authentication', type: ['110123', 'Logout'] },
@@ -81,6 +87,8 @@ export interface AuditEvent {
   readonly destination?: string | undefined;
   /** attributes a query asked about; never their values */
   readonly keys?: readonly string[] | undefined;
+  /** name of the person or machine that the act is about, where it is another than `subject` or is not the caller yet */
+  readonly about?: string | undefined;
   /** what the person said when asked why */
   readonly purpose?: string | undefined;
   readonly error?: ErrorCode | undefined;

@@ -50,6 +50,15 @@ export function fhirAuditEvent(entry: AuditEntry, source: AuditSource, patients:
         type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '1' },
         role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '1' },
       })),
+      ...(entry.about === undefined
+        ? []
+        : [
+            {
+              what: { identifier: { value: entry.about } },
+              type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '1' },
+              role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '11' },
+            },
+          ]),
       ...(entry.keys === undefined
         ? []
         : [
