@@ -14,6 +14,8 @@ export interface HttpRequest {
   readonly body: AsyncIterable<Uint8Array>;
   /** undefined: nobody has authenticated */
   readonly principal?: Principal | undefined;
+  /** id of the share link under whose address it came; `origin` then ends with that address */
+  readonly link?: string | undefined;
   /** scheme and authority as the client sees them, no trailing slash: `http://127.0.0.1:8080` */
   readonly origin: string;
   /** IP address of the client, where the host knows it */

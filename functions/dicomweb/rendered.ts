@@ -15,6 +15,7 @@ import { frameCount, openFrames } from '#core/retrieve/frames.ts';
 import { mediaTypeOf } from '#core/retrieve/media-types.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { etagOf, notModified, rangedResponse, validatorHeaders } from './conditional.ts';
+import { watermarkOf } from './guest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
@@ -34,6 +35,12 @@ const IMAGES = [JPEG, PNG, multipart(JPEG), multipart(PNG)];
 
 /** part of every ETag: changes when the renderer draws otherwise */
 const RENDERER = 'r1';
+
+/** What is asked for, and what must be on every picture for who asks. */
+const parametersOf = ({ request, services, principal }: Context): RenderingParameters => ({
+  ...renderingParameters(request.query, services.limits),
+  ...watermarkOf(principal, services.clock),
+});
 
 type Single = 'image/jpeg' | 'image/png';
 const asSingle = (type: string): Single => (type === 'image/png' ? 'image/png' : 'image/jpeg');
@@ -62,7 +69,7 @@ export const renderInstance: Handler = async (context) => {
 
 /** What an instance looks like, whether it stands in the archive or is held in quarantine. @throws PacsError NOT_ACCEPTABLE */
 export async function renderRecord(context: Context, instance: InstanceRecord): Promise<HttpResponse> {
-  const parameters = renderingParameters(context.request.query, context.services.limits);
+  const parameters = parametersOf(context);
   switch (renderableOf(instance)) {
     case 'image':
       return renderImage(context, instance, parameters);
@@ -82,7 +89,7 @@ export async function renderRecord(context: Context, instance: InstanceRecord): 
 /** GET …/instances/{instance}/frames/{list}/rendered: one frame alone or as a part, several as parts, in the list's order. */
 export const renderFrames: Handler = async (context) => {
   const { services, principal, params, request } = context;
-  const parameters = renderingParameters(request.query, services.limits);
+  const parameters = parametersOf(context);
   const numbers = params.frames!.split(/,|%2C/i).map((text) => (/^[1-9]\d{0,9}$/.test(text.trim()) ? Number(text) : 0));
   if (numbers.includes(0))
     throw new PacsError('BAD_REQUEST', 'the frame list is a comma-separated list of numbers from 1');
@@ -118,8 +125,8 @@ async function renderMany(
   instances: AsyncIterable<InstanceRecord>,
   representative: () => Promise<InstanceRecord>,
 ): Promise<HttpResponse> {
-  const { services, request } = context;
-  const parameters = renderingParameters(request.query, services.limits);
+  const { request } = context;
+  const parameters = parametersOf(context);
   const choice = negotiate(request, IMAGES);
   const rendering: RenderingRequest = { ...parameters, mediaType: asSingle(choice.offer.type) };
   if (choice.offer.packaging === 'multipart') return partsResponse(context, instances, rendering, allFrames);

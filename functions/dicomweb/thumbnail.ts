@@ -9,6 +9,7 @@ import { findInstance } from '#core/retrieve/find.ts';
 import { frameCount } from '#core/retrieve/frames.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { etagOf, notModified, validatorHeaders } from './conditional.ts';
+import { watermarkOf } from './guest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { negotiate, type Offer } from './negotiate.ts';
@@ -76,8 +77,10 @@ async function thumbnail(
   };
   const mediaType = negotiate(request, OFFERS).offer.type === 'image/png' ? 'image/png' : 'image/jpeg';
   const number = frame ?? (frameCount(instance) >> 1) + 1;
+  const { watermark = '' } = watermarkOf(context.principal, services.clock);
+  const size = `${viewport.width}x${viewport.height}`;
   const validators = {
-    etag: etagOf(RENDERER, instance.sha256, String(number), mediaType, `${viewport.width}x${viewport.height}`),
+    etag: etagOf(RENDERER, instance.sha256, String(number), mediaType, size, watermark),
     lastModified: instance.storedAt,
   };
   const cache = { 'cache-control': cacheControl, vary: 'accept' };
@@ -92,15 +95,16 @@ async function thumbnail(
 }
 
 async function draw(
-  { services }: Context,
+  { services, principal }: Context,
   instance: InstanceRecord,
   frame: number,
   mediaType: 'image/jpeg' | 'image/png',
   viewport: Viewport,
 ): Promise<RenderedImage> {
+  const watermark = watermarkOf(principal, services.clock);
   if (renderableOf(instance) === 'image') {
     try {
-      return await renderFrame(services, instance, frame, { mediaType, quality: QUALITY, viewport });
+      return await renderFrame(services, instance, frame, { mediaType, quality: QUALITY, viewport, ...watermark });
     } catch (error) {
       if (!(error instanceof PacsError) || !NO_PICTURE.has(error.code)) throw error;
     }
@@ -111,6 +115,7 @@ async function draw(
     mediaType,
     quality: QUALITY,
     voi,
+    ...watermark,
     fit: { width: viewport.width, height: viewport.height, enlarge: true },
   };
   return services.pixels.render({ ...icon, presentation });

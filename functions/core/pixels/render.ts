@@ -4,6 +4,7 @@ import { applyShutters, drawAnnotations, drawGraphic, drawOverlay } from './draw
 import { toDisplay } from './grayscale.ts';
 import { encodePng } from './png.ts';
 import { crop, type Raster, resize, turn } from './raster.ts';
+import { drawWatermark } from './watermark.ts';
 
 /** Stored values to the picture that is sent: values, then what is drawn on the image, then its place on the screen, then text. */
 export function rasterize(frame: DecodedFrame, presentation: Presentation): Raster {
@@ -20,6 +21,7 @@ export function rasterize(frame: DecodedFrame, presentation: Presentation): Rast
   raster = turn(raster, rotate, presentation.flipHorizontal === true, presentation.flipVertical === true);
   // text is drawn on what may still be the caller's decoded frame
   if (presentation.annotations !== undefined) drawAnnotations(raster, presentation.annotations);
+  if (presentation.watermark !== undefined) drawWatermark(raster, presentation.watermark);
   return raster;
 }
 

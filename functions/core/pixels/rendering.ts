@@ -17,6 +17,8 @@ export interface RenderingRequest {
   readonly viewport?: Viewport;
   readonly annotations?: readonly ('patient' | 'technique')[];
   readonly iccProfile?: boolean;
+  /** not asked for: what who is shown the picture must find on it */
+  readonly watermark?: string;
 }
 
 /** vw,vh,sx,sy,sw,sh: a part of the image (pixels, from 0), scaled to fit; negative width or height: mirrored. */
@@ -136,6 +138,7 @@ function asked(
   };
   if (request.quality !== undefined) presentation.quality = request.quality;
   if (request.window !== undefined) presentation.voi = request.window;
+  if (request.watermark !== undefined) presentation.watermark = request.watermark;
   const { viewport } = request;
   if (viewport === undefined) {
     presentation.fit = { width: sideLimit, height: sideLimit, enlarge: false };

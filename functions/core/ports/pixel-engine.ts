@@ -109,6 +109,8 @@ export interface Presentation {
   readonly fit?: { readonly width: number; readonly height: number; readonly enlarge: boolean };
   /** lines of text burned in: top left, bottom left */
   readonly annotations?: { readonly topLeft: readonly string[]; readonly bottomLeft: readonly string[] };
+  /** a line of text all over the finished picture, on whatever ground */
+  readonly watermark?: string;
   /** vector graphics of a presentation state, in image pixels (1-based, PS3.3 C.10.5) */
   readonly graphics?: readonly Graphic[];
   /** embedded as is */
