@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Ajv, type ErrorObject } from 'ajv';
 import type { Condition } from '#core/routing/conditions.ts';
-import { ConfigError } from '#embedded/config.ts';
+import { ConfigError, isNetwork } from '#embedded/config.ts';
 import schema from './config.schema.json' with { type: 'json' };
 
 /**
@@ -20,6 +20,7 @@ export interface EdgeConfig {
     readonly port: number;
     readonly checkCalledAETitle: boolean;
     readonly maxAssociations: number;
+    readonly identity?: IdentityConfig;
     readonly tls?: { readonly port: number; readonly cert: string; readonly key: string; readonly ca?: string };
   };
   readonly allowed: 'any' | readonly CallingEntity[];
@@ -39,8 +40,24 @@ export interface EdgeConfig {
 export type Right = 'store' | 'query' | 'retrieve' | 'commit' | 'worklist' | 'mpps';
 export type SendPriority = 'stat' | 'high' | 'routine' | 'low';
 
+/** Whom user identities of associations are verified by. */
+export interface IdentityConfig {
+  readonly required: boolean;
+  /** path of a JSON file: see embedded/dicom-users.ts */
+  readonly users?: string;
+  /** of JSON Web Tokens */
+  readonly issuer?: {
+    readonly url: string;
+    readonly audience: string;
+    readonly jwksUrl?: string;
+    readonly rolesClaim: string;
+  };
+}
+
 export interface CallingEntity {
+  /** `*`: any */
   readonly aeTitle: string;
+  /** or a network, as `address/bits` */
   readonly address?: string;
   readonly rights: readonly Right[];
   readonly priority: SendPriority;
@@ -138,6 +155,9 @@ export function checked(document: unknown, name: string): EdgeConfig {
   const names = config.upstreams.map((upstream) => upstream.name);
   const twice = names.find((one, i) => names.indexOf(one) !== i);
   if (twice !== undefined) throw new ConfigError(`${name}: two upstreams have the name ${JSON.stringify(twice)}`);
+  for (const [i, { address }] of config.allowed === 'any' ? [] : config.allowed.entries())
+    if (address !== undefined && !isNetwork(address))
+      throw new ConfigError(`${name}: allowed/${i}/address is neither an address nor a network`);
   if (config.viewers.enabled && config.viewers.token === undefined && !LOOPBACK.has(config.http.bind))
     throw new ConfigError(`${name}: http.bind ${config.http.bind} is not loopback, so viewers.token is needed`);
   if (config.http.token === undefined && !LOOPBACK.has(config.http.bind))

@@ -5,6 +5,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { describeError } from '#core/errors.ts';
 import type { Limits } from '#core/limits.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
+import { entityOf } from '#dimse/server.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
 import { type Archive, openArchive } from '#embedded/archive.ts';
 import { ConfigError, DICOM_RIGHTS } from '#embedded/config.ts';
@@ -155,10 +156,11 @@ function accessOf(context: EdgeContext): MoveAccess {
     get aeTitle() {
       return context.config.aeTitle;
     },
-    principalOf: (callingAETitle) => ({
+    // All that is here is of one tenant, whoever says otherwise.
+    principalOf: (callingAETitle, { principal, peerAddress }) => ({
       tenant: context.tenant,
-      subject: callingAETitle,
-      roles: rolesOf(context.config, callingAETitle),
+      subject: principal?.subject ?? callingAETitle,
+      roles: principal?.roles ?? rolesOf(context.config, callingAETitle, peerAddress),
     }),
     destinationOf: (aeTitle) => {
       const found = context.config.moveDestinations.find((one) => one.aeTitle === aeTitle);
@@ -167,10 +169,10 @@ function accessOf(context: EdgeContext): MoveAccess {
   };
 }
 
-const rolesOf = ({ allowed }: EdgeConfig, aeTitle: string): readonly Role[] =>
+const rolesOf = ({ allowed }: EdgeConfig, aeTitle: string, address: string | undefined): readonly Role[] =>
   allowed === 'any'
     ? ['modality']
-    : (allowed.find((one) => one.aeTitle === aeTitle)?.rights.map((right) => DICOM_RIGHTS[right]!) ?? []);
+    : (entityOf(allowed, aeTitle, address)?.rights.map((right) => DICOM_RIGHTS[right]!) ?? []);
 
 const remoteOf = ({ aeTitle, host, port, tls }: MoveDestination): RemoteEntity => ({
   aeTitle,

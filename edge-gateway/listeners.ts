@@ -3,11 +3,13 @@ import type { AddressInfo } from 'node:net';
 import type { TlsOptions, Server as TlsServer } from 'node:tls';
 import { describeError } from '#core/errors.ts';
 import { COMMAND } from '#dimse/command-set.ts';
+import type { IdentityPolicy } from '#dimse/identity.ts';
 import { createDimseServer, type DimseServer, type DimseServerOptions } from '#dimse/server.ts';
 import { ConfigError } from '#embedded/config.ts';
 import { tlsOptions } from '#embedded/dicom-host.ts';
 import { observeAssociation, observeOperation } from '#embedded/metrics.ts';
 import type { EdgeContext } from './context.ts';
+import { identityPolicyOf } from './identity.ts';
 import { EDGE_POLICY, edgeServices } from './services.ts';
 
 /** How long associations may go on when the gateway is stopped (ms). */
@@ -32,6 +34,7 @@ export class Listeners {
   #tcp: Listener | undefined;
   #tls: Listener | undefined;
   readonly #retired = new Set<DimseServer>();
+  #identity: IdentityPolicy | undefined;
 
   constructor(context: EdgeContext) {
     this.#context = context;
@@ -54,6 +57,7 @@ export class Listeners {
   /** Listens as the configuration says now. @throws ConfigError where it cannot; what listened before goes on */
   async apply(): Promise<void> {
     const { bind, dicom } = this.#context.config;
+    this.#identity = identityPolicyOf(this.#context);
     this.#tcp = await this.#listen(this.#tcp, bind, dicom.port, undefined);
     const before = this.#tls;
     this.#tls = dicom.tls && (await this.#listen(before, bind, dicom.tls.port, tlsOptions(dicom.tls)));
@@ -76,7 +80,7 @@ export class Listeners {
       if (tls !== undefined) (current.made.server as TlsServer).setSecureContext(tls);
       return current;
     }
-    const made = createDimseServer(optionsOf(this.#context, tls));
+    const made = createDimseServer(optionsOf(this.#context, () => this.#identity, tls));
     made.server.listen(wantedPort, bind);
     try {
       await once(made.server, 'listening');
@@ -95,8 +99,15 @@ export class Listeners {
 }
 
 /** The answers of the moment: the server asks for each when it needs it. */
-function optionsOf(context: EdgeContext, tls: TlsOptions | undefined): DimseServerOptions {
+function optionsOf(
+  context: EdgeContext,
+  identity: () => IdentityPolicy | undefined,
+  tls: TlsOptions | undefined,
+): DimseServerOptions {
   return {
+    get identity() {
+      return identity();
+    },
     get aeTitle() {
       return context.config.aeTitle;
     },

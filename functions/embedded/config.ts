@@ -195,7 +195,8 @@ function readEntity(text: string): PermittedEntity {
   };
 }
 
-function isNetwork(text: string): boolean {
+/** An address, or a network as `address/bits`. */
+export function isNetwork(text: string): boolean {
   const [address = '', bits] = text.split('/');
   const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
   return most >= 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most));
