@@ -75,7 +75,7 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       }
       try {
         throttle?.admitAddress(request.remoteAddress);
-        if (opensSession(request)) throttle?.admitToken(request.remoteAddress, undefined);
+        if (bringsSecret(request)) throttle?.admitToken(request.remoteAddress, undefined);
       } catch (error) {
         return { response: withHeaders(refusal(error), cors), route: 'Throttled' };
       }
@@ -93,15 +93,16 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       }
       const { response, route, error } = await router.handle({ ...admitted, principal });
       if (error && error.row.http >= 500) onFailure(error, route);
-      if (opensSession(request) && response.status === 401) throttle?.tokenFailed(request.remoteAddress);
+      if (bringsSecret(request) && response.status === 401) throttle?.tokenFailed(request.remoteAddress);
       const answer = throttle && principal ? throttle.answer(response, principal) : response;
       return { response: withHeaders(answer, cors), route };
     },
   };
 }
 
-/** The one request whose body holds a token. */
-const opensSession = ({ method, path }: HttpRequest): boolean => method === 'POST' && path === '/api/session';
+/** Requests that hold a secret elsewhere than where tokens are carried. */
+const BRINGS_SECRET: ReadonlySet<string> = new Set(['/api/session', '/api/token', '/api/enrolments/exchange']);
+const bringsSecret = ({ method, path }: HttpRequest): boolean => method === 'POST' && BRINGS_SECRET.has(path);
 
 /** Our own tokens are opaque and say so at their head; whatever else comes is for the issuer to judge. */
 function verifierOf({ tokens, issuer }: ArchiveAppOptions): TokenVerifier {

@@ -2,6 +2,7 @@ import type { Handler } from '#dicomweb/handler.ts';
 import type { Route } from '#dicomweb/router.ts';
 import { json } from './json.ts';
 import { AUDIT_OPERATIONS } from './openapi-audit.ts';
+import { CLIENT_OPERATIONS } from './openapi-clients.ts';
 import { SCHEDULE_OPERATIONS } from './openapi-schedule.ts';
 
 type Schema = Record<string, unknown>;
@@ -272,6 +273,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   WithdrawGatewayConfiguration: { summary: 'Give a gateway no configuration any more; what it has taken it keeps' },
   ...AUDIT_OPERATIONS,
+  ...CLIENT_OPERATIONS,
   ...SCHEDULE_OPERATIONS,
   GetOpenApi: { summary: 'This document', response: { schema: { type: 'object' } } },
 };

@@ -3,6 +3,8 @@ import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import type { Route } from '#dicomweb/router.ts';
 import { getAudit } from './audit.ts';
+import { CLIENT_ROUTES } from './clients.ts';
+import { enrolmentRoutes } from './enrolments.ts';
 import { getEvents } from './events.ts';
 import { GATEWAY_ROUTES } from './gateways.ts';
 import { openApi } from './openapi.ts';
@@ -16,6 +18,7 @@ import {
   listQuarantine,
 } from './quarantine.ts';
 import { closeSession, getSession, openSession } from './session.ts';
+import { clientTokenRoutes } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 import { TRANSACTION_ROUTES } from './transactions.ts';
 import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
@@ -99,6 +102,9 @@ export function apiRoutes(
     ...PROCEDURE_STEP_ROUTES,
     ...GATEWAY_ROUTES,
     ...tokenRoutes(tokens),
+    ...CLIENT_ROUTES,
+    ...clientTokenRoutes(tokens),
+    ...enrolmentRoutes(tokens),
   ];
   // Public: it names routes, not data.
   routes.push({ method: 'GET', path: '/openapi.json', action: 'public', name: 'GetOpenApi', handler: openApi(routes) });

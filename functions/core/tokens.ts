@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Principal, Role } from './access.ts';
+import { clientPrincipal, findClient, type KnownClient } from './clients.ts';
+import { expiryOf } from './expiring.ts';
 import { newVersion } from './ids.ts';
 import type { Clock } from './ports/clock.ts';
 import type { IndexTable, Key } from './ports/index-table.ts';
@@ -19,6 +21,8 @@ interface TokenRecord {
   expiresAt: number | null;
   /** of a session: the hash of the token it was opened with; it ends with that one */
   parent?: string;
+  /** of a machine client: its id; it ends with the client, and permits what the client may do when it is used */
+  client?: string;
 }
 
 /** A token that an administrator has given out. The token itself is nowhere: it was shown once. */
@@ -72,6 +76,17 @@ export class TokenStore implements TokenVerifier {
   async renewGateway(tenant: string, id: string): Promise<string> {
     const key = { partition: '_system|tokens', sort: `gateway|${tenant}|${id}` };
     return this.#renew(key, { tenant, subject: `gateway:${id}`, roles: ['gateway'], expiresAt: null });
+  }
+
+  /** Takes back what `renewGateway` gave: the gateway has another identity now. */
+  async forgetGateway(tenant: string, id: string): Promise<void> {
+    const key = { partition: '_system|tokens', sort: `gateway|${tenant}|${id}` };
+    const old = await this.#index.get(key);
+    if (typeof old?.hash !== 'string') return;
+    await this.#index.write([
+      { kind: 'delete', key },
+      { kind: 'delete', key: keyOf(old.hash) },
+    ]);
   }
 
   /** `key` remembers which token is to be forgotten next time. */
@@ -132,13 +147,31 @@ export class TokenStore implements TokenVerifier {
     return made.token;
   }
 
+  /** A token for a machine client that has shown who it is, for those of its roles that `client` names. */
+  async openForClient({ tenant, client }: KnownClient, lifeMs: number): Promise<string> {
+    const made = this.#newToken();
+    const { subject, roles } = clientPrincipal(tenant, client);
+    const expiresAt = this.#clock.now() + lifeMs;
+    const record: TokenRecord = { tenant, subject, roles: [...roles], expiresAt, client: client.id };
+    const key = keyOf(made.hash);
+    await this.#index.write([{ kind: 'put', key, item: { ...record } }, expiryOf(key, expiresAt)]);
+    return made.token;
+  }
+
   async revoke(token: string): Promise<void> {
     await this.#index.write([{ kind: 'delete', key: keyOf(hashOf(token)) }]);
   }
 
   async verify(token: string): Promise<Principal | undefined> {
     const record = await this.#valid(hashOf(token));
-    if (!record || (record.parent !== undefined && !(await this.#valid(record.parent)))) return undefined;
+    const parent = record?.parent === undefined ? record : await this.#valid(record.parent);
+    if (!record || !parent) return undefined;
+    if (parent.client !== undefined) {
+      const known = await findClient({ index: this.#index }, parent.client);
+      if (known === undefined) return undefined;
+      const principal = clientPrincipal(known.tenant, known.client);
+      return { ...principal, roles: principal.roles.filter((role) => parent.roles.includes(role)) };
+    }
     const { tenant, subject, roles } = record;
     return { tenant, subject, roles };
   }

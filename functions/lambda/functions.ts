@@ -195,6 +195,8 @@ export const FUNCTIONS = {
       open('POST', '/api/session'),
       open('DELETE', '/api/session'),
       open('GET', '/api/openapi.json'),
+      open('POST', '/api/token'),
+      open('POST', '/api/enrolments/exchange'),
       { kind: 'http', method: 'ANY', path: '/api/{proxy+}' },
     ],
     grants: {

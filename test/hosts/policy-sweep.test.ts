@@ -66,6 +66,8 @@ describe('every route of every door', () => {
       'GetSession',
       'OpenSession',
       'CloseSession',
+      'RequestToken',
+      'ExchangeEnrolment',
       'GetOpenApi',
     ]);
   });
