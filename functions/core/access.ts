@@ -6,8 +6,31 @@ export interface Principal {
   readonly tenant: string;
   readonly subject: string;
   readonly roles: readonly Role[];
+  /** what he reaches at most, whatever he is granted; absent: every study of the tenant (access/policy.ts narrows that down) */
+  readonly reach?: Reach | undefined;
+  /** what his issuer says of him, `claim=value`: grants may be made to it */
+  readonly claims?: readonly string[] | undefined;
   /** of whoever came by a share link: what the link lets him do */
   readonly guest?: Guest | undefined;
+}
+
+/** Studies that meet any of the rules; none at all without one. */
+export type Reach = readonly ReachRule[];
+
+/** Studies that meet all that the rule names; every study where it names nothing. docs/roles.md says how each is compared. */
+export interface ReachRule {
+  /** StudyInstanceUIDs */
+  readonly studies?: readonly string[] | undefined;
+  /** InstitutionName of any instance, or IssuerOfPatientID; case and accents do not count */
+  readonly sites?: readonly string[] | undefined;
+  /** Modality of any series */
+  readonly modalities?: readonly string[] | undefined;
+  /** ReferringPhysicianName, compared as C-FIND does: without case, accents and trailing delimiters; `*` and `?` are wildcards */
+  readonly referringPhysicians?: readonly string[] | undefined;
+  /** PatientID and IssuerOfPatientID; without an issuer: studies that name none */
+  readonly patients?: readonly { readonly id: string; readonly issuer?: string | undefined }[] | undefined;
+  /** every instance says PatientIdentityRemoved YES */
+  readonly deidentified?: true | undefined;
 }
 
 /** `modality` and what follows it, up to `performer`, are of application entities that speak DIMSE: `modality` has all of theirs. */
@@ -17,6 +40,14 @@ export type Role =
   | 'viewer'
   | 'radiologist'
   | 'technologist'
+  /** sends patients and looks at the studies of his own: those that he has been granted */
+  | 'referrer'
+  /** looks at de-identified studies */
+  | 'researcher'
+  /** sees what it costs and how it runs, no images */
+  | 'finance'
+  /** who holds a link to studies: reaches those alone */
+  | 'guest'
   /** reads the audit trail, no images */
   | 'auditor'
   | 'modality'
@@ -50,6 +81,8 @@ export type Action =
   /** a gateway's heartbeat */
   | 'reportAsGateway'
   | 'readAudit'
+  /** take reach for a time, with a reason and an alarm */
+  | 'breakGlass'
   /** give somebody without an account a link to studies */
   | 'share';
 
@@ -78,6 +111,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'readProcedures',
     'reportAsGateway',
     'readAudit',
+    'breakGlass',
     'share',
   ]),
   viewer: new Set<Action>(['search', 'retrieve']),
@@ -88,6 +122,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'readEvents',
     'readWorklist',
     'readProcedures',
+    'breakGlass',
     'share',
   ]),
   technologist: new Set<Action>([
@@ -99,8 +134,13 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'changeWorklist',
     'performProcedure',
     'readProcedures',
+    'breakGlass',
     'share',
   ]),
+  referrer: new Set<Action>(['search', 'retrieve', 'breakGlass']),
+  researcher: new Set<Action>(['search', 'retrieve']),
+  finance: new Set<Action>(['monitor']),
+  guest: new Set<Action>(['search', 'retrieve']),
   auditor: new Set<Action>(['readAudit']),
   modality: new Set<Action>(['store', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),
   sender: new Set<Action>(['store']),
@@ -121,8 +161,8 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
   anonymous: new Set<Action>(),
 };
 
-/** Roles that somebody may be given. */
-export const ROLES = (Object.keys(PERMISSIONS) as Role[]).filter((role) => role !== 'anonymous');
+/** Roles that somebody may be given: a guest is made by a link alone. */
+export const ROLES = (Object.keys(PERMISSIONS) as Role[]).filter((role) => role !== 'anonymous' && role !== 'guest');
 export const isRole = (name: string): name is Role => (ROLES as readonly string[]).includes(name);
 
 /** What somebody with these roles may do, in alphabetical order. */

@@ -94,6 +94,8 @@ export const DEFAULT_LIMITS = {
   enrolmentAttemptsOfAll: 300,
   /** how long somebody who is sent here by a record system may take to come back from its login (ms) */
   launchMs: 10 * 60 * 1000,
+  /** how old what a request knows about who reaches what may get while it lasts (ms); each request begins with what holds then */
+  reachStaleMs: 1_000,
   /** the same access by the same person is one entry of the audit trail, and a count, for this long (ms) */
   auditRepeatMs: 60 * 1000,
   /** acts that are being counted so, of one process; the oldest is settled for a new one */
@@ -113,6 +115,8 @@ export const DEFAULT_LIMITS = {
   shareSessions: 50,
   /** wrong PINs that lock a share link for good */
   sharePinGuesses: 5,
+  /** what may be sent in by one share link, in all (bytes) */
+  shareUploadBytes: 20 * 1024 * 1024 * 1024,
   /** how often an answer that is still on its way to a guest looks whether the link has been revoked (ms) */
   shareCheckMs: 2_000,
 } as const;

@@ -1,3 +1,4 @@
+import type { StudyReach } from './access/reach.ts';
 import type { AccessNotes } from './archive/access-notes.ts';
 import type { CommitQueue } from './archive/commit.ts';
 import type { StudyFolder } from './archive/fold.ts';
@@ -23,6 +24,8 @@ export interface Policy {
   readonly audit: AuditPolicy;
   /** by which studies that nobody reads are given colder tiers, warmest first; none: the store's own rules alone */
   readonly tiers: readonly TierStep[];
+  /** AE titles of who is told of every change of a procedure step; only a host that speaks DIMSE can */
+  readonly procedureStepListeners: readonly string[];
   /** studies with images of one of these modalities are placed where the host has a placement */
   readonly placementModalities: readonly string[];
 }
@@ -48,4 +51,8 @@ export interface Services {
   readonly audit: AuditTrail;
   /** when studies were last read, where a policy asks for it */
   readonly access: AccessNotes;
+  /** in services that were confined to a principal's reach (access/confine.ts): what that is */
+  readonly reach?: StudyReach | undefined;
+  /** … and the services they were made of */
+  readonly whole?: Services | undefined;
 }

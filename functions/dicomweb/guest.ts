@@ -70,6 +70,11 @@ export function admitGuest(
     throw new PacsError('FORBIDDEN', 'pixel data can be had by frames alone', { details: { scope: 'download' } });
 }
 
+const EXPORTS: ReadonlySet<string> = new Set(DOWNLOAD);
+/** Whether objects leave as files for somebody outside (PS3.15 A.5.3.5), each time. */
+export const isGuestExport = ({ name }: Pick<Route, 'name'>, principal: Principal | undefined): boolean =>
+  principal?.guest !== undefined && EXPORTS.has(name);
+
 const notHere = (): PacsError => new PacsError('NOT_FOUND', 'there is no such resource');
 
 /** What guests find on every picture that is drawn for them. */

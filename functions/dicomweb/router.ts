@@ -1,3 +1,4 @@
+import { confine } from '#core/access/confine.ts';
 import { type Action, authorize } from '#core/access.ts';
 import { restoreOnRead } from '#core/archive/tiering.ts';
 import type { AuditAction, AuditEventName } from '#core/audit/event.ts';
@@ -6,6 +7,7 @@ import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
 import { type Act, admitRequest, recordRequest } from './audit.ts';
 import { errorResponse } from './error-response.ts';
+import { admitGuest } from './guest.ts';
 import type { Handler } from './handler.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 
@@ -99,6 +101,7 @@ export class Router {
       const uid = params[name];
       if (uid !== undefined && !isUID(uid)) throw new PacsError('BAD_REQUEST', `the ${name} of the path is not a UID`);
     }
+    admitGuest(route, request, params);
     const { study, series, instance } = params;
     const principal =
       route.action === 'public'
@@ -110,7 +113,9 @@ export class Router {
           });
     admitRequest(this.#services, { route, request });
     const root = request.origin + this.#prefix;
-    return route.handler({ request, params, services: this.#services, principal, root, facts });
+    const services =
+      route.action === 'public' ? this.#services : await confine(this.#services, principal, route.action);
+    return route.handler({ request, params, services, principal, root, facts });
   }
 
   /** What failed is answered as it failed, even where the trail cannot be written: nothing was done that must be recorded. */

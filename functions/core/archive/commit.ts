@@ -71,7 +71,9 @@ export class CommitQueue {
       const queue = this.#studies.get(id);
       if (queue) queue.waiting.push(entry);
       else {
-        const opened = { tenant, study: instance.StudyInstanceUID, waiting: [entry], contended: false };
+        const study = instance.StudyInstanceUID;
+        const contended = this.#ports.folder.isContended(tenant, study);
+        const opened = { tenant, study, waiting: [entry], contended };
         this.#studies.set(id, opened);
         void this.#drain(id, opened);
       }
@@ -120,14 +122,18 @@ export class CommitQueue {
     const { index, clock, folder } = this.#ports;
     if (!queue.contended) {
       const change = await folder.change(tenant, study, deltas);
-      if (operations.length + change.operations.length <= WRITE_LIMIT_OPERATIONS) {
+      if (!change.beingFolded && operations.length + change.operations.length <= WRITE_LIMIT_OPERATIONS) {
         const outcome = await folder.write(tenant, study, change, operations);
+        if (!outcome.committed && !change.remembered) folder.markContended(tenant, study);
         return { outcome, remembered: change.remembered };
       }
+      queue.contended = change.beingFolded;
     }
-    const asDeltas = deltas.flatMap((delta) => deltaWrites(tenant, study, newVersion(clock), delta));
+    const left = deltas.map((delta) => ({ id: newVersion(clock), delta }));
+    const asDeltas = left.flatMap(({ id, delta }) => deltaWrites(tenant, study, id, delta));
     const outcome = await index.write([...operations, ...asDeltas], { durability: 'deferred' });
-    if (outcome.committed) await folder.fold(tenant, study);
+    const ids = left.map(({ id }) => id);
+    if (outcome.committed) await folder.fold(tenant, study, ids);
     return { outcome, remembered: false };
   }
 }
@@ -167,10 +173,7 @@ function writesOf(tenant: Tenant, entries: readonly Entry[]) {
     }
     const known = deltas.get(series);
     if (known) addToDelta(known, instance);
-    else {
-      deltas.set(series, deltaOf(entry.prepared));
-      operations.push({ kind: 'put', key: keys.seriesOf(tenant, series, study), item: {} });
-    }
+    else deltas.set(series, deltaOf(entry.prepared));
   }
   return { operations, owners, deltas: [...deltas.values()] };
 }
@@ -212,15 +215,24 @@ export function deltaOf(
     instances: sign,
     sizeBytes: sign * instance.sizeBytes,
     sopClasses: { [instance.SOPClassUID]: sign },
+    ...(instance.deidentified && { deidentified: sign }),
+    ...(instance.site !== undefined && { sites: { [instance.site]: sign } }),
     studyAttributes: prepared.studyAttributes,
     seriesAttributes: prepared.seriesAttributes,
     at: instance.storedAt,
   };
 }
 
-function addToDelta(delta: Delta, instance: InstanceRecord): void {
-  delta.instances++;
-  delta.sizeBytes += instance.sizeBytes;
-  delta.sopClasses[instance.SOPClassUID] = (delta.sopClasses[instance.SOPClassUID] ?? 0) + 1;
+/** @param sign -1 for an instance that goes */
+export function addToDelta(delta: Delta, instance: InstanceRecord, sign: 1 | -1 = 1): void {
+  const { SOPClassUID, site } = instance;
+  delta.instances += sign;
+  delta.sizeBytes += sign * instance.sizeBytes;
+  delta.sopClasses[SOPClassUID] = (delta.sopClasses[SOPClassUID] ?? 0) + sign;
+  if (instance.deidentified) delta.deidentified = (delta.deidentified ?? 0) + sign;
+  if (site !== undefined) {
+    delta.sites ??= {};
+    delta.sites[site] = (delta.sites[site] ?? 0) + sign;
+  }
   delta.at = Math.max(delta.at, instance.storedAt);
 }

@@ -167,7 +167,6 @@ export async function supersede(
     { kind: 'put', key: keys.sop(tenant, sop), item: asItem(next), if: { version: claim.version } },
     { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
     { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: prepared.metadata },
-    { kind: 'put', key: keys.seriesOf(tenant, series, study), item: {} },
     ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
     ...deltaWrites(tenant, study, newVersion(services.clock), { ...deltaOf(prepared), overwrite: true }),
     ...deltaWrites(

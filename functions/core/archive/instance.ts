@@ -1,3 +1,4 @@
+import { isDeidentified, siteOf } from '../access/rules.ts';
 import { bulkPath, dataSetToJson } from '../dicom/json.ts';
 import type { DataSet, ScannedObject } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
@@ -75,6 +76,8 @@ export interface Description {
   readonly studyAttributes: DataSet;
   readonly seriesAttributes: DataSet;
   readonly instanceAttributes: DataSet;
+  /** what rules of reach judge the study by, of this instance */
+  readonly judged: Pick<InstanceRecord, 'deidentified' | 'site'>;
 }
 
 export const describe = (dataSet: DataSet, id: Identity): Description => ({
@@ -83,7 +86,13 @@ export const describe = (dataSet: DataSet, id: Identity): Description => ({
   studyAttributes: pickAttributes(dataSet, 'study'),
   seriesAttributes: pickAttributes(dataSet, 'series'),
   instanceAttributes: pickAttributes(dataSet, 'instance'),
+  judged: judgedBy(dataSet),
 });
+
+function judgedBy(dataSet: DataSet): Description['judged'] {
+  const site = siteOf(dataSet);
+  return { ...(isDeidentified(dataSet) && { deidentified: true }), ...(site !== undefined && { site }) };
+}
 
 /**
  * Everything the index holds of a scanned object. What is too large for the index (metadata text, frame table) goes to
@@ -103,7 +112,7 @@ export async function prepareInstance(
     storedAt: number;
     pending: boolean;
   },
-  { json, Modality, ...attributes }: Description = describe(scanned.dataSet, stored.id),
+  { json, Modality, judged, ...attributes }: Description = describe(scanned.dataSet, stored.id),
 ): Promise<PreparedInstance> {
   const { tenant, id, version, blobKey, sizeBytes, sha256, source, storedAt, pending } = stored;
   const side = blobKey.slice(0, -'.dcm'.length);
@@ -119,6 +128,7 @@ export async function prepareInstance(
     storedAt,
     source,
     attributes: attributes.instanceAttributes,
+    ...judged,
     pixels: await keepPixels(services, scanned, `${side}.frames`),
   };
   return {

@@ -1,3 +1,4 @@
+import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
@@ -43,12 +44,13 @@ function release(services: Services, tenant: Tenant, held: HeldRecord): WriteOpe
 
 /** The held bytes take the place of the current ones, which go to the trash. */
 export async function replaceByHeld(
-  services: Services,
+  confined: Services,
   tenant: Tenant,
   id: string,
   who: { by: string; reason: string },
 ): Promise<void> {
-  const held = await getHeld(services, tenant, id);
+  const held = await getHeld(confined, tenant, id);
+  const services = wholeOf(confined);
   const prepared = await rescan(services, tenant, { ...held, version: id, storedAt: held.receivedAt });
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const item = await services.index.get(keys.sop(tenant, held.SOPInstanceUID));
@@ -76,12 +78,13 @@ export async function replaceByHeld(
 
 /** The held bytes go to the trash, from where they can still be had until it is purged. */
 export async function discardHeld(
-  services: Services,
+  confined: Services,
   tenant: Tenant,
   id: string,
   who: { by: string; reason: string },
 ): Promise<TrashRecord> {
-  const held = await getHeld(services, tenant, id);
+  const held = await getHeld(confined, tenant, id);
+  const services = wholeOf(confined);
   const prepared = await rescan(services, tenant, { ...held, version: id, storedAt: held.receivedAt });
   const at = services.clock.now();
   const trash: TrashRecord = {

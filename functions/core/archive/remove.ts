@@ -1,9 +1,10 @@
+import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
 import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
-import { deltaOf, deltaWrites } from './commit.ts';
+import { addToDelta, deltaOf, deltaWrites } from './commit.ts';
 import { eventWrite } from './feed.ts';
 import { putManifest } from './manifest.ts';
 import {
@@ -54,8 +55,18 @@ export async function moveToTrash(
   const found = await Array.fromAsync(selectedInstances(services, tenant, selections));
   if (found.length === 0)
     throw new PacsError('NOT_FOUND', 'there is no such study, series or instance', { details: { ...first } });
+  return removeFound(wholeOf(services), tenant, selections, found, removal);
+}
+
+async function removeFound(
+  services: Services,
+  tenant: Tenant,
+  [first, ...others]: readonly Selection[],
+  found: readonly InstanceRecord[],
+  removal: Removal,
+): Promise<TrashRecord> {
   const at = services.clock.now();
-  const single = selections.length === 1 ? first : { StudyInstanceUID: first.StudyInstanceUID };
+  const single = others.length === 0 ? first! : { StudyInstanceUID: first!.StudyInstanceUID };
   const trash: TrashRecord = {
     version: 1,
     id: newVersion(services.clock),
@@ -212,13 +223,9 @@ async function moveBatch(
 }
 
 export function negativeDelta(instances: readonly InstanceRecord[]): Delta {
-  const delta: Delta = {
-    ...deltaOf({ instance: instances[0]!, studyAttributes: {}, seriesAttributes: {} }, -1),
-    instances: -instances.length,
-    sizeBytes: -instances.reduce((sum, instance) => sum + instance.sizeBytes, 0),
-    sopClasses: {},
-  };
-  for (const { SOPClassUID } of instances) delta.sopClasses[SOPClassUID] = (delta.sopClasses[SOPClassUID] ?? 0) - 1;
+  const [first, ...rest] = instances;
+  const delta = deltaOf({ instance: first!, studyAttributes: {}, seriesAttributes: {} }, -1);
+  for (const instance of rest) addToDelta(delta, instance, -1);
   return delta;
 }
 

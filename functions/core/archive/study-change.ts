@@ -3,7 +3,17 @@ import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { IndexTable, Key, WriteOperation } from '../ports/index-table.ts';
 import { countWrites, newTermWrites, postingDeletes, postingPuts } from '../search/postings.ts';
-import { asItem, asRecord, type Delta, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
+import {
+  asItem,
+  asRecord,
+  type Delta,
+  type FoldLease,
+  keys,
+  type SeriesRecord,
+  STUDY_SITES,
+  type StudyRecord,
+  type Tenant,
+} from './records.ts';
 
 /** a study-quiet job that has not come after this many quiet times is taken for lost */
 const OVERDUE_AFTER = 20;
@@ -27,6 +37,8 @@ export interface StudyChange {
   readonly after: KnownStudy | undefined;
   /** what was changed was remembered, not read: when the change fails, that may be why */
   readonly remembered: boolean;
+  /** somebody is folding deltas of the study just now: others store into it too */
+  readonly beingFolded: boolean;
 }
 
 /** A study's record, and those of its series that are known. */
@@ -50,14 +62,24 @@ export async function changeStudy(
   const key = keys.study(tenant, study);
   const seriesUIDs = [...new Set(deltas.map((delta) => delta.SeriesInstanceUID))];
   const remembered = known !== undefined && seriesUIDs.every((series) => known.series.has(series));
-  const [studyItem, ...seriesItems] = remembered
-    ? [asItem(known.study), ...seriesUIDs.map((series) => asItem(copyOf(known.series.get(series)!)))]
-    : await index.getMany([key, ...seriesUIDs.map((series) => keys.series(tenant, study, series))]);
+  const [leaseItem, studyItem, ...seriesItems] = remembered
+    ? [undefined, asItem(known.study), ...seriesUIDs.map((series) => asItem(copyOf(known.series.get(series)!)))]
+    : await index.getMany([
+        keys.folding(tenant, study),
+        key,
+        ...seriesUIDs.map((series) => keys.series(tenant, study, series)),
+      ]);
+  const beingFolded = leaseItem !== undefined && asRecord<FoldLease>(leaseItem).until > clock.now();
   const before = studyItem && asRecord<StudyRecord>(studyItem);
   const revision = newVersion(clock);
   // Attributes are replaced, never changed: what is the same object below has the same words, identifiers and dates.
   const after: StudyRecord = before
-    ? { ...before, modalities: { ...before.modalities }, sopClasses: { ...before.sopClasses } }
+    ? {
+        ...before,
+        modalities: { ...before.modalities },
+        sopClasses: { ...before.sopClasses },
+        ...(before.sites !== undefined && { sites: { ...before.sites } }),
+      }
     : newStudy(clock, study, deltas[0]!);
   after.version++;
   after.revision = revision;
@@ -75,15 +97,16 @@ export async function changeStudy(
     after.seriesCount += Number(series.instanceCount > 0) - Number(countBefore > 0);
     operations.push(replace(keys.series(tenant, study, seriesUID), item && versionBefore, series));
     if (series.instanceCount > 0) seriesAfter.set(seriesUID, series);
-    if (series.instanceCount === 0) {
-      operations.push({ kind: 'delete', key: keys.seriesOf(tenant, seriesUID, study) });
-    }
+    // Here, not with each instance: writers that meet at one record wait for each other.
+    const seriesOf = keys.seriesOf(tenant, seriesUID, study);
+    if (series.instanceCount > 0 && countBefore <= 0) operations.push({ kind: 'put', key: seriesOf, item: {} });
+    if (series.instanceCount === 0) operations.push({ kind: 'delete', key: seriesOf });
   });
   const visible = after.instanceCount > 0 ? after : undefined;
   const quietDue = visible !== undefined && startsQuietTime(visible, clock.now(), ports.limits.studyQuietMs);
   operations.push(replace(key, before?.version, after), ...countWrites(tenant, before, visible));
   const left = visible && { study: visible, series: seriesAfter };
-  const found = { key, version: after.version, operations, quietDue, after: left, remembered };
+  const found = { key, version: after.version, operations, quietDue, after: left, remembered, beingFolded };
   if (before !== undefined && isFoundAlike(before, after)) return { ...found, vocabulary: [], puts: [], deletes: [] };
   return {
     ...found,
@@ -181,6 +204,11 @@ function applyDelta(study: StudyRecord, series: SeriesRecord, delta: Delta): voi
     for (const [sopClass, count] of Object.entries(delta.sopClasses)) addTo(record.sopClasses, sopClass, count);
   }
   addTo(study.modalities, delta.modality, delta.instances);
+  if (delta.deidentified !== undefined) study.deidentified = (study.deidentified ?? 0) + delta.deidentified;
+  for (const [site, count] of Object.entries(delta.sites ?? {})) {
+    study.sites ??= {};
+    if (site in study.sites || Object.keys(study.sites).length < STUDY_SITES) addTo(study.sites, site, count);
+  }
 }
 
 function addTo(counts: Record<string, number>, name: string, count: number): void {

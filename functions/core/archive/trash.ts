@@ -1,3 +1,4 @@
+import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { Services } from '../services.ts';
@@ -46,7 +47,9 @@ export async function listTrash(
  * Brings back what a trash entry holds. Repeatable: one that was interrupted goes on where it stopped.
  * @throws PacsError NOT_FOUND; BEING_STORED while the removal itself is not complete; GONE when it is being purged
  */
-export async function restoreFromTrash(services: Services, tenant: Tenant, id: string): Promise<RestoreOutcome> {
+export async function restoreFromTrash(confined: Services, tenant: Tenant, id: string): Promise<RestoreOutcome> {
+  await getTrash(confined, tenant, id);
+  const services = wholeOf(confined);
   const trash = await enter(services, tenant, id, 'restoring');
   let restored = 0;
   let conflicting = 0;
@@ -110,7 +113,6 @@ async function reinstate(
       },
       { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
       { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: prepared.metadata },
-      { kind: 'put', key: keys.seriesOf(tenant, series, study), item: {} },
       ...deltaWrites(tenant, study, newVersion(services.clock), deltaOf(prepared)),
     ]);
     if (outcome.committed) return true;

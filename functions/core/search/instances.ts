@@ -34,7 +34,7 @@ const DISPLAY_ORDER: readonly OrderKey[] = [
 export const SORTED_INSTANCES = 5_000;
 const PAGE = 1_000;
 
-export type InstanceServices = Pick<Services, 'index' | 'limits' | 'clock' | 'blobs'>;
+export type InstanceServices = Pick<Services, 'index' | 'limits' | 'clock' | 'blobs' | 'reach'>;
 
 /** The instances that meet a query of level `instance`: series by series, in display order within each (but see SORTED_INSTANCES). */
 export async function searchInstanceRecords(
@@ -69,7 +69,7 @@ class InstanceSearch {
   async *matches(): AsyncGenerator<InstanceRow> {
     const { conditions, metadataConditions } = this.#query;
     const query = await this.#narrowed();
-    for await (const series of new SeriesSearch(this.#services.index, this.#tenant, query, this.#budget).matches()) {
+    for await (const series of new SeriesSearch(this.#services, this.#tenant, query, this.#budget).matches()) {
       for await (const records of this.#batchesOf(series)) {
         const rows = records.map((record) => ({
           series,

@@ -30,21 +30,23 @@ export async function searchSeriesRecords(
   meter: ReadMeter = newReadMeter(),
 ): Promise<Results<SeriesRow>> {
   const budget = new ReadBudget(services, meter);
-  const search = new SeriesSearch(services.index, tenant, query, budget);
+  const search = new SeriesSearch(services, tenant, query, budget);
   const elementOf = (row: SeriesRow, tag: string) => row.dataSet[tag] ?? row.study.element(tag);
   return takePage(search.matches(), query, query.order.length === 0 ? undefined : elementOf, budget);
 }
 
 /** The series side of a search of level series or instance. */
 export class SeriesSearch {
+  readonly #services: SearchServices;
   readonly #index: IndexTable;
   readonly #tenant: Tenant;
   readonly #query: Query;
   readonly #budget: ReadBudget;
   readonly #conditions: readonly Condition[];
 
-  constructor(index: IndexTable, tenant: Tenant, query: Query, budget: ReadBudget) {
-    this.#index = index;
+  constructor(services: SearchServices, tenant: Tenant, query: Query, budget: ReadBudget) {
+    this.#services = services;
+    this.#index = services.index;
     this.#tenant = tenant;
     this.#query = query;
     this.#budget = budget;
@@ -58,7 +60,7 @@ export class SeriesSearch {
       if (row !== undefined) yield row;
       return;
     }
-    const studies = new StudySearch(this.#index, this.#tenant, withModality(this.#query), this.#budget);
+    const studies = new StudySearch(this.#services, this.#tenant, withModality(this.#query), this.#budget);
     for await (const study of studies.matches(this.#query.offset + this.#query.limit + 1)) {
       const records = (await this.#seriesOf(study.StudyInstanceUID)).filter((record) => record.instanceCount > 0);
       const rows = records.map((record) => ({ study, record, dataSet: seriesDataSet(record) }));

@@ -1,11 +1,13 @@
+import type { StudyReach } from '../access/reach.ts';
+import { conditionsOf, factsOfRow } from '../access/rules.ts';
 import { asRecord, keys, type SopClaim, type StudyRecord, type Tenant } from '../archive/records.ts';
 import { type IndexTable, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { StudyCounts } from './counts.ts';
-import { type PlaceRange, PostingCursor, ReadBudget } from './cursors.ts';
+import { ArrayCursor, type Cursor, type PlaceRange, PostingCursor, ReadBudget, UnionCursor } from './cursors.ts';
 import { type Condition, matchesAll } from './match.ts';
 import { inOrder } from './order.ts';
-import { StudyPlanner } from './plan.ts';
+import { type StudyPlan, StudyPlanner } from './plan.ts';
 import { partitions } from './postings.ts';
 import type { OrderKey, Query } from './query.ts';
 import { StudyRow, studyLine, studySort } from './study-list.ts';
@@ -21,7 +23,8 @@ export interface Results<R> {
   readonly cut: boolean;
 }
 
-export type SearchServices = Pick<Services, 'index' | 'limits' | 'clock'>;
+/** Confined services are searched as far as their reach goes. */
+export type SearchServices = Pick<Services, 'index' | 'limits' | 'clock' | 'reach'>;
 
 /**
  * The studies that meet a query of level `study`, newest first unless it orders otherwise. Also what C-FIND asks.
@@ -34,7 +37,7 @@ export async function searchStudyRecords(
   meter: ReadMeter = newReadMeter(),
 ): Promise<Results<StudyRow>> {
   const budget = new ReadBudget(services, meter);
-  const search = new StudySearch(services.index, tenant, query, budget);
+  const search = new StudySearch(services, tenant, query, budget);
   const jump = await search.page();
   if (jump !== undefined) return jump;
   return takePage(
@@ -78,6 +81,8 @@ const SERIES_INSTANCE_UID = '0020000E';
 const SOP_INSTANCE_UID = '00080018';
 const GET_MANY = 100;
 const LARGEST_PAGE = 1_000;
+/** rules of who asks that are made plans of; who has more is answered by the query's own plan */
+const RULES_PLANNED = 64;
 
 /** The study side of a search of any level: the studies that meet the study conditions, in the order of the list. */
 export class StudySearch {
@@ -85,13 +90,15 @@ export class StudySearch {
   readonly #tenant: Tenant;
   readonly #query: Query;
   readonly #budget: ReadBudget;
+  readonly #reach: StudyReach | undefined;
   readonly #conditions: readonly Condition[];
   readonly #range: PlaceRange;
   /** the stream of matches is in the order asked for */
   readonly sorted: boolean;
 
-  constructor(index: IndexTable, tenant: Tenant, query: Query, budget: ReadBudget) {
+  constructor({ index, reach }: SearchServices, tenant: Tenant, query: Query, budget: ReadBudget) {
     this.#index = index;
+    this.#reach = reach;
     this.#tenant = tenant;
     this.#query = query;
     this.#budget = budget;
@@ -103,7 +110,8 @@ export class StudySearch {
 
   /** A page of the list, or of one modality's list, found by the counters; undefined when the query asks more than that. */
   async page(): Promise<Results<StudyRow> | undefined> {
-    if (!this.sorted || this.#named() !== undefined) return undefined;
+    // The counters count every study: who does not reach all of them is not told.
+    if (!this.sorted || this.#reach !== undefined || this.#named() !== undefined) return undefined;
     const { offset, limit } = this.#query;
     const modality = onlyModality(this.#conditions);
     if (modality === undefined && !this.#conditions.every(isDateRange)) return undefined;
@@ -158,8 +166,12 @@ export class StudySearch {
   /** Matches in the order of the list (unless `sorted` is false, then any). `wanted`: how many are likely to be taken. */
   async *matches(wanted: number): AsyncGenerator<StudyRow> {
     for await (const row of this.#candidates(wanted)) {
-      if (matchesAll(this.#conditions, (tag) => row.element(tag))) yield row;
+      if (this.#isInReach(row) && matchesAll(this.#conditions, (tag) => row.element(tag))) yield row;
     }
+  }
+
+  #isInReach(row: StudyRow): boolean {
+    return this.#reach === undefined || this.#reach.admits(factsOfRow(row));
   }
 
   async *#candidates(wanted: number): AsyncGenerator<StudyRow> {
@@ -169,7 +181,7 @@ export class StudySearch {
       return;
     }
     const planner = new StudyPlanner(this.#index, this.#tenant, this.#budget, this.#range);
-    const plan = await planner.plan(this.#conditions);
+    const plan = await this.#planned(planner);
     if (plan.kind === 'none') return;
     if (plan.kind === 'list') {
       yield* this.#scan(this.#conditions.every(isDateRange) ? wanted : 4 * wanted);
@@ -180,6 +192,35 @@ export class StudySearch {
       if (rows === undefined) return;
       yield* rows;
     }
+  }
+
+  /**
+   * The plan of the query, narrowed down by the rules of who asks: whatever the archive holds, he reads no more than what his rules lead
+   * to. A rule that no index serves (sites, de-identified) leaves the query's own plan.
+   */
+  async #planned(planner: StudyPlanner): Promise<StudyPlan> {
+    const narrowest = this.#reach?.narrowest;
+    if (narrowest === undefined || narrowest.length > RULES_PLANNED) return planner.plan(this.#conditions);
+    const cursors: Cursor[] = [];
+    for (const rule of narrowest) {
+      for (const conditions of conditionsOf(rule)) {
+        const plan =
+          rule.studies === undefined
+            ? await planner.plan([...this.#conditions, ...conditions])
+            : { kind: 'candidates' as const, cursor: await this.#placesOf(rule.studies) };
+        if (plan.kind === 'list') return plan;
+        if (plan.kind === 'candidates') cursors.push(plan.cursor);
+      }
+    }
+    if (cursors.length === 0) return { kind: 'none' };
+    return { kind: 'candidates', cursor: new UnionCursor(cursors, this.#range.descending) };
+  }
+
+  async #placesOf(studies: readonly string[]): Promise<Cursor> {
+    return new ArrayCursor(
+      (await this.#rowsOfStudies(studies)).map(({ place }) => place),
+      this.#range,
+    );
   }
 
   async *#scan(wanted: number): AsyncGenerator<StudyRow> {

@@ -15,6 +15,9 @@ interface StudyLine {
   readonly tail: string;
   /** members that are returned only when asked for; '' when there are none */
   readonly rest: string;
+  /** never returned: what rules of reach judge the study by, beside its attributes */
+  readonly sites?: readonly string[];
+  readonly deidentified?: boolean;
 }
 
 export const RETRIEVE_URL = '00081190';
@@ -58,7 +61,9 @@ export function studyLine(record: StudyRecord): Item {
     else if (tag < RETRIEVE_URL) head += head === '' ? member : `,${member}`;
     else tail += tail === '' ? member : `,${member}`;
   }
-  return { head, tail, rest };
+  const sites = Object.entries(record.sites ?? {}).flatMap(([site, count]) => (count > 0 ? [site] : []));
+  const deidentified = record.deidentified === record.instanceCount;
+  return { head, tail, rest, ...(sites.length > 0 && { sites }), ...(deidentified && { deidentified }) };
 }
 
 /** A line as it was read: values are parsed one by one, and only when they are asked for. */
@@ -74,6 +79,16 @@ export class StudyRow {
 
   get StudyInstanceUID(): string {
     return studyOfSort(this.place);
+  }
+
+  /** InstitutionName of its instances */
+  get sites(): readonly string[] {
+    return this.#line.sites ?? [];
+  }
+
+  /** Every instance says PatientIdentityRemoved YES. */
+  get deidentified(): boolean {
+    return this.#line.deidentified ?? false;
   }
 
   element(tag: string): Element | undefined {

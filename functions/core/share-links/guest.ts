@@ -25,7 +25,7 @@ export function guestPrincipal(tenant: Tenant, link: ShareRecord, endsAt: number
   return {
     tenant,
     subject: subjectOf(id),
-    roles: ['guest'],
+    roles: upload === undefined ? ['guest'] : ['guest', 'sender'],
     reach: [{ studies }],
     guest: { link: id, receiver, studies, scopes, upload, uploaded, endsAt },
   };

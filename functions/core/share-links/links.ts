@@ -1,11 +1,14 @@
 import { type Action, authorize, type Principal } from '../access.ts';
+import { wholeOf } from '../access/confine.ts';
+import { StudyReach } from '../access/reach.ts';
 import { eventWrite } from '../archive/feed.ts';
 import { type ArchiveEvent, asItem, keys, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
 import { isUID, newVersion } from '../ids.ts';
 import type { Limits } from '../limits.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import type { IndexTable, Key, WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
+import { guestPrincipal } from './guest.ts';
 import { newPin, PIN } from './pin.ts';
 import {
   actWrite,
@@ -77,6 +80,7 @@ export async function createShare(
     openings: 0,
     sessions: [],
   };
+  await checkGuest(services, tenant, link);
   await index.write([
     { kind: 'put', key: shareKeys.link(tenant, link.id), item: asItem(link), if: 'absent' },
     { kind: 'put', key: shareKeys.secret(link.secretHash), item: { tenant, id: link.id } },
@@ -97,16 +101,32 @@ export const eventWrites = (
 
 /** @throws PacsError NOT_FOUND */
 async function checkStudy(
-  { index }: Services,
+  services: Services,
   principal: Principal,
   study: string,
   upload: UploadRule | undefined,
 ): Promise<void> {
   authorize(principal, 'share', { StudyInstanceUID: study });
-  const item = await index.get(keys.study(principal.tenant, study));
-  const isHere = item !== undefined && (item.instanceCount as number) > 0;
-  if (!isHere && upload?.into !== 'shared')
+  const key = keys.study(principal.tenant, study);
+  const isHere = await holdsImages(services.index, key);
+  // A study that is not here yet may be sent in; one that is here but beyond the caller's reach is none of that kind.
+  const mayCome = upload?.into === 'shared' && !isHere && !(await holdsImages(wholeOf(services).index, key));
+  if (!isHere && !(mayCome && ((await services.reach?.admitsStudy(study)) ?? true)))
     throw new PacsError('NOT_FOUND', 'there is no such study', { details: { StudyInstanceUID: study } });
+}
+
+const holdsImages = async (index: IndexTable, key: Key): Promise<boolean> =>
+  (((await index.get(key))?.instanceCount as number | undefined) ?? 0) > 0;
+
+/** A patient under a restriction is shown to those who are named there: a guest is not. @throws PacsError FORBIDDEN */
+async function checkGuest(services: Services, tenant: Tenant, link: ShareRecord): Promise<void> {
+  const whole = wholeOf(services);
+  const reach = await StudyReach.open(whole, guestPrincipal(tenant, link, link.expiresAt), 'retrieve');
+  for (const study of link.studies)
+    if (reach !== undefined && !(await reach.admitsStudy(study)))
+      throw new PacsError('FORBIDDEN', 'the patient is under a restriction: the study cannot be shared by a link', {
+        details: { StudyInstanceUID: study },
+      });
 }
 
 type Checked = Pick<ShareRecord, 'studies' | 'scopes' | 'purpose' | 'receiver' | 'openingsMost' | 'upload'> & {

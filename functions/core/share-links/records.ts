@@ -12,6 +12,8 @@ import type { Item, Key, WriteOperation } from '../ports/index-table.ts';
  * | link   | t\|shares                    | {id}                     | ShareRecord                                         |
  * | due    | t\|sharesdue                 | {expiresAt}\|{id}        | {}: links that have not ended, by when they will    |
  * | trail  | t\|sharetrail\|{id}          | (appended)               | ShareAct                                            |
+ * | held   | t\|shareheld\|{id}          | {held id}                | {}: what came in by it and waits in quarantine      |
+ * | use    | t\|shareuse\|{id}           | use                      | { bytes }: what has been sent in by it              |
  * | secret | _system\|share\|{SHA-256}    | share                    | { tenant, id }                                      |
  */
 export const shareKeys = {
@@ -21,6 +23,8 @@ export const shareKeys = {
     sort: `${String(expiresAt).padStart(15, '0')}|${id}`,
   }),
   trail: (t: Tenant, id: string): string => `${t}|sharetrail|${id}`,
+  held: (t: Tenant, id: string, held: string): Key => ({ partition: `${t}|shareheld|${id}`, sort: held }),
+  use: (t: Tenant, id: string): Key => ({ partition: `${t}|shareuse|${id}`, sort: 'use' }),
   secret: (hash: string): Key => ({ partition: `_system|share|${hash}`, sort: 'share' }),
 } as const;
 
