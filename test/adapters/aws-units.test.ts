@@ -117,12 +117,16 @@ describe('records as items of DynamoDB', () => {
       't|study|1.2',
       't|x|word|pending',
     ])
-      for (let n = 0; n < 50; n++) {
-        const physical = physicalKey({ ...key, partition, sort: `0001${n}` }).p?.S;
-        expect(physicalPartitions(partition)).toContain(physical);
-      }
+      for (const prefix of ['', 'd', 'delta|', 'delta|01', 'series|'])
+        for (let n = 0; n < 50; n++) {
+          const physical = physicalKey({ ...key, partition, sort: `${prefix}0001${n}` }).p?.S;
+          expect(physicalPartitions(partition, prefix)).toContain(physical);
+        }
     expect(physicalPartitions('t|pending')).toHaveLength(16);
-    expect(physicalPartitions('t|study|1.2')).toStrictEqual(['t|study|1.2']);
+    expect(physicalPartitions('t|study|1.2', 'series|')).toStrictEqual(['t|study|1.2']);
+    expect(physicalPartitions('t|study|1.2', 'delta|')).toHaveLength(4);
+    expect(physicalPartitions('t|study|1.2', 'delta|')).not.toContain('t|study|1.2');
+    expect(physicalPartitions('t|study|1.2')).toHaveLength(5);
   });
 });
 

@@ -61,7 +61,7 @@ export class DynamoIndexTable implements IndexTable {
     const { limit, descending = false, keysOnly = false } = query;
     const condition = keyCondition(query);
     if (condition === undefined) return { records: [], more: false };
-    const shards = physicalPartitions(query.partition);
+    const shards = physicalPartitions(query.partition, query.prefix);
     // A hash shares records out evenly: each shard is asked for its share and a margin, so that one round is seldom too few.
     const ahead = shards.length === 1 ? limit + 1 : Math.ceil(((limit + 1) / shards.length) * 1.25) + 4;
     const ranges = shards.map((partition) => this.#range(partition, query, condition, ahead, meter));

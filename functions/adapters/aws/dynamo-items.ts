@@ -3,7 +3,7 @@ import type { Condition, Item, Key } from '#core/ports/index-table.ts';
 import { increased } from '../index-rules.ts';
 import { decodeItem, encodeItem } from '../item-codec.ts';
 import { deflated, inflated } from './dynamo-deflate.ts';
-import { ITEM, PARTITION_SEPARATOR, SCATTERED, TABLE } from './schema.ts';
+import { ITEM, PARTITION_SEPARATOR, SCATTERED, type Scattered, TABLE } from './schema.ts';
 
 /**
  * Records as DynamoDB items: keys, the record as bytes (deflated, for a write is paid by the kilobyte), `version` as a number of its own
@@ -18,18 +18,24 @@ export const keyOf = (partition: string, sort: string): Attributes => ({
 
 /** Where a record lies. */
 export function physicalKey({ partition, sort }: Key): Attributes {
-  const shards = shardsOf(partition);
-  return keyOf(shards === 1 ? partition : shardOf(partition, hash(sort) % shards), sort);
+  const { shards, prefix = '' } = scatteredAs(partition);
+  return keyOf(shards === 1 || !sort.startsWith(prefix) ? partition : shardOf(partition, hash(sort) % shards), sort);
 }
 
-/** The partitions in which the records of a partition lie. */
-export function physicalPartitions(partition: string): readonly string[] {
-  const shards = shardsOf(partition);
-  return shards === 1 ? [partition] : Array.from({ length: shards }, (_, shard) => shardOf(partition, shard));
+/** The partitions in which the records of a partition lie whose sort keys begin with `range`. */
+export function physicalPartitions(partition: string, range = ''): readonly string[] {
+  const { shards, prefix = '' } = scatteredAs(partition);
+  const scattered = shards > 1 && (range.startsWith(prefix) || prefix.startsWith(range));
+  const together = !scattered || !range.startsWith(prefix);
+  return [
+    ...(together ? [partition] : []),
+    ...(scattered ? Array.from({ length: shards }, (_, shard) => shardOf(partition, shard)) : []),
+  ];
 }
 
-const shardsOf = (partition: string): number =>
-  SCATTERED.find((scattered) => scattered.partition.test(partition))?.shards ?? 1;
+const TOGETHER: Pick<Scattered, 'shards' | 'prefix'> = { shards: 1 };
+const scatteredAs = (partition: string): Pick<Scattered, 'shards' | 'prefix'> =>
+  SCATTERED.find((scattered) => scattered.partition.test(partition)) ?? TOGETHER;
 
 const shardOf = (partition: string, shard: number): string => `${partition}${PARTITION_SEPARATOR}${shard}`;
 

@@ -37,11 +37,20 @@ export const PARTITION_SEPARATOR = '\u0000';
  * units a second. They lie in several, by a hash of the sort key; a query reads all of them and merges. Each shard is a call more
  * of a query, so there are no more than 500 instances a second of one series need (docs/dynamodb.md).
  */
-export const SCATTERED: readonly { readonly partition: RegExp; readonly shards: number }[] = [
+export const SCATTERED: readonly Scattered[] = [
   { partition: /^[^|]*\|(pending|unfolded)$/, shards: 16 },
   { partition: /^[^|]*\|metadata\|/, shards: 4 },
   { partition: /^[^|]*\|instances\|/, shards: 2 },
+  // Deltas alone: what stands beside them, the study and its series, is read more often than written.
+  { partition: /^[^|]*\|study\|/, prefix: 'delta|', shards: 4 },
 ];
+
+export interface Scattered {
+  readonly partition: RegExp;
+  /** of the sort keys that are scattered; the others stay together. None: all are */
+  readonly prefix?: string;
+  readonly shards: number;
+}
 
 /**
  * A log: appended records lie in the partitions `{log}␀in␀{shard}` until a reader gives them their place, in pages

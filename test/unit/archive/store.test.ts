@@ -380,8 +380,7 @@ describe('interruptions', () => {
       const services = memoryServices();
       // Another writer is in the study, so the commit leaves a delta; then the process dies.
       const folder = {
-        change: services.folder.change.bind(services.folder),
-        write: async () => ({ committed: false, failed: [10_000] }),
+        isContended: () => true,
         fold: () => new Promise<never>(() => {}),
       } as unknown as Services['folder'];
       const dying = { ...services, folder, commits: new CommitQueue({ ...services, folder }) };
@@ -392,6 +391,35 @@ describe('interruptions', () => {
       else expect(await store(services, slice(1))).toMatchObject({ kind: 'duplicate' });
       expect(await studyRecord(services, uid(1))).toMatchObject({ instanceCount: 1 });
     }
+  });
+
+  test('a process that died while it was its turn to fold: the others go on when its turn is over', async () => {
+    const services = memoryServices();
+    await store(services, slice(1));
+    const version = 1;
+    const until = services.clock.now() + 1_000;
+    await services.index.write([{ kind: 'put', key: keys.folding(TENANT, uid(1)), item: { version, until } }]);
+    services.folder.markContended(TENANT, uid(1));
+    const stored = store(services, slice(2));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    // It is durable and visible already, and not yet counted: the sender waits for that.
+    expect(await instanceOf(services, 2)).toBeDefined();
+    expect(await studyRecord(services, uid(1))).toMatchObject({ instanceCount: 1 });
+    services.clock.advance(1_001);
+    expect(await stored).toMatchObject({ kind: 'stored' });
+    expect(await studyRecord(services, uid(1))).toMatchObject({ instanceCount: 2 });
+    expect(await services.index.get(keys.folding(TENANT, uid(1)))).toBeUndefined();
+  });
+
+  test('hundreds of deltas that dead writers left are folded by one call, each once', async () => {
+    const services = memoryServices();
+    await store(services, slice(1));
+    const folder = { isContended: () => true, fold: async () => {} } as unknown as Services['folder'];
+    const commits = new CommitQueue({ ...services, folder });
+    for (let n = 2; n <= 300; n++) await store({ ...services, folder, commits }, slice(n));
+    await services.folder.fold(TENANT, uid(1));
+    expect(await studyRecord(services, uid(1))).toMatchObject({ instanceCount: 300 });
+    expect(await sweep(services, TENANT)).toMatchObject({ folded: 0 });
   });
 });
 
