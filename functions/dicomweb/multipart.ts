@@ -245,8 +245,8 @@ function parseHeaders(lines: readonly string[]): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const line of lines) {
     const colon = line.indexOf(':');
-    if (colon < 1) throw new PacsError('BAD_REQUEST', "a part's header is malformed");
-    const name = line.slice(0, colon).trim().toLowerCase();
+    const name = line.slice(0, Math.max(0, colon)).trim().toLowerCase();
+    if (name === '') throw new PacsError('BAD_REQUEST', "a part's header is malformed");
     const value = line.slice(colon + 1).trim();
     headers[name] = headers[name] === undefined ? value : `${headers[name]}, ${value}`;
   }

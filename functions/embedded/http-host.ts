@@ -7,6 +7,7 @@ import {
 } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { SecureContextOptions } from 'node:tls';
+import { PacsError } from '#core/errors.ts';
 import { discard } from '#core/retrieve/stream.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 
@@ -122,13 +123,21 @@ class IncomingBody implements AsyncIterable<Uint8Array> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
     const chunks = this.#incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
-    for await (const chunk of chunks) {
-      this.received += chunk.byteLength;
-      yield chunk;
+    try {
+      for await (const chunk of chunks) {
+        this.received += chunk.byteLength;
+        yield chunk;
+      }
+    } catch (cause) {
+      throw brokenOff(cause);
     }
-    if (!this.#incoming.complete) throw new Error('the client broke off');
+    if (!this.#incoming.complete) throw brokenOff();
   }
 }
+
+/** No defect of ours, though nobody is left to be told. */
+const brokenOff = (cause?: unknown): PacsError =>
+  new PacsError('BAD_REQUEST', 'the client broke off within the body', cause === undefined ? {} : { cause });
 
 async function send(
   response: HttpResponse,
