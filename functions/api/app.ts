@@ -9,6 +9,7 @@ import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
+import { bareOrigin, GuestDoor, guestRequest } from './guest-door.ts';
 import { apiRoutes } from './routes.ts';
 import { isCrossSite, tokenOf } from './session.ts';
 import type { Throttle } from './throttle.ts';
@@ -62,14 +63,21 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
     new Router(services, '/wado', WADO_URI_ROUTES, tenant),
     new Router(services, '/api', apiRoutes(tokens, verifier, options.auditSource), tenant),
   ];
-  const identify = (request: Parameters<ArchiveApp['identify']>[0]) => identified(request, verifier, options);
+  const guests = new GuestDoor(services);
+  const identify: ArchiveApp['identify'] = async (asked) => {
+    const request = guestRequest(asked);
+    return request ? identifiedGuest(request, guests) : identified(asked, verifier, options);
+  };
 
   return {
     identify,
-    async answer(request) {
+    async answer(asked) {
+      const guest = guestRequest(asked);
+      const request: HttpRequest = guest ?? asked;
       const router = routers.find((candidate) => candidate.matches(request.path));
       if (!router) return request.path === '/healthz' ? health(services, onFailure) : undefined;
-      const cors = corsHeaders(request, corsOrigins);
+      // No page of another origin acts by a share link.
+      const cors = guest ? {} : corsHeaders(request, corsOrigins);
       if (request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined) {
         return { response: preflight(request, corsOrigins), route: 'Preflight' };
       }
@@ -79,7 +87,7 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       } catch (error) {
         return { response: withHeaders(refusal(error), cors), route: 'Throttled' };
       }
-      const { principal, refused } = await identify(request);
+      const { principal, refused } = await (guest ? identifiedGuest(guest, guests) : identify(request));
       if (refused?.status === 429) return { response: withHeaders(refused, cors), route: 'Throttled' };
       if (refused) {
         await recordRefusal(services, tenant, request, refused.status);
@@ -88,12 +96,14 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       let admitted = request;
       try {
         if (throttle && principal) admitted = throttle.admit(request, principal);
+        if (guest && principal) admitted = await guests.admit(admitted, principal);
       } catch (error) {
         return { response: withHeaders(refusal(error), cors), route: 'Throttled' };
       }
-      const { response, route, error } = await router.handle({ ...admitted, principal });
+      const { response: made, route, error } = await router.handle({ ...admitted, principal });
+      const response = guest ? await guests.answer(guest, principal, route, made) : made;
       if (error && error.row.http >= 500) onFailure(error, route);
-      if (bringsSecret(request) && response.status === 401) throttle?.tokenFailed(request.remoteAddress);
+      if (bringsSecret(request) && isRefusedSecret(response)) throttle?.tokenFailed(request.remoteAddress);
       const answer = throttle && principal ? throttle.answer(response, principal) : response;
       return { response: withHeaders(answer, cors), route };
     },
@@ -101,8 +111,27 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
 }
 
 /** Requests that hold a secret elsewhere than where tokens are carried. */
-const BRINGS_SECRET: ReadonlySet<string> = new Set(['/api/session', '/api/token', '/api/enrolments/exchange']);
+const BRINGS_SECRET: ReadonlySet<string> = new Set([
+  '/api/session',
+  '/api/token',
+  '/api/enrolments/exchange',
+  '/api/guest/look',
+  '/api/guest/opening',
+]);
 const bringsSecret = ({ method, path }: HttpRequest): boolean => method === 'POST' && BRINGS_SECRET.has(path);
+
+/** A link that nobody has made is a guess as well. */
+const isRefusedSecret = ({ status }: HttpResponse): boolean => status === 401 || status === 404;
+
+/** Below the address of a share link there is nobody but who has opened it, whatever else his browser or an authorizer says of him. */
+async function identifiedGuest(
+  request: Parameters<ArchiveApp['identify']>[0] & { readonly link: string },
+  guests: GuestDoor,
+): Promise<Identified> {
+  if (isCrossSite({ ...request, origin: bareOrigin(request) }, []))
+    return { refused: refusal(new PacsError('FORBIDDEN', 'the request comes from another site')) };
+  return { principal: await guests.identify(request) };
+}
 
 /** Our own tokens are opaque and say so at their head; whatever else comes is for the issuer to judge. */
 function verifierOf({ tokens, issuer }: ArchiveAppOptions): TokenVerifier {

@@ -4,6 +4,7 @@ import { json } from './json.ts';
 import { AUDIT_OPERATIONS } from './openapi-audit.ts';
 import { CLIENT_OPERATIONS } from './openapi-clients.ts';
 import { SCHEDULE_OPERATIONS } from './openapi-schedule.ts';
+import { SHARE_OPERATIONS } from './openapi-shares.ts';
 
 type Schema = Record<string, unknown>;
 
@@ -36,7 +37,17 @@ const session = object({
 });
 const held = object({
   id: text,
-  kind: { enum: ['otherPatient', 'otherStudy', 'otherSopClass', 'otherTransferSyntax', 'otherPixels', 'otherHeader'] },
+  kind: {
+    enum: [
+      'otherPatient',
+      'otherStudy',
+      'otherSopClass',
+      'otherTransferSyntax',
+      'otherPixels',
+      'otherHeader',
+      'uploaded',
+    ],
+  },
   ...uids,
   sizeBytes: whole,
   sha256: text,
@@ -275,6 +286,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...AUDIT_OPERATIONS,
   ...CLIENT_OPERATIONS,
   ...SCHEDULE_OPERATIONS,
+  ...SHARE_OPERATIONS,
   GetOpenApi: { summary: 'This document', response: { schema: { type: 'object' } } },
 };
 

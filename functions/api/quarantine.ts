@@ -19,6 +19,7 @@ const REASONS: Record<HeldRecord['kind'], string> = {
   otherTransferSyntax: 'the same SOPInstanceUID arrived in another transfer syntax',
   otherPixels: 'the same SOPInstanceUID arrived with other pixel data',
   otherHeader: 'the same pixel data arrived with another header',
+  uploaded: 'it was sent in by a share link',
 };
 
 /** Conflicts in quarantine, newest first. */

@@ -7,6 +7,7 @@ import { CLIENT_ROUTES } from './clients.ts';
 import { enrolmentRoutes } from './enrolments.ts';
 import { getEvents } from './events.ts';
 import { GATEWAY_ROUTES } from './gateways.ts';
+import { GUEST_API_ROUTES } from './guest.ts';
 import { openApi } from './openapi.ts';
 import { PROCEDURE_STEP_ROUTES } from './procedure-steps.ts';
 import {
@@ -18,6 +19,7 @@ import {
   listQuarantine,
 } from './quarantine.ts';
 import { closeSession, getSession, openSession } from './session.ts';
+import { SHARE_ROUTES } from './shares.ts';
 import { clientTokenRoutes } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 import { TRANSACTION_ROUTES } from './transactions.ts';
@@ -105,6 +107,8 @@ export function apiRoutes(
     ...CLIENT_ROUTES,
     ...clientTokenRoutes(tokens),
     ...enrolmentRoutes(tokens),
+    ...SHARE_ROUTES,
+    ...GUEST_API_ROUTES,
   ];
   // Public: it names routes, not data.
   routes.push({ method: 'GET', path: '/openapi.json', action: 'public', name: 'GetOpenApi', handler: openApi(routes) });

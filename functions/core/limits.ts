@@ -83,6 +83,8 @@ export const DEFAULT_LIMITS = {
   redirectMs: 15 * 60 * 1000,
   /** how often an open stream of events looks for new ones (ms) */
   eventPollMs: 250,
+  /** how long a process goes by the rules about who reaches what that it has read; 0: every request reads whether they have changed (ms) */
+  accessPolicyMs: 0,
   /** a begun store older than this is an interrupted one (ms) */
   pendingMs: 60 * 60 * 1000,
   /** how long an access token of a machine client holds; its client may be revoked before (ms) */
@@ -96,6 +98,14 @@ export const DEFAULT_LIMITS = {
   launchMs: 10 * 60 * 1000,
   /** how old what a request knows about who reaches what may get while it lasts (ms); each request begins with what holds then */
   reachStaleMs: 1_000,
+  /** least characters of a person's password */
+  passwordCharacters: 12,
+  /** how long the link holds by which somebody chooses a password (ms) */
+  userLinkMs: 24 * 60 * 60 * 1000,
+  /** how long somebody who has signed in by an issuer stays so, however often it renews his tokens (ms) */
+  loginMs: 12 * 60 * 60 * 1000,
+  /** how long a browser may take for a sign-in, from here to the issuer and back (ms) */
+  loginStateMs: 15 * 60 * 1000,
   /** the same access by the same person is one entry of the audit trail, and a count, for this long (ms) */
   auditRepeatMs: 60 * 1000,
   /** acts that are being counted so, of one process; the oldest is settled for a new one */

@@ -2,6 +2,7 @@ import type { Action, Principal } from '#core/access.ts';
 import type { AuditAction, AuditEvent, AuditEventName, AuditOutcome } from '#core/audit/event.ts';
 import type { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
+import { isGuestExport } from './guest.ts';
 import type { AuditFacts } from './handler.ts';
 import type { HttpRequest } from './http.ts';
 import type { Route } from './router.ts';
@@ -69,7 +70,7 @@ export async function recordRequest(
   if (outcome.status < 400 && (route.action === 'reportAsGateway' || route.action === 'monitor')) return;
   const principal = facts.principal ?? act.principal;
   const error = outcome.error?.code ?? facts.error;
-  const [event, action] = eventOf(route, request);
+  const [event, action] = isGuestExport(route, principal) ? (['DataExport', 'R'] as const) : eventOf(route, request);
   const studies = facts.studies ?? (params.study === undefined ? [] : [params.study]);
   const tenant = principal?.tenant ?? archiveTenant;
   if (route.action === 'retrieve' && outcome.status < 400)
@@ -86,6 +87,8 @@ export async function recordRequest(
     transaction: route.name,
     ...(studies.length > 0 && { studies }),
     ...(facts.instances !== undefined && { instances: facts.instances }),
+    ...(facts.destination !== undefined && { destination: facts.destination }),
+    ...(facts.purpose !== undefined && { purpose: facts.purpose }),
     ...(event === 'Query' && { keys: keysOf(request.query) }),
     ...(facts.about !== undefined && { about: facts.about }),
     ...(error !== undefined && { error }),

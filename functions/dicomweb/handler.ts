@@ -20,6 +20,10 @@ export interface AuditFacts {
   /** StudyInstanceUIDs, where the path does not name the study */
   studies?: readonly string[];
   instances?: number;
+  /** whom studies were given to: `link:…` */
+  destination?: string;
+  /** what the person said when asked why */
+  purpose?: string;
   /** the person or machine that is changed, where it is another than the caller */
   about?: string;
   /** what went wrong, where a person is answered by a page or sent on all the same */

@@ -4,6 +4,8 @@ import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
+import { subjectOf } from '#core/share-links/guest.ts';
+import { admissionOf } from '#core/share-links/uploads.ts';
 import { sha256In } from './digest.ts';
 import { errorResponse } from './error-response.ts';
 import type { Context, Handler } from './handler.ts';
@@ -66,7 +68,11 @@ export interface IncomingObject {
 }
 
 async function storeAll(context: Context, study: string | undefined): Promise<StoreOutcome[]> {
-  const { request, services, principal } = context;
+  const { request, principal } = context;
+  const { guest } = principal;
+  const admit = guest && admissionOf(context.services, principal.tenant, guest);
+  // What a guest may send in is for his link to say.
+  const services = admit ? { ...context.services, reach: undefined } : context.services;
   const { type, objects } = objectsOf(request, services, principal.tenant);
   const { storeConcurrency, storeInFlightBytes } = services.limits;
   /** objects that are being made durable, with the bytes each holds */
@@ -86,14 +92,20 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
       outcomes.push({ kind: 'failed', id, error: UNFINISHED });
       const { received, outcome } = storeObject(
         services,
-        { tenant: principal.tenant, source: 'STOW', StudyInstanceUID: study, sha256: object.sha256 },
+        {
+          tenant: principal.tenant,
+          source: guest ? subjectOf(guest.link) : 'STOW',
+          StudyInstanceUID: study,
+          sha256: object.sha256,
+          admit,
+        },
         object.body,
       );
       // A source that breaks off fails its own object here; what ends the request is thrown by the next part.
       const settled = outcome
         .catch((error: unknown): StoreOutcome => ({ kind: 'failed', id, error: asPacsError(error) }))
         .then((result) => {
-          outcomes[position] = result;
+          outcomes[position] = guest ? receivedOf(result) : result;
           inFlightBytes -= pending.get(settled) ?? 0;
           pending.delete(settled);
         });
@@ -117,6 +129,10 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
   if (outcomes.length === 0) throw new PacsError('BAD_REQUEST', `the request holds no ${type} part`);
   return outcomes;
 }
+
+/** What is held has arrived, and who sent it as a guest learns no more: neither that it waits, nor what else is here under its UID. */
+const receivedOf = (outcome: StoreOutcome): StoreOutcome =>
+  outcome.kind === 'held' ? { kind: 'stored', id: outcome.id, sha256: outcome.held.sha256, warnings: [] } : outcome;
 
 /** The Part 10 objects of the request's body, one after the other; each is read to its end before the next is asked for. */
 function objectsOf(

@@ -68,6 +68,10 @@ describe('every route of every door', () => {
       'CloseSession',
       'RequestToken',
       'ExchangeEnrolment',
+      'LookAtShare',
+      'OpenShare',
+      'GetGuestSession',
+      'CloseGuestSession',
       'GetOpenApi',
     ]);
   });

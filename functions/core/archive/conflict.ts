@@ -4,6 +4,7 @@ import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
+import { shareKeys } from '../share-links/records.ts';
 import { deltaOf, deltaWrites, type PreparedInstance, pendingDone } from './commit.ts';
 import { FROM_UPSTREAM, wasEvicted } from './evict.ts';
 import { eventWrite } from './feed.ts';
@@ -137,6 +138,43 @@ async function hold(services: Services, prepared: PreparedInstance, claim: SopCl
     throw new PacsError('BUSY', 'the store took too long and was given up');
   // The same bytes arrived twice at once, and the other one is held already.
   return hold(services, prepared, claim);
+}
+
+/** Keeps aside what a guest has sent in by a share link, whatever the archive has. The same bytes again: a duplicate of what waits. */
+export async function holdUpload(services: Services, prepared: PreparedInstance, link: string): Promise<Settlement> {
+  const { tenant, instance } = prepared;
+  const { SOPInstanceUID: sop, StudyInstanceUID, SeriesInstanceUID, blobKey, sizeBytes, sha256, source } = instance;
+  const knownKey = keys.heldOf(tenant, sop, sha256);
+  const known = await services.index.get(knownKey);
+  const before = known && (await services.index.get(keys.held(tenant, known.id as string)));
+  if (before) return { kind: 'heldBefore', held: asRecord<HeldRecord>(before) };
+  const held: HeldRecord = {
+    id: instance.version,
+    kind: 'uploaded',
+    StudyInstanceUID,
+    SeriesInstanceUID,
+    SOPInstanceUID: sop,
+    blobKey,
+    sizeBytes,
+    sha256,
+    receivedAt: instance.storedAt,
+    source,
+    link,
+    existing: { sha256: '', sizeBytes: 0, storedAt: 0, StudyInstanceUID, SeriesInstanceUID },
+  };
+  await putManifest(services.blobs, tenant, { kind: 'held', held });
+  const outcome = await services.index.write([
+    { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
+    { kind: 'put', key: knownKey, item: { id: held.id }, if: known ? 'present' : 'absent' },
+    { kind: 'put', key: shareKeys.held(tenant, link, held.id), item: {} },
+    ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
+  ]);
+  if (outcome.committed) return { kind: 'held', held };
+  const pending = await services.index.get(keys.pending(tenant, instance.version));
+  if (prepared.pending && pending?.version !== 1)
+    throw new PacsError('BUSY', 'the store took too long and was given up');
+  // The same bytes arrived twice at once, and the other one is held already.
+  return holdUpload(services, prepared, link);
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { KeptReach } from '../access/reach.ts';
 import type { DataSet } from '../dicom/types.ts';
 import type { Item, Key } from '../ports/index-table.ts';
 
@@ -175,7 +176,7 @@ export interface FoldLease {
   until: number;
 }
 
-/** Same UID, other bytes: kept aside until a person decides. */
+/** Same UID, other bytes, or sent in by a guest: kept aside until a person decides. */
 export interface HeldRecord {
   id: string;
   kind: ConflictKind;
@@ -187,6 +188,9 @@ export interface HeldRecord {
   sha256: string;
   receivedAt: number;
   source: string;
+  /** id of the share link by which it came, where it waits for that reason (`uploaded`) */
+  link?: string | undefined;
+  /** what is in the archive under the UID; where nothing was, `sha256` is empty */
   existing: {
     sha256: string;
     sizeBytes: number;
@@ -202,7 +206,9 @@ export type ConflictKind =
   | 'otherSopClass'
   | 'otherTransferSyntax'
   | 'otherPixels'
-  | 'otherHeader';
+  | 'otherHeader'
+  /** no conflict: a guest sent it, and nobody has looked at it */
+  | 'uploaded';
 
 /** What was deleted or rejected, and can be had back until `purgeAt`. Its instances stand in `trashed`. */
 export interface TrashRecord {
@@ -244,6 +250,8 @@ export interface CommitmentRecord {
   /** JSON of [SOPClassUID, SOPInstanceUID] pairs, deflated: a study of 20,000 instances must fit */
   references: Uint8Array;
   requestedAt: number;
+  /** of who asked, where he was confined */
+  reach?: KeptReach | undefined;
 }
 
 /** What happened, in order. Types and UIDs only. */

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
+import { confineTo } from '../access/confine.ts';
+import { factsOfDataSet } from '../access/rules.ts';
 import { Part10Scanner } from '../dicom/scanner.ts';
-import type { ScannedObject } from '../dicom/types.ts';
-import { asPacsError, type PacsError } from '../errors.ts';
+import type { DataSet, ScannedObject } from '../dicom/types.ts';
+import { asPacsError, PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { PutOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
-import { settleConflict } from './conflict.ts';
+import { holdUpload, settleConflict } from './conflict.ts';
 import {
   blobKeyOf,
   blobKeysOf,
@@ -33,7 +35,12 @@ export interface StoreContext {
   readonly sha256?: string | undefined;
   /** the sender sent a data set, and the file meta before it is ours (C-STORE) */
   readonly onlyDataSetSent?: boolean | undefined;
+  /** asked once it is known what the object is, before anything of it is kept; refuses by throwing */
+  readonly admit?: ((id: Identity) => Promise<Verdict>) | undefined;
 }
+
+/** `hold`: it waits in quarantine as sent in by this share link */
+export type Verdict = 'store' | { readonly hold: string };
 
 /**
  * `stored`: new, durable, visible. `duplicate`: these very bytes are here already. `replaced`: they took the place of other
@@ -105,6 +112,7 @@ class IncomingObject {
   #blobKey: string | undefined;
   /** reserved, and not yet handed to the commit: from there on only the sweeper may tell whether the bytes are needed */
   #revocable = false;
+  #verdict: Verdict = 'store';
   uids: Partial<Identity> = {};
 
   constructor(services: Services, context: StoreContext) {
@@ -119,6 +127,8 @@ class IncomingObject {
     const scanned = scanner.end();
     this.uids = uidsOf(scanned.dataSet);
     const id = identify(this.uids, expectedOf(this.#context));
+    await this.#admit(id);
+    await this.#checkReach(scanned.dataSet, id);
     const claim = await this.#claim(id);
     if (claim) {
       // Somebody owns the UID: the hash tells whether there is anything to write at all.
@@ -153,6 +163,7 @@ class IncomingObject {
     }
     if (this.uids.SOPInstanceUID === undefined) this.uids = uidsOf(scanner.end().dataSet);
     const id = identify(this.uids, expectedOf(this.#context));
+    await this.#admit(id);
     async function* scanningOnTheWay(): AsyncGenerator<Uint8Array> {
       yield* passed.splice(0);
       for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
@@ -164,6 +175,7 @@ class IncomingObject {
     let scanned: ScannedObject | undefined;
     const blob = await this.#services.blobs.put(this.#key(id), scanningOnTheWay(), this.#putOptions(id));
     if (!scanned) throw new Error('the blob store did not read the object to its end');
+    await this.#checkReach(scanned.dataSet, id);
     return this.#commit(scanned, id, blob);
   }
 
@@ -177,6 +189,27 @@ class IncomingObject {
     } catch {
       // The store has failed already; the pending record stays and tells the sweeper.
     }
+  }
+
+  async #admit(id: Identity): Promise<void> {
+    this.#verdict = (await this.#context.admit?.(id)) ?? 'store';
+  }
+
+  /**
+   * Who is confined stores into his reach: into a study that is in it, or one that would be if this were its first object. Nor may the
+   * object's UID be that of one he cannot reach: it would be told apart from it, or hidden by it.
+   * @throws PacsError FORBIDDEN
+   */
+  async #checkReach(dataSet: DataSet, id: Identity): Promise<void> {
+    const { reach } = this.#services;
+    if (reach === undefined) return;
+    const claim = await this.#claim(id);
+    const isAdmitted =
+      (await reach.admitsAddition(factsOfDataSet(dataSet))) &&
+      (claim === undefined ||
+        claim.StudyInstanceUID === id.StudyInstanceUID ||
+        (await reach.admitsStudy(claim.StudyInstanceUID)));
+    if (!isAdmitted) throw new PacsError('FORBIDDEN', 'the object is of no study that may be stored into');
   }
 
   async #claim(id: Identity): Promise<SopClaim | undefined> {
@@ -211,7 +244,9 @@ class IncomingObject {
   async #complete(scanned: ScannedObject, id: Identity, stored: 'now' | 'before'): Promise<void> {
     const { tenant } = this.#context;
     if (stored === 'before') await this.#services.folder.fold(tenant, id.StudyInstanceUID);
-    if (isRejectionNote(scanned.dataSet)) await applyRejectionNote(this.#services, tenant, scanned.dataSet, id);
+    if (!isRejectionNote(scanned.dataSet)) return;
+    const confined = confineTo(this.#services, this.#services.reach);
+    await applyRejectionNote(confined, tenant, scanned.dataSet, id);
   }
 
   async #commit(
@@ -236,6 +271,14 @@ class IncomingObject {
     const { warnings } = scanned;
     const { sha256 } = blob;
     this.#revocable = false;
+    if (this.#verdict !== 'store') {
+      const settled = await holdUpload(this.#services, prepared, this.#verdict.hold);
+      if (settled.kind === 'heldBefore') {
+        this.#revocable = true;
+        await this.abandon();
+      }
+      if ('held' in settled) return { kind: 'held', id, held: settled.held };
+    }
     if ((await this.#services.commits.commit(prepared)) === 'committed') {
       await this.#complete(scanned, id, 'now');
       return { kind: 'stored', id, sha256, warnings };

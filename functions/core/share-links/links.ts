@@ -1,6 +1,6 @@
-import { type Action, authorize, type Principal } from '../access.ts';
 import { wholeOf } from '../access/confine.ts';
 import { StudyReach } from '../access/reach.ts';
+import { type Action, authorize, type Principal } from '../access.ts';
 import { eventWrite } from '../archive/feed.ts';
 import { type ArchiveEvent, asItem, keys, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';

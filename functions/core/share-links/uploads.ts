@@ -1,5 +1,5 @@
-import { authorize, type Principal } from '../access.ts';
 import { wholeOf } from '../access/confine.ts';
+import { authorize, type Principal } from '../access.ts';
 import type { Identity } from '../archive/instance.ts';
 import { discardHeld, getHeld, replaceByHeld } from '../archive/quarantine.ts';
 import { asRecord, type HeldRecord, keys, type SopClaim, type StudyRecord, type Tenant } from '../archive/records.ts';
