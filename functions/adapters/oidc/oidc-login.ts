@@ -1,0 +1,172 @@
+import * as client from 'openid-client';
+import { PacsError } from '#core/errors.ts';
+import type { Clock } from '#core/ports/clock.ts';
+import type { LoginIssuer, LoginProof, LoginTokens } from '#core/ports/login-issuer.ts';
+import { OidcTokenVerifier } from './oidc-token-verifier.ts';
+import type { OidcSettings } from './settings.ts';
+
+/** Where the browser comes back to, on every host. */
+export const CALLBACK_PATH = '/api/session/callback';
+/** What is known of an issuer is asked for again after this time (ms). */
+const DISCOVERY_MS = 10 * 60_000;
+const TIMEOUT_SECONDS = 10;
+/** Origins by which the archive is asked whose issuer is known; the one not asked for longest goes. */
+const KEPT = 8;
+
+export interface OidcLoginOptions {
+  /** the issuer's settings, by the origin at which the archive is asked */
+  readonly settings: (origin: string) => OidcSettings;
+  readonly clientId: string;
+  /** of clients that have one; none: PKCE alone */
+  readonly clientSecret?: string | undefined;
+  /** what is asked for; absent: `openid profile`, and `offline_access` where the issuer lists it */
+  readonly scopes?: string | undefined;
+  /** where the issuer does not tell by discovery */
+  readonly logoutUrl?: string | undefined;
+  /** how the issuer is asked; absent: over the network */
+  readonly fetch?: typeof globalThis.fetch | undefined;
+}
+
+interface Known {
+  readonly configuration: client.Configuration;
+  readonly verifier: OidcTokenVerifier;
+  readonly at: number;
+}
+
+/** Authorization code with PKCE at any OpenID Connect issuer: the archive's own, Cognito, Entra, Okta, Keycloak. */
+export class OidcLogin implements LoginIssuer {
+  readonly #options: OidcLoginOptions;
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #known = new Map<string, Promise<Known>>();
+
+  constructor(options: OidcLoginOptions, clock: Pick<Clock, 'now'>) {
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  async authorizationUrl(origin: string, { state, nonce, verifier }: LoginProof): Promise<string> {
+    const { configuration } = await this.#at(origin);
+    const url = client.buildAuthorizationUrl(configuration, {
+      redirect_uri: origin + CALLBACK_PATH,
+      scope: this.#scopes(configuration),
+      state,
+      nonce,
+      code_challenge: await client.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: 'S256',
+    });
+    return url.href;
+  }
+
+  async exchange(origin: string, callback: URL, { state, nonce, verifier }: LoginProof): Promise<LoginTokens> {
+    const known = await this.#at(origin);
+    const tokens = await asked(() =>
+      client.authorizationCodeGrant(known.configuration, callback, {
+        expectedState: state,
+        expectedNonce: nonce,
+        pkceCodeVerifier: verifier,
+        idTokenExpected: true,
+      }),
+    );
+    return told(known, tokens);
+  }
+
+  async renew(origin: string, refreshToken: string): Promise<LoginTokens | undefined> {
+    const known = await this.#at(origin);
+    try {
+      return await told(known, await asked(() => client.refreshTokenGrant(known.configuration, refreshToken)));
+    } catch (error) {
+      if (error instanceof PacsError && error.code === 'UNAUTHENTICATED') return undefined;
+      throw error;
+    }
+  }
+
+  async logoutUrl(origin: string, idToken: string | undefined): Promise<string | undefined> {
+    const { configuration } = await this.#at(origin);
+    const address = this.#options.logoutUrl ?? configuration.serverMetadata().end_session_endpoint;
+    if (address === undefined) return undefined;
+    const url = new URL(address);
+    url.searchParams.set('client_id', this.#options.clientId);
+    url.searchParams.set('post_logout_redirect_uri', `${origin}/`);
+    // Cognito's name for it.
+    url.searchParams.set('logout_uri', `${origin}/`);
+    if (idToken !== undefined) url.searchParams.set('id_token_hint', idToken);
+    return url.href;
+  }
+
+  async revoke(origin: string, refreshToken: string): Promise<void> {
+    const { configuration } = await this.#at(origin);
+    if (configuration.serverMetadata().revocation_endpoint === undefined) return;
+    await asked(() => client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' }));
+  }
+
+  #scopes(configuration: client.Configuration): string {
+    if (this.#options.scopes !== undefined) return this.#options.scopes;
+    const offline = configuration.serverMetadata().scopes_supported?.includes('offline_access');
+    return offline ? 'openid profile offline_access' : 'openid profile';
+  }
+
+  async #at(origin: string): Promise<Known> {
+    const before = await this.#known.get(origin)?.catch(() => undefined);
+    if (before && this.#clock.now() - before.at < DISCOVERY_MS) return before;
+    const discovered = this.#discover(origin);
+    this.#known.delete(origin);
+    this.#known.set(origin, discovered);
+    if (this.#known.size > KEPT) this.#known.delete(this.#known.keys().next().value!);
+    discovered.catch(() => this.#known.delete(origin));
+    return discovered;
+  }
+
+  async #discover(origin: string): Promise<Known> {
+    const { clientId, clientSecret, fetch } = this.#options;
+    const settings = this.#options.settings(origin);
+    const issuer = new URL(settings.issuer);
+    const authentication = clientSecret === undefined ? client.None() : client.ClientSecretPost(clientSecret);
+    const configuration = await asked(() =>
+      client.discovery(issuer, clientId, undefined, authentication, {
+        timeout: TIMEOUT_SECONDS,
+        // Settings let http through for loopback alone.
+        execute: issuer.protocol === 'http:' ? [client.allowInsecureRequests] : [],
+        ...(fetch && { [client.customFetch]: fetch as client.CustomFetch }),
+      }),
+    );
+    configuration.timeout = TIMEOUT_SECONDS;
+    const verifier = new OidcTokenVerifier({ ...settings, audiences: [clientId] }, this.#clock, fetch);
+    return { configuration, verifier, at: this.#clock.now() };
+  }
+}
+
+/** The ID token is checked once more by the rules for every token: signature, issuer, audience, and what its claims are worth here. */
+async function told(
+  { verifier }: Known,
+  tokens: client.TokenEndpointResponse & client.TokenEndpointResponseHelpers,
+): Promise<LoginTokens> {
+  const { id_token: idToken, refresh_token: refreshToken } = tokens;
+  const principal = idToken === undefined ? undefined : await verifier.verify(idToken);
+  if (idToken !== undefined && principal === undefined)
+    throw new PacsError('UNAUTHENTICATED', 'what the issuer says of the person does not hold');
+  return { principal, idToken, refreshToken, expiresInSeconds: tokens.expiresIn() ?? 3_600 };
+}
+
+/** @throws PacsError UNAUTHENTICATED for what the issuer refuses or says wrongly, BUSY where it does not answer */
+async function asked<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (isRefusal(error)) throw new PacsError('UNAUTHENTICATED', 'the issuer refuses', { cause: error });
+    throw new PacsError('BUSY', 'the issuer cannot be reached', { cause: error });
+  }
+}
+
+const isRefusal = (error: unknown): boolean =>
+  (error instanceof client.ResponseBodyError && error.status < 500) ||
+  error instanceof client.AuthorizationResponseError ||
+  (error instanceof client.ClientError && REFUSALS.has(error.code ?? ''));
+
+/** What an answer that came is wrong by; the other codes are of requests that failed. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  'OAUTH_INVALID_RESPONSE',
+  'OAUTH_JWT_CLAIM_COMPARISON_FAILED',
+  'OAUTH_JWT_TIMESTAMP_CHECK_FAILED',
+  'OAUTH_PARSE_ERROR',
+  'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED',
+]);
