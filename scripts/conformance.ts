@@ -23,6 +23,7 @@ import {
   GET_CLASSES,
   INSTANCE_AVAILABILITY_NOTIFICATION,
   MODALITY_PERFORMED_PROCEDURE_STEP,
+  MODALITY_PERFORMED_PROCEDURE_STEP_NOTIFICATION,
   MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE,
   MODALITY_WORKLIST_FIND,
   MOVE_CLASSES,
@@ -182,6 +183,12 @@ function dimse(): string {
     ['Modality Worklist Information Model', MODALITY_WORKLIST_FIND, 'SCP', 'C-FIND'],
     ['Modality Performed Procedure Step', MODALITY_PERFORMED_PROCEDURE_STEP, 'SCP', 'N-CREATE, N-SET'],
     ['Modality Performed Procedure Step Retrieve', MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE, 'SCP', 'N-GET'],
+    [
+      'Modality Performed Procedure Step Notification',
+      MODALITY_PERFORMED_PROCEDURE_STEP_NOTIFICATION,
+      'SCP',
+      'N-EVENT-REPORT',
+    ],
     ['Instance Availability Notification', INSTANCE_AVAILABILITY_NOTIFICATION, 'SCU', 'N-CREATE'],
   ];
   const names = new Map(Object.entries(STATUS).map(([name, value]) => [value as number, name]));
@@ -255,7 +262,7 @@ UIDs are listed in the final one. Objects on slow media are brought back; until 
 ### 8.6 Storage Commitment
 
 A request is kept in the index before it is answered, so it survives a restart. The answer (N-EVENT-REPORT) goes over the same association while that is open,
-otherwise over an association to the destination configured under the AE title that asked, tried again until it is taken. Committed are instances whose record holds the
+otherwise over an association to the destination configured under the AE title that asked, tried for a week until it is taken. Committed are instances whose record holds the
 SHA-256 of their durable bytes; the others are listed with 0112 (no such instance) or 0119 (of another class).
 
 ### 8.7 Modality Worklist
@@ -273,9 +280,12 @@ performed series). 0105: N-SET may not change the attribute. 0110 with error ID 
 ScheduledStepAttributesSequence (study and scheduled step) links a step to its worklist items, whose status follows it: STARTED, DEPARTED. When a completed step's
 instances have all arrived, the feed says StudyComplete.
 
+Modality Performed Procedure Step Notification: \`NEPHOS_DICOM_MPPS_LISTENERS\` are called with N-EVENT-REPORT, as SCP by role selection, when a step is created (event type 1), completed (2),
+discontinued (3) or changed otherwise (4); tried for a week until it is taken. Steps are never deleted (5).
+
 ### 8.9 Instance Availability Notification
 
-Sent to \`NEPHOS_DICOM_IAN\` when a study gets quiet, and when a completed step's instances have all arrived; tried again until it is taken, under the same SOP Instance UID.
+Sent to \`NEPHOS_DICOM_IAN\` when a study gets quiet, and when a completed step's instances have all arrived; tried for a week until it is taken, under the same SOP Instance UID.
 Retrieve AE Title is ours; a notification names at most 5,000 instances.
 
 ### 8.10 Statuses

@@ -11,6 +11,7 @@ export const DEFAULT_POLICY: Policy = {
   sanitizePreamble: false,
   audit: 'writes',
   tiers: [],
+  procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
 };
 

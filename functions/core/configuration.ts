@@ -55,6 +55,7 @@ export const readPolicy = (env: Environment): Policy => ({
   sanitizePreamble: oneOf(env, 'NEPHOS_SANITIZE_PREAMBLE', ['on', 'off'], 'off') === 'on',
   audit: oneOf<AuditPolicy>(env, 'NEPHOS_AUDIT', ['writes', 'all', 'off'], 'writes'),
   tiers: [],
+  procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
 });
 

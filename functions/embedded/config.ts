@@ -66,6 +66,8 @@ export interface DicomConfig {
   readonly identity: 'off' | 'optional' | 'required';
   /** who is told by Instance Availability Notification that a study is here */
   readonly availability: readonly RemoteEntity[];
+  /** who is told by N-EVENT-REPORT that a performed procedure step has changed */
+  readonly stepListeners: readonly RemoteEntity[];
   /** where C-MOVE sends to, by AE title */
   readonly destinations: readonly RemoteEntity[];
   /** of one server process */
@@ -95,6 +97,7 @@ export function readConfig(env: Environment): Config {
   }
   const tenant = env.NEPHOS_TENANT ?? 'main';
   if (!TENANT.test(tenant)) throw new ConfigError(`NEPHOS_TENANT must match ${TENANT.source}`);
+  const dicom = readDicom(env, bind);
   return {
     bind,
     auth,
@@ -104,7 +107,7 @@ export function readConfig(env: Environment): Config {
     dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
     encryptionKeyFile: env.NEPHOS_ENCRYPTION_KEY_FILE,
     workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
-    policy: readPolicy(env),
+    policy: { ...readPolicy(env), procedureStepListeners: dicom.stepListeners.map(({ aeTitle }) => aeTitle) },
     auditSource: env.NEPHOS_AUDIT_SOURCE ?? hostname(),
     limits: readLimits(env),
     tls: readTls(env),
@@ -112,7 +115,7 @@ export function readConfig(env: Environment): Config {
     corsOrigins: listOf(env.NEPHOS_CORS_ORIGINS),
     publicUrl: readPublicUrl(env),
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
-    dicom: readDicom(env, bind),
+    dicom,
   };
 }
 
@@ -151,6 +154,7 @@ function readDicom(env: Environment, bind: string): DicomConfig {
     identity: readIdentity(env),
     destinations: listOf(env.NEPHOS_DICOM_DESTINATIONS).map(readDestination('NEPHOS_DICOM_DESTINATIONS')),
     availability: listOf(env.NEPHOS_DICOM_IAN).map(readDestination('NEPHOS_DICOM_IAN')),
+    stepListeners: listOf(env.NEPHOS_DICOM_MPPS_LISTENERS).map(readDestination('NEPHOS_DICOM_MPPS_LISTENERS')),
     maxAssociations: whole(env, 'NEPHOS_DICOM_MAX_ASSOCIATIONS', 100, 1, 10_000),
     tls: readDicomTls(env),
   };

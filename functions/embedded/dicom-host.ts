@@ -8,6 +8,7 @@ import { STUDY_QUIET } from '#core/archive/fold.ts';
 import { ARCHIVE_JOBS } from '#core/jobs.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import { endProcedureStep, INSTANCE_AVAILABILITY, requestAvailability } from '#core/procedure/availability.ts';
+import { type NoticeOfStep, PROCEDURE_STEP_NOTICE } from '#core/procedure/notices.ts';
 import { PROCEDURE_STEP_ENDED } from '#core/procedure/procedure-step.ts';
 import type { Services } from '#core/services.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
@@ -16,6 +17,7 @@ import { createDimseServer, type DimseServer, type DimseServerOptions, entityOf 
 import { sendAvailability } from '#dimse/services/availability.ts';
 import { answerCommitment } from '#dimse/services/commitment.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
+import { notifyOfStep } from '#dimse/services/procedure-scu.ts';
 import type { Session } from '#dimse/session.ts';
 import { type Config, ConfigError } from './config.ts';
 import { identityPolicy } from './dicom-users.ts';
@@ -89,8 +91,21 @@ export async function listenDicom(
     port: dicom.port === undefined ? undefined : await listen(dicom.port),
     tlsPort: dicom.tls === undefined ? undefined : await listen(dicom.tls.port, tlsOptions(dicom.tls)),
     jobs: {
-      [STORAGE_COMMITMENT]: (_, payload) => answerCommitment(access, payload.tenant as string, payload.id as string),
-      ...availabilityJobs(access, dicom),
+      ...availabilityJobs(dicom),
+      ...patient(log, {
+        [STORAGE_COMMITMENT]: (_, payload) => answerCommitment(access, payload.tenant as string, payload.id as string),
+        [INSTANCE_AVAILABILITY]: async (_, payload) => {
+          const { tenant, study, destination, uid } = payload as Record<string, string>;
+          const remote = dicom.availability.find(({ aeTitle }) => aeTitle === destination);
+          // Nobody is to be told any more who has been taken off the list.
+          if (remote !== undefined) await sendAvailability(access, tenant!, study!, remote, uid!);
+        },
+        [PROCEDURE_STEP_NOTICE]: async (_, payload) => {
+          const notice = payload as unknown as NoticeOfStep;
+          const remote = dicom.stepListeners.find(({ aeTitle }) => aeTitle === notice.listener);
+          if (remote !== undefined) await notifyOfStep(access, notice, remote);
+        },
+      }),
     },
     close: async () => {
       await Promise.all(servers.map((each) => each.close(CLOSE_MS)));
@@ -108,7 +123,7 @@ function entityPrincipal({ dicom: { allowed }, tenant }: Config, subject: string
 }
 
 /** Who is configured is told of a study when it gets quiet, and when a procedure step is done and all of it has arrived. */
-function availabilityJobs(access: MoveAccess, { availability }: Config['dicom']): JobHandlers {
+function availabilityJobs({ availability }: Config['dicom']): JobHandlers {
   const destinations = availability.map(({ aeTitle }) => aeTitle);
   const handlers: JobHandlers = {
     [PROCEDURE_STEP_ENDED]: (services, payload) =>
@@ -122,14 +137,35 @@ function availabilityJobs(access: MoveAccess, { availability }: Config['dicom'])
       const outcome = await ARCHIVE_JOBS[STUDY_QUIET](services, payload, root);
       if (outcome === 'quiet') await requestAvailability(services, tenant, study, destinations);
     },
-    [INSTANCE_AVAILABILITY]: async (_, payload) => {
-      const { tenant, study, destination, uid } = payload as Record<string, string>;
-      const remote = availability.find(({ aeTitle }) => aeTitle === destination);
-      // Nobody is to be told any more who has been taken off the list.
-      if (remote !== undefined) await sendAvailability(access, tenant!, study!, remote, uid!);
-    },
   };
 }
+
+/** Who is to be told over an association of ours, and cannot be reached, is tried for this long (ms), each time after a quarter of the time so far. */
+const CALL_BACK_MS = 7 * 24 * 60 * 60 * 1000;
+const AGAIN_MS = { least: 2_000, most: 10 * 60_000 };
+
+/**
+ * A queue gives a job up after some attempts, within minutes. Another system may be down for a weekend: its jobs come again, anew, and
+ * only after a week are they left to the queue, and so to the dead letters.
+ */
+const patient = (log: Log, handlers: JobHandlers): JobHandlers =>
+  Object.fromEntries(
+    Object.entries(handlers).map(([queue, handler]) => [
+      queue,
+      async (services, payload, root) => {
+        try {
+          await handler(services, payload, root);
+        } catch (error) {
+          const now = services.clock.now();
+          const since = typeof payload.since === 'number' ? payload.since : now;
+          log.info('not-told', { queue, ...describeError(error) });
+          if (now - since > CALL_BACK_MS) throw error;
+          const delayMs = Math.max(AGAIN_MS.least, Math.min(AGAIN_MS.most, (now - since) / 4));
+          await services.jobs.enqueue(queue, { ...payload, since }, { delayMs });
+        }
+      },
+    ]),
+  );
 
 /** The BCP 195 TLS Secure Transport Connection Profile (PS3.15 B.9): 1.2 or later, forward secrecy, authenticated encryption. */
 const BCP_195_CIPHERS = [

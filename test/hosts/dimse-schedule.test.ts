@@ -19,6 +19,7 @@ import { createDimseServer, type DimseServer } from '#dimse/server.ts';
 import type { Session } from '#dimse/session.ts';
 import {
   INSTANCE_AVAILABILITY_NOTIFICATION,
+  MODALITY_PERFORMED_PROCEDURE_STEP_NOTIFICATION,
   MODALITY_PERFORMED_PROCEDURE_STEP as MPPS,
   MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE as MPPS_RETRIEVE,
   STORAGE_COMMITMENT_PUSH_MODEL,
@@ -56,6 +57,8 @@ let working: Promise<void>;
 /** what the department system was told, by SOP Instance UID of the notification; it refuses the first */
 const told = new Map<string, DataSet>();
 let refusals = 1;
+/** event types of each step that it was told of */
+const noticesOf = new Map<string, (number | 'deaf')[]>();
 
 function startListener(): DimseServer {
   return createDimseServer({
@@ -63,8 +66,22 @@ function startListener(): DimseServer {
     checkCalledAETitle: true,
     allowed: 'any',
     maxAssociations: 4,
-    policy: { acceptUnknownSopClasses: false, services: new Set([INSTANCE_AVAILABILITY_NOTIFICATION]) },
+    policy: {
+      acceptUnknownSopClasses: false,
+      services: new Set([INSTANCE_AVAILABILITY_NOTIFICATION, MODALITY_PERFORMED_PROCEDURE_STEP_NOTIFICATION]),
+    },
     services: new Map([
+      [
+        COMMAND.nEventReport,
+        async ({ command: { AffectedSOPInstanceUID: step = '', EventTypeID: event }, respond }) => {
+          const heard = noticesOf.get(step) ?? [];
+          noticesOf.set(step, heard);
+          // The first one of each step falls on deaf ears.
+          const isFirst = heard.length === 0;
+          heard.push(isFirst ? 'deaf' : event!);
+          return respond({ Status: isFirst ? 0x0213 : 0, EventTypeID: event });
+        },
+      ],
       [
         COMMAND.nCreate,
         async ({ command, context, dataSet: given, respond }) => {
@@ -93,9 +110,13 @@ beforeAll(async () => {
       NEPHOS_DATA_DIR: dataDir,
       NEPHOS_LIMIT_STUDY_QUIET_MS: '200',
       NEPHOS_LIMIT_WORKLIST_PAST_MS: '9000000000000',
+      NEPHOS_DICOM_MPPS_LISTENERS: `RIS@127.0.0.1:${port}`,
     }),
   );
-  host = await open({ NEPHOS_DICOM_IAN: `RIS@127.0.0.1:${port}` });
+  host = await open({
+    NEPHOS_DICOM_IAN: `RIS@127.0.0.1:${port}`,
+    NEPHOS_DICOM_MPPS_LISTENERS: `RIS@127.0.0.1:${port}`,
+  });
   remote = { aeTitle: 'NEPHOS', host: '127.0.0.1', port: host.port! };
   working = workQueues(
     archive.services,
@@ -306,6 +327,20 @@ describe('Modality Performed Procedure Step', () => {
       started({}, { StudyInstanceUID: uid(730) }),
     );
     expect([Status, AffectedSOPInstanceUID]).toEqual([0, expect.stringMatching(/^2\.25\.\d+$/)]);
+  });
+
+  test('whoever listens is told of each change, again until it has heard', async () => {
+    const sop = uid(740);
+    await create(session, sop, started({}, { StudyInstanceUID: uid(741) }));
+    await set(session, sop, dataSet({ PerformedProcedureStepDescription: 'Thorax' }));
+    await set(session, sop, ended([uid(742)]));
+    // What is refused changes nothing, and nobody hears of it.
+    await set(session, sop, ended([uid(742)]));
+    const heard = () => [...(noticesOf.get(sop) ?? [])].sort();
+    for (let i = 0; i < 400 && heard().length < 4; i++) await sleep(50);
+    expect(heard()).toEqual([1, 2, 4, 'deaf']);
+    await sleep(1_500);
+    expect(heard()).toHaveLength(4);
   });
 
   test('that is not there: 0112', async () => {

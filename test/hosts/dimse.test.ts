@@ -653,10 +653,21 @@ describe('storage commitment', () => {
     await answer();
     expect(workstation.reports).toHaveLength(1);
     const lost = await keepCommitmentRequest(archive.services, 'main', { ...request, aeTitle: 'GONE' }, 0);
-    await expect(
-      host.jobs[STORAGE_COMMITMENT]!(archive.services, { tenant: 'main', id: lost.id }, ''),
-    ).rejects.toThrow();
+    const waitingJobs = async () => (await archive.services.jobs.depth(STORAGE_COMMITMENT)).waiting;
+    const before = await waitingJobs();
+    await host.jobs[STORAGE_COMMITMENT]!(archive.services, { tenant: 'main', id: lost.id }, '');
     expect(await waiting()).toBe(1);
+    expect(await waitingJobs()).toBe(before + 1);
+  });
+
+  test('a modality that is off for a weekend is called for a week, then left to the dead letters', async () => {
+    const request = { aeTitle: 'GONE', TransactionUID: TRANSACTION, references: [] };
+    const { id } = await keepCommitmentRequest(archive.services, 'main', request, 0);
+    const DAY_MS = 24 * 60 * 60 * 1000;
+    const callAfter = (days: number) =>
+      host.jobs[STORAGE_COMMITMENT]!(archive.services, { tenant: 'main', id, since: Date.now() - days * DAY_MS }, '');
+    await callAfter(3);
+    await expect(callAfter(8)).rejects.toThrow('the peer cannot be reached');
   });
 
   test('nothing else can be asked of it', async () => {

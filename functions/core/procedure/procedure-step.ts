@@ -10,6 +10,7 @@ import { ITEM_LIMIT_BYTES, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { WorklistItem, WorklistState } from '../worklist/records.ts';
 import { changeOf, findScheduledStep, getWorklistItem, nextOf } from '../worklist/worklist.ts';
+import { requestNotices, stepEventOf } from './notices.ts';
 import {
   procedureKeys as keys,
   type ProcedureStepRecord,
@@ -92,6 +93,7 @@ export async function createProcedureStep(
       createdAt: at,
       updatedAt: at,
     };
+    await requestNotices(services, { tenant, SOPInstanceUID, event: stepEventOf(record.state, true), version: 1 });
     const outcome = await services.index.write([
       { kind: 'put', key: keys.step(tenant, SOPInstanceUID), item: asItem(record), if: 'absent' },
       { kind: 'put', key: keys.byTime(tenant, record.id), item: { sop: SOPInstanceUID } },
@@ -135,6 +137,8 @@ export async function setProcedureStep(
     const items = ended ? await itemsOf(services, tenant, record.worklistItems) : [];
     // Before the write: a job too many finds nothing to do, one too few would be missed.
     if (ended) await services.jobs.enqueue(PROCEDURE_STEP_ENDED, { tenant, sop: SOPInstanceUID }, { delayMs: 1_000 });
+    const event = stepEventOf(record.state, false);
+    await requestNotices(services, { tenant, SOPInstanceUID, event, version: record.version });
     const outcome = await services.index.write([
       {
         kind: 'put',
