@@ -45,6 +45,8 @@ const REDIRECT_BYTES = 32 * 1024 * 1024;
 const OBJECT_BYTES = 32 * 1024 * 1024 * 1024;
 /** Looking for events costs reads of the table, for every stream that is open (ms). */
 const EVENT_POLL_MS = 2_000;
+/** Rules about who reaches what are read once a second by each sandbox, not with every frame (ms). */
+const ACCESS_POLICY_MS = 1_000;
 
 export type LambdaConfig = CloudConfig;
 
@@ -58,8 +60,9 @@ export const readLambdaConfig = (env: Environment, streaming: boolean): LambdaCo
     redirectBytes: streaming ? REDIRECT_BYTES : WHOLE_RESPONSE_BYTES,
   });
 
-/** `limits`: of the host, where they are not the defaults; the environment has the last word. @throws ConfigError that names the variable */
-export function readCloudConfig(env: Environment, limits: Partial<Limits>): CloudConfig {
+/** `hostLimits`: of the host, where they are not the defaults; the environment has the last word. @throws ConfigError that names the variable */
+export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): CloudConfig {
+  const limits = { accessPolicyMs: ACCESS_POLICY_MS, ...hostLimits };
   const [first = 'main', ...more] = listOf(env[ENVIRONMENT.tenants]);
   const tenants = [first, ...more] as const;
   if (!tenants.every((tenant) => TENANT.test(tenant)))

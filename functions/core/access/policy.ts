@@ -2,6 +2,7 @@ import type { Action, Principal, Reach, ReachRule, Role } from '../access.ts';
 import { PERMISSIONS } from '../access.ts';
 import type { Tenant } from '../archive/records.ts';
 import type { IndexTable, Item, Key } from '../ports/index-table.ts';
+import type { Services } from '../services.ts';
 
 /**
  * What administrators have laid down about who reaches which studies, one partition a tenant:
@@ -14,7 +15,7 @@ import type { IndexTable, Item, Key } from '../ports/index-table.ts';
  * | emergency   | t|policy      | emergency|{id}     | Emergency: reach that somebody took for a time             |
  *
  * Whoever judges reads the head first, always, and the rest only where its version is not the one he knows. So a change counts from the
- * next request on, in every process.
+ * next request on, in every process; in the cloud after `limits.accessPolicyMs` at the latest.
  */
 export interface PolicyHead {
   readonly version: number;
@@ -95,22 +96,36 @@ export const NO_POLICY: AccessPolicy = {
 
 /** tenants whose policy a process remembers */
 const KNOWN_TENANTS = 100;
-const known = new WeakMap<IndexTable, Map<Tenant, AccessPolicy>>();
+interface Remembered {
+  readonly policy: AccessPolicy;
+  /** ms since 1970 */
+  readonly readAt: number;
+}
+const known = new WeakMap<IndexTable, Map<Tenant, Remembered>>();
 const PAGE = 1_000;
 
-/** The tenant's policy as it is now: one read where it has not changed since this process read it. */
-export async function accessPolicy(index: IndexTable, tenant: Tenant): Promise<AccessPolicy> {
-  const item = await index.get(policyKeys.head(tenant));
-  if (item === undefined) return NO_POLICY;
-  const head = item as unknown as PolicyHead;
-  const tenants = known.get(index) ?? new Map<Tenant, AccessPolicy>();
+/**
+ * The tenant's policy as it is now: one read where it has not changed since this process read it. With `limits.accessPolicyMs` none, for so
+ * long: a host whose every read of the index is a call of another service may go by what it has just read.
+ */
+export async function accessPolicy(
+  { index, clock, limits }: Pick<Services, 'index' | 'clock' | 'limits'>,
+  tenant: Tenant,
+): Promise<AccessPolicy> {
+  const tenants = known.get(index) ?? new Map<Tenant, Remembered>();
   known.set(index, tenants);
   const remembered = tenants.get(tenant);
-  if (remembered?.head.version === head.version) return remembered;
+  const readAt = clock.now();
+  if (remembered && readAt - remembered.readAt < limits.accessPolicyMs) return remembered.policy;
+  const item = await index.get(policyKeys.head(tenant));
+  const head = item as unknown as PolicyHead | undefined;
+  let policy = head === undefined ? NO_POLICY : remembered?.policy;
   // What changes between the two reads counts already, and is read again under its own version.
-  const policy = { head, ...(await readPolicy(index, tenant)) };
+  if (head !== undefined && policy?.head.version !== head.version)
+    policy = { head, ...(await readPolicy(index, tenant)) };
+  policy ??= NO_POLICY;
   tenants.delete(tenant);
-  tenants.set(tenant, policy);
+  tenants.set(tenant, { policy, readAt });
   const [oldest] = tenants.keys();
   if (tenants.size > KNOWN_TENANTS && oldest !== undefined) tenants.delete(oldest);
   return policy;

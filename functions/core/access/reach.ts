@@ -2,7 +2,7 @@ import type { Action, Principal, Reach } from '../access.ts';
 import { asRecord, type Delta, keys, type StudyRecord, type Tenant } from '../archive/records.ts';
 import type { IndexTable, ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { type AccessPolicy, accessPolicy, grantedReach } from './policy.ts';
+import { type AccessPolicy, accessPolicy, grantedReach, NO_POLICY } from './policy.ts';
 import {
   concernsPatient,
   factsOfDelta,
@@ -63,7 +63,7 @@ export class StudyReach {
     principal: Principal,
     action: Action,
   ): Promise<StudyReach | undefined> {
-    const reach = new StudyReach(services, principal, action, await accessPolicy(services.index, principal.tenant));
+    const reach = new StudyReach(services, principal, action, await accessPolicy(services, principal.tenant));
     return reach.#isWhole ? undefined : reach;
   }
 
@@ -161,12 +161,14 @@ export class StudyReach {
   }
 
   async #refresh(): Promise<void> {
-    const { index, clock, limits } = this.#services;
+    const { clock, limits } = this.#services;
     if (clock.now() - this.#openedAt < limits.reachStaleMs) return;
     this.#openedAt = clock.now();
     this.#verdicts.clear();
-    this.#policy = await accessPolicy(index, this.tenant);
-    if (this.#principal.roles.length > 0) this.#granted = grantedReach(this.#policy, this.#principal, this.#action);
+    // Kept for later is what somebody reached; who he is, and so what he may do by now, is not.
+    if (this.#principal.roles.length === 0) return;
+    this.#policy = await accessPolicy(this.#services, this.tenant);
+    this.#granted = grantedReach(this.#policy, this.#principal, this.#action);
   }
 }
 
