@@ -98,7 +98,7 @@ function decoded(dataSet: DataSet): DataSet {
 }
 
 /** A big endian value as little endian, chunk by chunk: words may lie across chunks. */
-async function* swappedStream(
+export async function* swappedStream(
   bytes: AsyncIterable<Uint8Array> | Uint8Array,
   width: number,
 ): AsyncGenerator<Uint8Array> {

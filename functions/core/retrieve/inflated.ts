@@ -13,7 +13,7 @@ type Deflated = Pick<InstanceRecord, 'blobKey' | 'dataSetOffset'>;
  * @throws PacsError TOO_LARGE over `limits.inflatedBytes`; RANGE_NOT_SATISFIABLE; UNREADABLE_DATASET
  */
 export async function* inflatedStream(
-  { blobs, limits }: Reads,
+  { blobs, limits }: { readonly blobs: Pick<Services['blobs'], 'read'>; readonly limits: Services['limits'] },
   instance: Deflated,
   offset: number,
   length: number,
