@@ -22,10 +22,9 @@ export const getEvents: Handler = async ({ request, services, principal }) => {
       body: stream(services, principal.tenant, cursor, request),
     };
   }
-  return json(
-    200,
-    await readFeed(services.index, principal.tenant, after ?? '', wholeNumber(request, 'limit', 100, 1_000)),
-  );
+  const limit = wholeNumber(request, 'limit', 100, 1_000);
+  const { events, next } = await readFeed(services.index, principal.tenant, after ?? '', limit);
+  return json(200, { events, next });
 };
 
 async function* stream(
@@ -39,7 +38,7 @@ async function* stream(
   yield Buffer.from(': open\n\n');
   while (!request.signal?.aborted) {
     const page = await readFeed(services.index, tenant, cursor, STREAM_PAGE);
-    cursor = page.next;
+    cursor = page.seen;
     if (page.events.length > 0) {
       saidAt = services.clock.now();
       const lines = page.events.map(

@@ -10,6 +10,7 @@ import {
   type StepOutcome,
   setProcedureStep,
 } from '#core/procedure/procedure-step.ts';
+import { checkStepReach } from '#core/procedure/reach.ts';
 import { checkForm } from '#core/worklist/item.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
@@ -73,6 +74,7 @@ const answer = ({ step, repeated }: StepOutcome) => json(200, { ...summary(step,
 /** N-CREATE over HTTP: the same content again is the same step. A `source` names the AE title that reported it. */
 export const createStep: Handler = async ({ request, params, services, principal }) => {
   const given = await readStep(request);
+  await checkStepReach(services, principal.tenant, params.instance!, given);
   const message = {
     tenant: principal.tenant,
     source: sourceOf(request, principal.subject),
@@ -84,6 +86,7 @@ export const createStep: Handler = async ({ request, params, services, principal
 /** N-SET over HTTP: with an Idempotency-Key it counts once, however often it comes. */
 export const setStep: Handler = async ({ request, params, services, principal }) => {
   const given = await readStep(request);
+  await checkStepReach(services, principal.tenant, params.instance!);
   const message = { tenant: principal.tenant, source: sourceOf(request, principal.subject), key: keyOf(request) };
   return answer(await setProcedureStep(services, params.instance!, given, message));
 };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Principal, Role } from './access.ts';
+import type { Principal, Reach, Role } from './access.ts';
 import { clientPrincipal, findClient, type KnownClient } from './clients.ts';
 import { expiryOf } from './expiring.ts';
 import { newVersion } from './ids.ts';
@@ -17,6 +17,9 @@ interface TokenRecord {
   tenant: string;
   subject: string;
   roles: Role[];
+  /** as those of the principal */
+  reach?: Reach;
+  claims?: readonly string[];
   /** ms since 1970; null: until revoked */
   expiresAt: number | null;
   /** of a session: the hash of the token it was opened with; it ends with that one */
@@ -33,6 +36,8 @@ export interface IssuedToken {
   /** whom the audit trail names for what is done with it */
   readonly subject: string;
   readonly roles: readonly Role[];
+  /** the studies that it reaches at most */
+  readonly reach?: Reach | undefined;
   readonly createdAt: number;
   readonly createdBy: string;
   /** ms since 1970; null: until revoked */
@@ -105,10 +110,10 @@ export class TokenStore implements TokenVerifier {
   async issue(tenant: string, asked: Omit<IssuedToken, 'id' | 'createdAt'>): Promise<IssuedToken & { token: string }> {
     const { token, hash } = this.#newToken();
     const issued: IssuedToken = { id: newVersion(this.#clock), createdAt: this.#clock.now(), ...asked };
-    const { subject, roles, expiresAt } = asked;
-    const record: TokenRecord = { tenant, subject, roles: [...roles], expiresAt };
+    const { subject, roles, reach, expiresAt } = asked;
+    const record: TokenRecord = { tenant, subject, roles: [...roles], ...(reach && { reach }), expiresAt };
     await this.#index.write([
-      { kind: 'put', key: issuedKey(tenant, issued.id), item: { ...issued, hash } },
+      { kind: 'put', key: issuedKey(tenant, issued.id), item: { ...(issued as object), hash } },
       { kind: 'put', key: keyOf(hash), item: { ...record } },
     ]);
     return { ...issued, token };
@@ -135,11 +140,13 @@ export class TokenStore implements TokenVerifier {
   /** @param token what it was opened with, where that is one of ours: the session ends with it */
   async openSession(principal: Principal, token?: string): Promise<string> {
     const made = this.#newToken();
-    const { tenant, subject, roles } = principal;
+    const { tenant, subject, roles, reach, claims } = principal;
     const record: TokenRecord = {
       tenant,
       subject,
       roles: [...roles],
+      ...(reach && { reach }),
+      ...(claims && { claims }),
       expiresAt: this.#clock.now() + SESSION_MS,
       ...(token?.startsWith(TOKEN_PREFIX) && { parent: hashOf(token) }),
     };
@@ -172,8 +179,8 @@ export class TokenStore implements TokenVerifier {
       const principal = clientPrincipal(known.tenant, known.client);
       return { ...principal, roles: principal.roles.filter((role) => parent.roles.includes(role)) };
     }
-    const { tenant, subject, roles } = record;
-    return { tenant, subject, roles };
+    const { tenant, subject, roles, reach, claims } = record;
+    return { tenant, subject, roles, ...(reach && { reach }), ...(claims && { claims }) };
   }
 
   async #valid(hash: string): Promise<TokenRecord | undefined> {

@@ -17,8 +17,15 @@ export function authorizerFunction(open: OpenArchive) {
     const status = refused?.status ?? (principal ? 200 : 401);
     const outcomes = [{ name: 'Authorize', status }];
     if (principal) {
-      const { tenant, subject, roles } = principal;
-      return { result: policy('Allow', event, subject, { tenant, subject, roles: roles.join(' ') }), outcomes };
+      const { tenant, subject, roles, reach, claims } = principal;
+      const context = {
+        tenant,
+        subject,
+        roles: roles.join(' '),
+        ...(reach && { reach: JSON.stringify(reach) }),
+        ...(claims && { claims: JSON.stringify(claims) }),
+      };
+      return { result: policy('Allow', event, subject, context), outcomes };
     }
     if (status === 403) return { result: policy('Deny', event, 'nobody', {}), outcomes };
     if (status === 401) throw new Unauthorized();

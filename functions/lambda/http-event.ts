@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
-import { isRole, type Principal } from '#core/access.ts';
+import { isRole, type Principal, type Reach } from '#core/access.ts';
 import { PacsError } from '#core/errors.ts';
 import { discard } from '#core/retrieve/stream.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
@@ -60,7 +60,7 @@ function decoded(path: string): string {
 
 /** What the authorizer found out (authorizer.ts); undefined on routes without it. */
 function principalOf({ requestContext }: APIGatewayProxyEvent): Principal | undefined {
-  const { tenant, subject, roles } = requestContext?.authorizer ?? {};
+  const { tenant, subject, roles, reach, claims } = requestContext?.authorizer ?? {};
   if (typeof tenant !== 'string' || typeof subject !== 'string') return undefined;
   return {
     tenant,
@@ -68,6 +68,8 @@ function principalOf({ requestContext }: APIGatewayProxyEvent): Principal | unde
     roles: String(roles ?? '')
       .split(' ')
       .filter(isRole),
+    ...(typeof reach === 'string' && { reach: JSON.parse(reach) as Reach }),
+    ...(typeof claims === 'string' && { claims: JSON.parse(claims) as string[] }),
   };
 }
 

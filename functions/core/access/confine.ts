@@ -1,7 +1,8 @@
 import type { Action, Principal } from '../access.ts';
+import type { Tenant } from '../archive/records.ts';
 import type { Services } from '../services.ts';
 import { ConfinedIndex } from './confined-index.ts';
-import { StudyReach } from './reach.ts';
+import { type KeptReach, StudyReach } from './reach.ts';
 
 /** These neither show nor change a study: what an auditor or an operator sees is not narrowed down by patients. */
 const OF_NO_STUDY: ReadonlySet<Action> = new Set<Action>(['monitor', 'reportAsGateway', 'readAudit', 'breakGlass']);
@@ -25,6 +26,13 @@ export const confineTo = (services: Services, reach: StudyReach | undefined): Se
   const whole = wholeOf(services);
   return { ...whole, reach, whole, index: new ConfinedIndex(whole.index, reach) };
 };
+
+/** The services for work that is done later in the name of who was confined when he asked for it: as far as he reached then. */
+export function confineKept(services: Services, tenant: Tenant, kept: KeptReach | undefined, action: Action): Services {
+  const reach = kept && StudyReach.kept(services, tenant, kept, action);
+  if (reach === undefined) return services;
+  return WRITING.has(action) ? { ...wholeOf(services), reach } : confineTo(services, reach);
+}
 
 /** The services without confinement, for a use case that has seen what it works on and now has to work on it whole. */
 export const wholeOf = (services: Services): Services => services.whole ?? services;

@@ -90,6 +90,9 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   reconcile: nothing,
 };
 
+/** records of a log that are looked at for one page; with none found by then the reader goes on behind them */
+const LOG_RECORDS = 5_000;
+
 /**
  * The index as one principal may see it: records of studies out of his reach are not there. What is read is judged after it was read, so
  * that nothing that became visible meanwhile slips through. Writes pass: a use case that writes what it cannot see asks for the whole index.
@@ -142,14 +145,18 @@ export class ConfinedIndex implements IndexTable {
   async #admitted({ keysOnly: _, ...query }: RangeQuery, kind: Judged, meter?: ReadMeter): Promise<Page> {
     const found: Page['records'][number][] = [];
     let after = query.after;
+    let looked = 0;
     for (;;) {
       const page = await this.#index.query({ ...query, ...(after !== undefined && { after }) }, meter);
       for (const record of page.records) {
         if (found.length === query.limit) return { records: found, more: true };
+        looked++;
         if (await this.#admits(kind, query.partition, record.sort, record.item, meter)) found.push(record);
       }
-      after = page.records.at(-1)?.sort;
-      if (!page.more) return { records: found, more: false };
+      after = page.records.at(-1)?.sort ?? after;
+      const isEnough = query.log === true && looked >= LOG_RECORDS;
+      if (!page.more || isEnough)
+        return { records: found, more: page.more, ...(query.log && after !== undefined && { seen: after }) };
     }
   }
 

@@ -73,10 +73,9 @@ export class StudyReach {
     tenant: Tenant,
     { own, granted }: KeptReach,
     action: Action,
-    policy: AccessPolicy,
   ): StudyReach | undefined {
     const principal: Principal = { tenant, subject: '', roles: [], reach: own };
-    const reach = new StudyReach(services, principal, action, policy, granted ?? 'all');
+    const reach = new StudyReach(services, principal, action, NO_POLICY, granted ?? 'all');
     return reach.#isWhole ? undefined : reach;
   }
 
@@ -148,11 +147,19 @@ export class StudyReach {
     const known = this.#verdicts.get(study);
     if (known !== undefined) return known;
     const { index } = this.#services;
-    const all = await studyFacts(index, this.tenant, study, meter);
-    const verdict = all.every((facts) => this.admits(facts));
+    const all = await knownFacts(index, this.tenant, study, meter);
+    const verdict = all.length === 0 ? this.admits(factsOfNothing(study)) : all.every((facts) => this.admits(facts));
     // What all instances must say can change with each: such a verdict holds for one reading.
     if (this.#verdicts.size < VERDICTS && !this.#dependsOnAll) this.#verdicts.set(study, verdict);
     return verdict;
+  }
+
+  /** Whether something may be added: to its study as it is, or as the first of a study that is not there yet. */
+  async admitsAddition(facts: StudyFacts): Promise<boolean> {
+    await this.#refresh();
+    const there = await knownFacts(this.#services.index, this.tenant, facts.StudyInstanceUID);
+    if (there.length === 0) return this.admits(facts);
+    return there.every((one) => this.admits({ ...one, deidentified: one.deidentified && facts.deidentified }));
   }
 
   get #dependsOnAll(): boolean {
@@ -177,8 +184,8 @@ const isOf = ({ StudyInstanceUID, patient }: AccessPolicy['emergencies'][number]
     ? StudyInstanceUID === facts.StudyInstanceUID
     : patient !== undefined && concernsPatient(patient, facts);
 
-/** What is known of a study, to be judged one by one: its record, with what its deltas will make of it. */
-async function studyFacts(
+/** What is known of a study, to be judged one by one: its record, with what its deltas will make of it; nothing where it is not there. */
+async function knownFacts(
   index: IndexTable,
   tenant: Tenant,
   study: string,
@@ -192,7 +199,7 @@ async function studyFacts(
   const deltas = page.records.map(({ item: delta }) => asRecord<Delta>(delta)).filter(({ instances }) => instances > 0);
   const folded = record && record.instanceCount > 0 ? factsOfRecord(record) : undefined;
   const [first] = deltas;
-  if (folded === undefined && first === undefined) return [factsOfNothing(study)];
+  if (folded === undefined && first === undefined) return [];
   const base = folded ?? factsOfDelta(study, first!);
   const deidentified = (folded?.deidentified ?? true) && deltas.every(isDeidentifiedDelta);
   const modalities = [...new Set([...base.modalities, ...deltas.map(({ modality }) => modality)])];

@@ -1,4 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { confineKept } from '../access/confine.ts';
+import type { KeptReach } from '../access/reach.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import { ITEM_LIMIT_BYTES, type Item } from '../ports/index-table.ts';
@@ -28,6 +30,8 @@ export interface CommitmentRequest {
   readonly references: readonly Reference[];
   /** ms since 1970 */
   readonly requestedAt: number;
+  /** of who asked, where he was confined: for the rest the archive does not vouch to him */
+  readonly reach?: KeptReach | undefined;
 }
 
 /** What the archive can vouch for, and what it cannot, with why (PS3.3 C.14.1.1). */
@@ -51,14 +55,14 @@ export async function keepCommitmentRequest(
   request: Omit<CommitmentRequest, 'id' | 'requestedAt'>,
   delayMs: number,
 ): Promise<CommitmentRequest> {
-  const { aeTitle, TransactionUID } = request;
+  const { aeTitle, TransactionUID, reach } = request;
   const pairs = request.references.map(({ SOPClassUID, SOPInstanceUID }) => [SOPClassUID, SOPInstanceUID]);
   const references = deflateRawSync(JSON.stringify(pairs));
   if (references.length > ITEM_LIMIT_BYTES - RECORD_ROOM_BYTES)
     throw new PacsError('TOO_LARGE', 'too many instances in one request');
   const id = newVersion(clock);
   const requestedAt = clock.now();
-  const record: CommitmentRecord = { id, aeTitle, TransactionUID, references, requestedAt };
+  const record: CommitmentRecord = { id, aeTitle, TransactionUID, references, requestedAt, ...(reach && { reach }) };
   await index.write([{ kind: 'put', key: keys.commitment(tenant, id), item: asItem(record) }]);
   await jobs.enqueue(STORAGE_COMMITMENT, { tenant, id }, { delayMs });
   return { id, requestedAt, ...request };
@@ -72,13 +76,14 @@ export async function commitmentRequest(
 ): Promise<CommitmentRequest | undefined> {
   const item = await index.get(keys.commitment(tenant, id));
   if (!item) return undefined;
-  const { aeTitle, TransactionUID, references, requestedAt } = asRecord<CommitmentRecord>(item);
+  const { aeTitle, TransactionUID, references, requestedAt, reach } = asRecord<CommitmentRecord>(item);
   const pairs = JSON.parse(inflateRawSync(references).toString()) as [string, string][];
   return {
     id,
     aeTitle,
     TransactionUID,
     requestedAt,
+    ...(reach && { reach }),
     references: pairs.map(([SOPClassUID, SOPInstanceUID]) => ({ SOPClassUID, SOPInstanceUID })),
   };
 }
@@ -89,10 +94,11 @@ export async function forgetCommitmentRequest({ index }: Services, tenant: Tenan
 
 /** Committed is an instance whose record says which bytes are kept, by their SHA-256: it is written when they are durable. */
 export async function commitmentOf(
-  { index }: Services,
+  services: Services,
   tenant: Tenant,
-  references: readonly Reference[],
+  { references, reach }: Pick<CommitmentRequest, 'references' | 'reach'>,
 ): Promise<Commitment> {
+  const { index } = confineKept(services, tenant, reach, 'commit');
   const committed: Reference[] = [];
   const failed: Commitment['failed'][number][] = [];
   for (let at = 0; at < references.length; at += GET_RECORDS) {

@@ -12,6 +12,8 @@ export interface FeedPage {
   readonly events: readonly (ArchiveEvent & { readonly cursor: string })[];
   /** continue behind this; equals the cursor asked for when there is nothing newer */
   readonly next: string;
+  /** where reading has come to; further than `next` where events were not for the reader, who need not be told */
+  readonly seen: string;
 }
 
 /**
@@ -26,7 +28,8 @@ export async function readFeed(index: IndexTable, tenant: Tenant, cursor: string
     ...(cursor === '' ? {} : { after: cursor }),
   });
   const events = page.records.map(({ sort, item }) => ({ ...asRecord<ArchiveEvent>(item), cursor: sort }));
-  return { events, next: events.at(-1)?.cursor ?? cursor };
+  const next = events.at(-1)?.cursor ?? (page.more ? page.seen : undefined) ?? cursor;
+  return { events, next, seen: page.seen ?? next };
 }
 
 /** The cursor of the newest event: whoever starts here sees only what is still to come. */

@@ -1,3 +1,4 @@
+import type { KeptReach } from '../access/reach.ts';
 import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
 import type { Limits } from '../limits.ts';
@@ -25,6 +26,8 @@ export interface TransactionRecord {
   readonly expiresAt: number;
   readonly StudyInstanceUID?: string | undefined;
   readonly objects: readonly TransactionObject[];
+  /** of who created it, where he was confined: his objects are stored as far as that goes */
+  readonly reach?: KeptReach | undefined;
 }
 
 /** A Part 10 file as its sender announces it. */
@@ -103,6 +106,7 @@ export async function createTransaction(
   const createdAt = services.clock.now();
   const record: TransactionRecord = {
     ...asked,
+    ...(services.reach && { reach: services.reach.keep() }),
     createdAt,
     expiresAt: createdAt + services.limits.transactionMs,
     objects: asked.objects.map((object) => ({ ...object, partBytes: partBytesOf(services.limits, object.sizeBytes) })),

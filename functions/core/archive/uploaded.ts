@@ -1,3 +1,4 @@
+import { confineKept } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { asItem, asRecord, keys, type Tenant } from './records.ts';
@@ -131,7 +132,8 @@ async function storeOne(services: Services, tenant: Tenant, record: TransactionR
   }
   const { StudyInstanceUID } = record;
   const context = { tenant, source: 'STOW', StudyInstanceUID, SOPInstanceUID, sha256 };
-  let outcome = await storeObject(services, context, whole()).outcome;
+  const confined = confineKept(services, tenant, record.reach, 'store');
+  let outcome = await storeObject(confined, context, whole()).outcome;
   if ('sha256' in outcome && outcome.sha256 !== sha256) {
     // These bytes were in the archive already; but they are not what was announced.
     const error = new PacsError('DATASET_MISMATCH', 'the SHA-256 of the bytes differs from the one announced');

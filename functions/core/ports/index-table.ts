@@ -78,6 +78,8 @@ export interface RangeQuery {
 export interface Page {
   readonly records: readonly { readonly sort: string; readonly item: Item }[];
   readonly more: boolean;
+  /** of a log that not all records of are for the reader: whoever goes on behind this misses none of those that are */
+  readonly seen?: string;
 }
 
 /** `absent`: no record under the key. `present`: some record. `{version}`: the record's top-level number `version` equals it. */

@@ -31,6 +31,8 @@ export async function worklistChanges(
   const partition = keys.changes(tenant);
   const page = await services.index.query({ partition, log: true, limit, ...(since !== '' && { after: since }) });
   const ids = [...new Set(page.records.map(({ item }) => item.id as string))];
+  // Who is confined is not told of items that he does not see: only of those that are gone.
+  const gone = new Set(page.records.flatMap(({ item }) => (item.removed === true ? [item.id] : [])));
   const items: WorklistItem[] = [];
   const removed: string[] = [];
   for (const id of ids) {
@@ -38,7 +40,7 @@ export async function worklistChanges(
       items.push(await getWorklistItem(services, tenant, id));
     } catch (error) {
       if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
-      removed.push(id);
+      if (services.reach === undefined || gone.has(id)) removed.push(id);
     }
   }
   return { items, removed, next: page.records.at(-1)?.sort ?? since, more: page.more };

@@ -1,3 +1,4 @@
+import { confine } from '#core/access/confine.ts';
 import { authorize } from '#core/access.ts';
 import {
   type Commitment,
@@ -45,8 +46,8 @@ export type CommitmentEvidence = (tenant: string, request: CommitmentRequest) =>
 /** An archive vouches for what it holds. */
 const ownEvidence =
   ({ services }: MoveAccess): CommitmentEvidence =>
-  (tenant, { references }) =>
-    commitmentOf(services, tenant, references);
+  (tenant, request) =>
+    commitmentOf(services, tenant, request);
 
 /**
  * Storage Commitment Push Model (PS3.4 Annex J), as SCP: the request is kept, then answered by N-EVENT-REPORT over the same
@@ -60,7 +61,9 @@ export const commitmentService =
   ): Service =>
   async (operation) => {
     const { session, context, command, respond } = operation;
-    const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'commit');
+    const principal = authorize(access.principalOf(session.callingAETitle, session), 'commit');
+    const { tenant } = principal;
+    const { reach } = await confine(access.services, principal, 'commit');
     if (command.RequestedSOPInstanceUID !== WELL_KNOWN_INSTANCE) {
       await respond({ Status: STATUS.noSuchInstance });
       return;
@@ -70,7 +73,7 @@ export const commitmentService =
       return;
     }
     const { TransactionUID, references } = requestIn(await identifierOf(operation));
-    const kept = { aeTitle: session.callingAETitle, TransactionUID, references };
+    const kept = { aeTitle: session.callingAETitle, TransactionUID, references, reach: reach?.keep() };
     const request = await keepCommitmentRequest(access.services, tenant, kept, answerMs);
     await respond({ Status: STATUS.success, ActionTypeID: command.ActionTypeID });
     try {

@@ -1,3 +1,4 @@
+import { confine } from '#core/access/confine.ts';
 import { authorize } from '#core/access.ts';
 import { attribute } from '#core/dicom/dictionary.ts';
 import { textOf } from '#core/dicom/element-text.ts';
@@ -50,6 +51,8 @@ export type SearchRecords = (
     readonly level: QueryLevel;
     readonly matching: Matching;
     readonly signal: AbortSignal;
+    /** confined to who asks */
+    readonly services: Services;
   },
 ) => AsyncIterable<Match | 'cut'>;
 
@@ -58,10 +61,15 @@ export type SearchRecords = (
  * was negotiated. Status A700 after the matches says that the search was cut: there may be more.
  */
 export const findService =
-  (access: ArchiveAccess, search: SearchRecords = (tenant, query) => rows(access.services, tenant, query)): Service =>
+  (
+    access: ArchiveAccess,
+    search: SearchRecords = (tenant, query, { services }) => rows(services, tenant, query),
+  ): Service =>
   async (operation) => {
     const { session, context, dataSet, signal, respond } = operation;
-    const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'search');
+    const principal = authorize(access.principalOf(session.callingAETitle, session), 'search');
+    const { tenant } = principal;
+    const services = await confine(access.services, principal, 'search');
     const identifier = await identifierOf(operation);
     const level = levelOf(identifier, context.abstractSyntax);
     if (operation.facts) operation.facts.keys = keysOf(identifier);
@@ -76,7 +84,8 @@ export const findService =
     const zone = agreed?.[TIMEZONE_BYTE] === 1 ? zoneOf(identifier) : undefined;
     const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
     const status = query.ignored.length > 0 ? STATUS.pendingWarning : STATUS.pending;
-    const plain = (asked: DataSet, as: Query) => search(tenant, as, { identifier: asked, level, matching, signal });
+    const plain = (asked: DataSet, as: Query) =>
+      search(tenant, as, { identifier: asked, level, matching, signal, services });
     const wide = zone === undefined ? identifier : widened(identifier);
     const found =
       zone === undefined

@@ -1,3 +1,4 @@
+import { confine } from '#core/access/confine.ts';
 import { authorize } from '#core/access.ts';
 import type { Service } from '../session.ts';
 import { identifierOf } from './find.ts';
@@ -9,12 +10,15 @@ import { sendAll } from './suboperations.ts';
 export const getService =
   (
     { services, principalOf }: ArchiveAccess,
-    selecting: SelectInstances = (tenant, identifier, SOPClassUID) => select(services, tenant, identifier, SOPClassUID),
+    selecting: SelectInstances = (tenant, identifier, SOPClassUID, _signal, confined) =>
+      select(confined, tenant, identifier, SOPClassUID),
   ): Service =>
   async (operation) => {
     const { session, context, signal } = operation;
-    const { tenant } = authorize(principalOf(session.callingAETitle, session), 'retrieve');
-    const selection = await selecting(tenant, await identifierOf(operation), context.abstractSyntax, signal);
+    const principal = authorize(principalOf(session.callingAETitle, session), 'retrieve');
+    const { tenant } = principal;
+    const confined = await confine(services, principal, 'retrieve');
+    const selection = await selecting(tenant, await identifierOf(operation), context.abstractSyntax, signal, confined);
     const contexts = [...session.contexts.values()].filter(({ requestorIsScp }) => requestorIsScp);
     await sendAll(services, operation, selection, { session, contexts });
   };

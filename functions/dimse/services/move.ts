@@ -1,3 +1,4 @@
+import { confine } from '#core/access/confine.ts';
 import { authorize } from '#core/access.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { AssociationError } from '../association.ts';
@@ -22,18 +23,21 @@ const CONTEXTS = 128;
 export const moveService =
   (
     { services, aeTitle, principalOf, destinationOf }: MoveAccess,
-    selecting: SelectInstances = (tenant, identifier, SOPClassUID) => select(services, tenant, identifier, SOPClassUID),
+    selecting: SelectInstances = (tenant, identifier, SOPClassUID, _signal, confined) =>
+      select(confined, tenant, identifier, SOPClassUID),
   ): Service =>
   async (operation) => {
     const { session, context, command, signal, respond } = operation;
-    const { tenant } = authorize(principalOf(session.callingAETitle, session), 'retrieve');
+    const principal = authorize(principalOf(session.callingAETitle, session), 'retrieve');
+    const { tenant } = principal;
+    const confined = await confine(services, principal, 'retrieve');
     const identifier = await identifierOf(operation);
     const destination = destinationOf(command.MoveDestination ?? '');
     if (destination === undefined) {
       await respond({ Status: STATUS.moveDestinationUnknown, ErrorComment: 'the move destination is not configured' });
       return;
     }
-    const selection = await selecting(tenant, identifier, context.abstractSyntax, signal);
+    const selection = await selecting(tenant, identifier, context.abstractSyntax, signal, confined);
     let receiver = selection.count === 0 ? undefined : await reach(destination, aeTitle, selection);
     const reopen = async (): Promise<Session | undefined> => {
       receiver = await reach(destination, aeTitle, selection);

@@ -1,9 +1,12 @@
+import { confine } from '#core/access/confine.ts';
 import { authorize, type Principal } from '#core/access.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { asPacsError } from '#core/errors.ts';
 import { newUID } from '#core/ids.ts';
 import type { WriteOperation } from '#core/ports/index-table.ts';
 import { createProcedureStep, getProcedureStep, setProcedureStep } from '#core/procedure/procedure-step.ts';
+import { checkStepReach } from '#core/procedure/reach.ts';
+import type { Services } from '#core/services.ts';
 import type { Command } from '../command-set.ts';
 import { encodeIdentifier } from '../identifiers.ts';
 import type { Operation, Service } from '../session.ts';
@@ -30,10 +33,10 @@ export type NoteStep = (tenant: string, report: StepReport) => Promise<readonly 
  * are IN PROGRESS. A modality that names no SOP Instance UID is told the one it got (PS3.7 §10.1.5).
  */
 export const createStepService = (access: ArchiveAccess, note?: NoteStep): Service =>
-  reporting(access, 'performProcedure', async (operation, { tenant, subject }) => {
-    const { services } = access;
+  reporting(access, 'performProcedure', async (operation, { tenant, subject }, services) => {
     const sop = operation.command.AffectedSOPInstanceUID ?? newUID(services.clock);
     const dataSet = await identifierOf(operation);
+    await checkStepReach(services, tenant, sop, dataSet);
     const report: StepReport = { kind: 'create', SOPInstanceUID: sop, dataSet, source: subject };
     const alongside = (await note?.(tenant, report)) ?? [];
     await createProcedureStep(services, sop, dataSet, { tenant, source: subject, alongside });
@@ -46,19 +49,20 @@ export const createStepService = (access: ArchiveAccess, note?: NoteStep): Servi
 
 /** N-SET of a Modality Performed Procedure Step (PS3.4 F.7.2.2). */
 export const setStepService = (access: ArchiveAccess, note?: NoteStep): Service =>
-  reporting(access, 'performProcedure', async (operation, { tenant, subject }) => {
+  reporting(access, 'performProcedure', async (operation, { tenant, subject }, services) => {
     const sop = operation.command.RequestedSOPInstanceUID ?? '';
     const dataSet = await identifierOf(operation);
+    await checkStepReach(services, tenant, sop);
     const report: StepReport = { kind: 'set', SOPInstanceUID: sop, dataSet, source: subject };
     const alongside = (await note?.(tenant, report)) ?? [];
-    await setProcedureStep(access.services, sop, dataSet, { tenant, source: subject, alongside });
+    await setProcedureStep(services, sop, dataSet, { tenant, source: subject, alongside });
     await operation.respond({ Status: STATUS.success });
   });
 
 /** N-GET of the Modality Performed Procedure Step Retrieve SOP Class (PS3.4 F.8): all attributes, or those that are listed. */
 export const getStepService = (access: ArchiveAccess): Service =>
-  reporting(access, 'readWorklist', async ({ command, context, respond }, { tenant }) => {
-    const { dataSet } = await getProcedureStep(access.services, tenant, command.RequestedSOPInstanceUID ?? '');
+  reporting(access, 'readWorklist', async ({ command, context, respond }, { tenant }, services) => {
+    const { dataSet } = await getProcedureStep(services, tenant, command.RequestedSOPInstanceUID ?? '');
     const wanted = command.AttributeIdentifierList ?? [];
     const absent = wanted.filter((tag) => dataSet[tag] === undefined && tag !== TAG.SpecificCharacterSet);
     const result: DataSet = {};
@@ -75,15 +79,15 @@ export const getStepService = (access: ArchiveAccess): Service =>
 
 /** What is refused says so as PS3.7 §10 and PS3.4 Table F.7.2-2 have it: status, the tag concerned, the error ID. */
 function reporting(
-  { principalOf }: ArchiveAccess,
+  { services, principalOf }: ArchiveAccess,
   action: 'performProcedure' | 'readWorklist',
-  perform: (operation: Operation, principal: Principal) => Promise<void>,
+  perform: (operation: Operation, principal: Principal, services: Services) => Promise<void>,
 ): Service {
   return async (operation) => {
     const { session, respond } = operation;
     const principal = authorize(principalOf(session.callingAETitle, session), action);
     try {
-      await perform(operation, principal);
+      await perform(operation, principal, await confine(services, principal, action));
     } catch (thrown) {
       const answer = refusalOf(thrown);
       if (answer === undefined) throw thrown;

@@ -37,6 +37,8 @@ export type SelectInstances = (
   identifier: DataSet,
   SOPClassUID: string,
   signal: AbortSignal,
+  /** confined to who asks */
+  confined: Services,
 ) => Promise<Selection>;
 
 const UID_KEYS: ReadonlySet<string> = new Set(Object.values(UNIQUE_KEY));

@@ -1,3 +1,4 @@
+import { confine } from '#core/access/confine.ts';
 import { authorize, type Principal } from '#core/access.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { ERRORS } from '#core/errors.ts';
@@ -36,7 +37,7 @@ export const storeService =
       yield* dataSet!;
     }
     const { outcome } = storeObject(
-      services,
+      await confine(services, principal, 'store'),
       {
         tenant: principal.tenant,
         source: session.callingAETitle,

@@ -1,3 +1,4 @@
+import { confine } from '#core/access/confine.ts';
 import { authorize } from '#core/access.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import { PacsError } from '#core/errors.ts';
@@ -18,7 +19,9 @@ export const worklistService =
   (access: ArchiveAccess, ready: () => Promise<void> = async () => {}): Service =>
   async (operation) => {
     const { session, context, dataSet, signal, respond } = operation;
-    const { tenant } = authorize(access.principalOf(session.callingAETitle, session), 'readWorklist');
+    const principal = authorize(access.principalOf(session.callingAETitle, session), 'readWorklist');
+    const { tenant } = principal;
+    const services = await confine(access.services, principal, 'readWorklist');
     await ready();
     const identifier = await identifierOf(operation);
     if (operation.facts) operation.facts.keys = keysOf(identifier);
@@ -26,7 +29,7 @@ export const worklistService =
     const fuzzy = session.extendedNegotiation(context.abstractSyntax)?.[FUZZY_BYTE] === 1;
     let cut = false;
     try {
-      for await (const result of searchWorklist(access.services, tenant, identifier, { fuzzy })) {
+      for await (const result of searchWorklist(services, tenant, identifier, { fuzzy })) {
         if (signal.aborted) break;
         if (result === 'cut') cut = true;
         else await respond({ Status: STATUS.pending }, encodeIdentifier(result, context.transferSyntax, characterSets));
