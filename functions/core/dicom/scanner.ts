@@ -1,6 +1,7 @@
 import { PacsError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
 import { tagText } from './dictionary.ts';
+import { unreadable } from './element-header.ts';
 import { declaredFrames, FragmentCollector, nativeLayout } from './frames.ts';
 import { DeflatedDataSet } from './inflate.ts';
 import { DataSetParser } from './parser.ts';
@@ -15,6 +16,7 @@ import { looksLikeVr, vrOfBytes } from './vr.ts';
 
 const PREAMBLE_BYTES = 132;
 const SERIES_INSTANCE_UID = 0x0020000e;
+const TRANSFER_SYNTAX_UID = 0x00020010;
 const WARNINGS = 100;
 
 /** What names an object; a UID that the data set lacks is the empty string. */
@@ -171,8 +173,12 @@ export class Part10Scanner {
     if (!meta.done) return;
     const rest = meta.rest.length === 0 ? bytes.subarray(used) : Buffer.concat([meta.rest, bytes.subarray(used)]);
     const declared = this.#fileMeta['00020010']?.Value?.[0];
-    if (typeof declared === 'string') this.#transferSyntaxUID = declared;
-    else {
+    if (typeof declared === 'string') {
+      // It comes back in headers of answers and in presentation contexts: what is none must not get there.
+      if (!/^[0-9.]{1,64}$/.test(declared))
+        unreadable('the transfer syntax is no UID', meta.offset, TRANSFER_SYNTAX_UID);
+      this.#transferSyntaxUID = declared;
+    } else {
       this.#warn('NO_TRANSFER_SYNTAX');
       const explicit = vrOfBytes(rest[4]!, rest[5]!) !== undefined;
       this.#transferSyntaxUID = explicit ? EXPLICIT_VR_LITTLE_ENDIAN : IMPLICIT_VR_LITTLE_ENDIAN;
