@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Principal, Reach, Role } from './access.ts';
+import { asItem } from './archive/records.ts';
 import { clientPrincipal, findClient, type KnownClient } from './clients.ts';
 import { expiryOf } from './expiring.ts';
 import { newVersion } from './ids.ts';
@@ -67,7 +68,7 @@ export class TokenStore implements TokenVerifier {
     const record: TokenRecord = { tenant, subject: 'admin', roles: ['admin'], expiresAt: null };
     const outcome = await this.#index.write([
       { kind: 'put', key: BOOTSTRAP, item: { hash }, if: 'absent' },
-      { kind: 'put', key: keyOf(hash), item: { ...record } },
+      { kind: 'put', key: keyOf(hash), item: asItem(record) },
     ]);
     return outcome.committed ? token : undefined;
   }
@@ -100,7 +101,7 @@ export class TokenStore implements TokenVerifier {
     const { token, hash } = this.#newToken();
     await this.#index.write([
       { kind: 'put', key, item: { hash } },
-      { kind: 'put', key: keyOf(hash), item: { ...record } },
+      { kind: 'put', key: keyOf(hash), item: asItem(record) },
       ...(typeof old?.hash === 'string' ? [{ kind: 'delete' as const, key: keyOf(old.hash) }] : []),
     ]);
     return token;
@@ -113,8 +114,8 @@ export class TokenStore implements TokenVerifier {
     const { subject, roles, reach, expiresAt } = asked;
     const record: TokenRecord = { tenant, subject, roles: [...roles], ...(reach && { reach }), expiresAt };
     await this.#index.write([
-      { kind: 'put', key: issuedKey(tenant, issued.id), item: { ...(issued as object), hash } },
-      { kind: 'put', key: keyOf(hash), item: { ...record } },
+      { kind: 'put', key: issuedKey(tenant, issued.id), item: asItem({ ...issued, hash }) },
+      { kind: 'put', key: keyOf(hash), item: asItem(record) },
     ]);
     return { ...issued, token };
   }
@@ -150,7 +151,7 @@ export class TokenStore implements TokenVerifier {
       expiresAt: this.#clock.now() + SESSION_MS,
       ...(token?.startsWith(TOKEN_PREFIX) && { parent: hashOf(token) }),
     };
-    await this.#index.write([{ kind: 'put', key: keyOf(made.hash), item: { ...record } }]);
+    await this.#index.write([{ kind: 'put', key: keyOf(made.hash), item: asItem(record) }]);
     return made.token;
   }
 
@@ -161,7 +162,7 @@ export class TokenStore implements TokenVerifier {
     const expiresAt = this.#clock.now() + lifeMs;
     const record: TokenRecord = { tenant, subject, roles: [...roles], expiresAt, client: client.id };
     const key = keyOf(made.hash);
-    await this.#index.write([{ kind: 'put', key, item: { ...record } }, expiryOf(key, expiresAt)]);
+    await this.#index.write([{ kind: 'put', key, item: asItem(record) }, expiryOf(key, expiresAt)]);
     return made.token;
   }
 

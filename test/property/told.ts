@@ -1,0 +1,15 @@
+import type { HttpResponse } from '#dicomweb/http.ts';
+
+/** All that an answer tells, but for what depends on chance: ids of records, and with them cursors, digests of revisions, boundaries. */
+export async function toldBy({ status, headers, body: text = '' }: HttpResponse): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  if (typeof text === 'string') chunks.push(Buffer.from(text));
+  else if (text instanceof Uint8Array) chunks.push(text);
+  else for await (const chunk of text) chunks.push(Buffer.from(chunk));
+  return JSON.stringify({ status, headers, body: Buffer.concat(chunks).toString('latin1') })
+    .replace(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID')
+    .replace(/[0-9a-f]{64}/g, 'HASH')
+    .replace(/\\"(cursor|next)\\":\\"\d+\\"/g, 'CURSOR')
+    .replace(/"etag":"[^,]*,/g, '')
+    .replace(/boundary=[^;,"\\]*|--[0-9A-Za-z_-]{16,}/g, 'BOUNDARY');
+}
