@@ -38,12 +38,23 @@ export class StudyPlanner {
   readonly #tenant: Tenant;
   readonly #budget: ReadBudget;
   readonly #range: PlaceRange;
+  readonly #overflowing: ReadonlySet<string>;
+  /** Attributes of which the plan takes for granted that all words of all values are indexed: whoever follows it sees to that. */
+  readonly trusted = new Set<string>();
 
-  constructor(index: IndexTable, tenant: Tenant, budget: ReadBudget, range: PlaceRange) {
+  /** @param overflowing attributes with values of which not all words are indexed */
+  constructor(
+    index: IndexTable,
+    tenant: Tenant,
+    budget: ReadBudget,
+    range: PlaceRange,
+    overflowing: ReadonlySet<string>,
+  ) {
     this.#index = index;
     this.#tenant = tenant;
     this.#budget = budget;
     this.#range = range;
+    this.#overflowing = overflowing;
   }
 
   async plan(conditions: readonly Condition[]): Promise<StudyPlan> {
@@ -217,8 +228,10 @@ export class StudyPlanner {
   }
 
   #wordUnion(row: SearchAttribute, words: readonly string[]): Cursor {
-    const lists = [...words, OVERFLOW].map((word) => partitions.word(this.#tenant, row.tag, word));
-    return this.#union(lists);
+    const overflows = this.#overflowing.has(row.tag);
+    if (!overflows) this.trusted.add(row.tag);
+    const lists = overflows ? [...words, OVERFLOW] : words;
+    return this.#union(lists.map((word) => partitions.word(this.#tenant, row.tag, word)));
   }
 
   #union(lists: readonly string[]): Cursor {
@@ -235,17 +248,13 @@ export class StudyPlanner {
     if (text.length > INDEXED_CHARACTERS) return [];
     if (kind === 'word') return [text];
     const most = PLAN_LIMITS.mergedLists;
-    const starts =
-      kind === 'suffix' ? [text] : await this.#keys(partitions.terms(this.#tenant, row.tag, text), text, most);
-    if (kind === 'prefix' || starts === undefined) return starts;
+    if (kind === 'prefix') return this.#keys(partitions.terms(this.#tenant, row.tag, text), text, most);
     const head = endHead(text);
     if (head === undefined) return undefined;
     const end = kind === 'suffix' ? `${text}${SEPARATOR}` : text;
     const ends = await this.#keys(partitions.ends(this.#tenant, row.tag, head), end, most);
     if (ends === undefined) return undefined;
-    const words = new Set(starts);
-    for (const sort of ends) words.add(sort.slice(sort.indexOf(SEPARATOR) + 1));
-    return words.size <= most ? [...words] : undefined;
+    return [...new Set(ends.map((sort) => sort.slice(sort.indexOf(SEPARATOR) + 1)))];
   }
 
   /** Sort keys of a partition that start with `prefix`; undefined when there are more than `most`. */

@@ -20,15 +20,16 @@ import { dateDigits } from './values.ts';
  * | whole      | t|x|id|{A}|{c}           | {value}␁{sort}                    | posting: the whole value of A; c = its start   |
  * | part       | t|x|part|{A}|{c}         | {end}␁{2 characters before}␁{sort} | posting: an end of A's value, each third one   |
  * | vocabulary | t|x|terms|{A}|{c}        | {word}                            | a word that occurs in A                        |
- * | ends       | t|x|ends|{A}|{c}         | {end of word}␁{word}              | words by their ends: `*infix*` is one range    |
+ * | ends       | t|x|ends|{A}|{c}         | {end of word}␁{word}              | words by their ends, all of it among them: `*infix*` is one range |
  * | sounds     | t|x|sound|{A}|{code}     | {word}                            | words by Double Metaphone code                 |
+ * | overflow   | t|x|overflow             | {A}                               | there is, or was, a value of A with more words than are indexed |
  *
  * List and counts change in the atomic write of the study record (`countWrites`). Postings are hints, written before that
  * and removed after it: one too many finds no line, or one that does not match. Vocabulary is only ever added to.
  */
 
 export const SEPARATOR = '\u0001';
-/** the word of values that have more than is indexed (more words, or longer ones): every plan over words reads it too */
+/** the word of values that have more than is indexed (more words, or longer ones): plans over words read it too, where there is any */
 export const OVERFLOW = '*';
 
 /** words of one attribute of a study */
@@ -51,6 +52,7 @@ export const partitions = {
   terms: (t: Tenant, tag: string, word: string): string => `${t}|x|terms|${tag}|${firstOf(word)}`,
   ends: (t: Tenant, tag: string, head: string): string => `${t}|x|ends|${tag}|${head}`,
   sound: (t: Tenant, tag: string, code: string): string => `${t}|x|sound|${tag}|${code}`,
+  overflow: (t: Tenant): string => `${t}|x|overflow`,
 } as const;
 
 /** a modality as it stands in keys; it comes from objects, so it may be anything */
@@ -219,8 +221,11 @@ export async function newTermWrites(
   for (const row of INDEXED) {
     if (!hasWords(row.index)) continue;
     for (const word of indexedWords(record.attributes[row.tag])) {
-      const key = { partition: partitions.terms(tenant, row.tag, word), sort: word };
-      if (word !== OVERFLOW && !seen.has(`${key.partition}\n${word}`)) unsure.push({ row, word, key });
+      const key =
+        word === OVERFLOW
+          ? overflowMark(tenant, row.tag)
+          : { partition: partitions.terms(tenant, row.tag, word), sort: word };
+      if (!seen.has(seenName(key))) unsure.push({ row, word, key });
     }
   }
   if (unsure.length === 0) return [];
@@ -234,17 +239,26 @@ export async function newTermWrites(
       writes.push({ kind: 'put', key, item: NOTHING });
     } else {
       if (seen.size >= KNOWN_WORDS) seen.clear();
-      seen.add(`${key.partition}\n${word}`);
+      seen.add(seenName(key));
     }
   });
   return writes;
 }
 
 const NOTHING: Item = {};
+const seenName = ({ partition, sort }: Key): string => `${partition}\n${sort}`;
+
+/** Stands where values of the attribute are, or were, found under the word OVERFLOW alone. */
+export const overflowMark = (tenant: Tenant, tag: string): Key => ({
+  partition: partitions.overflow(tenant),
+  sort: tag,
+});
 
 function vocabularyOf(tenant: Tenant, row: SearchAttribute, word: string): Key[] {
   const rows: Key[] = [];
-  for (let at = 1; at < word.length; at++) {
+  if (word === OVERFLOW) return rows;
+  // The whole word among its ends too: what a word holds is found by one range, wherever it stands.
+  for (let at = 0; at < word.length; at++) {
     const unit = word.charCodeAt(at);
     if (unit >= 0xdc00 && unit <= 0xdfff) continue;
     const end = word.slice(at);

@@ -1,14 +1,14 @@
 import type { StudyReach } from '../access/reach.ts';
 import { conditionsOf, factsOfRow } from '../access/rules.ts';
 import { asRecord, keys, type SopClaim, type StudyRecord, type Tenant } from '../archive/records.ts';
-import { type IndexTable, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
+import { type IndexTable, type Item, type Key, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { StudyCounts } from './counts.ts';
 import { ArrayCursor, type Cursor, type PlaceRange, PostingCursor, ReadBudget, UnionCursor } from './cursors.ts';
 import { type Condition, matchesAll } from './match.ts';
 import { inOrder } from './order.ts';
 import { type StudyPlan, StudyPlanner } from './plan.ts';
-import { partitions } from './postings.ts';
+import { overflowMark, partitions } from './postings.ts';
 import type { OrderKey, Query } from './query.ts';
 import { StudyRow, studyLine, studySort } from './study-list.ts';
 
@@ -81,6 +81,8 @@ const SERIES_INSTANCE_UID = '0020000E';
 const SOP_INSTANCE_UID = '00080018';
 const GET_MANY = 100;
 const LARGEST_PAGE = 1_000;
+
+type Walk = Pick<Cursor, 'current' | 'advance'>;
 /** rules of who asks that are made plans of; who has more is answered by the query's own plan */
 const RULES_PLANNED = 64;
 
@@ -180,17 +182,24 @@ export class StudySearch {
       yield* await this.#rowsOfStudies(await named);
       return;
     }
-    const planner = new StudyPlanner(this.#index, this.#tenant, this.#budget, this.#range);
-    const plan = await this.#planned(planner);
-    if (plan.kind === 'none') return;
-    if (plan.kind === 'list') {
-      yield* this.#scan(this.#conditions.every(isDateRange) ? wanted : 4 * wanted);
-      return;
-    }
-    for (let size = Math.min(GET_MANY, wanted); ; size = GET_MANY) {
-      const rows = await this.#next(plan.cursor, size);
-      if (rows === undefined) return;
-      yield* rows;
+    // Values with more words than are indexed are rare, and there are none in most archives: whether there are is read along with the first lines.
+    let overflowing: ReadonlySet<string> = new Set();
+    for (;;) {
+      const planner = new StudyPlanner(this.#index, this.#tenant, this.#budget, this.#range, overflowing);
+      const plan = await this.#planned(planner);
+      if (plan.kind === 'none') return;
+      if (plan.kind === 'list') {
+        yield* this.#scan(this.#conditions.every(isDateRange) ? wanted : 4 * wanted);
+        return;
+      }
+      const trusted = [...planner.trusted];
+      const marks = trusted.map((tag) => overflowMark(this.#tenant, tag));
+      const first = await this.#read(plan.cursor, Math.min(GET_MANY - marks.length, wanted), marks);
+      if (first.marked.every((mark) => mark === undefined)) {
+        for (let { rows } = first; rows !== undefined; rows = await this.#next(plan.cursor, GET_MANY)) yield* rows;
+        return;
+      }
+      overflowing = new Set([...overflowing, ...trusted.filter((_, i) => first.marked[i] !== undefined)]);
     }
   }
 
@@ -237,10 +246,16 @@ export class StudySearch {
   }
 
   /** The lines of the next places of a cursor; a posting without a line is one left behind. Undefined at the end. */
-  async #next(
-    cursor: { current(): Promise<string | undefined>; advance(): void },
+  async #next(cursor: Walk, size: number): Promise<StudyRow[] | undefined> {
+    return (await this.#read(cursor, size, [])).rows;
+  }
+
+  /** The same, and in the same call these other records. */
+  async #read(
+    cursor: Walk,
     size: number,
-  ): Promise<StudyRow[] | undefined> {
+    others: readonly Key[],
+  ): Promise<{ rows: StudyRow[] | undefined; marked: readonly (Item | undefined)[] }> {
     const places: string[] = [];
     while (places.length < size) {
       const place = await cursor.current();
@@ -249,13 +264,12 @@ export class StudySearch {
       cursor.advance();
     }
     const granted = places.slice(0, places.length === 0 ? 0 : this.#budget.grant(places.length));
-    if (granted.length === 0) return undefined;
     const partition = partitions.list(this.#tenant);
-    const items = await this.#index.getMany(
-      granted.map((sort) => ({ partition, sort })),
-      this.#budget.meter,
-    );
-    return items.flatMap((item, i) => (item === undefined ? [] : [new StudyRow(granted[i]!, item)]));
+    const asked = [...others, ...granted.map((sort) => ({ partition, sort }))];
+    const items = asked.length === 0 ? [] : await this.#index.getMany(asked, this.#budget.meter);
+    const lines = items.slice(others.length);
+    const rows = lines.flatMap((item, i) => (item === undefined ? [] : [new StudyRow(granted[i]!, item)]));
+    return { rows: granted.length === 0 ? undefined : rows, marked: items.slice(0, others.length) };
   }
 
   /** The studies that the query names, directly or by the UIDs of what they hold; undefined when it names none. */
