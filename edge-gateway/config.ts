@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { Ajv, type ErrorObject } from 'ajv';
 import type { Condition } from '#core/routing/conditions.ts';
 import { ConfigError, isNetwork } from '#embedded/config.ts';
@@ -25,6 +25,8 @@ export interface EdgeConfig {
   };
   readonly allowed: 'any' | readonly CallingEntity[];
   readonly moveDestinations: readonly MoveDestination[];
+  /** systems that are told what modalities say of procedure steps, beside the archive */
+  readonly procedureSteps: { readonly forwardTo: readonly MoveDestination[] };
   /** the first one also answers queries */
   readonly upstreams: readonly [UpstreamConfig, ...UpstreamConfig[]];
   readonly cache: { readonly maxAgeHours: number; readonly maxBytes: number };
@@ -86,10 +88,17 @@ export interface UpstreamAuth {
   readonly clientCredentials?: {
     readonly tokenUrl: string;
     readonly clientId: string;
-    readonly clientSecret: Secret;
+    /** one of the two */
+    readonly clientSecret?: Secret;
+    readonly privateKey?: Secret;
+    readonly keyId?: string;
+    /** absent: tokenUrl */
+    readonly assertionAudience?: string;
     readonly scope?: string;
     readonly audience?: string;
   };
+  /** the identity that it got by its enrolment (enrolment/identity.ts) */
+  readonly enrolled?: true;
 }
 
 export type Evidence = 'digest' | 'retrieve' | 'accepted';
@@ -136,9 +145,20 @@ const validate = new Ajv({
  * @throws ConfigError that names each wrong place
  */
 export function readEdgeConfig(env: Environment, over: Document = {}): EdgeConfig {
-  const path = env.NEPHOS_EDGE_CONFIG;
+  const path = configFileOf(env);
   const document = { ...(path === undefined ? {} : readDocument(path)), ...over };
   return checked(underEnvironment(document, env), path ?? 'the environment');
+}
+
+const DATA_DIR = './edge-data';
+/** Where `enrol` writes the configuration that no variable names. */
+export const ownConfigFile = (env: Environment): string => join(env.NEPHOS_DATA_DIR ?? DATA_DIR, 'edge.json');
+
+/** The file of the configuration: the one that is named, or the one that the enrolment has left in the data folder; undefined: none. */
+export function configFileOf(env: Environment): string | undefined {
+  if (env.NEPHOS_EDGE_CONFIG !== undefined) return env.NEPHOS_EDGE_CONFIG;
+  const own = ownConfigFile(env);
+  return existsSync(own) ? own : undefined;
 }
 
 /** @throws ConfigError */
@@ -158,6 +178,13 @@ export function checked(document: unknown, name: string): EdgeConfig {
   for (const [i, { address }] of config.allowed === 'any' ? [] : config.allowed.entries())
     if (address !== undefined && !isNetwork(address))
       throw new ConfigError(`${name}: allowed/${i}/address is neither an address nor a network`);
+  for (const { name: one, auth } of config.upstreams) {
+    const { clientSecret, privateKey } = auth?.clientCredentials ?? {};
+    if (auth?.clientCredentials && (clientSecret === undefined) === (privateKey === undefined))
+      throw new ConfigError(
+        `${name}: the clientCredentials of ${one} need a clientSecret or a privateKey, one of them`,
+      );
+  }
   if (config.viewers.enabled && config.viewers.token === undefined && !LOOPBACK.has(config.http.bind))
     throw new ConfigError(`${name}: http.bind ${config.http.bind} is not loopback, so viewers.token is needed`);
   if (config.http.token === undefined && !LOOPBACK.has(config.http.bind))
@@ -165,7 +192,8 @@ export function checked(document: unknown, name: string): EdgeConfig {
   return config;
 }
 
-function readDocument(path: string): Document {
+/** @throws ConfigError */
+export function readDocument(path: string): Document {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -196,7 +224,7 @@ function explain(errors: readonly ErrorObject[] | null | undefined): string {
 }
 
 /** Each variable sets one place of the document. */
-function underEnvironment(document: Document, env: Environment): Document {
+export function underEnvironment(document: Document, env: Environment): Document {
   const section = (name: string): Document => ({ ...((document[name] as Document | undefined) ?? {}) });
   const dicom = section('dicom');
   const made: Document = { ...document };
@@ -228,14 +256,17 @@ function underEnvironment(document: Document, env: Environment): Document {
   });
   if (Object.keys(http).length > 0) made.http = { ...section('http'), ...http };
   if (env.NEPHOS_GATEWAY_ID !== undefined) made.heartbeat = { ...section('heartbeat'), id: env.NEPHOS_GATEWAY_ID };
-  if (env.NEPHOS_UPSTREAM !== undefined) made.upstreams = [upstreamOf(env.NEPHOS_UPSTREAM, env)];
+  if (env.NEPHOS_UPSTREAM !== undefined) made.upstreams = [upstreamOf(env.NEPHOS_UPSTREAM, env, document)];
   return made;
 }
 
-function upstreamOf(url: string, env: Environment): Document {
+/** Without a token of its own, the row that the file has for this very archive: it may have been enrolled there. */
+function upstreamOf(url: string, env: Environment, { upstreams }: Document): Document {
   const token = env.NEPHOS_UPSTREAM_TOKEN_FILE
     ? { file: env.NEPHOS_UPSTREAM_TOKEN_FILE }
     : env.NEPHOS_UPSTREAM_TOKEN && { env: 'NEPHOS_UPSTREAM_TOKEN' };
+  const known = Array.isArray(upstreams) ? upstreams.find((one) => one?.url === url) : undefined;
+  if (!token && known !== undefined) return known;
   return { url, ...(token && { auth: { bearerToken: token } }) };
 }
 

@@ -4,20 +4,21 @@ import type { Role } from '#core/access.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { describeError } from '#core/errors.ts';
 import type { Limits } from '#core/limits.ts';
-import type { RemoteEntity } from '#dimse/scu.ts';
 import { entityOf } from '#dimse/server.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
 import { type Archive, openArchive } from '#embedded/archive.ts';
 import { ConfigError, DICOM_RIGHTS } from '#embedded/config.ts';
 import { lockDataDir } from '#embedded/data-lock.ts';
 import type { Log } from '#embedded/log.ts';
-import type { EdgeConfig, MoveDestination } from './config.ts';
+import { watchCertificates } from './certificates.ts';
+import type { EdgeConfig } from './config.ts';
 import type { EdgeContext } from './context.ts';
 import { Disk, type DiskOptions, guardedBlobs } from './disk.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Listeners } from './listeners.ts';
+import { remoteOf } from './remote.ts';
 import { statusSideOf } from './status/status-side.ts';
-import { tlsOptions, Upstream } from './upstream.ts';
+import { tlsStampOf, Upstream } from './upstream.ts';
 import { WORKERS } from './workers.ts';
 
 /** The running gateway. */
@@ -38,6 +39,8 @@ export interface GatewayOptions {
   readonly limits?: Partial<Limits>;
   /** instead of what the system says of the disk */
   readonly look?: DiskOptions['look'];
+  /** how often files of certificates are looked at (ms) */
+  readonly certificatesMs?: number;
 }
 
 const RESTART_MS = 1_000;
@@ -46,7 +49,10 @@ const RESTART_MS = 1_000;
  * The archive's own core on a data folder of its own, DIMSE before it, and workers that carry what comes in to the upstreams.
  * @throws ConfigError when the folder is in use, or a port is
  */
-export async function openGateway(first: EdgeConfig, { log, limits = {}, look }: GatewayOptions): Promise<Gateway> {
+export async function openGateway(
+  first: EdgeConfig,
+  { log, limits = {}, look, certificatesMs }: GatewayOptions,
+): Promise<Gateway> {
   await mkdir(first.dataDir, { recursive: true });
   const unlock = lockDataDir(first.dataDir);
   process.once('exit', unlock);
@@ -59,7 +65,7 @@ export async function openGateway(first: EdgeConfig, { log, limits = {}, look }:
   });
   const services = { ...archive.services, blobs: guardedBlobs(archive.services.blobs, disk) };
   let config = first;
-  let upstreams = first.upstreams.map((one) => new Upstream(one, services.clock));
+  let upstreams = first.upstreams.map((one) => new Upstream(one, services.clock, first.dataDir));
   const context = {
     get config() {
       return config;
@@ -110,7 +116,7 @@ export async function openGateway(first: EdgeConfig, { log, limits = {}, look }:
   }
 
   let closing: Promise<void> | undefined;
-  return Object.assign(Object.create(context) as typeof context, {
+  const gateway = Object.assign(Object.create(context) as typeof context, {
     archive,
     listeners,
     async reload(next: EdgeConfig) {
@@ -119,7 +125,9 @@ export async function openGateway(first: EdgeConfig, { log, limits = {}, look }:
       const before = { config, upstreams };
       config = next;
       try {
-        upstreams = next.upstreams.map((one) => kept(before.upstreams, one) ?? new Upstream(one, services.clock));
+        upstreams = next.upstreams.map(
+          (one) => kept(before.upstreams, one) ?? new Upstream(one, services.clock, first.dataDir),
+        );
         await listeners.apply();
       } catch (error) {
         ({ config, upstreams } = before);
@@ -131,6 +139,19 @@ export async function openGateway(first: EdgeConfig, { log, limits = {}, look }:
     },
     close: () => (closing ??= closeAll()),
   });
+  const renewed = async (): Promise<void> => {
+    // What cannot be used is told of, and what was in use stays so.
+    await gateway.reload(config).catch((error: unknown) => log.error('certificate-refused', describeError(error)));
+  };
+  running.push(
+    keepRunning(
+      'certificates',
+      () => watchCertificates(() => config, renewed, stop.signal, certificatesMs),
+      log,
+      stop.signal,
+    ),
+  );
+  return gateway;
 }
 
 /** A worker that fails has met what it did not foresee: it starts again, as after a restart of the gateway. */
@@ -146,9 +167,11 @@ async function keepRunning(name: string, run: () => Promise<void>, log: Log, sig
   }
 }
 
-/** An upstream whose row has not changed keeps its connections and what is known of it. */
+/** An upstream whose row and certificates have not changed keeps its connections and what is known of it. */
 const kept = (upstreams: readonly Upstream[], config: EdgeConfig['upstreams'][number]): Upstream | undefined =>
-  upstreams.find((one) => JSON.stringify(one.config) === JSON.stringify(config));
+  upstreams.find(
+    (one) => JSON.stringify(one.config) === JSON.stringify(config) && one.tlsStamp === tlsStampOf(config.tls),
+  );
 
 function accessOf(context: EdgeContext): MoveAccess {
   return {
@@ -173,10 +196,3 @@ const rolesOf = ({ allowed }: EdgeConfig, aeTitle: string, address: string | und
   allowed === 'any'
     ? ['modality']
     : (entityOf(allowed, aeTitle, address)?.rights.map((right) => DICOM_RIGHTS[right]!) ?? []);
-
-const remoteOf = ({ aeTitle, host, port, tls }: MoveDestination): RemoteEntity => ({
-  aeTitle,
-  host,
-  port,
-  ...(tls !== undefined && { tls: tlsOptions(tls) }),
-});

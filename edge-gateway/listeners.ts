@@ -76,8 +76,8 @@ export class Listeners {
     tls: TlsOptions | undefined,
   ): Promise<Listener> {
     if (current?.bind === bind && current.wantedPort === wantedPort) {
-      // A renewed certificate needs no new socket. Whether clients must show one is decided when the socket is made.
-      if (tls !== undefined) (current.made.server as TlsServer).setSecureContext(tls);
+      // A renewed certificate, and whether clients must show one, need no new socket.
+      if (tls !== undefined) renew(current.made.server as TlsServer, tls);
       return current;
     }
     const made = createDimseServer(optionsOf(this.#context, () => this.#identity, tls));
@@ -96,6 +96,13 @@ export class Listeners {
     this.#retired.add(made);
     void made.close(NEVER_MS).finally(() => this.#retired.delete(made));
   }
+}
+
+/** What is asked of whoever connects from now on. `requestCert` and `rejectUnauthorized` are read by Node for each connection. */
+function renew(server: TlsServer, tls: TlsOptions): void {
+  server.setSecureContext(tls);
+  const { requestCert = false, rejectUnauthorized = true } = tls;
+  Object.assign(server, { requestCert, rejectUnauthorized });
 }
 
 /** The answers of the moment: the server asks for each when it needs it. */

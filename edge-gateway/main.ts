@@ -2,7 +2,8 @@ import { unwatchFile, watchFile } from 'node:fs';
 import { ConfigError } from '#embedded/config.ts';
 import { createLog } from '#embedded/log.ts';
 import { startMetrics } from '#embedded/metrics.ts';
-import { readEdgeConfig } from './config.ts';
+import { configFileOf, ownConfigFile, readEdgeConfig } from './config.ts';
+import { enrolCommand } from './enrolment/enrol.ts';
 import { type Gateway, openGateway } from './gateway.ts';
 import { type EffectiveConfig, effectiveConfig, withSigned } from './status/remote-configuration.ts';
 import { statusSideOf } from './status/status-side.ts';
@@ -10,6 +11,9 @@ import { statusSideOf } from './status/status-side.ts';
 const WATCH_MS = 2_000;
 
 let closed = false;
+
+if (process.argv[2] === 'enrol')
+  process.exit(await enrolCommand(process.argv.slice(3), process.env, (text) => process.stderr.write(`${text}\n`)));
 
 /** `npm run edge`: the gateway until SIGTERM. SIGHUP, and a changed configuration file, are read in without an association being dropped. */
 try {
@@ -42,13 +46,14 @@ try {
     });
   };
   process.on('SIGHUP', reload);
-  const file = process.env.NEPHOS_EDGE_CONFIG;
+  // An enrolment may make one that is not there yet.
+  const file = configFileOf(process.env) ?? ownConfigFile(process.env);
   // By polling: a file that is replaced by another, or mounted, is seen as well.
-  if (file !== undefined) watchFile(file, { interval: WATCH_MS, persistent: false }, reload);
+  watchFile(file, { interval: WATCH_MS, persistent: false }, reload);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, async () => {
       log.info('stopping', { signal });
-      if (file !== undefined) unwatchFile(file);
+      unwatchFile(file);
       await gateway.close();
       closed = true;
       process.exit();

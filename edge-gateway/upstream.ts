@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
@@ -45,6 +46,8 @@ export interface UpstreamState {
   readonly lastError: { readonly at: number; readonly message: string } | undefined;
   /** while offline: nothing but probes goes out before this time */
   readonly retryAt: number | undefined;
+  /** why it gives us no token, until it does again */
+  readonly refusal: string | undefined;
 }
 
 const CONNECT_MS = 10_000;
@@ -63,6 +66,8 @@ const SLOWEST_BYTES_PER_MS = 4;
  */
 export class Upstream {
   readonly config: UpstreamConfig;
+  /** of the files of `tls` as its connections use them */
+  readonly tlsStamp: string;
   readonly #clock: Clock;
   readonly #agent: Agent;
   readonly #credentials: Credentials;
@@ -73,9 +78,14 @@ export class Upstream {
   #failures = 0;
   #retryAt = 0;
 
-  constructor(config: UpstreamConfig, clock: Clock) {
+  /**
+   * @param dataDir where the identity of an enrolled gateway is
+   * @throws ConfigError where a file of `tls` cannot be read
+   */
+  constructor(config: UpstreamConfig, clock: Clock, dataDir?: string) {
     this.config = config;
     this.#clock = clock;
+    this.tlsStamp = tlsStampOf(config.tls);
     this.#root = config.url.replace(/\/+$/, '');
     this.#agent = new Agent({
       allowH2: true,
@@ -86,7 +96,7 @@ export class Upstream {
       headersTimeout: config.timeoutMs,
       keepAliveTimeout: 30_000,
     });
-    this.#credentials = new Credentials(config.auth, this.#agent, clock);
+    this.#credentials = new Credentials({ upstream: config, dispatcher: this.#agent, clock, dataDir });
   }
 
   get name(): string {
@@ -99,6 +109,7 @@ export class Upstream {
       lastContactAt: this.#lastContactAt,
       lastError: this.#lastError,
       retryAt: this.#online === false ? this.#retryAt : undefined,
+      refusal: this.#credentials.refusal,
     };
   }
 
@@ -284,6 +295,13 @@ export function tlsOptions(files: TlsFiles | undefined): { ca?: (string | Buffer
     ...(cert !== undefined && { cert: pem(cert) }),
     ...(key !== undefined && { key: pem(key) }),
   };
+}
+
+/** Another where one of the files has other bytes. @throws ConfigError when one cannot be read */
+export function tlsStampOf({ ca, cert, key }: TlsFiles = {}): string {
+  const hash = createHash('sha256');
+  for (const path of [ca, cert, key]) hash.update(path === undefined ? '-' : pem(path)).update('\u0000');
+  return hash.digest('hex');
 }
 
 function pem(path: string): Buffer {

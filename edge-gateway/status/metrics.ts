@@ -70,10 +70,14 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
   const { worklist, procedureSteps } = status;
   if (worklist.ageMs !== undefined)
     gauge('worklist_age_seconds', 'Since the worklist was last known to be the archive’s').set(worklist.ageMs / 1000);
-  gauge('procedure_steps_waiting', 'MPPS messages that the archive has not heard yet, counted up to 100').set(
+  gauge('procedure_steps_waiting', 'MPPS messages that somebody has not heard yet, counted up to 100 for each').set(
     procedureSteps.waiting,
   );
-  gauge('procedure_steps_held', 'MPPS messages that the archive refused').set(procedureSteps.held.length);
+  gauge('procedure_steps_held', 'MPPS messages that were refused').set(procedureSteps.held.length);
+  if (status.identity !== undefined)
+    gauge('identity_refused', '1: the archive gives the gateway no token').set(
+      status.identity.refusal === undefined ? 0 : 1,
+    );
   gauge('associations', 'DIMSE associations under way').set(status.associations);
 
   const seen = gauge('caller_last_seen_timestamp_seconds', 'When a calling AE title was last heard', ['calling_ae']);

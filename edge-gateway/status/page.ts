@@ -100,6 +100,7 @@ ${callers(status)}
 ${room(status)}
 </section>
 <section aria-labelledby="archive"><h2 id="archive">Reports to the archive</h2>
+${identified(status)}
 ${reports(status)}
 </section>
 </main>`;
@@ -116,12 +117,14 @@ ${failed && html`<p class="bad" role="alert">The token is not valid.</p>`}
 <p><button>Sign in</button></p></form></main>`,
   );
 
-function summary({ destinations, disk, left }: GatewayStatus): Html {
+function summary({ destinations, disk, left, identity }: GatewayStatus): Html {
   const held = destinations.reduce((sum, one) => sum + one.held, 0);
   const waiting = destinations.reduce((sum, one) => sum + one.pending, 0);
   const down = destinations.filter(({ link, pause }) => link === 'offline' || pause !== undefined);
   if (disk.refusing)
     return html`<strong class="bad">The disk is nearly full: new objects are refused until there is room.</strong>`;
+  if (identity?.refusal !== undefined)
+    return html`<strong class="bad">The archive gives this gateway no access: ${identity.refusal}. ${count(waiting, 'instance')} wait here, safe.</strong>`;
   if (held > 0) return html`<strong class="bad">${count(held, 'instance')} held: somebody has to look.</strong>`;
   if (left.length > 0)
     return html`<strong class="bad">Instances wait for ${left.map(({ name }) => html`${name} `)}which the configuration no longer has: somebody has to look.</strong>`;
@@ -217,7 +220,7 @@ function procedures({ worklist, procedureSteps }: GatewayStatus): Html {
 <p>${count(waiting, 'message')} about procedure steps ${waiting === 1 ? 'waits' : 'wait'}${waiting >= 100 && ', or more'}.</p>
 ${
   held.length > 0 &&
-  html`<p class="bad">${count(held.length, 'message')} refused by the archive.</p>
+  html`<p class="bad">${count(held.length, 'message')} refused.</p>
 <ul>${held.map(({ kind, SOPInstanceUID, source, reason: why }) => html`<li>${kind === 'create' ? 'Begin' : 'Change'} of ${SOPInstanceUID}, from ${source}: ${why}</li>`)}</ul>
 <div class="actions">${action('retrySteps', 'procedure steps', 'Retry all that is refused')}</div>`
 }`;
@@ -246,6 +249,14 @@ ${pair('Comes in', `${bytes(disk.bytesPerDay)} a day`)}
 ${pair('Kept here', disk.cacheBytes === undefined ? 'not counted yet' : `${bytes(disk.cacheBytes)}, ${count(disk.cacheStudies ?? 0, 'study', 'studies')}`)}
 ${pair('Cache at most', bytes(disk.maxCacheBytes))}
 </dl>`;
+}
+
+function identified({ identity, at }: GatewayStatus): Html | false {
+  if (identity === undefined) return false;
+  const { clientId, archive, enrolledAt, refusal } = identity;
+  const enrolled = clientId !== '' && html`<p>Enrolled with ${archive} as ${clientId}, ${ago(at, enrolledAt)}.</p>`;
+  return html`${enrolled}
+${refusal !== undefined && html`<p class="bad">It gets no access there: ${refusal}. What comes in is kept here; an administrator’s new code (edge enrol) opens the way again.</p>`}`;
 }
 
 function reports({ report, configuration, id, at }: GatewayStatus): Html {

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSignedBy } from '#core/gateway-signature.ts';
 import type { GatewayConfiguration } from '#core/gateways.ts';
 import { ConfigError } from '#embedded/config.ts';
 import { type EdgeConfig, readEdgeConfig } from '../config.ts';
+import { writeDurably } from '../durable-file.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -87,26 +87,9 @@ function readKept(dataDir: string): GatewayConfiguration | undefined {
   }
 }
 
-/** Durable, whole or not at all: the next start begins with it. */
-export async function keepSigned(dataDir: string, given: GatewayConfiguration): Promise<void> {
-  const path = join(dataDir, FILE);
-  const aside = `${path}.part`;
-  try {
-    const file = await open(aside, 'w', 0o600);
-    try {
-      await file.writeFile(JSON.stringify(given));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(aside, path);
-    const folder = await open(dataDir, 'r');
-    await folder.sync().finally(() => folder.close());
-  } catch (error) {
-    await rm(aside, { force: true });
-    throw error;
-  }
-}
+/** The next start begins with it. */
+export const keepSigned = (dataDir: string, given: GatewayConfiguration): Promise<void> =>
+  writeDurably(join(dataDir, FILE), JSON.stringify(given));
 
 /** One line, as a report has room for. */
 export const reasonOf = (error: ConfigError): string => error.message.replace(/\s+/g, ' ').slice(0, 300);

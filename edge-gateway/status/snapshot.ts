@@ -1,8 +1,10 @@
+import { ConfigError } from '#embedded/config.ts';
 import program from '#package' with { type: 'json' };
 import type { EdgeContext } from '../context.ts';
+import { readIdentity } from '../enrolment/identity.ts';
 import type { DestinationStatus, HeldInstance, LeftDestination } from '../forward/forwarder.ts';
 import { switchesOf } from '../forward/switches.ts';
-import { type HeldStep, heldSteps, waitingSteps } from '../queues/procedure-steps.ts';
+import { type HeldStep, heldSteps, waitingStepsOfAll } from '../queues/procedure-steps.ts';
 import { worklistStatus } from '../queues/worklist.ts';
 import { readSideOf } from '../read/read-side.ts';
 import type { CallerActivity } from './activity.ts';
@@ -17,6 +19,8 @@ export interface GatewayStatus {
   /** under which it reports to the archive */
   readonly id: string | undefined;
   readonly aeTitle: string;
+  /** what it is to the archive that it enrolled with; undefined: it shows itself otherwise */
+  readonly identity: GatewayIdentity | undefined;
   readonly at: number;
   readonly startedAt: number;
   readonly associations: number;
@@ -38,6 +42,14 @@ export interface GatewayStatus {
     readonly number: number | null;
     readonly refused?: { readonly number: number; readonly reason: string } | undefined;
   };
+}
+
+export interface GatewayIdentity {
+  readonly clientId: string;
+  readonly archive: string;
+  readonly enrolledAt: number;
+  /** why the archive gives it no token; undefined: it does, or has not been asked */
+  readonly refusal: string | undefined;
 }
 
 export interface DestinationState extends DestinationStatus {
@@ -81,6 +93,7 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     version: VERSION,
     id: config.heartbeat?.id,
     aeTitle: config.aeTitle,
+    identity: identityOf(context),
     at: clock.now(),
     startedAt: side.startedAt,
     associations: side.associations(),
@@ -88,12 +101,27 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     left,
     disk: await diskState(context, waitingBytes),
     worklist: await worklistStatus(context),
-    procedureSteps: { waiting: await waitingSteps(context), held: await heldSteps(context, LISTED_HELD) },
+    procedureSteps: { waiting: await waitingStepsOfAll(context), held: await heldSteps(context, LISTED_HELD) },
     callers: side.activity.callers,
     report: side.report,
     configuration: side.configuration,
   };
 }
+
+function identityOf({ upstreams, config }: EdgeContext): GatewayIdentity | undefined {
+  const upstream = upstreams.find((one) => one.config.auth?.enrolled);
+  if (upstream === undefined) return undefined;
+  const { refusal } = upstream.state;
+  try {
+    const { clientId, archive, enrolledAt } = readIdentity(config.dataDir) ?? NOT_ENROLLED;
+    return { clientId, archive, enrolledAt, refusal };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { ...NOT_ENROLLED, refusal: error.message };
+  }
+}
+
+const NOT_ENROLLED = { clientId: '', archive: '', enrolledAt: 0 };
 
 async function destinationState(context: EdgeContext, status: DestinationStatus): Promise<DestinationState> {
   const { paused, sendNowUntil } = await switchesOf(context).of(status.name);
