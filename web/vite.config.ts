@@ -31,6 +31,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     reportCompressedSize: false,
     emptyOutDir: true,
+    // The console, and the page of whoever was sent a share link: each with no more than it needs.
+    rolldownOptions: { input: ['index.html', 'share.html'].map((page) => `${import.meta.dirname}/${page}`) },
   },
   server: { proxy: { '/api': server, '/dicomweb': server } },
 });

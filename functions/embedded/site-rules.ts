@@ -5,8 +5,14 @@ import { createHash } from 'node:crypto';
  * headers. No files are read here.
  */
 
-/** The viewer's modes: addresses that only its router knows. `/viewer/nephos` names the data source as well. */
-export const VIEWER_PAGES = /^\/(viewer|basic|segmentation|tmtv|microscopy|dynamic-volume|usAnnotation)(\/nephos)?\/?$/;
+/** The page of whoever was sent a share link; the secret stands behind the `#`, and comes to no server with the address. */
+export const LINK_PAGE = /^\/s\/[0-9A-Z]{26}\/?$/;
+/** its file, among those of the console */
+export const LINK_FILE = '/share.html';
+
+/** The viewer's modes: addresses that only its router knows. `/viewer/nephos` names the data source as well. Guests have them below their link's address. */
+export const VIEWER_PAGES =
+  /^(?:\/s\/[0-9A-Z]{26})?\/(viewer|basic|segmentation|tmtv|microscopy|dynamic-volume|usAnnotation)(\/nephos)?\/?$/;
 
 /** Of the viewer's package, what must not be served: its service worker, hosts' files, sign-in pages of others, source maps. */
 export const LEFT_OUT =
@@ -40,6 +46,9 @@ export const ISOLATION_HEADERS = {
   'referrer-policy': 'same-origin',
   'x-content-type-options': 'nosniff',
 } as const;
+
+/** Pages below a link's address tell nobody where they stand. */
+export const LINK_HEADERS = { 'referrer-policy': 'no-referrer', 'x-robots-tag': 'noindex, nofollow' } as const;
 
 /** The console's policy allows nothing but its own files, and the places where bytes are fetched from and sent to directly. */
 export const consolePolicy = (direct: readonly string[] = []): string =>

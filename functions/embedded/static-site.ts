@@ -11,6 +11,9 @@ import {
   HASHED,
   ISOLATION_HEADERS,
   LEFT_OUT,
+  LINK_FILE,
+  LINK_HEADERS,
+  LINK_PAGE,
   MEDIA_TYPES,
   VIEWER_PAGES,
   viewerPolicyOf,
@@ -88,6 +91,7 @@ export function staticSite(
 
   const find = async (path: string): Promise<Asset | undefined> => {
     if (VIEWER_PAGES.test(path)) return viewerPage;
+    if (LINK_PAGE.test(path)) return consoleAssets(LINK_FILE);
     return (await consoleAssets(path === '/' ? '/index.html' : path)) ?? viewerAssets.get(path);
   };
 
@@ -109,6 +113,7 @@ export function staticSite(
       etag,
       ...(mayCompress ? { vary: 'accept-encoding' } : {}),
       ...securityHeaders(asset, viewerPolicy),
+      ...(request.path.startsWith('/s/') && LINK_HEADERS),
     };
     if (matches(request.headers['if-none-match'], etag)) return { status: 304, headers };
     const copy = encoding === 'identity' ? undefined : await copies(asset.file, content, encoding);
@@ -132,7 +137,8 @@ function builtConsole(folder: string): (path: string) => Promise<Asset | undefin
   let listedAt: number | undefined;
   return async (path) => {
     const known = assets.get(path);
-    if (known !== undefined || !(path === '/index.html' || path.startsWith('/console/'))) return known;
+    if (known !== undefined || !(path === '/index.html' || path === LINK_FILE || path.startsWith('/console/')))
+      return known;
     const at = await builtAt();
     if (at === listedAt) return undefined;
     assets = list();

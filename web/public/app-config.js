@@ -1,14 +1,24 @@
 // The configuration of the viewer (OHIF), served in place of the one in its package: the archive of the same origin.
 // https://docs.ohif.org/configuration/dataSources/dicom-web
+
+// Below the address of a share link (`/s/{id}/viewer`) the viewer speaks to the doors that stand there, and knows nothing else.
+const sharedUnder = /^\/s\/[0-9A-Z]{26}(?=\/)/.exec(location.pathname)?.[0] ?? '';
+const archive = location.origin + sharedUnder;
+if (sharedUnder !== '') {
+  const watermark = document.createElement('script');
+  watermark.src = '/share-watermark.js';
+  document.head.append(watermark);
+}
+
 window.config = {
   name: 'nephos',
-  routerBasename: null,
+  routerBasename: sharedUnder || null,
   extensions: [],
   modes: [],
   // No guided tour over the images of whoever opens the viewer for the first time.
   customizationService: { 'ohif.tours': { $set: [] } },
-  // The arrow beside the logo leads to `/`: the study list of the console (see below).
-  showStudyList: true,
+  // The arrow beside the logo leads to `/`: the study list of the console (see below). A guest has none.
+  showStudyList: sharedUnder === '',
   maxNumberOfWebWorkers: Math.max(2, Math.min(8, (navigator.hardwareConcurrency ?? 4) - 1)),
   showWarningMessageForCrossOrigin: false,
   showCPUFallbackMessage: true,
@@ -28,10 +38,10 @@ window.config = {
       configuration: {
         friendlyName: 'Nephos',
         name: 'nephos',
-        wadoUriRoot: `${location.origin}/wado`,
-        qidoRoot: `${location.origin}/dicomweb`,
-        wadoRoot: `${location.origin}/dicomweb`,
-        stowRoot: `${location.origin}/dicomweb`,
+        wadoUriRoot: `${archive}/wado`,
+        qidoRoot: `${archive}/dicomweb`,
+        wadoRoot: `${archive}/dicomweb`,
+        stowRoot: `${archive}/dicomweb`,
         qidoSupportsIncludeField: true,
         supportsFuzzyMatching: true,
         supportsWildcard: true,
@@ -50,17 +60,18 @@ window.config = {
     },
   ],
   httpErrorHandler: (error) => {
-    // Signed out, or the session is over: the console asks for the token.
-    if (error.status === 401) location.assign('/');
+    // Signed out, or the session is over: the console asks for the token, the receiver's page says so.
+    if (error.status === 401) location.assign(sharedUnder || '/');
   },
 };
 
-// The viewer's router would draw its own study list at `/` without leaving the page. That address is the console's.
+// The viewer's router would draw its own study list at `/` without leaving the page. That address is the console's, or the receiver's page.
 for (const method of ['pushState', 'replaceState']) {
   const original = history[method];
   history[method] = function (state, title, url) {
     const target = new URL(url ?? location.href, location.href);
-    if (target.pathname === '/' && location.pathname !== '/') location.assign('/');
+    if (target.pathname === `${sharedUnder}/` && location.pathname !== target.pathname)
+      location.assign(sharedUnder || '/');
     else original.call(this, state, title, url);
   };
 }

@@ -42,6 +42,7 @@ export function store(
   files: readonly Blob[],
   onProgress: (sentBytes: number) => void,
   signal: AbortSignal,
+  root = '/dicomweb',
 ): Promise<StowAnswer> {
   const boundary = newBoundary();
   const parts = files.flatMap((file) => [`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, '\r\n']);
@@ -49,7 +50,7 @@ export function store(
   return new Promise((resolve, reject) => {
     // fetch still tells nothing about how much has been sent.
     const request = new XMLHttpRequest();
-    request.open('POST', '/dicomweb/studies');
+    request.open('POST', `${root}/studies`);
     request.setRequestHeader('Accept', 'application/dicom+json');
     request.setRequestHeader('Content-Type', `multipart/related; type="application/dicom"; boundary=${boundary}`);
     request.upload.onprogress = (event) => onProgress(event.loaded);
