@@ -3,7 +3,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { describeError } from '#core/errors.ts';
 import { workQueues } from '#embedded/jobs.ts';
 import type { BackgroundWorker } from './context.ts';
-import { procedureStepWorker } from './queues/procedure-steps.ts';
+import { procedureStepWorker } from './queues/step-delivery.ts';
 import { worklistWorker } from './queues/worklist.ts';
 import { cacheWorker } from './read/cache.ts';
 import { edgeJobs } from './services.ts';

@@ -201,7 +201,10 @@ class Intake {
    */
   async #orderOf({ StudyInstanceUID: study, source }: InstanceRecord, facts: InstanceFacts, at: number) {
     const { services, tenant, config } = this.#context;
-    const sender = config.allowed === 'any' ? undefined : config.allowed.find(({ aeTitle }) => aeTitle === source || aeTitle === '*');
+    const sender =
+      config.allowed === 'any'
+        ? undefined
+        : config.allowed.find(({ aeTitle }) => aeTitle === source || aeTitle === '*');
     const own = sender?.priority ?? 'routine';
     const key = forwardKeys.study(tenant, study);
     let known = this.#studies.get(study);

@@ -1,25 +1,30 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { asItem, asRecord } from '#core/archive/records.ts';
 import type { DataSet } from '#core/dicom/types.ts';
-import { describeError, PacsError } from '#core/errors.ts';
+import { PacsError } from '#core/errors.ts';
 import { newVersion } from '#core/ids.ts';
+import type { Key, WriteOperation } from '#core/ports/index-table.ts';
 import type { NoteStep } from '#dimse/services/procedure.ts';
-import type { BackgroundWorker, EdgeContext } from '../context.ts';
-import { apiRootOf, askApi } from './archive-api.ts';
+import type { EdgeContext } from '../context.ts';
 import { worklistCopy } from './worklist.ts';
 
 /**
- * What modalities said of performed procedure steps, until the archive has heard it. A message is noted in the same atomic write that
- * applies it here, and told to the archive in the order it came, under a key by which the archive counts it once.
+ * What modalities said of performed procedure steps, until those who are to know have heard it: the archive upstream, and the systems of
+ * `procedureSteps.forwardTo`. A message is noted for each of them in the same atomic write that applies it here, and told in the order it
+ * came; to the archive under a key by which that counts it once.
  *
- * | record  | partition        | sort                  | holds    |
- * |---------|------------------|-----------------------|----------|
- * | waiting | t|edge-mpps      | {time}|{id}           | Told     |
- * | held    | t|edge-mpps-held | {time}|{id}           | Told: the archive refused it; a person releases it |
+ * | record  | partition          | sort        | holds                                                           |
+ * |---------|--------------------|-------------|-----------------------------------------------------------------|
+ * | waiting | t|edge-mpps        | {time}|{id} | Told, for the archive                                           |
+ * | waiting | t|edge-mpps|{AE}   | {time}|{id} | Told, for another system                                        |
+ * | held    | t|edge-mpps-held   | {time}|{id} | Told: it was refused for good; a person releases it             |
  */
-interface Told {
+export interface Told {
   kind: 'create' | 'set';
+  /** AE title of whom it is for; absent: the archive */
+  destination?: string | undefined;
+  /** it has been sent before, and what became of that is not known */
+  tried?: boolean | undefined;
   /** names the message to the archive */
   id: string;
   SOPInstanceUID: string;
@@ -32,6 +37,8 @@ interface Told {
 
 export interface HeldStep {
   readonly key: string;
+  /** absent: the archive */
+  readonly destination?: string | undefined;
   readonly kind: 'create' | 'set';
   readonly SOPInstanceUID: string;
   readonly source: string;
@@ -40,9 +47,8 @@ export interface HeldStep {
 }
 
 const TIME_DIGITS = 15;
-const LOOK_MS = 500;
-const AGAIN_MS = { first: 1_000, most: 60_000 };
-const waitingIn = (tenant: string): string => `${tenant}|edge-mpps`;
+const waitingIn = (tenant: string, destination: string | undefined): string =>
+  destination === undefined ? `${tenant}|edge-mpps` : `${tenant}|edge-mpps|${destination}`;
 const heldIn = (tenant: string): string => `${tenant}|edge-mpps-held`;
 
 /** @throws PacsError UNSUPPORTED_SOP_CLASS, BUSY where nobody would ever hear of it */
@@ -51,7 +57,8 @@ export const noteStep = (context: EdgeContext): NoteStep => {
   let last = 0;
   return async (tenant, { kind, SOPInstanceUID, dataSet, source }) => {
     const copy = await worklistCopy(context);
-    if (copy?.offered === 'no')
+    const others = context.config.procedureSteps.forwardTo.map(({ aeTitle }) => aeTitle);
+    if (copy?.offered === 'no' && others.length === 0)
       throw new PacsError(
         'UNSUPPORTED_SOP_CLASS',
         'the upstream takes no procedure steps: it is not a Nephos archive',
@@ -60,36 +67,48 @@ export const noteStep = (context: EdgeContext): NoteStep => {
         },
       );
     if (copy === undefined) throw new PacsError('BUSY', 'the upstream has not been reached yet');
-    const partition = waitingIn(tenant);
-    const page = await services.index.query({ partition, descending: true, limit: 1, keysOnly: true });
+    const destinations = [...(copy.offered === 'no' ? [] : [undefined]), ...others];
+    const partitions = destinations.map((destination) => waitingIn(tenant, destination));
+    const newest = await Promise.all(
+      partitions.map((partition) =>
+        services.index.query({ partition, descending: true, limit: 1, keysOnly: true }).then(({ records }) => records),
+      ),
+    );
     // In order even where the clock was set back.
-    last = Math.max(clock.now(), last + 1, Number(page.records[0]?.sort.split('|')[0] ?? 0) + 1);
-    const id = newVersion(clock);
-    const told: Told = {
-      kind,
-      id,
-      SOPInstanceUID,
-      source,
-      dataSet: deflateRawSync(JSON.stringify(dataSet)),
-      at: clock.now(),
-    };
-    const sort = `${String(last).padStart(TIME_DIGITS, '0')}|${id}`;
-    return [{ kind: 'put', key: { partition, sort }, item: asItem(told) }];
+    const before = newest.flat().map(({ sort }) => Number(sort.split('|')[0]));
+    last = Math.max(clock.now(), last + 1, ...before.map((time) => time + 1));
+    const body = deflateRawSync(JSON.stringify(dataSet));
+    return destinations.map((destination, i): WriteOperation => {
+      const id = newVersion(clock);
+      const told: Told = { kind, id, destination, SOPInstanceUID, source, dataSet: body, at: clock.now() };
+      const sort = `${String(last).padStart(TIME_DIGITS, '0')}|${id}`;
+      return { kind: 'put', key: { partition: partitions[i]!, sort }, item: asItem(told) };
+    });
   };
 };
 
-/** How many messages the archive has not heard yet, up to a hundred. */
-export async function waitingSteps({ services, tenant }: EdgeContext): Promise<number> {
-  const page = await services.index.query({ partition: waitingIn(tenant), limit: 100, keysOnly: true });
+const COUNTED = 100;
+
+/** How many messages the archive, or another system, has not heard yet, up to a hundred. */
+export async function waitingSteps({ services, tenant }: EdgeContext, destination?: string): Promise<number> {
+  const partition = waitingIn(tenant, destination);
+  const page = await services.index.query({ partition, limit: COUNTED, keysOnly: true });
   return page.records.length;
 }
 
-/** Messages that the archive refused, oldest first. */
-export async function heldSteps({ services, tenant }: EdgeContext, limit = 100): Promise<HeldStep[]> {
+/** Of all who are to know. */
+export async function waitingStepsOfAll(context: EdgeContext): Promise<number> {
+  const others = context.config.procedureSteps.forwardTo.map(({ aeTitle }) => waitingSteps(context, aeTitle));
+  const counts = await Promise.all([waitingSteps(context), ...others]);
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** Messages that were refused, oldest first. */
+export async function heldSteps({ services, tenant }: EdgeContext, limit = COUNTED): Promise<HeldStep[]> {
   const page = await services.index.query({ partition: heldIn(tenant), limit });
   return page.records.map(({ sort, item }) => {
-    const { kind, SOPInstanceUID, source, at, reason = '' } = asRecord<Told>(item);
-    return { key: sort, kind, SOPInstanceUID, source, at, reason };
+    const { kind, destination, SOPInstanceUID, source, at, reason = '' } = asRecord<Told>(item);
+    return { key: sort, destination, kind, SOPInstanceUID, source, at, reason };
   });
 }
 
@@ -102,88 +121,31 @@ export async function releaseSteps({ services, tenant }: EdgeContext): Promise<n
     for (const { sort, item } of page.records)
       await services.index.write([
         { kind: 'delete', key: { partition, sort } },
-        { kind: 'put', key: { partition: waitingIn(tenant), sort }, item },
+        { kind: 'put', key: { partition: waitingIn(tenant, asRecord<Told>(item).destination), sort }, item },
       ]);
     released += page.records.length;
     if (!page.more) return released;
   }
 }
 
-/**
- * Tells the archive what waits, one message after the other.
- * @returns how many it has heard
- * @throws PacsError where it cannot be told now: this message and all behind it wait
- */
-export async function tellSteps(context: EdgeContext, signal: AbortSignal): Promise<number> {
-  const { services, tenant, log } = context;
-  const partition = waitingIn(tenant);
-  let told = 0;
-  while (!signal.aborted) {
-    const page = await services.index.query({ partition, limit: 1 });
-    const [first] = page.records;
-    if (first === undefined) return told;
-    const key = { partition, sort: first.sort };
-    const message = asRecord<Told>(first.item);
-    const refusal = await tell(context, message, signal);
-    if (refusal === undefined) {
-      await services.index.write([{ kind: 'delete', key }]);
-      told++;
-      continue;
-    }
-    log.error('procedure-step-refused', {
-      SOPInstanceUID: message.SOPInstanceUID,
-      kind: message.kind,
-      reason: refusal,
-    });
-    await services.index.write([
-      { kind: 'delete', key },
-      {
-        kind: 'put',
-        key: { partition: heldIn(tenant), sort: first.sort },
-        item: asItem({ ...message, reason: refusal }),
-      },
-    ]);
-  }
-  return told;
+/** The oldest message that somebody has not heard, and where it stands. */
+export async function firstWaiting(
+  { services, tenant }: EdgeContext,
+  destination: string | undefined,
+): Promise<{ readonly key: Key; readonly told: Told } | undefined> {
+  const partition = waitingIn(tenant, destination);
+  const { records } = await services.index.query({ partition, limit: 1 });
+  const [first] = records;
+  return first && { key: { partition, sort: first.sort }, told: asRecord<Told>(first.item) };
 }
 
-/** @returns why the archive will never take it; undefined once it has @throws PacsError where it may later */
-async function tell(context: EdgeContext, told: Told, signal: AbortSignal): Promise<string | undefined> {
-  const { kind, id, SOPInstanceUID, source } = told;
-  const body = JSON.parse(inflateRawSync(told.dataSet).toString()) as DataSet;
-  const { status, retryAfterMs } = await askApi(context.upstreams[0]!, {
-    method: kind === 'create' ? 'PUT' : 'POST',
-    path: `/procedure-steps/${SOPInstanceUID}?source=${encodeURIComponent(source)}`,
-    body,
-    headers: { 'idempotency-key': id },
-    signal,
-  });
-  if (status >= 200 && status < 300) return undefined;
-  const mayWork = status >= 500 || status === 401 || status === 403 || status === 408 || status === 429;
-  if (!mayWork) return `the archive answered ${status}`;
-  throw new PacsError('BUSY', `the upstream answered ${status}`, { details: { status, retryAfterMs } });
+/** Sets a message aside that was refused for good. */
+export async function holdStep({ services, tenant }: EdgeContext, key: Key, told: Told, reason: string): Promise<void> {
+  await services.index.write([
+    { kind: 'delete', key },
+    { kind: 'put', key: { partition: heldIn(tenant), sort: key.sort }, item: asItem({ ...told, reason }) },
+  ]);
 }
 
-/** Tells the archive of procedure steps while the gateway runs. */
-export const procedureStepWorker: BackgroundWorker = {
-  name: 'procedure-steps',
-  async run(context, signal) {
-    let failures = 0;
-    while (!signal.aborted) {
-      let pauseMs = LOOK_MS;
-      const [upstream] = context.upstreams;
-      if (upstream!.isReachable && apiRootOf(upstream!) !== undefined) {
-        try {
-          await tellSteps(context, signal);
-          failures = 0;
-        } catch (error) {
-          const asked = error instanceof PacsError ? error.details.retryAfterMs : undefined;
-          const backOff = Math.min(AGAIN_MS.most, AGAIN_MS.first * 2 ** Math.min(10, failures++));
-          pauseMs = typeof asked === 'number' ? Math.min(AGAIN_MS.most, Math.max(asked, LOOK_MS)) : backOff;
-          if (!signal.aborted) context.log.info('procedure-steps-wait', describeError(error));
-        }
-      }
-      await sleep(pauseMs, undefined, { signal }).catch(() => {});
-    }
-  },
-};
+/** What a modality said, as it said it. */
+export const dataSetOf = ({ dataSet }: Told): DataSet => JSON.parse(inflateRawSync(dataSet).toString()) as DataSet;

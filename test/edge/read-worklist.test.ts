@@ -3,10 +3,9 @@ import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { createProcedureStep, listProcedureSteps } from '#core/procedure/procedure-step.ts';
 import { addWorklistItem, getWorklistItem, removeWorklistItem, replaceWorklistItem } from '#core/worklist/worklist.ts';
-import { COMMAND } from '#dimse/command-set.ts';
-import { encodeIdentifier } from '#dimse/identifiers.ts';
-import { associate, contextOf, proposing, sendFind } from '#dimse/scu.ts';
-import { MODALITY_PERFORMED_PROCEDURE_STEP, MODALITY_WORKLIST_FIND } from '#dimse/sop-classes.ts';
+import { associate, proposing, sendFind } from '#dimse/scu.ts';
+import { sendStep } from '#dimse/services/procedure-scu.ts';
+import { MODALITY_WORKLIST_FIND } from '#dimse/sop-classes.ts';
 import { heldSteps, releaseSteps, waitingSteps } from '#edge/queues/procedure-steps.ts';
 import { syncWorklist, worklistStatus } from '#edge/queues/worklist.ts';
 import { EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
@@ -41,30 +40,8 @@ async function worklist(): Promise<{ status: number; accessions: string[] }> {
   return { status, accessions: accessions.sort() };
 }
 
-async function tell(kind: 'create' | 'set', sop: string, dataSet: DataSet): Promise<number> {
-  const session = await associate(site.remote, {
-    callingAETitle: 'CT1',
-    contexts: proposing([MODALITY_PERFORMED_PROCEDURE_STEP, [EXPLICIT_LE]]),
-  });
-  const context = contextOf(session, MODALITY_PERFORMED_PROCEDURE_STEP);
-  const { command } = await session.request(
-    context,
-    kind === 'create'
-      ? {
-          CommandField: COMMAND.nCreate,
-          AffectedSOPClassUID: MODALITY_PERFORMED_PROCEDURE_STEP,
-          AffectedSOPInstanceUID: sop,
-        }
-      : {
-          CommandField: COMMAND.nSet,
-          RequestedSOPClassUID: MODALITY_PERFORMED_PROCEDURE_STEP,
-          RequestedSOPInstanceUID: sop,
-        },
-    encodeIdentifier(dataSet, context.transferSyntax),
-  );
-  await session.release();
-  return command.Status!;
-}
+const tell = async (kind: 'create' | 'set', sop: string, dataSet: DataSet): Promise<number> =>
+  (await sendStep(site.remote, 'CT1', { kind, SOPInstanceUID: sop, dataSet })).Status!;
 
 const sync = () => syncWorklist(site.gateway, new AbortController().signal);
 const heard = () => eventually('the archive has heard of it', async () => (await waitingSteps(site.gateway)) === 0);
