@@ -17,6 +17,7 @@ import {
   verifyExportedAudit,
   verifyOwnAudit,
 } from './audit-command.ts';
+import { clientsCommand, enrolmentCommand } from './clients-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { hashPasscode } from './dicom-users.ts';
@@ -33,6 +34,8 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos rebuild                         make the index anew from the blobs alone (the index folder must be moved away first)
   nephos token                           a new administrator's token; the one before stops working
   nephos token --gateway ID              a new token of the edge gateway of that id
+  nephos clients …                       programs that ask by themselves (see nephos clients --help)
+  nephos enrol GATEWAY                   a one-time code for an edge gateway (see nephos enrol --help)
   nephos audit verify [FOLDER]           check the audit trail, or segments exported from one: --keys FOLDER, --expect HASH
   nephos audit export --to FOLDER        copy the sealed segments of the audit trail
   nephos gateway …                       keys and signed configurations for edge gateways (see nephos gateway --help)
@@ -40,7 +43,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos passcode                        read a passcode from standard input, print it as NEPHOS_DICOM_USERS has it
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
-import, export, verify, sweep, token and audit also work while the archive is running.
+import, export, verify, sweep, token, clients, enrol and audit also work while the archive is running.
 `;
 
 type Command = (
@@ -204,6 +207,20 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   audit,
 };
 
+const openOwn = async (): Promise<[Archive, Config]> => {
+  const config = readConfig(process.env);
+  return [await openArchive(config), config];
+};
+
+/** What a person has to put right is said in a line. */
+async function told(code: Promise<number>): Promise<number> {
+  return code.catch((error: unknown) => {
+    if (!(error instanceof ConfigError) && !(error instanceof PacsError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 2;
+  });
+}
+
 async function main(): Promise<number> {
   if (process.argv[2] === 'gateway') return gatewayCommand(process.argv.slice(3));
   if (process.argv[2] === 'keys') return keysCommand(process.argv.slice(3), process.env, say);
@@ -212,6 +229,8 @@ async function main(): Promise<number> {
     say(await hashPasscode(readFileSync(0, 'utf8').replace(/\r?\n$/, '')));
     return 0;
   }
+  if (process.argv[2] === 'clients') return told(clientsCommand(process.argv.slice(3), openOwn, say));
+  if (process.argv[2] === 'enrol') return told(enrolmentCommand(process.argv.slice(3), openOwn, say));
   if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({
     allowPositionals: true,
