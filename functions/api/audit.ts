@@ -1,9 +1,9 @@
 import { authorize } from '#core/access.ts';
-import { asRecord, keys, type StudyRecord } from '#core/archive/records.ts';
-import { type AuditSource, auditMessage, type PatientIDs } from '#core/audit/dicom-message.ts';
+import { type AuditSource, auditMessage } from '#core/audit/dicom-message.ts';
 import { type AuditEntry, parseEntry } from '#core/audit/entry.ts';
 import { AUDIT_EVENTS } from '#core/audit/event.ts';
 import { fhirAuditEvent } from '#core/audit/fhir-event.ts';
+import { patientsOf } from '#core/audit/patients.ts';
 import { cursorBefore, cursorBehind } from '#core/audit/seal.ts';
 import { auditPartition } from '#core/audit/trail.ts';
 import { PacsError } from '#core/errors.ts';
@@ -131,20 +131,3 @@ function timeOf(query: URLSearchParams, name: string): number | undefined {
 
 const wrong = (parameter: string): PacsError =>
   new PacsError('BAD_REQUEST', `the parameter ${parameter} is not understood`, { details: { parameter } });
-
-const STUDIES_A_READ = 100;
-
-/** The Patient IDs of the studies that entries speak of, where the archive still has them. */
-async function patientsOf(services: Services, tenant: string, entries: readonly AuditEntry[]): Promise<PatientIDs> {
-  const studies = [...new Set(entries.flatMap((entry) => entry.studies ?? []))];
-  const patients = new Map<string, string>();
-  for (let at = 0; at < studies.length; at += STUDIES_A_READ) {
-    const batch = studies.slice(at, at + STUDIES_A_READ);
-    const items = await services.index.getMany(batch.map((study) => keys.study(tenant, study)));
-    for (const [i, item] of items.entries()) {
-      const id = item && asRecord<StudyRecord>(item).attributes['00100020']?.Value?.[0];
-      if (typeof id === 'string') patients.set(batch[i]!, id);
-    }
-  }
-  return patients;
-}

@@ -123,12 +123,16 @@ const participant = ({ userID, alternativeUserID, isRequestor, role, networkAcce
     role && coded('RoleIDCode', role),
   );
 
+/** The schema wants a name or a query of every object. Names of patients stay out, and a study has none but its UID. */
+const NO_NAME = '<ParticipantObjectName/>';
+
 const studyObject = (StudyInstanceUID: string, { purpose, instances, repeated }: AuditEvent): string =>
   element(
     'ParticipantObjectIdentification',
     // a system object, in the role of a report
     { ParticipantObjectID: StudyInstanceUID, ParticipantObjectTypeCode: '2', ParticipantObjectTypeCodeRole: '3' },
     coded('ParticipantObjectIDTypeCode', ['110180', 'DCM', 'Study Instance UID']) +
+      NO_NAME +
       detail('NumberOfInstances', instances) +
       detail('Repeated', repeated) +
       detail('PurposeOfUse', purpose),
@@ -138,7 +142,7 @@ const patientObject = (PatientID: string): string =>
   element(
     'ParticipantObjectIdentification',
     { ParticipantObjectID: PatientID, ParticipantObjectTypeCode: '1', ParticipantObjectTypeCodeRole: '1' },
-    coded('ParticipantObjectIDTypeCode', ['2', 'RFC-3881', 'Patient Number']),
+    coded('ParticipantObjectIDTypeCode', ['2', 'RFC-3881', 'Patient Number']) + NO_NAME,
   );
 
 /** What was asked about, by its attributes. Their values, which A.5.3.10 would keep, are names of patients: they stay out. */
@@ -182,9 +186,13 @@ function element(name: string, attributes: Readonly<Record<string, string | unde
 
 /**
  * The message as a syslog line (RFC 5424) in the form of PS3.15 A.6: facility 10 (security), severity notice, MSGID that names the
- * schema, a byte order mark before the XML.
+ * schema, a byte order mark before the XML. `host`: what is not printable ASCII in it becomes `-`.
  */
 export function syslogLine(message: string, at: number, host: string, processId: number): Buffer {
-  const header = `<85>1 ${new Date(at).toISOString()} ${host} nephos ${processId} DICOM+RFC3881 - `;
+  const name = host.replace(/[^!-~]/g, '-').slice(0, 255) || '-';
+  const header = `<85>1 ${new Date(at).toISOString()} ${name} nephos ${processId} DICOM+RFC3881 - `;
   return Buffer.from(`${header}\uFEFF${message}`);
 }
+
+/** The line as it goes over a stream: its length in octets before it (RFC 5425 §4.3, RFC 6587 §3.4.1). */
+export const syslogFrame = (line: Uint8Array): Buffer => Buffer.concat([Buffer.from(`${line.length} `), line]);
