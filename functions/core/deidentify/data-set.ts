@@ -1,12 +1,13 @@
 import { UTF8_TERM } from '../dicom/character-sets.ts';
 import { vrOf } from '../dicom/dictionary.ts';
+import { STORAGE_SOP_CLASSES } from '../dicom/sop-classes.ts';
 import type { DataSet, Element, ElementValue } from '../dicom/types.ts';
 import { vrNamed } from '../dicom/vr.ts';
 import { type Action, decide, safePrivateVr } from './actions.ts';
 import { isTime, shiftDate } from './dates.ts';
 import { codeItem, DUMMY_CODE_SEQUENCE, DUMMY_TEXT, dummySequence, dummyValue, isCodeSequence } from './dummies.ts';
 import { methodCodes, type Profile } from './profile.ts';
-import { PROFILE_EDITION } from './profile-table.ts';
+import { DEIDENTIFICATION_METHOD } from './profile-table.ts';
 import type { Patient, Pseudonyms } from './pseudonyms.ts';
 import { cleanText, Echoes, isWritten } from './text.ts';
 import { VOCABULARY } from './vocabulary.ts';
@@ -44,6 +45,53 @@ const PERSONAL_CONCEPTS = new Set([
   '128775',
 ]);
 
+/** Values that the standard enumerates and an object cannot do without; a patient may have one as a name. */
+const ENUMERATED: Readonly<Record<string, ReadonlySet<string>>> = {
+  // Modality, by PS3.3 C.7.3.1.1.1
+  '00080060': new Set([...STORAGE_SOP_CLASSES.values()].map(({ modality }) => modality).concat('AU', 'SM', 'XC', 'ES')),
+  // Relationship Type, Value Type, Continuity of Content
+  '0040A010': new Set([
+    'CONTAINS',
+    'HAS OBS CONTEXT',
+    'HAS ACQ CONTEXT',
+    'HAS CONCEPT MOD',
+    'HAS PROPERTIES',
+    'INFERRED FROM',
+    'SELECTED FROM',
+  ]),
+  '0040A040': new Set([
+    'TEXT',
+    'CODE',
+    'NUM',
+    'DATETIME',
+    'DATE',
+    'TIME',
+    'UIDREF',
+    'PNAME',
+    'COMPOSITE',
+    'IMAGE',
+    'WAVEFORM',
+    'SCOORD',
+    'SCOORD3D',
+    'TCOORD',
+    'CONTAINER',
+    'TABLE',
+  ]),
+  '0040A050': new Set(['SEPARATE', 'CONTINUOUS']),
+  '00280004': new Set([
+    'MONOCHROME1',
+    'MONOCHROME2',
+    'PALETTE COLOR',
+    'RGB',
+    'YBR_FULL',
+    'YBR_FULL_422',
+    'YBR_ICT',
+    'YBR_RCT',
+    'YBR_PARTIAL_420',
+    'XYB',
+  ]),
+};
+
 /** A copy of the data set without what identifies; long values stay where they are in the object (`bulk`). The source is not changed. */
 export function deidentifyDataSet(source: DataSet, rewriting: Rewriting): DataSet {
   const SOPClassUID = source['00080016']?.Value?.[0];
@@ -72,7 +120,7 @@ function record(source: DataSet, { profile, patient, cleanedPixels }: Rewriting)
     [PATIENT_NAME]: { vr: 'PN', Value: [{ Alphabetic: patient.pseudonym }] },
     [PATIENT_ID]: { vr: 'LO', Value: [patient.pseudonym] },
     '00120062': { vr: 'CS', Value: ['YES'] },
-    '00120063': { vr: 'LO', Value: [`Nephos, ${PROFILE_EDITION} Annex E`] },
+    '00120063': { vr: 'LO', Value: [DEIDENTIFICATION_METHOD] },
     '00120064': { vr: 'SQ', Value: [...own.map(([code, meaning]) => codeItem(code, 'DCM', meaning)), ...standing] },
     '00280303': { vr: 'CS', Value: [temporal] },
     ...(cleanedPixels ? { '00280301': { vr: 'CS', Value: ['NO'] } } : {}),
@@ -160,6 +208,7 @@ class Walk {
     if (pseudonym !== undefined) return pseudonym;
     const vr = knownVr(tag, element);
     if (element.Value === undefined && element.InlineBinary === undefined && element.bulk === undefined) return { vr };
+    if (vr === 'UI') return this.#uids(element);
     if (vr !== 'SQ') return dummyValue(vr);
     if (isCodeSequence(tag)) return DUMMY_CODE_SEQUENCE;
     const [first] = (element.Value ?? []) as DataSet[];
@@ -209,7 +258,7 @@ class Walk {
     const meaning = tag === '00080104' && isLocalCode(around);
     const left = values.map((value): ElementValue => {
       if (typeof value !== 'string') return value;
-      if (element.vr === 'CS' && VOCABULARY.has(value.toLowerCase())) return value;
+      if (element.vr === 'CS' && (VOCABULARY.has(value.toLowerCase()) || ENUMERATED[tag]?.has(value))) return value;
       const text = this.#echoes.removeFrom(meaning ? cleanText(value) : value);
       return text === '' && value !== '' ? (element.vr === 'CS' ? DUMMY_TEXT.toUpperCase() : DUMMY_TEXT) : text;
     });

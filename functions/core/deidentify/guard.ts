@@ -1,13 +1,20 @@
 import type { DataSet, PersonName } from '../dicom/types.ts';
 import { codeOf, PROFILE_ROWS } from './actions.ts';
-import type { Profile } from './profile.ts';
+import { EVERY_METHOD, type Profile } from './profile.ts';
+import { DEIDENTIFICATION_METHOD, PROFILE_EDITION } from './profile-table.ts';
 
 /** shortest text that is looked for (bytes), and how many of them at most */
 const SHORTEST = 6;
 const MOST = 32;
-/** what we write ourselves may be somebody's name */
-const OWN =
-  'removed anonymous nephos, ps3.15 annex e basic application confidentiality profile clean retain option comment';
+/** what we write ourselves may be somebody's name, in tests at least */
+const OWN = [
+  'Removed Anonymous Comment',
+  PROFILE_EDITION,
+  DEIDENTIFICATION_METHOD,
+  ...EVERY_METHOD.map(([, meaning]) => meaning),
+]
+  .join(' ')
+  .toLowerCase();
 
 /** Names, numbers and UIDs of the source whose bytes must not be in a copy. */
 export function watchedBytes(source: DataSet, profile: Profile): Buffer[] {

@@ -9,6 +9,8 @@
  * Content; g Clean Graphics.
  */
 export const PROFILE_EDITION = 'PS3.15 2026c';
+/** DeidentificationMethod (0012,0063) of what we make */
+export const DEIDENTIFICATION_METHOD = `Nephos, ${PROFILE_EDITION} Annex E`;
 
 export const PROFILE_TABLE = `
 00001000 X u AffectedSOPInstanceUID

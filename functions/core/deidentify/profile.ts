@@ -128,21 +128,26 @@ function objectOf(value: unknown, name: string): Record<string, unknown> {
 
 const bad = (message: string): PacsError => new PacsError('BAD_REQUEST', message);
 
-/** De-identification methods (PS3.16 CID 7050), as DeidentificationMethodCodeSequence names them; `cleanedPixels`: of this object. */
-export function methodCodes(profile: Profile, cleanedPixels: boolean): [code: string, meaning: string][] {
-  const codes: [boolean, string, string][] = [
-    [true, '113100', 'Basic Application Confidentiality Profile'],
-    [cleanedPixels, '113101', 'Clean Pixel Data Option'],
-    [profile.cleanGraphics, '113103', 'Clean Graphics Option'],
-    [profile.cleanStructuredContent, '113104', 'Clean Structured Content Option'],
-    [profile.cleanDescriptors, '113105', 'Clean Descriptors Option'],
-    [profile.dates === 'keep', '113106', 'Retain Longitudinal Temporal Information Full Dates Option'],
-    [profile.dates === 'shift', '113107', 'Retain Longitudinal Temporal Information Modified Dates Option'],
-    [profile.retainPatientCharacteristics, '113108', 'Retain Patient Characteristics Option'],
-    [profile.retainDeviceIdentity, '113109', 'Retain Device Identity Option'],
-    [profile.retainUIDs, '113110', 'Retain UIDs Option'],
-    [profile.retainSafePrivate, '113111', 'Retain Safe Private Option'],
-    [profile.retainInstitutionIdentity, '113112', 'Retain Institution Identity Option'],
-  ];
-  return codes.flatMap(([applies, code, meaning]) => (applies ? [[code, meaning] as [string, string]] : []));
-}
+/** De-identification methods (PS3.16 CID 7050): code, meaning, and whether a profile has it; `cleanedPixels`: of the object. */
+export const EVERY_METHOD: readonly (readonly [
+  code: string,
+  meaning: string,
+  applies: (profile: Profile, cleanedPixels: boolean) => boolean,
+])[] = [
+  ['113100', 'Basic Application Confidentiality Profile', () => true],
+  ['113101', 'Clean Pixel Data Option', (_, cleanedPixels) => cleanedPixels],
+  ['113103', 'Clean Graphics Option', (profile) => profile.cleanGraphics],
+  ['113104', 'Clean Structured Content Option', (profile) => profile.cleanStructuredContent],
+  ['113105', 'Clean Descriptors Option', (profile) => profile.cleanDescriptors],
+  ['113106', 'Retain Longitudinal Temporal Information Full Dates Option', ({ dates }) => dates === 'keep'],
+  ['113107', 'Retain Longitudinal Temporal Information Modified Dates Option', ({ dates }) => dates === 'shift'],
+  ['113108', 'Retain Patient Characteristics Option', (profile) => profile.retainPatientCharacteristics],
+  ['113109', 'Retain Device Identity Option', (profile) => profile.retainDeviceIdentity],
+  ['113110', 'Retain UIDs Option', (profile) => profile.retainUIDs],
+  ['113111', 'Retain Safe Private Option', (profile) => profile.retainSafePrivate],
+  ['113112', 'Retain Institution Identity Option', (profile) => profile.retainInstitutionIdentity],
+];
+
+/** What DeidentificationMethodCodeSequence (0012,0064) names. */
+export const methodCodes = (profile: Profile, cleanedPixels: boolean): [code: string, meaning: string][] =>
+  EVERY_METHOD.flatMap(([code, meaning, applies]) => (applies(profile, cleanedPixels) ? [[code, meaning]] : []));
