@@ -65,6 +65,16 @@ window.config = {
   },
 };
 
+// On a phone the picture has the screen; the list of series waits behind its arrow.
+if (matchMedia('(max-width: 48em)').matches) {
+  const closed = { layoutInstance: { props: { leftPanelClosed: { $set: true } } } };
+  const modes = ['longitudinal', 'basic', 'segmentation'].map((mode) => [
+    `@ohif/mode-${mode}`,
+    { routes: { 0: closed } },
+  ]);
+  window.config.modesConfiguration = Object.fromEntries(modes);
+}
+
 // The viewer's router would draw its own study list at `/` without leaving the page. That address is the console's, or the receiver's page.
 for (const method of ['pushState', 'replaceState']) {
   const original = history[method];

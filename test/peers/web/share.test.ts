@@ -1,0 +1,158 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { unzipSync } from 'fflate';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort, type Nephos, startNephos } from '../helpers/nephos.ts';
+import { corpus, filesBelow, hasCorpus, openBrowser, openPage, picture } from './browser.ts';
+import { waitForImage } from './drawn.ts';
+import { issueToken, nothingIsWider, openSignedIn, printedToken } from './signed-in.ts';
+
+const PHONE: BrowserContextOptions = {
+  viewport: { width: 390, height: 844 },
+  hasTouch: true,
+  isMobile: true,
+  deviceScaleFactor: 2,
+};
+const OTHER = uid(1);
+const ANSWERED = 'application/dicom+json';
+
+let browser: Browser;
+let nephos: Nephos;
+let admin: string;
+let radiologist: string;
+let study: string;
+
+const ask = (token: string, path: string, init: RequestInit = {}) =>
+  fetch(`${nephos.origin}${path}`, { ...init, headers: { ...init.headers, authorization: `Bearer ${token}` } });
+
+async function send(bytes: Uint8Array): Promise<string> {
+  const headers = { 'content-type': 'application/dicom', accept: ANSWERED };
+  const response = await ask(admin, '/dicomweb/studies', { method: 'POST', headers, body: new Uint8Array(bytes) });
+  expect(response.status).toBe(200);
+  return /studies\/([0-9.]+)/.exec(await response.text())![1]!;
+}
+
+/** A link by the API; the tests of the console make theirs in the page. */
+async function share(asked: Record<string, unknown>): Promise<{ id: string; url: string }> {
+  const body = JSON.stringify({ receiver: 'Dr. Ida Frank', purpose: 'Second opinion', scopes: ['view'], ...asked });
+  const response = await ask(radiologist, '/api/shares', { method: 'POST', body });
+  expect(response.status, await response.clone().text()).toBe(201);
+  return (await response.json()) as { id: string; url: string };
+}
+const revoke = async (id: string) =>
+  expect((await ask(radiologist, `/api/shares/${id}`, { method: 'DELETE' })).status).toBe(204);
+
+/** What the page itself gets to see of an address, with whatever cookies it has. */
+const seen = (page: Page, path: string, method = 'GET'): Promise<number> =>
+  page.evaluate(
+    `fetch(${JSON.stringify(path)}, { method: ${JSON.stringify(method)}, headers: { accept: '*/*' } }).then(({ status }) => status)`,
+  );
+
+describe.runIf(hasCorpus)('a study that is shared by a link', () => {
+  beforeAll(async () => {
+    browser = await openBrowser();
+    nephos = await startNephos({ auth: 'on', port: 21_400 + ((await freePort()) % 100) });
+    admin = await printedToken(nephos);
+    radiologist = (await issueToken(nephos, admin, { name: 'Reads', subject: 'dr.reader', roles: ['radiologist'] })).token;
+    for (const file of await filesBelow(join(corpus, 'study/ct-head-phantom/series-0201-28-slices')))
+      study = await send(await readFile(file));
+    await send(buildDicom({ SOPInstanceUID: uid(3), StudyInstanceUID: OTHER, PatientName: 'Not^Shared' }));
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await nephos?.stop();
+  });
+
+  test('is opened on a phone with a PIN, drawn in the viewer under the receiver’s name, and nothing else is', async () => {
+    const { url, id } = await share({ studies: [study], pin: '271828' });
+    const { page, complaints } = await openPage(browser, PHONE);
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(`${request.url()} ${request.headers().referer ?? ''}`));
+    await page.goto(url);
+    await page.getByLabel(/^PIN/).waitFor();
+    expect(await page.getByText('Second opinion').count(), 'the purpose stands behind the PIN').toBe(0);
+    await nothingIsWider(page, 390);
+    await picture(page, 'share-phone-pin');
+    await page.getByLabel(/^PIN/).fill('314159');
+    await page.getByRole('button', { name: 'Open' }).click();
+    await page.getByText('That is not the PIN. 4 more tries are left.').waitFor();
+    await picture(page, 'share-phone-wrong-pin');
+    await page.getByLabel(/^PIN/).fill('271828');
+    await page.getByRole('button', { name: 'Open' }).click();
+    await page.getByRole('heading', { name: 'Images for Dr. Ida Frank' }).waitFor();
+    await page.getByText('Second opinion').waitFor();
+    await page.waitForLoadState('networkidle');
+    expect(page.url(), 'the secret has left the address').toBe(`${nephos.origin}/s/${id}`);
+    await nothingIsWider(page, 390);
+    await picture(page, 'share-phone-open');
+    expect(await page.getByRole('link', { name: 'Download (zip)' }).count()).toBe(0);
+    const [cookie] = await page.context().cookies(`${nephos.origin}/s/${id}`);
+    expect(cookie).toMatchObject({ name: 'nephos_guest', httpOnly: true, sameSite: 'Strict', path: `/s/${id}` });
+
+    await page.getByRole('link', { name: 'Open in the viewer' }).click();
+    await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.005).catch(async (e) => { await picture(page, 'debug'); console.log(page.url(), complaints, asked.filter((a) => /dicomweb|api/.test(a)), await page.evaluate('document.body.innerText')); throw e; });
+    const watermark = page.locator('#nephos-watermark');
+    await watermark.waitFor({ state: 'attached' });
+    await expect.poll(() => watermark.getAttribute('aria-label')).toContain('Dr. Ida Frank');
+    const box = (await watermark.boundingBox())!;
+    expect(box.height).toBeGreaterThan(300);
+    await picture(page, 'share-phone-viewer');
+    expect(await watermarkedPixels(page)).toBeGreaterThan(200);
+
+    // No header, and no address but the page's own, ever held the secret.
+    const secret = url.split('#')[1]!;
+    expect(asked.filter((one) => one.includes(secret) && !one.startsWith(`${url} `))).toEqual([]);
+    expect(asked.filter((one) => one.includes('/dicomweb/') && !one.includes(`/s/${id}/dicomweb/`))).toEqual([]);
+
+    for (const path of [
+      `/s/${id}/dicomweb/studies/${OTHER}/metadata`,
+      `/s/${id}/dicomweb/studies/${OTHER}/thumbnail`,
+      `/s/${id}/api/shares`,
+      `/s/${id}/api/audit`,
+      `/s/${id}/wado?requestType=WADO`,
+    ])
+      expect(await seen(page, path), path).toBe(404);
+    for (const path of [`/s/${id}/dicomweb/studies/${study}`, `/s/${id}/dicomweb/studies/${study}?accept=application/zip`])
+      expect(await seen(page, path), path).toBe(403);
+    for (const path of [`/dicomweb/studies`, `/dicomweb/studies/${study}/metadata`, '/api/session', '/api/shares'])
+      expect(await seen(page, path), path).toBe(401);
+    const found: unknown = await page.evaluate(
+      `fetch('/s/${id}/dicomweb/studies?includefield=all').then((answer) => answer.text())`,
+    );
+    expect(found).toContain(study);
+    expect(found).not.toContain('Not^Shared');
+    expect(complaints.filter((text) => /Content Security Policy|Cross-Origin|SharedArrayBuffer/.test(text))).toEqual([]);
+
+    // Another study, by the address of the viewer: nothing is drawn, and the receiver sees his own page instead.
+    await page.goto(`${nephos.origin}/s/${id}/viewer?StudyInstanceUIDs=${OTHER}`);
+    await page.waitForTimeout(4_000);
+    expect(await page.textContent('body')).not.toContain('Not^Shared');
+    await picture(page, 'share-phone-other-study');
+    await page.context().close();
+  });
+});
+
+/** How many pixels of the page the watermark changes: seen with it and without. */
+async function watermarkedPixels(page: Page): Promise<number> {
+  const withIt = await page.screenshot();
+  await page.addStyleTag({ content: '#nephos-watermark { visibility: hidden }' });
+  await page.waitForTimeout(300);
+  const without = await page.screenshot();
+  const differing: unknown = await page.evaluate(
+    `(async ([one, other]) => {
+      const read = async (base64) => {
+        const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]));
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+        context.drawImage(bitmap, 0, 0);
+        return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
+      };
+      const [a, b] = [await read(one), await read(other)];
+      let count = 0;
+      for (let i = 0; i < a.length; i += 4) if (Math.abs(a[i] - b[i]) > 24) count++;
+      return count;
+    })(${JSON.stringify([withIt.toString('base64'), without.toString('base64')])})`,
+  );
+  return Number(differing);
+}
