@@ -96,6 +96,8 @@ export const DEFAULT_LIMITS = {
   enrolmentAttemptsOfAll: 300,
   /** how long somebody who is sent here by a record system may take to come back from its login (ms) */
   launchMs: 10 * 60 * 1000,
+  /** how long emergency access (break-glass) lasts (ms) */
+  emergencyMs: 60 * 60 * 1000,
   /** how old what a request knows about who reaches what may get while it lasts (ms); each request begins with what holds then */
   reachStaleMs: 1_000,
   /** least characters of a person's password */

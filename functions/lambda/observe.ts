@@ -58,6 +58,11 @@ export function observing(name: FunctionName): MiddlewareObj<unknown, unknown, E
   };
 }
 
+/** Somebody took emergency access: an alarm stands on this metric. */
+export function countEmergency(): void {
+  metrics.singleMetric().addMetric('emergencyAccess', MetricUnit.Count, 1);
+}
+
 /** What a nightly comparison has found, as metrics of the tenant. */
 export function countFindings(tenant: string, { missing, unknown }: { missing: number; unknown: number }): void {
   const single = metrics.singleMetric();

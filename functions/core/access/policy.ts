@@ -131,6 +131,11 @@ export async function accessPolicy(
   return policy;
 }
 
+/** For the process that has just changed it: whatever it may go by otherwise, it reads it anew. */
+export const forgetPolicy = (index: IndexTable, tenant: Tenant): void => {
+  known.get(index)?.delete(tenant);
+};
+
 /** Everything laid down, as it stands. */
 export async function readPolicy(index: IndexTable, tenant: Tenant): Promise<Omit<AccessPolicy, 'head'>> {
   const found: Record<string, Item[]> = { grant: [], restriction: [], emergency: [] };

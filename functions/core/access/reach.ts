@@ -39,6 +39,7 @@ export class StudyReach {
   #policy: AccessPolicy;
   #granted: 'all' | Reach;
   #openedAt: number;
+  #wanted: 'reached' | 'restricted' = 'reached';
   readonly #verdicts = new Map<string, boolean>();
 
   private constructor(
@@ -106,9 +107,21 @@ export class StudyReach {
     ];
   }
 
+  /** The same reach turned around: studies that only a restriction keeps from whoever asks. */
+  restrictedOnly(): StudyReach {
+    const turned = new StudyReach(this.#services, this.#principal, this.#action, this.#policy, this.#granted);
+    turned.#wanted = 'restricted';
+    return turned;
+  }
+
   /** Whether a study of which this is known is in reach. */
   admits(facts: StudyFacts): boolean {
-    return this.judge(facts) === 'reached';
+    return this.judge(facts) === this.#wanted;
+  }
+
+  /** Whether the console may show that there are studies under a restriction. */
+  get showsRestricted(): boolean {
+    return this.#policy.head.showRestricted;
   }
 
   /** `restricted`: within reach, were its patient not under a restriction. */

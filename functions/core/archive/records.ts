@@ -268,6 +268,8 @@ export interface ArchiveEvent {
     | 'ProcedureStepStarted'
     | 'ProcedureStepCompleted'
     | 'ProcedureStepDiscontinued'
+    /** somebody took reach beyond what he is given (access/changes.ts); no study is named */
+    | 'EmergencyAccess'
     /** a procedure step was completed and every instance that it names has arrived */
     | 'StudyComplete'
     /** by share links: `id` is the link's */
