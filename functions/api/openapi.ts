@@ -3,6 +3,7 @@ import type { Route } from '#dicomweb/router.ts';
 import { json } from './json.ts';
 import { AUDIT_OPERATIONS } from './openapi-audit.ts';
 import { CLIENT_OPERATIONS } from './openapi-clients.ts';
+import { DEIDENTIFICATION_OPERATIONS } from './openapi-deidentify.ts';
 import { SCHEDULE_OPERATIONS } from './openapi-schedule.ts';
 import { SHARE_OPERATIONS } from './openapi-shares.ts';
 
@@ -285,6 +286,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   WithdrawGatewayConfiguration: { summary: 'Give a gateway no configuration any more; what it has taken it keeps' },
   ...AUDIT_OPERATIONS,
   ...CLIENT_OPERATIONS,
+  ...DEIDENTIFICATION_OPERATIONS,
   ...SCHEDULE_OPERATIONS,
   ...SHARE_OPERATIONS,
   GetOpenApi: { summary: 'This document', response: { schema: { type: 'object' } } },

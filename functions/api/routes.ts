@@ -4,6 +4,7 @@ import type { TokenStore } from '#core/tokens.ts';
 import type { Route } from '#dicomweb/router.ts';
 import { getAudit } from './audit.ts';
 import { CLIENT_ROUTES } from './clients.ts';
+import { DEIDENTIFICATION_ROUTES } from './deidentifications.ts';
 import { enrolmentRoutes } from './enrolments.ts';
 import { getEvents } from './events.ts';
 import { GATEWAY_ROUTES } from './gateways.ts';
@@ -101,6 +102,7 @@ export function apiRoutes(
     { method: 'POST', path: '/trash/{id}', action: 'restore', name: 'DecideTrashed', handler: decideTrashed },
     ...TRANSACTION_ROUTES,
     ...WORKLIST_ROUTES,
+    ...DEIDENTIFICATION_ROUTES,
     ...PROCEDURE_STEP_ROUTES,
     ...GATEWAY_ROUTES,
     ...tokenRoutes(tokens),

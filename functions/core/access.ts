@@ -81,6 +81,8 @@ export type Action =
   /** a gateway's heartbeat */
   | 'reportAsGateway'
   | 'readAudit'
+  /** make de-identified copies of studies */
+  | 'deidentify'
   /** take reach for a time, with a reason and an alarm */
   | 'breakGlass'
   /** give somebody without an account a link to studies */
@@ -111,6 +113,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'readProcedures',
     'reportAsGateway',
     'readAudit',
+    'deidentify',
     'breakGlass',
     'share',
   ]),

@@ -4,6 +4,8 @@ import { settleStudy } from './archive/quiet.ts';
 import { FINISH_REMOVAL, finishRemoval } from './archive/remove.ts';
 import { RESTORE, restoreSeries } from './archive/tiering.ts';
 import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from './archive/uploaded.ts';
+import { type CopyJob, copyStudy } from './deidentify/copy-study.ts';
+import { DEIDENTIFY } from './deidentify/runs.ts';
 import { PLACEMENT } from './ports/frame-placement.ts';
 import type { Item } from './ports/index-table.ts';
 import { endProcedureStep } from './procedure/availability.ts';
@@ -23,6 +25,7 @@ export const ARCHIVE_JOBS = {
   [PLACEMENT]: (services, payload) => placeStudy(services, payload as unknown as Parameters<typeof placeStudy>[1]),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
   [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
+  [DEIDENTIFY]: (services, payload) => copyStudy(services, payload as unknown as CopyJob),
   // Hosts with DIMSE replace it by one that also notifies other systems.
   [PROCEDURE_STEP_ENDED]: (services, payload) =>
     endProcedureStep(services, payload.tenant as string, payload.sop as string),

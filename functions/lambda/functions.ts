@@ -207,7 +207,7 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list'],
       landing: [],
-      sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended'],
+      sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended', 'deidentify'],
     },
   },
   ingest: {
@@ -248,6 +248,21 @@ export const FUNCTIONS = {
       imaging: 'import',
     },
   },
+  deidentify: {
+    entry: 'functions/lambda/deidentify.ts',
+    purpose: 'Makes de-identified copies of studies',
+    memoryMiB: 3008,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: true,
+    triggers: [queue('deidentify', 1, 5)],
+    grants: {
+      index: 'write',
+      archive: ['read', 'write', 'delete'],
+      landing: [],
+      sends: ['study-quiet', 'finish-removal', 'restore', 'deidentify'],
+    },
+  },
   sweep: {
     entry: 'functions/lambda/sweep.ts',
     purpose: 'Puts right what interruptions left; empties the trash; ends store transactions that nobody committed',
@@ -260,7 +275,7 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list'],
       landing: ['delete', 'list'],
-      sends: ['study-quiet', 'store-uploaded'],
+      sends: ['study-quiet', 'store-uploaded', 'deidentify'],
     },
   },
   reconcile: {

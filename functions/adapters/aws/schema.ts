@@ -116,6 +116,8 @@ export const QUEUES = {
   restore: { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** studies on their way into HealthImaging; more than its own waiting for a job */
   placement: { visibilitySeconds: 900, maxReceiveCount: 100 },
+  /** studies of which de-identified copies are made */
+  deidentify: { visibilitySeconds: 900, maxReceiveCount: 10 },
   /** EventBridge's events of objects that S3 has moved or restored */
   moved: { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** S3 events of objects that came to rest below `LANDING_BUCKET.incomingPrefix` */

@@ -1,3 +1,4 @@
+import { resumeRuns } from '../deidentify/runs.ts';
 import type { Services } from '../services.ts';
 import { sweepWorklist } from '../worklist/changes.ts';
 import { finishEvictions } from './evict.ts';
@@ -33,6 +34,7 @@ export async function sweep(
   const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
   const purged = await purgeTrash(services, tenant);
   const worklistItems = await sweepWorklist(services, tenant);
+  await resumeRuns(services, tenant);
   return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant), worklistItems };
 }
 

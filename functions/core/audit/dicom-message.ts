@@ -126,11 +126,17 @@ const participant = ({ userID, alternativeUserID, isRequestor, role, networkAcce
 /** The schema wants a name or a query of every object. Names of patients stay out, and a study has none but its UID. */
 const NO_NAME = '<ParticipantObjectName/>';
 
-const studyObject = (StudyInstanceUID: string, { purpose, instances, repeated }: AuditEvent): string =>
+const studyObject = (StudyInstanceUID: string, { event, purpose, instances, repeated }: AuditEvent): string =>
   element(
     'ParticipantObjectIdentification',
-    // a system object, in the role of a report
-    { ParticipantObjectID: StudyInstanceUID, ParticipantObjectTypeCode: '2', ParticipantObjectTypeCodeRole: '3' },
+    {
+      ParticipantObjectID: StudyInstanceUID,
+      // a system object, in the role of a report
+      ParticipantObjectTypeCode: '2',
+      ParticipantObjectTypeCodeRole: '3',
+      // 7: de-identification
+      ParticipantObjectDataLifeCycle: event === 'DataDeidentified' ? '7' : undefined,
+    },
     coded('ParticipantObjectIDTypeCode', ['110180', 'DCM', 'Study Instance UID']) +
       NO_NAME +
       detail('NumberOfInstances', instances) +

@@ -12,6 +12,8 @@ export const AUDIT_EVENTS = {
   InstancesAccessed: { code: '110103', meaning: 'DICOM Instances Accessed' },
   InstancesTransferred: { code: '110104', meaning: 'DICOM Instances Transferred' },
   StudyDeleted: { code: '110105', meaning: 'DICOM Study Deleted' },
+  /** copies without what identifies: PS3.15 A.5.3 has no event of its own; the life cycle of the study says what it is (RFC 3881 §5.5.3: 7) */
+  DataDeidentified: { code: '110103', meaning: 'DICOM Instances Accessed' },
   DataExport: { code: '110106', meaning: 'Export' },
   DataImport: { code: '110107', meaning: 'Import' },
   OrderRecord: { code: '110109', meaning: 'Order Record' },

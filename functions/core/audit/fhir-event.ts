@@ -43,6 +43,9 @@ export function fhirAuditEvent(entry: AuditEntry, source: AuditSource, patients:
       ...studies.map((uid) => ({
         what: { identifier: { system: 'urn:dicom:uid', value: `urn:oid:${uid}` } },
         type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '2' },
+        ...(entry.event === 'DataDeidentified' && {
+          lifecycle: { system: 'http://terminology.hl7.org/CodeSystem/dicom-audit-lifecycle', code: '7' },
+        }),
         ...details({ NumberOfInstances: entry.instances, Repeated: entry.repeated }),
       })),
       ...patientIDs.map((PatientID) => ({
