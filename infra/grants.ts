@@ -96,8 +96,8 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
       ['medical-imaging:StartDICOMImportJob', 'medical-imaging:GetDICOMImportJob'],
       [imaging.datastoreArn],
     );
-    const look = ['medical-imaging:GetImageSet', 'medical-imaging:GetImageSetMetadata'];
-    allow('ImageSets', look, [`${imaging.datastoreArn}/imageset/*`]);
+    const sets = ['GetImageSet', 'GetImageSetMetadata', 'DeleteImageSet'].map((action) => `medical-imaging:${action}`);
+    allow('ImageSets', sets, [`${imaging.datastoreArn}/imageset/*`]);
     const staged = `${resources.landingArn}/${LANDING_BUCKET.imagingPrefix}*`;
     allow('Staged', ['s3:GetObject', 's3:PutObject', 's3:DeleteObject'], [staged]);
     allow('StagedKeys', ['s3:ListBucket'], [resources.landingArn]);

@@ -25,6 +25,7 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
     table === undefined
       ? without<IndexTable>('the table')
       : new DynamoIndexTable({ client: dynamoClient(), tableName: table, clock });
+  const blobs = archive ? new S3BlobStore(archive) : without<BlobStore>('the archive bucket');
   // Whoever puts objects there names them as he likes.
   const landed = landing
     ? new S3BlobStore({ ...landing, foreignKeys: true })
@@ -32,7 +33,7 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
   return {
     clock,
     index,
-    blobs: archive ? new S3BlobStore(archive) : without<BlobStore>('the archive bucket'),
+    blobs,
     landing: landed,
     direct: {
       ...(archive && { archive: new S3DirectAccess(archive) }),
@@ -55,6 +56,7 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
         archiveBucket: config.archiveBucket ?? '',
         landingBucket: config.landingBucket ?? '',
         landing: landed,
+        archive: blobs,
         index,
         clock,
       }),

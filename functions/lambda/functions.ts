@@ -56,8 +56,11 @@ export interface Grants {
   readonly inventory?: true;
   /** queues that it sends to */
   readonly sends: readonly QueueName[];
-  /** where a deployment has HealthImaging. `frames`: reads them; `import`: has studies imported, by the landing bucket */
-  readonly imaging?: 'frames' | 'import';
+  /**
+   * where a deployment has HealthImaging. `frames`: reads them; `import`: has studies imported, by the landing bucket, and image sets
+   * deleted; `tell`: only tells the queue `placement` what is to be removed there
+   */
+  readonly imaging?: 'frames' | 'import' | 'tell';
 }
 
 /** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. `tier`: the tag that lifecycle rules look at. */
@@ -275,7 +278,8 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list'],
       landing: ['delete', 'list'],
-      sends: ['study-quiet', 'store-uploaded', 'deidentify'],
+      sends: ['study-quiet', 'store-uploaded', 'placement', 'deidentify'],
+      imaging: 'tell',
     },
   },
   reconcile: {

@@ -27,12 +27,37 @@ export async function beginPlacement(
   if (placement !== undefined) await jobs.enqueue(PLACEMENT, { tenant, study });
 }
 
-/** A placement job: one step, and another after a while until the study is placed. May run twice. @throws PacsError as `place` */
+/** Has a placement let go of what has been removed for good from a study, where the host has one. */
+export async function beginPlacementRemoval(
+  { placement, jobs }: Pick<Services, 'placement' | 'jobs'>,
+  tenant: Tenant,
+  study: string,
+): Promise<void> {
+  if (placement !== undefined) await jobs.enqueue(PLACEMENT, { tenant, study, removal: true });
+}
+
+export interface PlacementJob {
+  readonly tenant: Tenant;
+  readonly study: string;
+  readonly removal?: boolean;
+}
+
+/**
+ * A placement job: one step of placing a study or of removing what is gone, and another after a while until that is done. May run twice.
+ * @throws PacsError as `place` and `remove`
+ */
 export async function placeStudy(
   { placement, jobs }: Pick<Services, 'placement' | 'jobs'>,
-  { tenant, study }: { readonly tenant: Tenant; readonly study: string },
-): Promise<'placed' | 'later'> {
-  if (placement === undefined) return 'placed';
+  { tenant, study, removal = false }: PlacementJob,
+): Promise<'placed' | 'removed' | 'later'> {
+  if (placement === undefined) return removal ? 'removed' : 'placed';
+  if (removal) {
+    const removed = await placement.remove(tenant, study);
+    if (removed === 'placeAgain') await jobs.enqueue(PLACEMENT, { tenant, study });
+    if (removed !== 'removing') return 'removed';
+    await jobs.enqueue(PLACEMENT, { tenant, study, removal }, { delayMs: LOOK_AGAIN_MS });
+    return 'later';
+  }
   const { state } = await placement.place(tenant, study);
   if (state === 'placed') return 'placed';
   await jobs.enqueue(PLACEMENT, { tenant, study }, { delayMs: LOOK_AGAIN_MS });

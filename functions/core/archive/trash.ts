@@ -6,6 +6,7 @@ import { deltaOf, deltaWrites, type PreparedInstance } from './commit.ts';
 import { eventWrite } from './feed.ts';
 import { blobKeysOf } from './instance.ts';
 import { deleteManifests, putManifest } from './manifest.ts';
+import { beginPlacementRemoval } from './place.ts';
 import {
   asItem,
   asRecord,
@@ -139,12 +140,16 @@ export async function purgeTrash(services: Services, tenant: Tenant): Promise<nu
 async function purge(services: Services, tenant: Tenant, id: string): Promise<number> {
   const trash = await enter(services, tenant, id, 'purging');
   let purged = 0;
+  const studies = new Set<string>();
   for await (const { sort, instance } of trashedInstances(services, tenant, id)) {
+    studies.add(instance.StudyInstanceUID);
     // Bytes first: a crash in between leaves a row whose blobs are gone already, and deleting is idempotent.
     for (const key of blobKeysOf(instance)) await services.blobs.delete(key);
     await services.index.write([{ kind: 'delete', key: { partition: `${tenant}|trashed|${id}`, sort } }]);
     purged++;
   }
+  // Before the entry goes: who dies here purges again, and asks again.
+  for (const study of studies.add(trash.StudyInstanceUID)) await beginPlacementRemoval(services, tenant, study);
   const at = services.clock.now();
   await services.index.write([
     { kind: 'delete', key: keys.trash(tenant, id) },

@@ -12,6 +12,13 @@ export interface FramePlacement {
    */
   place(tenant: Tenant, study: string): Promise<PlacementReport>;
 
+  /**
+   * Takes the next step of removing what the placement holds of objects that the BlobStore has no more: to be called again after a while
+   * until it returns something else than `removing`. `placeAgain`: what was removed held instances that are still there, and are to be placed anew.
+   * What lies in the trash stays. @throws PacsError BUSY when the service takes no more now
+   */
+  remove(tenant: Tenant, study: string): Promise<'removing' | 'removed' | 'placeAgain'>;
+
   /** A frame's codestream, from 1, in this transfer syntax; undefined where it is not to be had so. Throws nothing. */
   readFrame(instance: InstanceRecord, number: number, transferSyntaxUID: string): Promise<Uint8Array | undefined>;
 }
@@ -24,5 +31,5 @@ export interface PlacementReport {
   readonly refused: Readonly<Record<string, number>>;
 }
 
-/** The queue of placements; payload { tenant, study }. */
+/** The queue of placements; payload { tenant, study, removal? }. */
 export const PLACEMENT = 'placement';

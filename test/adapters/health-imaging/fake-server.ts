@@ -46,6 +46,7 @@ const OPERATIONS = [
   'GetImageSet',
   'GetImageSetMetadata',
   'GetImageFrame',
+  'DeleteImageSet',
 ].map((name) => {
   const [method, path] = (model[`${name}$`]![3] as HttpTrait).http;
   const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!);
@@ -63,6 +64,7 @@ interface Job {
 
 interface ImageSet {
   readonly isPrimary: boolean;
+  state: sdk.ImageSetState;
   /** frame ids by SOP Instance UID */
   readonly instances: Map<string, string[]>;
 }
@@ -196,13 +198,31 @@ export class FakeHealthImaging {
     const set = this.imageSets.get(imageSetId!);
     if (!set) return this.#fail(response, 'ResourceNotFoundException', 404);
     const { datastoreId } = this;
-    const { isPrimary } = set;
+    const { isPrimary, state } = set;
+    const deleting = state === 'LOCKED';
     this.#send(response, 'GetImageSetResponse', {
       datastoreId,
       imageSetId,
       versionId: '1',
-      imageSetState: 'ACTIVE',
+      imageSetState: state,
+      ...(deleting && { imageSetWorkflowStatus: 'DELETING' }),
       isPrimary,
+    });
+    // The next look finds it gone.
+    if (deleting) this.imageSets.delete(imageSetId!);
+  }
+
+  /** Goes on in the background: the set is locked until it is gone. */
+  async DeleteImageSet({ imageSetId }: Record<string, string>, response: ServerResponse): Promise<void> {
+    const set = this.imageSets.get(imageSetId!);
+    if (!set) return this.#fail(response, 'ResourceNotFoundException', 404);
+    if (set.state !== 'ACTIVE') return this.#fail(response, 'ConflictException', 409);
+    set.state = 'LOCKED';
+    this.#send(response, 'DeleteImageSetResponse', {
+      datastoreId: this.datastoreId,
+      imageSetId,
+      imageSetState: 'LOCKED',
+      imageSetWorkflowStatus: 'DELETING',
     });
   }
 
@@ -260,7 +280,8 @@ export class FakeHealthImaging {
       });
       instances.set(sop, ids);
     }
-    if (instances.size > 0) this.imageSets.set(imageSetId, { isPrimary: !this.conflicting, instances });
+    if (instances.size > 0)
+      this.imageSets.set(imageSetId, { isPrimary: !this.conflicting, state: 'ACTIVE', instances });
     const out = keyOf(outputS3Uri);
     const jobSummary = {
       numberOfScannedFiles: instances.size + failures.length,

@@ -63,6 +63,7 @@ async function deployment(env: Record<string, string> = {}, limits: Partial<Impo
     archiveBucket: 'archive',
     landingBucket: 'landing',
     landing,
+    archive: memory.blobs,
     index,
     clock,
     retry: { attempts: 3, firstMs: 1, mostMs: 2 },

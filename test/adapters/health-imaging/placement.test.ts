@@ -4,8 +4,10 @@ import { s3Client } from '#adapters/aws/clients.ts';
 import { HealthImagingPlacement } from '#adapters/aws/health-imaging/health-imaging-placement.ts';
 import type { ImportLimits } from '#adapters/aws/health-imaging/options.ts';
 import { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
-import { beginPlacement, placeStudy } from '#core/archive/place.ts';
+import { beginPlacement, type PlacementJob, placeStudy } from '#core/archive/place.ts';
 import type { InstanceRecord } from '#core/archive/records.ts';
+import { moveToTrash } from '#core/archive/remove.ts';
+import { sweep } from '#core/archive/sweep.ts';
 import { transcodeFrame } from '#core/pixels/transcode.ts';
 import type { EncodedFrame, PixelEngine } from '#core/ports/pixel-engine.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';
@@ -60,6 +62,7 @@ async function archive(count: number, limits: Partial<ImportLimits> = {}) {
     archiveBucket: 'archive',
     landingBucket: 'landing',
     landing,
+    archive: blobs,
     index,
     clock,
     retry: { attempts: 3, firstMs: 1, mostMs: 2 },
@@ -200,4 +203,74 @@ test('the job of a placement comes back until the study is placed', async () => 
     services.clock.advance(60_000);
   }
   expect(outcomes).toStrictEqual(['later', 'later', 'placed']);
+});
+
+describe('what has been removed for good from the archive', () => {
+  /** Works off the queue of placements until nothing is left for this minute; what each job came to. */
+  async function work({ services }: Awaited<ReturnType<typeof archive>>, minutes = 6): Promise<string[]> {
+    const outcomes: string[] = [];
+    for (let i = 0; i < minutes; i++) {
+      for (const job of await services.jobs.receive('placement', { max: 10, visibilityMs: 60_000 })) {
+        outcomes.push(await placeStudy(services, job.payload as unknown as PlacementJob));
+        await services.jobs.complete('placement', job);
+      }
+      services.clock.advance(60_000);
+    }
+    return outcomes;
+  }
+  const remove = ({ services }: Awaited<ReturnType<typeof archive>>, SOPInstanceUID?: string) =>
+    moveToTrash(
+      services,
+      TENANT,
+      [{ StudyInstanceUID: uid(1), ...(SOPInstanceUID && { SeriesInstanceUID: uid(2), SOPInstanceUID }) }],
+      { kind: 'deleted', reason: 'test', by: 'test' },
+    );
+
+  test('is deleted in HealthImaging too: not while it lies in the trash, and when the trash is emptied', async () => {
+    const clinic = await archive(2);
+    const { services, fake, placeAll } = clinic;
+    await placeAll();
+    expect(fake.imageSets.size).toBe(1);
+    await remove(clinic);
+    expect(await services.placement.remove(TENANT, uid(1))).toBe('removed'); // it may come back
+    expect(fake.calls.get('DeleteImageSet')).toBeUndefined();
+    services.clock.advance(services.limits.trashMs + 1);
+    expect(await sweep(services, TENANT)).toMatchObject({ purged: 2 });
+    expect(await work(clinic)).toStrictEqual(['later', 'later', 'removed']);
+    expect(fake.imageSets.size).toBe(0);
+    expect(fake.calls.get('DeleteImageSet')).toBe(1);
+    for (const partition of [`${TENANT}|imagesets|${uid(1)}`, `${TENANT}|placed|${uid(1)}`])
+      expect((await services.index.query({ partition, limit: 10 })).records).toStrictEqual([]);
+  });
+
+  test('takes its image set along, and what else was in it is placed anew', async () => {
+    const clinic = await archive(3);
+    const { services, fake, placeAll, frame } = clinic;
+    await placeAll();
+    await remove(clinic, uid(101));
+    services.clock.advance(services.limits.trashMs + 1);
+    await sweep(services, TENANT);
+    const outcomes = await work(clinic, 12);
+    expect(outcomes.at(-1)).toBe('placed');
+    expect([...fake.imageSets.values()].map(({ instances }) => [...instances.keys()].toSorted())).toStrictEqual([
+      [uid(100), uid(102)],
+    ]);
+    expect(await frame(2)).toBe(`HTJ2K of ${uid(102)} frame 1`);
+  });
+
+  test('is asked for again while HealthImaging is busy, and given up by nobody', async () => {
+    const clinic = await archive(1);
+    const { services, fake, placeAll, placement } = clinic;
+    await placeAll();
+    await remove(clinic);
+    services.clock.advance(services.limits.trashMs + 1);
+    await sweep(services, TENANT);
+    fake.errors.push(...Array.from({ length: 3 }, (): [string, number] => ['ThrottlingException', 429]));
+    await expect(placement.remove(TENANT, uid(1))).rejects.toMatchObject({ code: 'BUSY' });
+    const [set] = fake.imageSets.values();
+    set!.state = 'LOCKED'; // somebody updates it
+    expect(await placement.remove(TENANT, uid(1))).toBe('removing');
+    expect(await work(clinic)).toContain('removed');
+    expect(fake.imageSets.size).toBe(0);
+  });
 });

@@ -84,6 +84,7 @@ describe('the roles', () => {
     expect(imaging('retrieve')).toEqual(['medical-imaging:GetImageFrame']);
     expect(imaging('render')).toEqual(['medical-imaging:GetImageFrame']);
     expect(imaging('worker')).toEqual([
+      'medical-imaging:DeleteImageSet',
       'medical-imaging:GetDICOMImportJob',
       'medical-imaging:GetImageSet',
       'medical-imaging:GetImageSetMetadata',

@@ -10,10 +10,12 @@ import type { InstanceRecord, Tenant } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
 import { newVersion } from '#core/ids.ts';
 import type { FramePlacement, PlacementReport } from '#core/ports/frame-placement.ts';
+import type { WriteOperation } from '#core/ports/index-table.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';
 import { retrying } from '../retry.ts';
 import { LANDING_BUCKET } from '../schema.ts';
 import { TokenBucket } from '../token-bucket.ts';
+import { removeImageSets } from './image-set-removal.ts';
 import { parseFailures, parseImageSet, parseManifest, s3Place } from './manifest.ts';
 import { DEFAULT_IMPORT_LIMITS, type HealthImagingOptions, type ImportLimits } from './options.ts';
 import {
@@ -29,6 +31,7 @@ import {
 const INSTANCES_PER_RECORD = 1_000;
 const COPIES_AT_ONCE = 16;
 const WRITES_AT_ONCE = 20;
+const MEMBERS_AT_ONCE = 100;
 /** jobs of one study that fail one after another before it is left to the BlobStore */
 const FAILED_JOBS = 3;
 /** frames whose ids fit one item of the index */
@@ -88,6 +91,10 @@ export class HealthImagingPlacement implements FramePlacement {
       open++;
     }
     return reportOf(open, await this.#placements(tenant, study));
+  }
+
+  remove(tenant: Tenant, study: string): Promise<'removing' | 'removed' | 'placeAgain'> {
+    return removeImageSets(this.#options, tenant, study);
   }
 
   async readFrame(
@@ -241,14 +248,21 @@ export class HealthImagingPlacement implements FramePlacement {
     const read = async (key: string): Promise<string> => Buffer.from(await landing.readBytes(key)).toString();
     const manifest = parseManifest(await read(`${output}job-output-manifest.json`));
     const left = new Map(record.instances.map(({ sop, version }) => [sop, version]));
+    const blobKeys = new Map(record.instances.map(({ sop, blobKey }) => [sop, blobKey]));
     for (const imageSetId of manifest.imageSetIds) {
       const notes: [string, PlacedRecord][] = [];
+      const members: WriteOperation[] = [];
       for (const [sop, place] of await this.#imageSet(imageSetId)) {
         const instanceVersion = left.get(sop);
         if (instanceVersion === undefined) continue;
         left.delete(sop);
+        const member = placementKeys.member(tenant, study, imageSetId, sop, instanceVersion);
+        members.push({ kind: 'put', key: member, item: asItem({ blobKey: blobKeys.get(sop) ?? '' }) });
         notes.push([sop, place.frames ? { ...place, instanceVersion } : refusal(instanceVersion, 'NoFrames')]);
       }
+      // What stands in it is known before anybody reads from it, so that it can be removed whatever becomes of us.
+      for (let at = 0; at < members.length; at += MEMBERS_AT_ONCE)
+        await this.#options.index.write(members.slice(at, at + MEMBERS_AT_ONCE));
       await this.#note(tenant, study, notes);
     }
     if (left.size === 0) return;

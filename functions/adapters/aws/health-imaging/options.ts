@@ -17,6 +17,8 @@ export interface HealthImagingOptions {
   readonly landingBucket: string;
   /** the landing bucket as a BlobStore, to read results and to remove what was staged */
   readonly landing: BlobStore;
+  /** the received objects: an image set whose object is gone there has to go too */
+  readonly archive: BlobStore;
   readonly index: IndexTable;
   readonly clock: Clock;
   readonly retry?: RetryPolicy;

@@ -7,6 +7,7 @@ import type { Item, Key } from '#core/ports/index-table.ts';
  * |--------|-------------------------|-----------------|----------------------------------------------------|
  * | import | t|placing|{Study}       | {batch}         | ImportRecord: a job under way, or what came of it  |
  * | placed | t|placed|{Study}        | {SOP}           | PlacedRecord: where an instance's frames are, or why nowhere |
+ * | member | t|imagesets|{Study}     | {image set}|{SOP}|{version} | MemberRecord: whose pixels an image set holds; kept until it is deleted there |
  */
 export interface ImportRecord {
   version: number;
@@ -31,14 +32,24 @@ export interface PlacedRecord {
   refused?: string | undefined;
 }
 
+export interface MemberRecord {
+  /** of the received object: where it is no more, it has been removed for good */
+  blobKey: string;
+}
+
 export const placementKeys = {
   imports: (t: string, study: string): string => `${t}|placing|${study}`,
   import: (t: string, study: string, batch: string): Key => ({ partition: `${t}|placing|${study}`, sort: batch }),
   placements: (t: string, study: string): string => `${t}|placed|${study}`,
   placed: (t: string, study: string, sop: string): Key => ({ partition: `${t}|placed|${study}`, sort: sop }),
+  members: (t: string, study: string): string => `${t}|imagesets|${study}`,
+  member: (t: string, study: string, imageSetId: string, sop: string, version: string): Key => ({
+    partition: `${t}|imagesets|${study}`,
+    sort: `${imageSetId}|${sop}|${version}`,
+  }),
 } as const;
 
-export const asItem = (record: ImportRecord | PlacedRecord): Item => record as unknown as Item;
+export const asItem = (record: ImportRecord | PlacedRecord | MemberRecord): Item => record as unknown as Item;
 
 const ID_BYTES = 16;
 
