@@ -1,5 +1,6 @@
 import { resumeRuns } from '../deidentify/runs.ts';
 import type { Services } from '../services.ts';
+import { sweepShares } from '../share-links/links.ts';
 import { sweepWorklist } from '../worklist/changes.ts';
 import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
@@ -33,6 +34,7 @@ export async function sweep(
   await finishEvictions(services, tenant);
   const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
   const purged = await purgeTrash(services, tenant);
+  await sweepShares(services, tenant);
   const worklistItems = await sweepWorklist(services, tenant);
   await resumeRuns(services, tenant);
   return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant), worklistItems };
