@@ -61,7 +61,8 @@ export async function anArchive(options: Parameters<typeof memoryServices>[0] & 
       origin: ORIGIN,
       remoteAddress: from,
     });
-    return toldBy(answered!.response);
+    // What is no path of the archive's is its host's to refuse.
+    return toldBy(answered?.response ?? { status: 404, headers: {} });
   };
   const staff = (roles: Role[] = ['admin'], subject = 'dr.reader', tenant = 'main'): Principal => ({
     tenant,
