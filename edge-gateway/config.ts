@@ -30,6 +30,7 @@ export interface EdgeConfig {
   /** the first one also answers queries */
   readonly upstreams: readonly [UpstreamConfig, ...UpstreamConfig[]];
   readonly cache: { readonly maxAgeHours: number; readonly maxBytes: number };
+  readonly ledger: { readonly maxAgeDays: number; readonly maxRecords: number };
   readonly commitment: { readonly limitHours: number; readonly unknownSeconds: number };
   readonly disk: { readonly reserveBytes: number };
   readonly viewers: { readonly enabled: boolean; readonly token?: Secret };

@@ -3,6 +3,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { describeError } from '#core/errors.ts';
 import { workQueues } from '#embedded/jobs.ts';
 import type { BackgroundWorker } from './context.ts';
+import { ledgerWorker } from './forward/ledger.ts';
 import { procedureStepWorker } from './queues/step-delivery.ts';
 import { worklistWorker } from './queues/worklist.ts';
 import { cacheWorker } from './read/cache.ts';
@@ -43,6 +44,7 @@ export const WORKERS: readonly BackgroundWorker[] = [
   jobs,
   sweeper,
   cacheWorker,
+  ledgerWorker,
   worklistWorker,
   procedureStepWorker,
   statusServer,

@@ -10,6 +10,7 @@ import { instanceMetadata } from '#core/retrieve/metadata.ts';
 import { type Condition, holds, type Subject } from '#core/routing/conditions.ts';
 import type { SendPriority, UpstreamConfig } from '../config.ts';
 import type { EdgeContext } from '../context.ts';
+import { ledgerKeys } from './ledger.ts';
 import { DestinationQueue } from './queue.ts';
 import {
   countIn,
@@ -77,6 +78,8 @@ class Intake {
   /** those that are written */
   readonly #orders = new Map<string, StudyOrder>();
   readonly #counts = new Map<string, ForwardCounts>();
+  /** forward records that are new */
+  #records = 0;
   readonly destinations = new Set<string>();
   /** studies whose priority has become a higher one: what waits of them is moved */
   readonly raised = new Map<string, StudyOrder>();
@@ -101,7 +104,11 @@ class Intake {
         item: asItem(order),
       }),
     );
-    return [...this.#operations, ...counts, ...orders];
+    const size: WriteOperation[] =
+      this.#records === 0
+        ? []
+        : [{ kind: 'add', key: ledgerKeys.size(tenant), increments: { records: this.#records } }];
+    return [...this.#operations, ...counts, ...orders, ...size];
   }
 
   async add(event: ArchiveEvent & { readonly cursor: string }): Promise<void> {
@@ -121,7 +128,10 @@ class Intake {
       if (upstream.when === undefined || (await facts.satisfy(upstream.when))) wanted.push(upstream);
     const order = await this.#orderOf(instance, facts, event.at);
     const queueKey = queueKeyOf(order, study, event.cursor);
-    if (wanted.length === 0) this.#put(instance, NOBODY, { state: 'unwanted', queueKey });
+    if (wanted.length === 0) {
+      const known = await services.index.get(forwardKeys.forward(tenant, sop, NOBODY));
+      this.#put(instance, NOBODY, { state: 'unwanted', queueKey }, known && asRecord<ForwardRecord>(known));
+    }
     for (const { name } of wanted) await this.#enqueue(instance, name, queueKey);
   }
 
@@ -181,11 +191,12 @@ class Intake {
       ...(fields.state === 'confirmed' && { confirmedAt: now }),
       ...fields,
     };
+    if (known === undefined) this.#records++;
     this.#operations.push({
       kind: 'put',
       key: forwardKeys.forward(tenant, SOPInstanceUID, destination),
       item: asItem(record),
-      ...(known !== undefined && { if: { version: known.version } }),
+      if: known === undefined ? 'absent' : { version: known.version },
     });
   }
 
