@@ -1,4 +1,5 @@
 import { isRole, mayGrant, permitted, ROLES } from '#core/access.ts';
+import { readReach } from '#core/access/form.ts';
 import { PacsError } from '#core/errors.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import type { Handler } from '#dicomweb/handler.ts';
@@ -18,7 +19,7 @@ const SUBJECT = /^[\w.@+-][\w.@+: -]{0,62}[\w.@+-]$/;
 const issue =
   (tokens: TokenStore): Handler =>
   async ({ request, services, principal }) => {
-    const { name, subject, roles, expiresInDays = null } = await readJson(request);
+    const { name, subject, roles, reach, expiresInDays = null } = await readJson(request);
     if (typeof name !== 'string' || name.trim() === '' || name.length > NAME_CHARACTERS)
       throw wrong('name', `1 to ${NAME_CHARACTERS} characters`);
     if (typeof subject !== 'string' || !SUBJECT.test(subject))
@@ -32,7 +33,8 @@ const issue =
     if (excess.length > 0)
       throw new PacsError('FORBIDDEN', 'nobody can hand on what he may not do', { details: { roles: excess } });
     const expiresAt = expiresInDays === null ? null : services.clock.now() + (expiresInDays as number) * DAY_MS;
-    const asked = { name: name.trim(), subject, roles, createdBy: principal.subject, expiresAt };
+    const confined = reach === undefined ? {} : { reach: readReach(reach, 'reach') };
+    const asked = { name: name.trim(), subject, roles, ...confined, createdBy: principal.subject, expiresAt };
     return json(201, await tokens.issue(principal.tenant, asked));
   };
 

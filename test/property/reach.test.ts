@@ -42,17 +42,20 @@ const study = (n: number): fc.Arbitrary<Study> =>
     referrer: fc.constantFrom(...REFERRERS),
     deidentified: fc.array(fc.boolean(), { minLength: 3, maxLength: 3 }),
   });
-const rule: fc.Arbitrary<ReachRule> = fc.record(
-  {
-    studies: someOf([1, 2, 3, 4, 5].map((n) => uid(n))),
-    sites: someOf(SITES),
-    modalities: someOf(MODALITIES),
-    referringPhysicians: someOf(['HOUSE^GREGORY', 'wils*']),
-    patients: someOf([{ id: 'P1' }, { id: 'P2', issuer: 'North' }, { id: 'P3' }]),
-    deidentified: fc.constant(true as const),
-  },
-  { requiredKeys: [] },
-);
+const CONDITIONS: Readonly<Record<keyof ReachRule, fc.Arbitrary<unknown>>> = {
+  studies: someOf([1, 2, 3, 4, 5].map((n) => uid(n))),
+  sites: someOf(SITES),
+  modalities: someOf(MODALITIES),
+  referringPhysicians: someOf(['HOUSE^GREGORY', 'wils*']),
+  patients: someOf([{ id: 'P1' }, { id: 'P2', issuer: 'North' }, { id: 'P3' }]),
+  deidentified: fc.constant(true),
+};
+/** One condition, or two. */
+const rule: fc.Arbitrary<ReachRule> = fc
+  .subarray(Object.keys(CONDITIONS) as (keyof ReachRule)[], { minLength: 1, maxLength: 2 })
+  .chain(
+    (names) => fc.record(Object.fromEntries(names.map((name) => [name, CONDITIONS[name]]))) as fc.Arbitrary<ReachRule>,
+  );
 
 const isIn = (reach: Reach, s: Study): boolean =>
   reach.some(
@@ -107,9 +110,10 @@ async function anArchive(studies: readonly Study[]) {
   };
 }
 
+const API_ROUTES = apiRoutes(new TokenStore(memoryServices()));
+
 /** Every route that reads, with the UIDs of one study. */
 function questionsAbout(s: Study, i: number): (readonly [string, string])[] {
-  const tokens = new TokenStore(memoryServices());
   const parameters: Record<string, string> = {
     study: uid(s.n),
     series: series(s, i),
@@ -123,7 +127,7 @@ function questionsAbout(s: Study, i: number): (readonly [string, string])[] {
       route.method,
       prefix + route.path.replace(/\{(\w+)\*?\}/g, (_, name: string) => parameters[name] ?? 'x1'),
     ] as const;
-  const routes = [...DICOMWEB_ROUTES.map(under('/dicomweb')), ...apiRoutes(tokens).map(under('/api'))].filter(
+  const routes = [...DICOMWEB_ROUTES.map(under('/dicomweb')), ...API_ROUTES.map(under('/api'))].filter(
     ([method]) => method === 'GET',
   );
   const [wado] = WADO_URI_ROUTES.map(under('/wado'));
@@ -155,7 +159,7 @@ test('whoever is confined is answered as by an archive of his studies alone', as
   await fc.assert(
     fc.asyncProperty(
       fc.tuple(...Array.from({ length: STUDIES }, (_, i) => study(i + 1))),
-      fc.array(rule, { maxLength: 3 }),
+      fc.array(rule, { minLength: 1, maxLength: 3 }),
       async (studies, reach) => {
         const all = await anArchive(studies);
         const mine = studies.filter((one) => isIn(reach, one));
@@ -164,12 +168,11 @@ test('whoever is confined is answered as by an archive of his studies alone', as
         hidden += studies.length - mine.length;
         const principal: Principal = { tenant: 'main', subject: 'dr', roles: ['radiologist', 'technologist'], reach };
         for (const one of studies)
-          for (const i of one.modalities.keys())
-            for (const question of questionsAbout(one, i))
-              expect(await all(principal, question), question.join(' ')).toBe(await only(principal, question));
+          for (const question of questionsAbout(one, one.modalities.length - 1))
+            expect(await all(principal, question), question.join(' ')).toBe(await only(principal, question));
       },
     ),
-    { numRuns: 12 },
+    { numRuns: 10 },
   );
-  expect(Math.min(seen, hidden)).toBeGreaterThan(5);
+  expect(Math.min(seen, hidden)).toBeGreaterThan(1);
 }, 120_000);

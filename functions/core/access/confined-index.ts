@@ -10,6 +10,7 @@ import type {
   WriteOperation,
   WriteOutcome,
 } from '../ports/index-table.ts';
+import { worklistKeys } from '../worklist/records.ts';
 import type { StudyReach } from './reach.ts';
 import { factsOfDataSet } from './rules.ts';
 
@@ -22,7 +23,9 @@ type Judged =
   /** the studies that a record names */
   | { readonly by: 'record'; readonly studies: (item: Item, sort: string) => readonly string[] }
   /** an order: by what it says itself, for its study may not have come */
-  | { readonly by: 'order' };
+  | { readonly by: 'order' }
+  /** a note that an order has changed: by the order, as long as it is there */
+  | { readonly by: 'change' };
 
 const nothing: Judged = { by: 'nothing' };
 const partition: Judged = { by: 'partition' };
@@ -58,11 +61,11 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   },
   mpps: { by: 'record', studies: ({ StudyInstanceUIDs }) => StudyInstanceUIDs as readonly string[] },
   worklist: { by: 'order' },
+  'worklist-changes': { by: 'change' },
   // These lead to records that are judged.
   heldof: nothing,
   'mpps-by-time': nothing,
   'worklist-id': nothing,
-  'worklist-changes': nothing,
   // Lines of the study list are judged by the search that reads them (search/studies.ts); postings and counts lead to lines.
   x: nothing,
   // One's own: found by who created them.
@@ -185,6 +188,15 @@ export class ConfinedIndex implements IndexTable {
         return this.#reach.admitsStudy(studyOf(of), meter);
       case 'order':
         return this.#reach.admits(factsOfOrder(item));
+      case 'change': {
+        const { tenant } = this.#reach;
+        const id = item.id as string;
+        const where = await this.#index.get(worklistKeys.where(tenant, id), meter);
+        const order =
+          where &&
+          (await this.#index.get(worklistKeys.item(tenant, { startsAt: where.startsAt as string, id }), meter));
+        return order !== undefined && this.#reach.admits(factsOfOrder(order));
+      }
       case 'record': {
         for (const study of kind.studies(item, sort)) if (!(await this.#reach.admitsStudy(study, meter))) return false;
         return true;

@@ -5,7 +5,7 @@ import { worklistQuery } from './match.ts';
 import { worklistKeys as keys, type WorklistItem } from './records.ts';
 import { getWorklistItem, listWorklist, removeWorklistItem, startOf } from './worklist.ts';
 
-/** What has changed since a cursor: the items as they are now, and the ids of those that are gone. */
+/** What has changed since a cursor: the items as they are now, and the ids of those that are gone. Who is confined is not told of the latter. */
 export interface WorklistChanges {
   readonly items: readonly WorklistItem[];
   readonly removed: readonly string[];
@@ -31,8 +31,6 @@ export async function worklistChanges(
   const partition = keys.changes(tenant);
   const page = await services.index.query({ partition, log: true, limit, ...(since !== '' && { after: since }) });
   const ids = [...new Set(page.records.map(({ item }) => item.id as string))];
-  // Who is confined is not told of items that he does not see: only of those that are gone.
-  const gone = new Set(page.records.flatMap(({ item }) => (item.removed === true ? [item.id] : [])));
   const items: WorklistItem[] = [];
   const removed: string[] = [];
   for (const id of ids) {
@@ -40,10 +38,11 @@ export async function worklistChanges(
       items.push(await getWorklistItem(services, tenant, id));
     } catch (error) {
       if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
-      if (services.reach === undefined || gone.has(id)) removed.push(id);
+      removed.push(id);
     }
   }
-  return { items, removed, next: page.records.at(-1)?.sort ?? since, more: page.more };
+  const next = page.records.at(-1)?.sort ?? (page.more ? page.seen : undefined) ?? since;
+  return { items, removed, next, more: page.more };
 }
 
 /** items that are looked at together */
