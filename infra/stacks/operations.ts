@@ -38,7 +38,8 @@ export class OperationsStack extends NephosStack {
     ];
     const index = this.#indexAlarms();
     const background = [
-      ...this.#functionAlarms(props, ['render', 'events', 'admin', 'worker', 'sweep', 'reconcile']),
+      ...this.#functionAlarms(props, ['render', 'events', 'admin', 'worker', 'sweep', 'reconcile', 'tier']),
+      ...this.#reconciliationAlarms(),
       ...this.#deadLetterAlarms(props),
       ...(props.replicatesTo === undefined ? [] : [this.#replicationAlarm(props, props.replicatesTo)]),
     ];
@@ -147,6 +148,34 @@ export class OperationsStack extends NephosStack {
         missed.metricApproximateNumberOfMessagesVisible(options),
         1,
         'A scheduled run failed for good.',
+        1,
+      ),
+    ];
+  }
+
+  /** What the nightly comparison of bucket and index found (functions/lambda/observe.ts). */
+  #reconciliationAlarms(): cloudwatch.Alarm[] {
+    const found = (metricName: string) =>
+      new cloudwatch.Metric({
+        namespace: 'Nephos',
+        metricName,
+        dimensionsMap: { service: 'nephos', tenant: this.settings.tenant },
+        statistic: 'Maximum',
+        period: Duration.days(1),
+      });
+    return [
+      this.#alarm(
+        'objects-missing',
+        found('objectsMissing'),
+        1,
+        'Records speak of objects that are not in the bucket, or have another size: docs/deploy-aws.md, "When an alarm rings".',
+        1,
+      ),
+      this.#alarm(
+        'objects-unknown',
+        found('objectsUnknown'),
+        1,
+        'Objects lie in the bucket that no record speaks of: docs/deploy-aws.md, "When an alarm rings".',
         1,
       ),
     ];

@@ -32,7 +32,7 @@ const PAGE = 100;
 const AT_ONCE = 16;
 const ATTEMPTS = 5;
 
-type TierServices = Pick<Services, 'blobs' | 'index' | 'clock' | 'policy' | 'limits'>;
+export type TierServices = Pick<Services, 'blobs' | 'index' | 'clock' | 'policy' | 'limits'>;
 
 /** Lets a study wait for the first step from today on: something was stored into it, which no step has taken yet. */
 export async function awaitTiering(services: TierServices, tenant: Tenant, study: string): Promise<void> {
@@ -157,8 +157,8 @@ const tierOf = async ({ index }: TierServices, tenant: Tenant, study: string): P
   return item && asRecord<TierRecord>(item);
 };
 
-/** Record and entry in one write, under the record's lock. */
-async function settle(
+/** Record and entry in one write, under the record's lock. False: another has changed it. */
+export async function settle(
   { index }: TierServices,
   tenant: Tenant,
   study: string,

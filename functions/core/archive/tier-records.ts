@@ -11,6 +11,7 @@ export type { Tenant };
  * | tier   | t|tier|{Study}    | tier            | TierRecord                                                   |
  * | access | t|access|{Study}  | access          | { day }: when the study was last read                        |
  * | idle   | t|idle|{tier}     | {day}|{Study}   | {}: studies that stand in a tier and wait for the next, by the day from which their idleness counts |
+ * | enrol  | t|tiering         | enrolment       | EnrolmentRecord: how far the list has been looked through for studies without a tier record |
  */
 export interface TierRecord {
   version: number;
@@ -33,6 +34,7 @@ export const msOf = (day: Day): number =>
 const NONE = '-';
 
 export const tierKeys = {
+  enrolment: (t: Tenant): Key => ({ partition: `${t}|tiering`, sort: 'enrolment' }),
   tier: (t: Tenant, study: string): Key => ({ partition: `${t}|tier|${study}`, sort: 'tier' }),
   access: (t: Tenant, study: string): Key => ({ partition: `${t}|access|${study}`, sort: 'access' }),
   idle: (t: Tenant, tier: string, day: Day, study: string): Key => ({

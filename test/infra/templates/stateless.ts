@@ -293,6 +293,25 @@ describe('failing over', () => {
 });
 
 describe('operations', () => {
+  test('somebody is told of objects that are missing or unknown, and of nightly runs that fail', () => {
+    const alarms = prodDeployment().all('Operations', 'AWS::CloudWatch::Alarm').map(({ Properties }) => Properties);
+    for (const MetricName of ['objectsMissing', 'objectsUnknown'])
+      expect(alarms).toContainEqual(
+        expect.objectContaining({
+          Namespace: 'Nephos',
+          MetricName,
+          Threshold: 1,
+          Dimensions: [
+            { Name: 'service', Value: 'nephos' },
+            { Name: 'tenant', Value: 'main' },
+          ],
+          AlarmActions: [expect.anything()],
+        }),
+      );
+    for (const name of ['sweep', 'reconcile', 'tier'])
+      expect(alarms.map(({ AlarmName }) => AlarmName)).toContainEqual(expect.stringMatching(`-${name}-errors$`));
+  });
+
   test('say "patients affected" when reading or storing fails, and tell it', () => {
     const alarm = prodDeployment().one('Operations', 'AWS::CloudWatch::CompositeAlarm').Properties;
     const rule = JSON.stringify(alarm.AlarmRule);

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { recordMove } from '#core/archive/moves.ts';
 import { settleStudy } from '#core/archive/quiet.ts';
 import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { enrolStudies } from '#core/archive/tier-enrolment.ts';
 import { applyTiers } from '#core/archive/tier-policy.ts';
 import { tierKeys } from '#core/archive/tier-records.ts';
 import { assemble } from '#core/assemble.ts';
@@ -179,5 +180,43 @@ describe('what the store tells of its moves', () => {
     expect(await state()).toBe('ONLINE');
     for (const key of ['', 'a/b', `other/${STUDY}/${SERIES}/${uid(101)}.1.dcm`, `${TENANT}/1/2/3.4.dcm`])
       expect(await tell(key, 'OFFLINE')).toBeUndefined();
+  });
+});
+
+describe('a policy that is laid down when there are studies already', () => {
+  /** The same archive with another policy, as the next deployment has it. */
+  const under = (services: Awaited<ReturnType<typeof archive>>['services'], tiers: string) =>
+    assemble(services, {
+      policy: { tiers: readTierSteps({ TIERS: tiers }, 'TIERS') },
+      limits: { tierLeastBytes: SMALL_BYTES },
+    });
+
+  test('takes them in, by when they were last stored into, and those that came while there was none again', async () => {
+    const { services, add, days, tiersOf } = await archive('');
+    await add(1);
+    days(100);
+    const cold = under(services, 'cold:90');
+    expect(await enrolStudies(cold, TENANT, never)).toBe(1);
+    expect(await enrolStudies(cold, TENANT, never)).toBe(0);
+    expect(await applyTiers(cold, TENANT, never)).toMatchObject({ moved: 1 });
+    expect(tiersOf()).toStrictEqual(['cold']);
+    // switched off, and on again
+    expect(await enrolStudies(services, TENANT, never)).toBe(0);
+    await add(3, uid(7));
+    expect(await enrolStudies(cold, TENANT, never)).toBe(1);
+    expect(await applyTiers(cold, TENANT, never)).toMatchObject({ moved: 0 });
+  });
+
+  test('goes on the next night where its time was over, and looks again after a month', async () => {
+    const { services, add, days } = await archive('');
+    for (let n = 0; n < 130; n++) await add(10 + n, uid(1_000 + n));
+    const cold = under(services, 'cold:90');
+    let calls = 0;
+    expect(await enrolStudies(cold, TENANT, () => ++calls > 1)).toBe(100);
+    expect(await enrolStudies(cold, TENANT, never)).toBe(30);
+    await services.index.write([{ kind: 'delete', key: tierKeys.tier(TENANT, uid(1_007)) }]);
+    expect(await enrolStudies(cold, TENANT, never)).toBe(0);
+    days(30);
+    expect(await enrolStudies(cold, TENANT, never)).toBe(1);
   });
 });
