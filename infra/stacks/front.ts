@@ -51,6 +51,9 @@ export class FrontStack extends NephosStack {
     const direct = props.direct.map((host) => `https://${host}`);
     const site = this.#siteBehaviour(props.site);
     const consolePages = { ...site, responseHeadersPolicy: this.#headers('Console', consolePolicy(direct)) };
+    const viewerPolicy = viewerPolicyOf(viewerPage(), direct);
+    const linkPages = { ...site, responseHeadersPolicy: this.#linkHeaders('Link', consolePolicy(direct)) };
+    const linkViewer = { ...site, responseHeadersPolicy: this.#linkHeaders('LinkViewer', viewerPolicy) };
     const api = this.#apiBehaviour(props);
     this.distribution = new cloudfront.Distribution(this, 'Distribution', {
       comment: this.names.prefix,
@@ -65,7 +68,7 @@ export class FrontStack extends NephosStack {
       ...(props.webAclArn !== undefined && { webAclId: props.webAclArn }),
       defaultBehavior: {
         ...site,
-        responseHeadersPolicy: this.#headers('Viewer', viewerPolicyOf(viewerPage(), direct)),
+        responseHeadersPolicy: this.#headers('Viewer', viewerPolicy),
       },
       additionalBehaviors: {
         '/': consolePages,
@@ -83,6 +86,11 @@ export class FrontStack extends NephosStack {
         '/dicomweb*': api.changes,
         '/api/*': api.changes,
         '/wado*': api.readsOnly,
+        // Below the address of a share link: first what is more particular.
+        '/s/*/dicomweb/*': api.changes,
+        '/s/*/api/*': api.changes,
+        '/s/*/viewer*': linkViewer,
+        '/s/*': linkPages,
         '/healthz': api.readsOnly,
       },
     });
@@ -171,7 +179,12 @@ export class FrontStack extends NephosStack {
   }
 
   /** What the embedded host sends with its pages (embedded/site-rules.ts), and the promise of HTTPS. */
-  #headers(id: string, contentSecurityPolicy: string, cacheControl?: string): cloudfront.ResponseHeadersPolicy {
+  #headers(
+    id: string,
+    contentSecurityPolicy: string,
+    cacheControl?: string,
+    referrer = cloudfront.HeadersReferrerPolicy.SAME_ORIGIN,
+  ): cloudfront.ResponseHeadersPolicy {
     const { 'x-content-type-options': _, 'referrer-policy': __, ...isolation } = ISOLATION_HEADERS;
     const custom = { ...isolation, ...(cacheControl !== undefined && { 'cache-control': cacheControl }) };
     return new cloudfront.ResponseHeadersPolicy(this, `${id}Headers`, {
@@ -179,13 +192,18 @@ export class FrontStack extends NephosStack {
       securityHeadersBehavior: {
         contentSecurityPolicy: { contentSecurityPolicy, override: true },
         contentTypeOptions: { override: true },
-        referrerPolicy: { referrerPolicy: cloudfront.HeadersReferrerPolicy.SAME_ORIGIN, override: true },
+        referrerPolicy: { referrerPolicy: referrer, override: true },
         strictTransportSecurity: STRICT_TRANSPORT,
       },
       customHeadersBehavior: {
         customHeaders: Object.entries(custom).map(([header, value]) => ({ header, value, override: true })),
       },
     });
+  }
+
+  /** Pages below a link's address tell nobody where they stand (embedded/site-rules.ts, LINK_HEADERS). */
+  #linkHeaders(id: string, contentSecurityPolicy: string): cloudfront.ResponseHeadersPolicy {
+    return this.#headers(id, contentSecurityPolicy, undefined, cloudfront.HeadersReferrerPolicy.NO_REFERRER);
   }
 
   #apiHeaders(): cloudfront.ResponseHeadersPolicy {
