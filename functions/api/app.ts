@@ -1,6 +1,9 @@
 import type { Principal } from '#core/access.ts';
 import type { AuditSource } from '#core/audit/dicom-message.ts';
+import { clientByCertificate, clientPrincipal } from '#core/clients.ts';
 import { PacsError } from '#core/errors.ts';
+import { LOGIN_PREFIX } from '#core/logins.ts';
+import type { RecordSystem } from '#core/ports/record-system.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { Services } from '#core/services.ts';
 import { TOKEN_PREFIX, type TokenStore } from '#core/tokens.ts';
@@ -9,7 +12,10 @@ import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
+import { safeHeaders } from '#dicomweb/safe-headers.ts';
+import type { Alarm } from './access.ts';
 import { bareOrigin, GuestDoor, guestRequest } from './guest-door.ts';
+import type { LoginDoor } from './login.ts';
 import { apiRoutes } from './routes.ts';
 import { isCrossSite, tokenOf } from './session.ts';
 import type { Throttle } from './throttle.ts';
@@ -19,16 +25,22 @@ export interface ArchiveAppOptions {
   readonly tokens: TokenStore;
   /** takes the tokens that are not our own */
   readonly issuer?: TokenVerifier | undefined;
+  /** where people sign in; absent: by access token alone */
+  readonly login?: LoginDoor | undefined;
   /** with access control off: who everybody is */
   readonly everybody?: Principal | undefined;
   /** origins whose pages may read our answers; `*` for any */
   readonly corsOrigins: readonly string[];
   /** in whose audit trail the requests of nobody are recorded */
   readonly tenant: string;
+  /** that may open us for whom they have on their screens */
+  readonly recordSystems?: readonly RecordSystem[] | undefined;
   /** limits of rate; absent: none */
   readonly throttle?: Throttle | undefined;
   /** how the archive presents itself in audit messages */
   readonly auditSource?: AuditSource | undefined;
+  /** somebody took emergency access: a person is to hear of it */
+  readonly onAlarm?: ((alarm: Alarm) => void) | undefined;
   /** what the client sees as a 5xx */
   readonly onFailure: (error: PacsError, route: string | undefined) => void;
 }
@@ -50,7 +62,7 @@ export interface ArchiveApp {
   answer(request: HttpRequest): Promise<Answered | undefined>;
   /** Who asks. */
   identify(
-    request: Pick<HttpRequest, 'headers' | 'method' | 'origin' | 'principal' | 'remoteAddress'>,
+    request: Pick<HttpRequest, 'clientCertificate' | 'headers' | 'method' | 'origin' | 'principal' | 'remoteAddress'>,
   ): Promise<Identified>;
 }
 
@@ -61,7 +73,12 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
   const routers = [
     new Router(services, '/dicomweb', DICOMWEB_ROUTES, tenant),
     new Router(services, '/wado', WADO_URI_ROUTES, tenant),
-    new Router(services, '/api', apiRoutes(tokens, verifier, options.auditSource), tenant),
+    new Router(
+      services,
+      '/api',
+      apiRoutes(tokens, verifier, options.auditSource, options.login, options.onAlarm, options.recordSystems),
+      tenant,
+    ),
   ];
   const guests = new GuestDoor(services);
   const identify: ArchiveApp['identify'] = async (asked) => {
@@ -79,7 +96,7 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       // No page of another origin acts by a share link.
       const cors = guest ? {} : corsHeaders(request, corsOrigins);
       if (request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined) {
-        return { response: preflight(request, corsOrigins), route: 'Preflight' };
+        return { response: withHeaders(preflight(request, corsOrigins), {}), route: 'Preflight' };
       }
       try {
         throttle?.admitAddress(request.remoteAddress);
@@ -142,7 +159,7 @@ function verifierOf({ tokens, issuer }: ArchiveAppOptions): TokenVerifier {
 async function identified(
   request: Parameters<ArchiveApp['identify']>[0],
   verifier: TokenVerifier,
-  { everybody, corsOrigins, throttle }: ArchiveAppOptions,
+  { services, everybody, corsOrigins, throttle, login }: ArchiveAppOptions,
 ): Promise<Identified> {
   const carried = tokenOf(request);
   // A page of another site must not reach in through the browser of whoever has signed in, or runs an archive without access control.
@@ -150,10 +167,13 @@ async function identified(
     return { refused: refusal(new PacsError('FORBIDDEN', 'the request comes from another site')) };
   }
   // A host's authorizer may have looked at the token before.
-  if (everybody || request.principal || !carried) return { principal: everybody ?? request.principal };
+  if (everybody || request.principal) return { principal: everybody ?? request.principal };
+  if (!carried) return identifiedByCertificate(request, services, corsOrigins);
   try {
     throttle?.admitToken(request.remoteAddress, carried.token);
-    const principal = await verifier.verify(carried.token);
+    // The number of such a session is good in its cookie alone.
+    const isLogin = carried.from === 'cookie' && carried.token.startsWith(LOGIN_PREFIX);
+    const principal = await (isLogin ? login?.logins : verifier)?.verify(carried.token);
     if (principal) throttle?.tokenHeld(carried.token);
     // A session that has ended is no guess: pages ask on with its cookie.
     if (principal || carried.from === 'cookie') return { principal };
@@ -163,6 +183,20 @@ async function identified(
     if (error instanceof PacsError && error.code === 'UNAUTHENTICATED') throttle?.tokenFailed(request.remoteAddress);
     return { refused: refusal(error) };
   }
+}
+
+/** A machine client by the certificate on its connection. A browser shows one whatever page made it ask: as with a cookie. */
+async function identifiedByCertificate(
+  request: Parameters<ArchiveApp['identify']>[0],
+  services: Services,
+  corsOrigins: readonly string[],
+): Promise<Identified> {
+  if (request.clientCertificate === undefined) return {};
+  if (isCrossSite(request, corsOrigins))
+    return { refused: refusal(new PacsError('FORBIDDEN', 'the request comes from another site')) };
+  const known = await clientByCertificate(services, request.clientCertificate);
+  if (known?.client.method !== 'certificate') return {};
+  return { principal: clientPrincipal(known.tenant, known.client) };
 }
 
 /** Whoever comes with a token that is not valid, or through another site's page, leaves a trace; often repeated, a count. */
@@ -182,7 +216,7 @@ const refusal = (error: unknown): HttpResponse => errorResponse(error).response;
 
 const withHeaders = (response: HttpResponse, headers: Readonly<Record<string, string>>): HttpResponse => ({
   ...response,
-  headers: { ...headers, ...response.headers },
+  headers: { ...safeHeaders(response), ...headers, ...response.headers },
 });
 
 /** 200 when the index answers; the body says what was asked. */
@@ -191,7 +225,8 @@ async function health({ index }: Services, onFailure: ArchiveAppOptions['onFailu
   try {
     await index.get({ partition: '_system|health', sort: 'health' });
     const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' };
-    return { response: { status: 200, headers, body: JSON.stringify({ status: 'ok', index: 'ok' }) }, route };
+    const response = { status: 200, headers, body: JSON.stringify({ status: 'ok', index: 'ok' }) };
+    return { response: withHeaders(response, {}), route };
   } catch (thrown) {
     const { response, error } = errorResponse(thrown);
     if (error.row.http >= 500) onFailure(error, route);

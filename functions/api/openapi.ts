@@ -1,9 +1,11 @@
 import type { Handler } from '#dicomweb/handler.ts';
 import type { Route } from '#dicomweb/router.ts';
 import { json } from './json.ts';
+import { ACCESS_OPERATIONS } from './openapi-access.ts';
 import { AUDIT_OPERATIONS } from './openapi-audit.ts';
 import { CLIENT_OPERATIONS } from './openapi-clients.ts';
 import { DEIDENTIFICATION_OPERATIONS } from './openapi-deidentify.ts';
+import { LOGIN_OPERATIONS } from './openapi-login.ts';
 import { SCHEDULE_OPERATIONS } from './openapi-schedule.ts';
 import { SHARE_OPERATIONS } from './openapi-shares.ts';
 
@@ -194,7 +196,10 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     requestBody: object({ token: text }),
     response: { schema: session },
   },
-  CloseSession: { summary: 'Sign out' },
+  CloseSession: {
+    summary: 'Sign out: 204, or 200 with where a browser is sent to sign out at the issuer as well',
+    response: { schema: object({ next: text }, ['next']) },
+  },
   GetEvents: {
     summary: 'The ordered feed of what happened: a page of JSON, or server-sent events for Accept: text/event-stream',
     parameters: paging,
@@ -285,7 +290,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   WithdrawGatewayConfiguration: { summary: 'Give a gateway no configuration any more; what it has taken it keeps' },
   ...AUDIT_OPERATIONS,
+  ...ACCESS_OPERATIONS,
   ...CLIENT_OPERATIONS,
+  ...LOGIN_OPERATIONS,
   ...DEIDENTIFICATION_OPERATIONS,
   ...SCHEDULE_OPERATIONS,
   ...SHARE_OPERATIONS,

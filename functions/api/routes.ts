@@ -1,7 +1,10 @@
 import type { AuditSource } from '#core/audit/dicom-message.ts';
+import type { RecordSystem } from '#core/ports/record-system.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import type { Route } from '#dicomweb/router.ts';
+import { type Alarm, accessRoutes } from './access.ts';
+import { accountRoutes } from './account.ts';
 import { getAudit } from './audit.ts';
 import { CLIENT_ROUTES } from './clients.ts';
 import { DEIDENTIFICATION_ROUTES } from './deidentifications.ts';
@@ -9,6 +12,8 @@ import { enrolmentRoutes } from './enrolments.ts';
 import { getEvents } from './events.ts';
 import { GATEWAY_ROUTES } from './gateways.ts';
 import { GUEST_API_ROUTES } from './guest.ts';
+import { imageDisplayRoutes } from './image-display.ts';
+import { type LoginDoor, loginRoutes } from './login.ts';
 import { openApi } from './openapi.ts';
 import { PROCEDURE_STEP_ROUTES } from './procedure-steps.ts';
 import {
@@ -25,6 +30,7 @@ import { clientTokenRoutes } from './token.ts';
 import { tokenRoutes } from './tokens.ts';
 import { TRANSACTION_ROUTES } from './transactions.ts';
 import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
+import { userRoutes } from './users.ts';
 import { WORKLIST_ROUTES } from './worklist.ts';
 
 /** The archive's own HTTP API beside DICOMweb, below /api. Described by openapi.ts; a test compares the two. */
@@ -32,6 +38,9 @@ export function apiRoutes(
   tokens: TokenStore,
   verifier: TokenVerifier = tokens,
   source: AuditSource = { id: 'nephos', aeTitle: 'NEPHOS' },
+  login?: LoginDoor,
+  onAlarm?: (alarm: Alarm) => void,
+  recordSystems: readonly RecordSystem[] = [],
 ): Route[] {
   const routes: Route[] = [
     // Public: answers 401 itself, which is how the page learns that it must sign in.
@@ -51,7 +60,7 @@ export function apiRoutes(
       path: '/session',
       action: 'public',
       name: 'CloseSession',
-      handler: closeSession(tokens),
+      handler: closeSession(tokens, login?.logins),
       recordedAs: ['Logout', 'E'],
     },
     { method: 'GET', path: '/audit', action: 'readAudit', name: 'GetAudit', handler: getAudit(source) },
@@ -106,9 +115,14 @@ export function apiRoutes(
     ...PROCEDURE_STEP_ROUTES,
     ...GATEWAY_ROUTES,
     ...tokenRoutes(tokens),
+    ...accessRoutes(onAlarm),
+    ...loginRoutes(login),
+    ...accountRoutes(login),
+    ...userRoutes(login),
     ...CLIENT_ROUTES,
     ...clientTokenRoutes(tokens),
     ...enrolmentRoutes(tokens),
+    ...imageDisplayRoutes(tokens, recordSystems),
     ...SHARE_ROUTES,
     ...GUEST_API_ROUTES,
   ];

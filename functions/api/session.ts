@@ -1,5 +1,6 @@
 import { type Principal, permitted } from '#core/access.ts';
 import { PacsError } from '#core/errors.ts';
+import { LOGIN_PREFIX, type Logins } from '#core/logins.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import { SESSION_MS, type TokenStore } from '#core/tokens.ts';
 import type { Handler } from '#dicomweb/handler.ts';
@@ -57,16 +58,25 @@ export const openSession =
     return withCookie(json(200, told(principal)), request, session, SESSION_MS / 1000);
   };
 
+/** 204, or 200 with where the browser is sent so that it is signed out at the issuer as well. */
 export const closeSession =
-  (tokens: TokenStore): Handler =>
+  (tokens: TokenStore, logins: Logins | undefined): Handler =>
   async ({ request }) => {
     const carried = tokenOf(request);
     // Only the session ends: the token of a machine that happens to ask is not the page's to revoke.
-    if (carried?.from === 'cookie') await tokens.revoke(carried.token);
-    return withCookie({ status: 204, headers: { 'cache-control': 'no-store' } }, request, '', 0);
+    let next: string | undefined;
+    if (carried?.from === 'cookie' && carried.token.startsWith(LOGIN_PREFIX)) next = await logins?.end(carried.token);
+    else if (carried?.from === 'cookie') await tokens.revoke(carried.token);
+    const nothing = { status: 204, headers: { 'cache-control': 'no-store' } };
+    return withCookie(next === undefined ? nothing : json(200, { next }), request, '', 0);
   };
 
-function withCookie(response: HttpResponse, request: HttpRequest, value: string, maxAgeSeconds: number): HttpResponse {
+export function withCookie(
+  response: HttpResponse,
+  request: HttpRequest,
+  value: string,
+  maxAgeSeconds: number,
+): HttpResponse {
   const secure = request.origin.startsWith('https:') ? '; Secure' : '';
   const cookie = `${COOKIE}=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}${secure}`;
   return { ...response, headers: { ...response.headers, 'set-cookie': cookie } };

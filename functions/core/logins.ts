@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, timingSafeEqual } from 'node:crypto';
-import type { Principal, Role } from './access.ts';
+import type { Principal } from './access.ts';
 import { PacsError } from './errors.ts';
 import { type ExpiringItem, putExpiring, unexpired } from './expiring.ts';
 import type { Limits } from './limits.ts';
@@ -26,9 +26,7 @@ export interface KnownPeople {
 }
 
 interface SessionItem extends ExpiringItem {
-  readonly tenant: string;
-  readonly subject: string;
-  readonly roles: readonly Role[];
+  readonly principal: Principal & Item;
   readonly origin: string;
   /** ms since 1970 */
   readonly openedAt: number;
@@ -114,16 +112,13 @@ export class Logins implements TokenVerifier {
     const lifeMs = this.#limits.loginMs;
     const openedAt = this.#clock.now();
     const item = {
-      ...principal,
-      roles: [...principal.roles],
+      principal: principal as Principal & Item,
       origin: origin!,
       openedAt,
       ...this.#times(tokens, openedAt),
       tokens: sealed(token, tokens),
     };
-    await this.#index.write(
-      putExpiring(this.#clock, sessionKey(token), { item: item as Item, expiresAt: openedAt + lifeMs }),
-    );
+    await this.#index.write(putExpiring(this.#clock, sessionKey(token), { item, expiresAt: openedAt + lifeMs }));
     return { token, principal, returnTo: returnTo!, lifeMs };
   }
 
@@ -136,9 +131,18 @@ export class Logins implements TokenVerifier {
     return this.#alive(token, session);
   }
 
-  /** Who has opened the session by signing in, as the one whose account it is; undefined for every other token. */
-  async owner(token: string): Promise<Principal | undefined> {
-    return token.startsWith(LOGIN_PREFIX) ? this.verify(token) : undefined;
+  /** The session under another number, opened now: for whoever has just ended all of his own. @throws PacsError UNAUTHENTICATED */
+  async reopen(token: string): Promise<Pick<OpenedLogin, 'token' | 'lifeMs'>> {
+    const session = await this.#session(token);
+    if (session === undefined) throw new PacsError('UNAUTHENTICATED', 'sign in first');
+    const other = `${LOGIN_PREFIX}${this.#random()}`;
+    const openedAt = this.#clock.now();
+    const item = { ...session, openedAt, tokens: sealed(other, opened(token, session.tokens)) };
+    await this.#index.write([
+      ...putExpiring(this.#clock, sessionKey(other), { item, expiresAt: session.expiresAt }),
+      { kind: 'delete', key: sessionKey(token) },
+    ]);
+    return { token: other, lifeMs: session.expiresAt - openedAt };
   }
 
   /** Ends the session. @returns where the browser is sent to end it at the issuer as well */
@@ -157,8 +161,7 @@ export class Logins implements TokenVerifier {
   }
 
   async #alive(token: string, session: SessionItem): Promise<Principal | undefined> {
-    const { tenant, subject, roles, openedAt } = session;
-    const known = await this.#known({ tenant, subject, roles }, openedAt);
+    const known = await this.#known(session.principal, session.openedAt);
     if (known !== undefined && session.goodUntil > this.#clock.now()) return known;
     await this.#index.write([{ kind: 'delete', key: sessionKey(token), if: { version: session.version } }]);
     return undefined;
@@ -184,15 +187,16 @@ export class Logins implements TokenVerifier {
       await this.#index.write([{ kind: 'delete', key: sessionKey(token) }]);
       return undefined;
     }
-    const { tenant, subject, roles } = tokens.principal ?? session;
+    const { tenant, subject } = session.principal;
+    const principal = tokens.principal ?? session.principal;
     // The issuer cannot make somebody else of a session.
-    if (subject !== session.subject || tenant !== session.tenant) {
+    if (principal.subject !== subject || principal.tenant !== tenant) {
       await this.#index.write([{ kind: 'delete', key: sessionKey(token) }]);
       return undefined;
     }
     const renewed: SessionItem = {
       ...leased,
-      roles: [...roles],
+      principal: principal as Principal & Item,
       ...this.#times({ ...tokens, refreshToken: tokens.refreshToken ?? refreshToken }, now),
       tokens: sealed(token, { refreshToken: tokens.refreshToken ?? refreshToken, idToken: tokens.idToken ?? idToken }),
     };

@@ -1,6 +1,8 @@
 import cluster, { type Worker } from 'node:cluster';
 import { mkdir } from 'node:fs/promises';
+import { LINK_PATH } from '#api/users.ts';
 import { sweep } from '#core/archive/sweep.ts';
+import { type GivenLink, Users } from '#core/users/directory.ts';
 import { openArchive } from './archive.ts';
 import { readCertificate } from './certificate.ts';
 import { type Config, originOf } from './config.ts';
@@ -36,6 +38,9 @@ export async function runPrimary(config: Config): Promise<void> {
   await archive.blobs.sweep(0, Date.now());
   const swept = await sweep(archive.services, config.tenant, 0);
   const token = config.auth === 'on' ? await archive.tokens.bootstrap(config.tenant) : undefined;
+  // People of an issuer of their own are not made here.
+  const isOwnIssuer = config.auth === 'on' && config.oidc === undefined;
+  const setup = isOwnIssuer ? await new Users(archive.services).setupLink(config.tenant) : undefined;
   await archive.close();
   if (swept.abandoned + swept.folded + swept.purged > 0) log.info('swept', { ...swept });
 
@@ -50,7 +55,8 @@ export async function runPrimary(config: Config): Promise<void> {
     const worker = cluster.fork(env);
     worker.on('message', (message: { type?: string; port?: number; dicomPort?: number }) => {
       if (message?.type !== 'nephos:listening') return;
-      if (++ready === config.workers) greet(config, message.port ?? config.httpPort, message.dicomPort, token);
+      if (++ready === config.workers)
+        greet(config, message.port ?? config.httpPort, message.dicomPort, { token, setup });
     });
     worker.on('exit', (code, signal) => {
       if (stopping) return;
@@ -79,7 +85,14 @@ export async function runPrimary(config: Config): Promise<void> {
   }
 }
 
-function greet(config: Config, port: number, dicomPort: number | undefined, token: string | undefined): void {
+interface FirstStart {
+  /** the administrator's, at the very first start */
+  readonly token: string | undefined;
+  /** where the first administrator makes his account, until there is one */
+  readonly setup: GivenLink | undefined;
+}
+
+function greet(config: Config, port: number, dicomPort: number | undefined, { token, setup }: FirstStart): void {
   const origin = originOf(config, port);
   const lines = [
     '',
@@ -91,6 +104,8 @@ function greet(config: Config, port: number, dicomPort: number | undefined, toke
   if (config.auth === 'off') lines.push('  Access control       off (loopback only)');
   else if (token === undefined)
     lines.push('  Access token         as printed at the first start (a new one: npm run nephos -- token)');
-  else lines.push('', '  Access token, shown this once:', '', `    ${token}`);
+  if (setup !== undefined)
+    lines.push('', '  Make your account here, once, within a day:', '', `    ${origin}${LINK_PATH}${setup.token}`);
+  if (token !== undefined) lines.push('', '  Access token for scripts, shown this once:', '', `    ${token}`);
   process.stderr.write(`${lines.join('\n')}\n\n`);
 }

@@ -9,6 +9,7 @@ import { readCertificate, watchCertificate } from './certificate.ts';
 import { type Config, ConfigError, originOf } from './config.ts';
 import { listenDicom } from './dicom-host.ts';
 import { createHttpHost } from './http-host.ts';
+import { openLogin } from './issuer/login.ts';
 import { workQueues } from './jobs.ts';
 import { createLog, describeError } from './log.ts';
 import { observe, startMetrics } from './metrics.ts';
@@ -23,12 +24,14 @@ export async function runServer(config: Config): Promise<void> {
   const archive = await openArchive(config);
   const closeArchive = guardExit(archive);
   const audit = await keepAudit(archive.services, config, log);
-  const { answer } = createApp({ archive, config, log });
+  const login = await openLogin(archive, config, (error) => log.error('issuer-failed', describeError(error)));
+  const { answer } = createApp({ archive, config, log, login });
   const tls = config.tls && readCertificate(config.tls);
   const server = createHttpHost({
     answer,
     tls,
     publicUrl: config.publicUrl,
+    connections: config.connections,
     onDefect: (error) => log.error('defect', describeError(error)),
     onDone: ({ route, status, seconds, received, sent }) => {
       const transaction = route ?? 'none';

@@ -1,9 +1,12 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { OidcLogin } from '#adapters/oidc/oidc-login.ts';
 import { OidcTokenVerifier } from '#adapters/oidc/oidc-token-verifier.ts';
+import { SmartRecordSystem } from '#adapters/smart/smart-record-system.ts';
 import { createArchiveApp } from '#api/app.ts';
 import { assemble } from '#core/assemble.ts';
 import { PacsError } from '#core/errors.ts';
+import { Logins } from '#core/logins.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
@@ -33,12 +36,16 @@ export interface RunningService {
 /** The embedded host's HTTP before the archive of the cloud: bodies and answers of any size, streamed in constant memory. */
 export async function startService({ config, ports, port, bind, log }: ServiceOptions): Promise<RunningService> {
   const services = assemble(ports, config);
+  const issuer = OidcLogin.of(config.oidc, services.clock);
   const app = createArchiveApp({
     services,
     tokens: new TokenStore(services),
     issuer: config.oidc && new OidcTokenVerifier(config.oidc, services.clock),
+    login: issuer && { logins: new Logins(services, issuer) },
     corsOrigins: config.corsOrigins,
+    recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
     tenant: config.tenants[0],
+    onAlarm: (alarm) => log.error('emergency-access', { ...alarm }),
     onFailure: (error, transaction) => log.error('request-failed', { transaction, ...describeError(error) }),
   });
   const answer: Answer = async (request) => (await app.answer(behindProxy(request, config))) ?? notFound();

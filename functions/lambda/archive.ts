@@ -1,13 +1,16 @@
+import { OidcLogin } from '#adapters/oidc/oidc-login.ts';
 import { OidcTokenVerifier } from '#adapters/oidc/oidc-token-verifier.ts';
+import { SmartRecordSystem } from '#adapters/smart/smart-record-system.ts';
 import { type ArchiveApp, createArchiveApp } from '#api/app.ts';
 import { assemble } from '#core/assemble.ts';
 import { describeError } from '#core/errors.ts';
+import { Logins } from '#core/logins.ts';
 import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { awsPorts } from './aws-ports.ts';
 import { canStream, type LambdaConfig, readLambdaConfig } from './config.ts';
 import { lambdaPixelEngine } from './lambda-pixel-engine.ts';
-import { logger } from './observe.ts';
+import { countEmergency, logger } from './observe.ts';
 
 /** What the functions work on; one a sandbox, kept between invocations. */
 export interface CloudArchive {
@@ -27,12 +30,19 @@ export function cloudArchive(
   streaming: boolean,
 ): CloudArchive {
   const services = assemble(ports, config);
+  const issuer = OidcLogin.of(config.oidc, services.clock);
   const app = createArchiveApp({
     services,
     tokens: new TokenStore(services),
     issuer: config.oidc && new OidcTokenVerifier(config.oidc, services.clock),
+    login: issuer && { logins: new Logins(services, issuer) },
     corsOrigins: config.corsOrigins,
+    recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
     tenant: config.tenants[0],
+    onAlarm: (alarm) => {
+      countEmergency();
+      logger.error('emergency-access', { ...alarm });
+    },
     onFailure: (error, transaction) => logger.error('request-failed', { transaction, ...describeError(error) }),
   });
   return { services, app, config, streaming };

@@ -197,6 +197,10 @@ export const FUNCTIONS = {
       open('GET', '/api/session'),
       open('POST', '/api/session'),
       open('DELETE', '/api/session'),
+      open('GET', '/api/session/{step}'),
+      // Whose account it is the function finds out by the session alone.
+      open('GET', '/api/account'),
+      open('ANY', '/api/account/{proxy+}'),
       open('GET', '/api/openapi.json'),
       open('POST', '/api/guest/look'),
       open('POST', '/api/guest/opening'),
@@ -204,6 +208,8 @@ export const FUNCTIONS = {
       open('DELETE', '/api/guest/session'),
       open('POST', '/api/token'),
       open('POST', '/api/enrolments/exchange'),
+      open('POST', '/api/launches'),
+      open('POST', '/api/launches/return'),
       { kind: 'http', method: 'ANY', path: '/api/{proxy+}' },
     ],
     grants: {
@@ -311,7 +317,8 @@ export const FUNCTIONS = {
     streaming: false,
     codecs: false,
     triggers: [{ kind: 'authorizer' }],
-    grants: { index: 'read', archive: [], landing: [], sends: [] },
+    // Sessions whose tokens of the issuer have run out are renewed here.
+    grants: { index: 'write', archive: [], landing: [], sends: [] },
   },
 } as const satisfies Record<string, FunctionSpec>;
 

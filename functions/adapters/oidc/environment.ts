@@ -12,4 +12,12 @@ export const OIDC_ENVIRONMENT = {
   oidcRolesClaim: 'NEPHOS_OIDC_ROLES_CLAIM',
   /** the issuer's names of roles to ours: `pacs-admins=admin,radiology=finder+retriever`; without it they are ours already */
   oidcRoles: 'NEPHOS_OIDC_ROLES',
+  /** client by which people sign in there; without it they paste a token of the issuer */
+  oidcClientId: 'NEPHOS_OIDC_CLIENT_ID',
+  /** file that holds the client's secret, for issuers that want one beside PKCE */
+  oidcClientSecretFile: 'NEPHOS_OIDC_CLIENT_SECRET_FILE',
+  /** what is asked for at sign-in (`openid profile`, and `offline_access` where the issuer lists it) */
+  oidcScopes: 'NEPHOS_OIDC_SCOPES',
+  /** where browsers are sent to sign out; found by discovery when absent */
+  oidcLogoutUrl: 'NEPHOS_OIDC_LOGOUT_URL',
 } as const;

@@ -1,9 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import * as client from 'openid-client';
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { LoginIssuer, LoginProof, LoginTokens } from '#core/ports/login-issuer.ts';
 import { OidcTokenVerifier } from './oidc-token-verifier.ts';
-import type { OidcSettings } from './settings.ts';
+import type { OidcLoginSettings, OidcSettings } from './settings.ts';
 
 /** Where the browser comes back to, on every host. */
 export const CALLBACK_PATH = '/api/session/callback';
@@ -13,16 +14,9 @@ const TIMEOUT_SECONDS = 10;
 /** Origins by which the archive is asked whose issuer is known; the one not asked for longest goes. */
 const KEPT = 8;
 
-export interface OidcLoginOptions {
+export interface OidcLoginOptions extends OidcLoginSettings {
   /** the issuer's settings, by the origin at which the archive is asked */
   readonly settings: (origin: string) => OidcSettings;
-  readonly clientId: string;
-  /** of clients that have one; none: PKCE alone */
-  readonly clientSecret?: string | undefined;
-  /** what is asked for; absent: `openid profile`, and `offline_access` where the issuer lists it */
-  readonly scopes?: string | undefined;
-  /** where the issuer does not tell by discovery */
-  readonly logoutUrl?: string | undefined;
   /** how the issuer is asked; absent: over the network */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
@@ -42,6 +36,11 @@ export class OidcLogin implements LoginIssuer {
   constructor(options: OidcLoginOptions, clock: Pick<Clock, 'now'>) {
     this.#options = options;
     this.#clock = clock;
+  }
+
+  /** At the issuer of the settings; undefined where they do not say how people sign in. */
+  static of(settings: OidcSettings | undefined, clock: Pick<Clock, 'now'>): OidcLogin | undefined {
+    return settings?.login && new OidcLogin({ ...settings.login, settings: () => settings }, clock);
   }
 
   async authorizationUrl(origin: string, { state, nonce, verifier }: LoginProof): Promise<string> {
@@ -82,14 +81,16 @@ export class OidcLogin implements LoginIssuer {
 
   async logoutUrl(origin: string, idToken: string | undefined): Promise<string | undefined> {
     const { configuration } = await this.#at(origin);
-    const address = this.#options.logoutUrl ?? configuration.serverMetadata().end_session_endpoint;
-    if (address === undefined) return undefined;
-    const url = new URL(address);
-    url.searchParams.set('client_id', this.#options.clientId);
+    const { end_session_endpoint: discovered } = configuration.serverMetadata();
+    const { logoutUrl, clientId } = this.#options;
+    if (logoutUrl === undefined && discovered === undefined) return undefined;
+    const url = new URL(logoutUrl ?? discovered!);
+    url.searchParams.set('client_id', clientId);
     url.searchParams.set('post_logout_redirect_uri', `${origin}/`);
     // Cognito's name for it.
     url.searchParams.set('logout_uri', `${origin}/`);
-    if (idToken !== undefined) url.searchParams.set('id_token_hint', idToken);
+    // Only where the standard's address was found: an ID token is for nobody else.
+    if (idToken !== undefined && logoutUrl === undefined) url.searchParams.set('id_token_hint', idToken);
     return url.href;
   }
 
@@ -117,10 +118,11 @@ export class OidcLogin implements LoginIssuer {
   }
 
   async #discover(origin: string): Promise<Known> {
-    const { clientId, clientSecret, fetch } = this.#options;
+    const { clientId, clientSecretFile, fetch } = this.#options;
     const settings = this.#options.settings(origin);
     const issuer = new URL(settings.issuer);
-    const authentication = clientSecret === undefined ? client.None() : client.ClientSecretPost(clientSecret);
+    const secret = clientSecretFile === undefined ? undefined : (await readFile(clientSecretFile, 'utf8')).trim();
+    const authentication = secret === undefined ? client.None() : client.ClientSecretPost(secret);
     const configuration = await asked(() =>
       client.discovery(issuer, clientId, undefined, authentication, {
         timeout: TIMEOUT_SECONDS,

@@ -2,6 +2,16 @@ import { isRole, ROLES, type Role } from '#core/access.ts';
 import { ConfigError, type Environment, listOf } from '#core/configuration.ts';
 import { OIDC_ENVIRONMENT as NAMES } from './environment.ts';
 
+/** How people sign in at the issuer: authorization code with PKCE. */
+export interface OidcLoginSettings {
+  readonly clientId: string;
+  /** file of the client's secret; undefined: a public client */
+  readonly clientSecretFile?: string | undefined;
+  /** separated by spaces; undefined: what every issuer has */
+  readonly scopes?: string | undefined;
+  readonly logoutUrl?: string | undefined;
+}
+
 export interface OidcSettings {
   readonly issuer: string;
   readonly audiences: readonly string[];
@@ -12,6 +22,8 @@ export interface OidcSettings {
   readonly rolesClaim: string;
   /** the issuer's name of a role → ours; undefined: the names are ours */
   readonly roles: ReadonlyMap<string, readonly Role[]> | undefined;
+  /** undefined: people come with tokens that they have from elsewhere */
+  readonly login?: OidcLoginSettings | undefined;
 }
 
 /** What the environment says of the issuer; undefined where there is none. @throws ConfigError that names the variable */
@@ -34,7 +46,16 @@ export function readOidcSettings(env: Environment, tenants: readonly string[]): 
     tenants,
     rolesClaim: env[NAMES.oidcRolesClaim] ?? 'roles',
     roles: readRoles(env[NAMES.oidcRoles]),
+    login: readLogin(env),
   };
+}
+
+function readLogin(env: Environment): OidcLoginSettings | undefined {
+  const clientId = env[NAMES.oidcClientId];
+  if (clientId === undefined || clientId === '') return undefined;
+  const logoutUrl = env[NAMES.oidcLogoutUrl];
+  if (logoutUrl !== undefined) checkUrl(NAMES.oidcLogoutUrl, logoutUrl);
+  return { clientId, clientSecretFile: env[NAMES.oidcClientSecretFile], scopes: env[NAMES.oidcScopes], logoutUrl };
 }
 
 /** Keys that came in the clear are anybody's: http is for loopback only. */

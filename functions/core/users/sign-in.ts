@@ -14,6 +14,14 @@ import { newRecoveryCodes, newTotpSecret, normalRecoveryCode, totpStep } from '.
 /** `code`: the password is right, a code of the second factor is asked for. `refused`: says no more than that, whatever was wrong. */
 export type SignInOutcome = { readonly kind: 'in' | 'code'; readonly user: UserRecord } | { readonly kind: 'refused' };
 
+export interface SecondStep {
+  readonly name: string;
+  readonly code: string;
+  readonly address?: string | undefined;
+  /** of the password that the first step was passed with (ms since 1970) */
+  readonly passwordChangedAt: number | undefined;
+}
+
 export interface Credentials {
   readonly name: string;
   readonly password: string;
@@ -63,14 +71,11 @@ export class SignIn {
    * The second step: a code of the authenticator app, or one of the recovery codes, each good once. For whom the first step was passed a
    * moment ago. @throws as byPassword
    */
-  async byCode(
-    tenant: string,
-    { name, code, address }: { readonly name: string; readonly code: string; readonly address?: string | undefined },
-  ): Promise<SignInOutcome> {
+  async byCode(tenant: string, { name, code, address, passwordChangedAt }: SecondStep): Promise<SignInOutcome> {
     this.#audit.admit(true);
     const reserved = await this.#reserve({ tenant, name, address: networkOf(address) });
     try {
-      const user = await this.#spend(tenant, name, code);
+      const user = await this.#spend(tenant, name, code, passwordChangedAt);
       await this.#attempts.forget(reserved);
       return { kind: 'in', user };
     } catch (error) {
@@ -124,11 +129,11 @@ export class SignIn {
   }
 
   /** @throws PacsError UNAUTHENTICATED for a code that is wrong or has been used, whoever else uses it at the same moment */
-  async #spend(tenant: string, name: string, code: string): Promise<UserRecord> {
+  async #spend(tenant: string, name: string, code: string, passwordChangedAt: number | undefined): Promise<UserRecord> {
     const wrong = (): PacsError => new PacsError('UNAUTHENTICATED', 'the code is not valid');
     return this.#users
       .update(tenant, name, (user) => {
-        if (user.totp === undefined || user.isDisabled) throw wrong();
+        if (user.totp === undefined || user.isDisabled || user.passwordChangedAt !== passwordChangedAt) throw wrong();
         const { secret, lastStep, recovery } = user.totp;
         const now = this.#clock.now();
         const step = totpStep(this.#secrets.open(secret, contextOf(tenant, name)), code, now, lastStep);

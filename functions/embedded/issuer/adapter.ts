@@ -3,7 +3,6 @@ import { errors } from 'oidc-provider';
 import { putExpiring, unexpired } from '#core/expiring.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { IndexTable, Item, Key, WriteOperation } from '#core/ports/index-table.ts';
-import type { ClientMetadata } from './clients.ts';
 
 type Payload = Record<string, unknown>;
 
@@ -38,26 +37,19 @@ export class IssuerAdapter {
     this.#ports = ports;
   }
 
-  /** @throws InvalidClientAuth for an assertion that somebody else has just used */
   async upsert(id: string, payload: Payload, expiresIn?: number): Promise<void> {
     const { index, clock } = this.#ports;
     const key = keyOf(this.#model, id);
     const expiresAt = clock.now() + (expiresIn === undefined ? LONGEST_MS : expiresIn * 1000);
     const { jti: _, ...kept } = payload;
-    const isProof = this.#model === 'ReplayDetection';
-    const write: WriteOperation[] = putExpiring(clock, key, {
-      item: { payload: kept as Item },
-      expiresAt,
-      ...(isProof && (await this.#free(key))),
-    });
+    const write: WriteOperation[] = putExpiring(clock, key, { item: { payload: kept as Item }, expiresAt });
     if (this.#model === 'Session' && typeof payload.uid === 'string')
       write.push(...putExpiring(clock, uidKey(payload.uid), { item: { digest: digest(id) }, expiresAt }));
     if (OF_A_GRANT.has(this.#model) && typeof payload.grantId === 'string') {
       const member = { partition: grantPartition(payload.grantId), sort: key.partition };
       write.push(...putExpiring(clock, member, { item: {}, expiresAt }));
     }
-    const { committed } = await index.write(write);
-    if (!committed) throw new errors.InvalidClientAuth('client assertion tokens must only be used once');
+    await index.write(write);
   }
 
   async find(id: string): Promise<Payload | undefined> {
@@ -119,36 +111,9 @@ export class IssuerAdapter {
     }
   }
 
-  /** A proof's key must be free; what is over and not yet swept is. */
-  async #free(key: Key): Promise<{ if: 'absent' | { version: number } }> {
-    const before = await this.#ports.index.get(key);
-    if (before === undefined || unexpired(before, this.#ports.clock)) return { if: 'absent' };
-    return { if: { version: Number(before.version) } };
-  }
-
   async #read(key: Key, id?: string): Promise<Payload | undefined> {
     const { index, clock } = this.#ports;
     const payload = unexpired(await index.get(key), clock)?.payload as Payload | undefined;
     return payload && (id === undefined ? payload : { ...payload, jti: id });
   }
-}
-
-/** Clients are not kept by the provider: they are looked up where they are. */
-export class ClientAdapter {
-  readonly #find: (id: string) => Promise<ClientMetadata | undefined>;
-
-  constructor(find: (id: string) => Promise<ClientMetadata | undefined>) {
-    this.#find = find;
-  }
-
-  find(id: string): Promise<ClientMetadata | undefined> {
-    return this.#find(id);
-  }
-
-  async upsert(): Promise<void> {}
-  async findByUid(): Promise<undefined> {}
-  async findByUserCode(): Promise<undefined> {}
-  async consume(): Promise<void> {}
-  async destroy(): Promise<void> {}
-  async revokeByGrantId(): Promise<void> {}
 }

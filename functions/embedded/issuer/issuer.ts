@@ -2,12 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type Provider from 'oidc-provider';
 import { type IssuerKeys, issuerKeysStamp, openIssuerKeys } from '#adapters/local/issuer-keys.ts';
 import type { NamedKey } from '#adapters/local/sealed-format.ts';
-import type { Principal } from '#core/access.ts';
 import { PacsError } from '#core/errors.ts';
-import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import { type InnerRequest, innerServer } from './inner-server.ts';
-import { createProvider, ISSUER_PATH, type ProviderOptions } from './provider.ts';
+import { ISSUER_PATH, isIssuerPath } from './path.ts';
+import { createProvider, type ProviderOptions } from './provider.ts';
 
 /** Without NEPHOS_PUBLIC_URL every name by which the archive is asked has its issuer; so many are kept. */
 const ORIGINS = 8;
@@ -24,7 +23,7 @@ export interface IssuerOptions extends Omit<ProviderOptions, 'keys'> {
 type Ask = (request: InnerRequest) => Promise<HttpResponse>;
 
 /** The archive's own issuer, in every process of the host alike: all it knows is in the index and in the file of keys. */
-export class Issuer implements TokenVerifier {
+export class Issuer {
   readonly #options: IssuerOptions;
   #keys: IssuerKeys;
   #stamp = '';
@@ -44,7 +43,7 @@ export class Issuer implements TokenVerifier {
 
   /** The answer, or undefined for a path that is none of the issuer's. */
   async answer(request: HttpRequest): Promise<HttpResponse | undefined> {
-    if (request.path !== ISSUER_PATH && !request.path.startsWith(`${ISSUER_PATH}/`)) return undefined;
+    if (!isIssuerPath(request.path)) return undefined;
     return (await this.#at(request.origin)).ask(request);
   }
 
@@ -67,14 +66,6 @@ export class Issuer implements TokenVerifier {
       origin,
     });
     return new Response(answer === undefined ? null : Buffer.from(answer as Uint8Array), { status, headers });
-  }
-
-  /** Tokens of machines: opaque, looked up with every request, so that a client that is revoked is out at once. */
-  async verify(token: string): Promise<Principal | undefined> {
-    // Which origin it was made at says nothing: all of them are this archive.
-    const { provider } = await this.#at('http://localhost');
-    const found = await provider.ClientCredentials.find(token);
-    return found && this.#options.machines.principal(found.clientId);
   }
 
   async #at(origin: string): Promise<{ readonly provider: Provider; readonly ask: Ask }> {

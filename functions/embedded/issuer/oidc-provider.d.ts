@@ -25,6 +25,7 @@ declare module 'oidc-provider' {
   export interface Session {
     readonly uid: string;
     readonly accountId?: string;
+    readonly loginTs?: number;
     readonly state?: Readonly<Record<string, string | undefined>>;
     grantIdFor(clientId: string): string | undefined;
     destroy(): Promise<void>;
@@ -49,26 +50,14 @@ declare module 'oidc-provider' {
     destroy(): Promise<void>;
   }
 
-  interface Token {
-    readonly clientId: string;
-    readonly accountId?: string;
-    readonly exp: number;
-  }
-
   export class Provider {
     constructor(issuer: string, configuration: Record<string, unknown>);
     readonly issuer: string;
     proxy: boolean;
-    readonly Client: {
-      readonly prototype: { clientId: string; compareClientSecret(actual: string): Promise<boolean> };
-    };
     readonly Grant: {
       new (properties: { readonly clientId: string; readonly accountId: string }): Grant;
       find(id: string): Promise<Grant | undefined>;
     };
-    readonly Interaction: { find(id: string): Promise<Interaction | undefined> };
-    readonly ClientCredentials: { find(token: string): Promise<Token | undefined> };
-    readonly AccessToken: { find(token: string): Promise<Token | undefined> };
     callback(): (request: IncomingMessage, response: ServerResponse) => void;
     interactionDetails(request: IncomingMessage, response: ServerResponse): Promise<Interaction>;
     interactionResult(
@@ -82,7 +71,6 @@ declare module 'oidc-provider' {
 
   export const errors: {
     readonly InvalidGrant: new (description: string) => Error;
-    readonly InvalidClientAuth: new (description: string) => Error;
   };
   export const interactionPolicy: { base(): { remove(name: string): void } };
   export default Provider;

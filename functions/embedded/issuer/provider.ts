@@ -2,11 +2,12 @@ import Provider, { type Context, type Grant, interactionPolicy } from 'oidc-prov
 import type { IssuerKeys } from '#adapters/local/issuer-keys.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { IndexTable } from '#core/ports/index-table.ts';
-import { ClientAdapter, IssuerAdapter } from './adapter.ts';
-import { CONSOLE_CLIENT_ID, consoleClient, type MachineClients } from './clients.ts';
+import { IssuerAdapter } from './adapter.ts';
+import { CONSOLE_CLIENT_ID, consoleClient } from './clients.ts';
+import type { Page } from './html.ts';
+import { problemPage, signOutPage } from './pages.ts';
+import { ISSUER_PATH } from './path.ts';
 
-/** Where the issuer stands on the archive's own origin. */
-export const ISSUER_PATH = '/oidc';
 /** Longest that somebody stays signed in without showing who he is (s). */
 export const ISSUER_SESSION_SECONDS = 12 * 60 * 60;
 /** How long a browser may stand at the sign-in page (s). */
@@ -26,34 +27,26 @@ export interface ProviderOptions {
   readonly index: IndexTable;
   readonly clock: Clock;
   readonly keys: IssuerKeys;
-  readonly machines: MachineClients;
-  /** undefined: there is no such person, or he may not sign in (any more) */
-  readonly account: (name: string) => Promise<Account | undefined>;
-  /** false: people sign in elsewhere, machines here */
-  readonly hasPeople: boolean;
-  /** shows what went wrong: code and description of RFC 6749 §4.1.2.1, no more */
-  readonly renderError: (error: { readonly error: string; readonly error_description?: string }) => {
-    readonly headers: Record<string, string>;
-    readonly body: string;
-  };
+  /**
+   * undefined: there is no such person, or he may not be signed in (any more)
+   * @param signedInAt when he showed who he is in this browser (s since 1970); undefined: tokens are renewed, for a session that is checked
+   */
+  readonly account: (name: string, signedInAt: number | undefined) => Promise<Account | undefined>;
   readonly onDefect: (error: unknown) => void;
 }
 
 /**
- * The issuer for one origin: authorization code with PKCE for the console, client credentials for machines, nothing else. All that it
- * keeps is in the index.
+ * The issuer for one origin: authorization code with PKCE for the console, nothing else. All that it keeps is in the index.
  */
 export function createProvider(origin: string, options: ProviderOptions): Provider {
-  const { keys, machines, hasPeople } = options;
+  const { keys } = options;
   const policy = interactionPolicy.base();
   // The console is the archive's own: who signs in is not asked whether it may know him.
   policy.remove('consent');
-  const findClient = async (id: string) =>
-    id === CONSOLE_CLIENT_ID ? (hasPeople ? consoleClient(origin) : undefined) : machines.find(id);
 
   const provider = new Provider(origin + ISSUER_PATH, {
-    adapter: (model: string) =>
-      model === 'Client' ? new ClientAdapter(findClient) : new IssuerAdapter(model, options),
+    adapter: (model: string) => new IssuerAdapter(model, options),
+    clients: [consoleClient(origin)],
     jwks: { keys: keys.jwks },
     cookies: {
       keys: [...keys.cookieKeys],
@@ -62,26 +55,22 @@ export function createProvider(origin: string, options: ProviderOptions): Provid
       short: { httpOnly: true, sameSite: 'lax' },
     },
     responseTypes: ['code'],
-    clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    clientAuthMethods: ['none'],
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
-    enabledJWA: {
-      idTokenSigningAlgValues: ['ES256'],
-      clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'],
-    },
+    enabledJWA: { idTokenSigningAlgValues: ['ES256'] },
     pkce: { required: () => true },
     scopes: ['openid', 'profile'],
     claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'roles', 'tenant'] },
     conformIdTokenClaims: false,
     features: {
       devInteractions: { enabled: false },
-      clientCredentials: { enabled: true },
       dPoP: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       resourceIndicators: { enabled: false },
       revocation: { enabled: true },
       userinfo: { enabled: false },
       rpInitiatedLogout: {
-        enabled: hasPeople,
+        enabled: true,
         logoutSource,
         postLogoutSuccessSource: (ctx: Context) => ctx.redirect('/'),
       },
@@ -89,7 +78,6 @@ export function createProvider(origin: string, options: ProviderOptions): Provid
     ttl: {
       AccessToken: ACCESS_TOKEN_SECONDS,
       AuthorizationCode: CODE_SECONDS,
-      ClientCredentials: ACCESS_TOKEN_SECONDS,
       Grant: ISSUER_SESSION_SECONDS,
       IdToken: ACCESS_TOKEN_SECONDS,
       Interaction: INTERACTION_SECONDS,
@@ -106,22 +94,18 @@ export function createProvider(origin: string, options: ProviderOptions): Provid
       policy,
       url: (_: Context, { uid }: { readonly uid: string }) => `${ISSUER_PATH}/interaction/${uid}`,
     },
-    findAccount: async (_: Context, name: string) => {
-      const account = await options.account(name);
+    findAccount: async (ctx: Context, name: string) => {
+      const account = await options.account(name, ctx.oidc.session?.loginTs);
       return account && { accountId: account.name, claims: async () => claimsOf(account) };
     },
     loadExistingGrant: (ctx: Context) => grantOf(provider, ctx),
-    renderError: async (ctx: Context, out: { readonly error: string; readonly error_description?: string }) => {
-      const { headers, body } = options.renderError(out);
-      ctx.set(headers);
-      ctx.body = body;
-    },
+    renderError: async (
+      ctx: Context,
+      { error, error_description: why }: { error: string; error_description?: string },
+    ) => show(ctx, problemPage(ctx.status, `The sign-in cannot go on: ${why ?? error}.`)),
   });
   // The origin is the one by which the host was asked; the inner request says it as a proxy would.
   provider.proxy = true;
-  provider.Client.prototype.compareClientSecret = function (actual) {
-    return machines.holdsSecret(this.clientId, actual);
-  };
   provider.on('server_error', (_: never, error: unknown) => options.onDefect(error));
   return provider;
 }
@@ -165,6 +149,10 @@ async function logoutSource(ctx: Context, form: string): Promise<void> {
     ctx.redirect(target ?? '/');
     return;
   }
-  ctx.type = 'html';
-  ctx.body = form;
+  show(ctx, signOutPage({ html: form }));
+}
+
+function show(ctx: Context, { headers, body }: Page): void {
+  ctx.set(headers);
+  ctx.body = body;
 }
