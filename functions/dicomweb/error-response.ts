@@ -1,5 +1,6 @@
 import { asPacsError, type PacsError } from '#core/errors.ts';
 import type { HttpResponse } from './http.ts';
+import { SAFE_HEADERS } from './safe-headers.ts';
 
 const RETRY_AFTER_SECONDS = 5;
 
@@ -10,7 +11,11 @@ const RETRY_AFTER_SECONDS = 5;
 export function errorResponse(thrown: unknown): { response: HttpResponse; error: PacsError } {
   const error = asPacsError(thrown);
   const { http, resend } = error.row;
-  const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' };
+  const headers: Record<string, string> = {
+    ...SAFE_HEADERS,
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+  };
   if (error.code === 'UNAUTHENTICATED') headers['www-authenticate'] = 'Bearer realm="nephos"';
   if (error.code === 'METHOD_NOT_ALLOWED' && Array.isArray(error.details.allow))
     headers.allow = error.details.allow.join(', ');

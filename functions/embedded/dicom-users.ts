@@ -64,6 +64,10 @@ async function verifyUser(user: User | undefined, passcode: Uint8Array | undefin
 }
 
 /** @throws ConfigError */
+export const tenantsOfUsers = (path: string, archiveTenant: string): string[] =>
+  [...readUsers(path, archiveTenant).values()].map(({ principal }) => principal.tenant);
+
+/** @throws ConfigError */
 function readUsers(path: string, archiveTenant: string): Map<string, User> {
   const name = 'NEPHOS_DICOM_USERS';
   let rows: unknown;

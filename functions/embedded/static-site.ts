@@ -5,6 +5,8 @@ import { dirname, extname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
+import { PacsError } from '#core/errors.ts';
+import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import {
   consolePolicy,
@@ -55,6 +57,8 @@ const COMPRESS_FROM_BYTES = 1_024;
 /** files up to this are answered from one buffer, larger ones streamed (bytes) */
 const WHOLE_BYTES = 256 * 1024;
 
+const READING = ['GET', 'HEAD'];
+
 type Encoding = 'br' | 'gzip' | 'identity';
 
 interface Asset {
@@ -99,7 +103,8 @@ export function staticSite(
     const asset = await find(request.path);
     if (asset === undefined) return undefined;
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return { status: 405, headers: { allow: 'GET, HEAD', 'content-type': 'text/plain' }, body: 'method not allowed' };
+      return errorResponse(new PacsError('METHOD_NOT_ALLOWED', 'pages are read', { details: { allow: READING } }))
+        .response;
     }
     const content = await contentOf(asset, contents);
     if (content === undefined) return undefined;

@@ -37,6 +37,7 @@ const SETTLE_HANDSHAKES = 3;
  */
 export class SyslogRepository implements AuditRepository {
   readonly #options: SyslogOptions;
+  #socket: TLSSocket | undefined;
 
   constructor(options: SyslogOptions) {
     this.#options = options;
@@ -54,6 +55,7 @@ export class SyslogRepository implements AuditRepository {
       ...(isIP(host) === 0 && { servername: host }),
       minVersion: 'TLSv1.2',
     });
+    this.#socket = socket;
     socket.setTimeout(timeoutMs, () => socket.destroy(new Error('the repository does not move')));
     const taken = endedInOrder(socket);
     // Looked at below, when all is written; a failure before that must not pass for one that nobody waits for.
@@ -67,6 +69,11 @@ export class SyslogRepository implements AuditRepository {
     }
     socket.end();
     await taken;
+  }
+
+  /** A delivery that is under way fails at once. */
+  close(): void {
+    this.#socket?.destroy(new Error('the archive stops'));
   }
 }
 

@@ -46,7 +46,7 @@ export interface ExportReport {
 /** Entries of one delivery. */
 const BATCH = 500;
 /** How long a process that has begun to hand over keeps the others out, longer than a delivery takes (ms). */
-const HELD_MS = 3 * 60_000;
+const HELD_MS = 2 * 60_000;
 const BACKOFF_MS = { least: 1_000, most: 5 * 60_000 } as const;
 
 const stateKey = (tenant: string) => ({ partition: `${tenant}|auditexport`, sort: 'repository' });
@@ -96,6 +96,14 @@ export class AuditExport {
       if (moved === undefined) return { sent, lagMs: undefined };
       state = moved;
     }
+  }
+
+  /** Lets another process take over at once: this one ends. */
+  async release(tenant: string): Promise<void> {
+    const found = (await this.#services.index.get(stateKey(tenant))) as unknown as ExportState | undefined;
+    if (found?.holder !== this.#id) return;
+    const item = { ...found, version: found.version + 1, until: 0 };
+    await this.#services.index.write([{ kind: 'put', key: stateKey(tenant), item, if: { version: found.version } }]);
   }
 
   /** The state, held by us; undefined while another process holds it. */

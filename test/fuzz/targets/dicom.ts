@@ -124,11 +124,11 @@ function scanInChunks(input: Uint8Array, literal: boolean): ScannedObject {
   return scanner.end();
 }
 
-/** Without what is not held, at any depth. */
+/** Without what is not held, at any depth; and without pixel data that claims to be a sequence, which nobody could tell from fragments. */
 const held = (dataSet: DataSet): DataSet =>
   Object.fromEntries(
     Object.entries(dataSet)
-      .filter(([tag, element]) => element.bulk === undefined && !/^0002|0000$/.test(tag))
+      .filter(([tag, element]) => element.bulk === undefined && !/^0002|0000$|^7FE00010$/.test(tag))
       .map(([tag, element]) => [
         tag,
         element.vr === 'SQ' && element.Value !== undefined

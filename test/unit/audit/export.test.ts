@@ -99,6 +99,16 @@ describe('the trail on its way to a repository', () => {
     expect(shelf.subjects).toEqual(readers(0, 4));
   });
 
+  test('passes at once to another process, where the first one ends in order', async () => {
+    const { services, exporter, read, shelf } = aClinic();
+    await read(2);
+    await exporter.run(TENANT);
+    await exporter.release(TENANT);
+    await read(1);
+    expect(await new AuditExport(services, shelf, source).run(TENANT)).toEqual({ sent: 1, lagMs: 0 });
+    expect(shelf.subjects).toEqual(readers(0, 3));
+  });
+
   test('of two that begin at once, one does it', async () => {
     const { services, read, shelf } = aClinic();
     await read(40);
