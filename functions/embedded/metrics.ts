@@ -1,5 +1,5 @@
 import cluster from 'node:cluster';
-import { AggregatorRegistry, Counter, collectDefaultMetrics, Histogram, register } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, register } from 'prom-client';
 
 /** Classes of sizes, so that a slow 2 GB object does not hide among fast small ones. */
 const SIZE_CLASSES: readonly [limitBytes: number, name: string][] = [
@@ -75,6 +75,42 @@ export function observeAssociation(end: { outcome: string; received: number; sen
   dimseBytes.inc({ direction: 'received' }, end.received);
   dimseBytes.inc({ direction: 'sent' }, end.sent);
 }
+
+const auditLag = new Gauge({
+  name: 'nephos_audit_export_lag_seconds',
+  help: 'Age of the oldest entry of the audit trail that the repository has not taken, by tenant; absent where there is no repository',
+  labelNames: ['tenant'],
+  // One process hands over, and the others know nothing of it.
+  aggregator: 'max',
+});
+const auditExported = new Counter({
+  name: 'nephos_audit_exported_total',
+  help: 'Entries of the audit trail that the repository has taken',
+});
+const auditExportFailures = new Counter({
+  name: 'nephos_audit_export_failures_total',
+  help: 'Deliveries to the audit repository that failed, and will be tried again',
+});
+
+/** `lagMs`: undefined where another process sees to the tenant. */
+export function observeAuditExport(tenant: string, { sent, lagMs, failed }: AuditExported): void {
+  auditLag.set({ tenant }, (lagMs ?? 0) / 1000);
+  auditExported.inc(sent);
+  if (failed) auditExportFailures.inc();
+}
+
+interface AuditExported {
+  readonly sent: number;
+  readonly lagMs: number | undefined;
+  readonly failed: boolean;
+}
+
+const emergencies = new Counter({
+  name: 'nephos_emergency_access_total',
+  help: 'Times that somebody took emergency access (break-glass); each is an alarm',
+});
+
+export const observeEmergency = (): void => emergencies.inc();
 
 const COLLECT_MS = 5_000;
 const ASK = 'nephos:metrics?';

@@ -120,6 +120,8 @@ export const httpGrammar: Grammar = {
 
 /** An answer that streams on (events) is left when nothing has come for this long (ms). */
 const QUIET_MS = 150;
+/** how long a busy machine may take to say that it is well (ms) */
+const PATIENT_MS = 10_000;
 
 /** What node's parser answers by itself: malformed, too slow, an expectation nobody knows, headers too large. */
 const OF_NODE: ReadonlySet<number> = new Set([400, 408, 417, 431]);
@@ -146,7 +148,7 @@ export const http: Target = {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
 
-    async function exchanged(chunks: Iterable<Uint8Array>): Promise<Buffer> {
+    async function exchanged(chunks: Iterable<Uint8Array>, quietMs = QUIET_MS): Promise<Buffer> {
       const socket = connect({ port, host: '127.0.0.1' });
       const answers: Buffer[] = [];
       let heard = performance.now();
@@ -159,7 +161,7 @@ export const http: Target = {
       for (const chunk of chunks) socket.write(chunk);
       socket.end();
       heard = performance.now();
-      const watch = setInterval(() => performance.now() - heard > QUIET_MS && socket.destroy(), QUIET_MS / 3);
+      const watch = setInterval(() => performance.now() - heard > quietMs && socket.destroy(), QUIET_MS / 3);
       await closed;
       clearInterval(watch);
       return Buffer.concat(answers);
@@ -181,7 +183,7 @@ export const http: Target = {
         if (statuses.filter((status) => status >= 200 && !OF_NODE.has(status)).length > asked)
           throw new Contradiction('more answers than requests');
         if (++inputs % 500 > 0) return;
-        const well = readResponses(await exchanged([get('/healthz', 'Connection: close')]));
+        const well = readResponses(await exchanged([get('/healthz', 'Connection: close')], PATIENT_MS));
         if (well.statuses[0] !== 200) throw new Contradiction('the server no longer answers');
       },
       close: () =>
