@@ -1,6 +1,6 @@
 import { readProfile } from '#core/deidentify/profile.ts';
-import { destroyMapping, listProjects, readMapping } from '#core/deidentify/projects.ts';
-import { beginRun, getRun, listRuns, readOutcomes } from '#core/deidentify/runs.ts';
+import { listProjects, readMapping } from '#core/deidentify/projects.ts';
+import { beginRun, destroyWhoIsWho, getRun, listRuns, readOutcomes } from '#core/deidentify/runs.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import type { Route } from '#dicomweb/router.ts';
@@ -51,7 +51,7 @@ const mapping: Handler = async ({ request, params, services, principal, facts })
 };
 
 const destroy: Handler = async ({ params, services, principal }) =>
-  json(200, await destroyMapping(services, principal.tenant, params.id!));
+  json(200, await destroyWhoIsWho(services, principal.tenant, params.id!));
 
 export const DEIDENTIFICATION_ROUTES: readonly Route[] = [
   {

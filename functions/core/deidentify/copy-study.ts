@@ -37,7 +37,12 @@ export async function copyStudy(services: Services, job: CopyJob): Promise<'done
   if (!item) return 'gone';
   const run = asRecord<RunRecord>(item);
   const turn = await Turn.take(services, job);
-  if (turn === 'gone' || turn === 'done') return turn;
+  if (turn === 'gone') return 'gone';
+  if (turn === 'done') {
+    // Whoever did it may have been cut off right there.
+    await closeRun(services, tenant, run);
+    return 'done';
+  }
   if (turn === 'elsewhere') {
     await services.jobs.enqueue(DEIDENTIFY, { ...job }, { delayMs: RENEW_MS });
     return 'later';
@@ -265,14 +270,11 @@ class Turn {
     await this.#write({ leaseUntil: 0 });
   }
 
-  /** The study is done, and with the last one the run. */
+  /** The study is done, and with the last one the run. Recorded before it is said, so that it may be recorded twice, never not at all. */
   async finish(run: RunRecord): Promise<void> {
-    const { services, job } = { services: this.#services, job: this.#job };
-    const { tenant, id } = job;
-    if (!(await this.#write({ state: 'done', leaseUntil: 0, ...(this.stopped && { stopped: true }) }))) return;
-    const { StudyInstanceUID, copy, counts } = this.#progress;
-    await services.audit.record(tenant, {
-      at: services.clock.now(),
+    const { StudyInstanceUID, counts } = this.#progress;
+    await this.#services.audit.record(this.#job.tenant, {
+      at: this.#services.clock.now(),
       event: 'DataDeidentified',
       action: 'C',
       outcome: counts.failed > 0 ? 8 : 0,
@@ -280,14 +282,21 @@ class Turn {
       roles: [],
       door: 'system',
       transaction: 'Deidentify',
-      studies: [StudyInstanceUID, ...(copy === undefined ? [] : [copy])],
+      // The copy is not named: who is who can be destroyed, and the trail cannot.
+      studies: [StudyInstanceUID],
       instances: counts.stored + counts.duplicate,
     });
-    const { partition } = deidentificationKeys.study(tenant, id, 0);
-    const page = await services.index.query({ partition, prefix: 'study|', limit: 1_000 });
-    if (page.records.some(({ item }) => asRecord<StudyProgress>(item).state !== 'done')) return;
-    const key = deidentificationKeys.run(tenant, id);
-    const done = { ...run, version: run.version + 1, state: 'done' as const, finishedAt: services.clock.now() };
-    await services.index.write([{ kind: 'put', key, item: asItem(done), if: { version: run.version } }]);
+    if (await this.#write({ state: 'done', leaseUntil: 0, ...(this.stopped && { stopped: true }) }))
+      await closeRun(this.#services, this.#job.tenant, run);
   }
+}
+
+/** Says that a run is done when all of its studies are. */
+async function closeRun({ index, clock }: Services, tenant: Tenant, run: RunRecord): Promise<void> {
+  const { partition } = deidentificationKeys.study(tenant, run.id, 0);
+  const page = await index.query({ partition, prefix: 'study|', limit: 1_000 });
+  if (run.state === 'done' || page.records.some(({ item }) => asRecord<StudyProgress>(item).state !== 'done')) return;
+  const key = deidentificationKeys.run(tenant, run.id);
+  const done = { ...run, version: run.version + 1, state: 'done' as const, finishedAt: clock.now() };
+  await index.write([{ kind: 'put', key, item: asItem(done), if: { version: run.version } }]);
 }

@@ -114,8 +114,8 @@ export async function readMapping(
 }
 
 /**
- * Destroys the secret of a project and who is who in it; its copies stay. Irreversible, also for us: the same patients under a new secret have other pseudonyms. What
- * backups hold is not reached. May be repeated.
+ * Destroys the secret of a project and who is who in it (runs.ts: and what runs hold of it). Irreversible, also for us: the same patients under a new secret have
+ * other pseudonyms. What backups hold is not reached. May be repeated.
  * @throws PacsError NOT_FOUND; BUSY when it changed meanwhile
  */
 export async function destroyMapping(services: Uses, tenant: Tenant, project: string): Promise<ProjectRecord> {

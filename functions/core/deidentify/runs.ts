@@ -5,11 +5,12 @@ import type { WriteOperation } from '../ports/index-table.ts';
 import { findStudy } from '../retrieve/find.ts';
 import type { Services } from '../services.ts';
 import type { Profile } from './profile.ts';
-import { isProjectName, openProject } from './projects.ts';
+import { destroyMapping, isProjectName, openProject } from './projects.ts';
 import {
   deidentificationKeys,
   type InstanceOutcome,
   NO_COUNTS,
+  type ProjectRecord,
   type RunRecord,
   type StudyProgress,
 } from './records.ts';
@@ -131,13 +132,48 @@ export async function resumeRuns(services: Services, tenant: Tenant): Promise<nu
     for (const { id, state, requestedAt } of items) {
       if (state === 'done' || requestedAt > before) continue;
       const { progress } = await getRun({ index }, tenant, id);
+      // Where all are done and the run is not, any of them will close it.
+      const isLeft = progress.some((one) => one.state !== 'done');
       for (const [study, { state: studyState, at, leaseUntil = 0 }] of progress.entries()) {
-        if (studyState === 'done' || at > before || leaseUntil > clock.now()) continue;
+        if ((isLeft && studyState === 'done') || at > before || leaseUntil > clock.now()) continue;
         await jobs.enqueue(DEIDENTIFY, { tenant, id, study });
         resumed++;
       }
     }
     if (next === undefined) return resumed;
     after = next;
+  }
+}
+
+/**
+ * Destroys who is who in a project: its secret, its mapping, and what the runs hold of which copy belongs to which original. The copies stay. May be repeated, and
+ * is to be when it was interrupted.
+ * @throws PacsError as destroyMapping
+ */
+export async function destroyWhoIsWho(services: Services, tenant: Tenant, project: string): Promise<ProjectRecord> {
+  const destroyed = await destroyMapping(services, tenant, project);
+  for (let after = ''; ; ) {
+    const { items, next } = await listRuns(services, tenant, after, 100);
+    for (const run of items) if (run.project === project) await forgetCopies(services, tenant, run.id);
+    if (next === undefined) return destroyed;
+    after = next;
+  }
+}
+
+async function forgetCopies({ index }: Pick<Services, 'index'>, tenant: Tenant, id: string): Promise<void> {
+  const { partition } = deidentificationKeys.study(tenant, id, 0);
+  for (;;) {
+    const page = await index.query({ partition, prefix: 'outcome|', limit: 100, keysOnly: true });
+    if (page.records.length === 0) break;
+    await index.write(page.records.map(({ sort }) => ({ kind: 'delete', key: { partition, sort } })));
+  }
+  const page = await index.query({ partition, prefix: 'study|', limit: RUN_STUDIES });
+  for (const { sort, item } of page.records) {
+    const { copy, ...progress } = asRecord<StudyProgress>(item);
+    if (copy === undefined) continue;
+    const next = { ...progress, version: progress.version + 1 };
+    await index.write([
+      { kind: 'put', key: { partition, sort }, item: asItem(next), if: { version: progress.version } },
+    ]);
   }
 }
