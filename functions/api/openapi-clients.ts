@@ -1,4 +1,4 @@
-/** What is said of machine clients, of their tokens and of the enrolment of gateways in the OpenAPI document. */
+/** What is said of machine clients, their tokens, the enrolment of gateways and of who sends people here in the OpenAPI document. */
 
 const text = { type: 'string' };
 const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
@@ -37,7 +37,50 @@ const enrolment = {
   configurationKey: { ...text, description: 'Ed25519, PEM: whose signed configurations the gateway takes' },
 };
 
+const display = object({
+  studies: list(
+    object({ StudyInstanceUID: text, patientName: text, date: text, description: text, modalities: list(text) }),
+  ),
+  isExact: { type: 'boolean', description: 'nothing is left to choose' },
+});
+
 export const CLIENT_OPERATIONS = {
+  InvokeImageDisplay: {
+    summary:
+      'The studies that a request of Invoke Image Display (IHE RAD-106) means; the page at /iid brings its parameters',
+    requestBody: object(
+      {
+        requestType: { enum: ['STUDY', 'PATIENT'] },
+        ...Object.fromEntries(
+          ['studyUID', 'accessionNumber', 'patientID', 'patientName', 'patientBirthDate', 'lowerDateTime']
+            .concat(['upperDateTime', 'mostRecentResults', 'modalitiesInStudy', 'viewerType'])
+            .concat(['diagnosticQuality', 'keyImagesOnly'])
+            .map((name) => [name, text]),
+        ),
+      },
+      [
+        ...['studyUID', 'accessionNumber', 'patientID', 'patientName', 'patientBirthDate', 'lowerDateTime'],
+        ...['upperDateTime', 'mostRecentResults', 'modalitiesInStudy', 'viewerType', 'diagnosticQuality'],
+        'keyImagesOnly',
+      ],
+    ),
+    response: { schema: display },
+  },
+  BeginLaunch: {
+    summary: 'SMART App Launch: where the browser is sent, for a record system that is registered here',
+    requestBody: object({ iss: text, launch: text }),
+    response: { schema: object({ next: text }) },
+  },
+  EndLaunch: {
+    summary: 'Back from the record system; it may sign the person in',
+    requestBody: object({ code: text, state: text }),
+    response: { schema: object({ id: text, signedIn: { type: 'boolean' } }) },
+  },
+  OpenLaunched: {
+    summary: 'The studies of what the record system has on its screen; once',
+    requestBody: object({ id: text }),
+    response: { schema: display },
+  },
   ListClients: {
     summary: 'Machine clients, never their secrets; and the roles that may be given',
     response: {

@@ -20,6 +20,8 @@ export interface HttpRequest {
   readonly origin: string;
   /** IP address of the client, where the host knows it */
   readonly remoteAddress?: string | undefined;
+  /** of a certificate that the client has shown and an authority of ours has signed: `SHA256:<hex>`, then the names in it, as `DNS:…` */
+  readonly clientCertificate?: readonly string[] | undefined;
   /** aborted when the client went away */
   readonly signal?: AbortSignal | undefined;
 }

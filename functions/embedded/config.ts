@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type OidcSettings, readOidcSettings } from '#adapters/oidc/settings.ts';
+import { readSmartIssuers, type SmartIssuer } from '#adapters/smart/settings.ts';
 import type { ThrottleRates } from '#api/throttle.ts';
 import type { Role } from '#core/access.ts';
 import {
@@ -18,7 +20,9 @@ import type { Limits } from '#core/limits.ts';
 import type { Policy } from '#core/services.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
 import type { AllowedEntity } from '#dimse/server.ts';
+import { type AuditRepositorySettings, readAuditRepository } from './audit-repository.ts';
 import type { CertificateFiles } from './certificate.ts';
+import type { ConnectionLimits } from './connection-limits.ts';
 
 /** What the environment says, checked. Names and defaults of DESIGN §10. */
 export interface Config {
@@ -31,15 +35,21 @@ export interface Config {
   readonly tenant: string;
   /** whose tokens are taken beside our own */
   readonly oidc?: OidcSettings | undefined;
+  /** record systems that may open us for whom they have on their screens */
+  readonly smart: readonly SmartIssuer[];
   readonly workers: number;
   readonly policy: Partial<Policy>;
   /** AuditSourceID of messages about what is done here */
   readonly auditSource: string;
+  /** where the audit trail is handed over to, beside being kept */
+  readonly auditRepository?: AuditRepositorySettings | undefined;
   readonly limits: Partial<Limits>;
   /** PEM files: HTTP is TLS */
   readonly tls: CertificateFiles | undefined;
   /** of one server process; undefined: no limits of rate */
   readonly rates: ThrottleRates | undefined;
+  /** of HTTP; of one server process */
+  readonly connections: ConnectionLimits;
   /** origins whose pages may read our answers; `*` for any */
   readonly corsOrigins: readonly string[];
   /** scheme and authority under which clients reach us, where a proxy stands before us */
@@ -103,20 +113,36 @@ export function readConfig(env: Environment): Config {
     auth,
     tenant,
     oidc: readOidcSettings(env, [tenant]),
+    smart: readSmartIssuers(textOrFile('NEPHOS_SMART_ISSUERS', env.NEPHOS_SMART_ISSUERS), [tenant]),
     httpPort: whole(env, 'NEPHOS_HTTP_PORT', 8080, 0, 65_535),
     dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
     encryptionKeyFile: env.NEPHOS_ENCRYPTION_KEY_FILE,
     workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
     policy: { ...readPolicy(env), procedureStepListeners: dicom.stepListeners.map(({ aeTitle }) => aeTitle) },
     auditSource: env.NEPHOS_AUDIT_SOURCE ?? hostname(),
+    auditRepository: readAuditRepository(env),
     limits: readLimits(env),
     tls: readTls(env),
     rates: readRates(env, bind),
+    connections: {
+      connections: whole(env, 'NEPHOS_HTTP_CONNECTIONS', 5_000, 1, 1_000_000),
+      ofAddress: whole(env, 'NEPHOS_HTTP_CONNECTIONS_ADDRESS', 1_000, 1, 1_000_000),
+    },
     corsOrigins: listOf(env.NEPHOS_CORS_ORIGINS),
     publicUrl: readPublicUrl(env),
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
     dicom,
   };
+}
+
+/** The JSON itself, or the file that holds it: secrets of clients are better kept in one. */
+function textOrFile(name: string, value: string | undefined): string | undefined {
+  if (value === undefined || /^\s*(\[|$)/.test(value)) return value;
+  try {
+    return readFileSync(value, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`${name}: ${value} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+  }
 }
 
 /** Generous where a network is served, none on loopback. */
@@ -139,9 +165,10 @@ function readRates(env: Environment, bind: string): ThrottleRates | undefined {
 function readTls(env: Environment): CertificateFiles | undefined {
   const cert = env.NEPHOS_TLS_CERT;
   const key = env.NEPHOS_TLS_KEY;
-  if (cert === undefined && key === undefined) return undefined;
+  const clientCa = env.NEPHOS_TLS_CLIENT_CA;
+  if (cert === undefined && key === undefined && clientCa === undefined) return undefined;
   if (cert === undefined || key === undefined) throw new ConfigError('NEPHOS_TLS_CERT and NEPHOS_TLS_KEY go together');
-  return { cert, key };
+  return { cert, key, ...(clientCa !== undefined && { clientCa }) };
 }
 
 function readDicom(env: Environment, bind: string): DicomConfig {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import type { TlsOptions } from 'node:tls';
+import type { TlsOptions, Server as TlsServer } from 'node:tls';
 import type { Principal } from '#core/access.ts';
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import { STUDY_QUIET } from '#core/archive/fold.ts';
@@ -19,6 +19,7 @@ import { answerCommitment } from '#dimse/services/commitment.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
 import { notifyOfStep } from '#dimse/services/procedure-scu.ts';
 import type { Session } from '#dimse/session.ts';
+import { watchCertificate } from './certificate.ts';
 import { type Config, ConfigError } from './config.ts';
 import { identityPolicy } from './dicom-users.ts';
 import type { JobHandlers } from './jobs.ts';
@@ -74,7 +75,7 @@ export async function listenDicom(
     },
   };
   const servers: DimseServer[] = [];
-  const listen = async (port: number, tls?: TlsOptions): Promise<number> => {
+  const listen = async (port: number, tls?: TlsOptions): Promise<DimseServer> => {
     const made = createDimseServer({ ...options, tls });
     made.server.listen(port, config.bind);
     try {
@@ -85,11 +86,14 @@ export async function listenDicom(
       );
     }
     servers.push(made);
-    return (made.server.address() as AddressInfo).port;
+    return made;
   };
+  const plain = dicom.port === undefined ? undefined : await listen(dicom.port);
+  const secure = dicom.tls && (await listen(dicom.tls.port, tlsOptions(dicom.tls)));
+  const unwatch = secure && watchTls(secure, dicom.tls!, log);
   return {
-    port: dicom.port === undefined ? undefined : await listen(dicom.port),
-    tlsPort: dicom.tls === undefined ? undefined : await listen(dicom.tls.port, tlsOptions(dicom.tls)),
+    port: plain && portOf(plain),
+    tlsPort: secure && portOf(secure),
     jobs: {
       ...availabilityJobs(dicom),
       ...patient(log, {
@@ -108,9 +112,26 @@ export async function listenDicom(
       }),
     },
     close: async () => {
+      unwatch?.();
       await Promise.all(servers.map((each) => each.close(CLOSE_MS)));
     },
   };
+}
+
+const portOf = ({ server }: DimseServer): number => (server.address() as AddressInfo).port;
+
+/** Certificate, key and authority are taken anew when they are replaced; associations under way go on with what they began with. */
+function watchTls({ server }: DimseServer, tls: NonNullable<Config['dicom']['tls']>, log: Log): () => void {
+  const refused = (error: unknown): void => log.error('certificate-refused', { reason: String(error) });
+  const renewed = (): void => {
+    try {
+      (server as TlsServer).setSecureContext(tlsOptions(tls));
+      log.info('certificate-renewed');
+    } catch (error) {
+      refused(error);
+    }
+  };
+  return watchCertificate({ cert: tls.cert, key: tls.key, clientCa: tls.ca }, renewed, refused);
 }
 
 const NO_TOKENS: TokenVerifier = { verify: async () => undefined };

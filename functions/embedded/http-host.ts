@@ -6,10 +6,13 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { SecureContextOptions } from 'node:tls';
-import { PacsError } from '#core/errors.ts';
+import type { TLSSocket, TlsOptions } from 'node:tls';
 import { discard } from '#core/retrieve/stream.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { SAFE_HEADERS } from '#dicomweb/safe-headers.ts';
+import { type ConnectionLimits, limitConnections } from './connection-limits.ts';
+import { IncomingBody } from './incoming-body.ts';
+import { targetOf } from './request-target.ts';
 
 /** Answers a request; what it throws is a defect and becomes a bare 500. */
 export type Answer = (request: HttpRequest) => Promise<{ response: HttpResponse; route: string | undefined }>;
@@ -19,7 +22,9 @@ export interface HttpHostOptions {
   /** scheme and authority as clients see them; from the Host header when undefined */
   readonly publicUrl: string | undefined;
   /** with it, connections are TLS */
-  readonly tls?: SecureContextOptions | undefined;
+  readonly tls?: TlsOptions | undefined;
+  /** beyond them connections are dropped; absent: as many as come */
+  readonly connections?: ConnectionLimits | undefined;
   readonly onDone?: (done: {
     route: string | undefined;
     status: number;
@@ -40,6 +45,9 @@ const WAITING_BYTES = 1024 * 1024;
 /** What is left of a refused body is read up to this much, so that the client gets to see the answer (bytes). */
 const DRAIN_BYTES = 8 * 1024 * 1024;
 
+/** An answer without a body, behind which the connection ends. */
+const BARE = { ...SAFE_HEADERS, 'content-length': '0', connection: 'close' } as const;
+
 /** node:http ↔ HttpRequest and HttpResponse. No rules of the archive here. */
 export function createHttpHost(options: HttpHostOptions): Server | TlsServer {
   const settings = { keepAliveTimeout: 65_000, headersTimeout: HEADERS_MS, requestTimeout: 0, noDelay: true };
@@ -49,8 +57,11 @@ export function createHttpHost(options: HttpHostOptions): Server | TlsServer {
   const server = options.tls
     ? createTlsServer({ ...settings, ...options.tls }, listener)
     : createServer(settings, listener);
+  // Its listener asks for the body itself, when it is read.
+  server.on('checkContinue', listener);
   // Large bodies may take hours; what must not last is silence.
   server.timeout = IDLE_MS;
+  if (options.connections) limitConnections(server, options.connections);
   return server;
 }
 
@@ -60,26 +71,26 @@ async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoi
   outgoing.once('close', () => {
     if (!outgoing.writableFinished) gone.abort();
   });
-  const body = new IncomingBody(incoming);
+  const body = new IncomingBody(incoming, outgoing);
   let route: string | undefined;
   let status = 500;
   let sent = 0;
   try {
+    if (options.tls) outgoing.setHeader('strict-transport-security', STRICT_TRANSPORT);
     const request = toRequest(incoming, body, options, gone.signal);
     if (!request) {
       status = 400;
-      outgoing.writeHead(400, { 'content-length': '0', connection: 'close' }).end();
+      outgoing.writeHead(400, BARE).end();
       return;
     }
     const answered = await options.answer(request);
     route = answered.route;
     status = answered.response.status;
-    if (options.tls) outgoing.setHeader('strict-transport-security', STRICT_TRANSPORT);
     sent = await send(answered.response, incoming, outgoing, body);
   } catch (error) {
     if (!gone.signal.aborted) options.onDefect?.(error);
     if (outgoing.headersSent) outgoing.destroy();
-    else outgoing.writeHead(500, { 'content-length': '0', connection: 'close' }).end();
+    else outgoing.writeHead(500, BARE).end();
   } finally {
     options.onDone?.({ route, status, seconds: (performance.now() - startedAt) / 1000, received: body.received, sent });
   }
@@ -91,53 +102,35 @@ function toRequest(
   { publicUrl, tls }: HttpHostOptions,
   signal: AbortSignal,
 ): HttpRequest | undefined {
-  const target = incoming.url ?? '/';
-  const mark = target.indexOf('?');
-  let path: string;
-  try {
-    path = decodeURIComponent(mark < 0 ? target : target.slice(0, mark));
-  } catch {
-    return undefined;
-  }
-  if (!path.startsWith('/')) return undefined;
+  const target = targetOf(incoming);
+  if (target === undefined) return undefined;
   return {
     method: incoming.method ?? 'GET',
-    path,
-    query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)),
+    path: target.path,
+    query: new URLSearchParams(target.query),
     headers: incoming.headers as Record<string, string | undefined>,
     body,
     remoteAddress: incoming.socket.remoteAddress,
-    origin: publicUrl ?? `${tls ? 'https' : 'http'}://${incoming.headers.host ?? 'localhost'}`,
+    ...(tls?.requestCert && { clientCertificate: certificateNames(incoming.socket as TLSSocket) }),
+    origin: publicUrl ?? `${tls ? 'https' : 'http'}://${target.host ?? 'localhost'}`,
     signal,
   };
 }
 
-/** The request's body, once; counts what came. An early end of the loop leaves the connection usable for the answer. */
-class IncomingBody implements AsyncIterable<Uint8Array> {
-  readonly #incoming: IncomingMessage;
-  received = 0;
+const shown = new WeakMap<TLSSocket, readonly string[] | undefined>();
 
-  constructor(incoming: IncomingMessage) {
-    this.#incoming = incoming;
+/** Names by which somebody may be registered; undefined where none was shown, or none that an authority of ours has signed. */
+function certificateNames(socket: TLSSocket): readonly string[] | undefined {
+  if (!socket.authorized) return undefined;
+  if (!shown.has(socket)) {
+    const { fingerprint256, subjectaltname = '' } = socket.getPeerCertificate();
+    const digest = `SHA256:${fingerprint256?.replaceAll(':', '').toLowerCase()}`;
+    // A name that needs quotes is none that anybody is registered by.
+    const names = subjectaltname.includes('"') ? [] : subjectaltname.split(', ').filter((name) => name !== '');
+    shown.set(socket, fingerprint256 ? [digest, ...names] : undefined);
   }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    const chunks = this.#incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
-    try {
-      for await (const chunk of chunks) {
-        this.received += chunk.byteLength;
-        yield chunk;
-      }
-    } catch (cause) {
-      throw brokenOff(cause);
-    }
-    if (!this.#incoming.complete) throw brokenOff();
-  }
+  return shown.get(socket);
 }
-
-/** No defect of ours, though nobody is left to be told. */
-const brokenOff = (cause?: unknown): PacsError =>
-  new PacsError('BAD_REQUEST', 'the client broke off within the body', cause === undefined ? {} : { cause });
 
 async function send(
   response: HttpResponse,

@@ -1,5 +1,6 @@
 import type { OidcSettings } from '#adapters/oidc/settings.ts';
 import { readOidcSettings } from '#adapters/oidc/settings.ts';
+import { readSmartIssuers, type SmartIssuer } from '#adapters/smart/settings.ts';
 import {
   ConfigError,
   type Environment,
@@ -18,11 +19,14 @@ import { ENVIRONMENT, queueVariable } from './environment.ts';
 export interface CloudConfig {
   /** the first is that of requests without a tenant, for the audit trail */
   readonly tenants: readonly [string, ...string[]];
+  /** KMS keys (ARN) of tenants that have one of their own */
+  readonly tenantKeys: ReadonlyMap<string, string>;
   readonly publicUrl: string | undefined;
   readonly corsOrigins: readonly string[];
   readonly policy: Policy;
   readonly limits: Partial<Limits>;
   readonly oidc: OidcSettings | undefined;
+  readonly smart: readonly SmartIssuer[];
   /** undefined where the function has no use for it */
   readonly table: string | undefined;
   readonly archiveBucket: string | undefined;
@@ -69,6 +73,7 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
     throw new ConfigError(`${ENVIRONMENT.tenants} must be names of [a-z0-9][a-z0-9-]{0,31}, separated by commas`);
   return {
     tenants,
+    tenantKeys: readTenantKeys(env, tenants),
     publicUrl: env[ENVIRONMENT.publicUrl],
     corsOrigins: listOf(env[ENVIRONMENT.corsOrigins]),
     policy: {
@@ -80,6 +85,7 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
     },
     limits: { ...limits, ...readLimits(env) },
     oidc: readOidcSettings(env, tenants),
+    smart: readSmartIssuers(env[ENVIRONMENT.smartIssuers], tenants),
     table: env[ENVIRONMENT.table],
     archiveBucket: env[ENVIRONMENT.archiveBucket],
     landingBucket: env[ENVIRONMENT.landingBucket],
@@ -98,6 +104,20 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
       return url;
     },
   };
+}
+
+function readTenantKeys(env: Environment, tenants: readonly string[]): Map<string, string> {
+  const keys = new Map<string, string>();
+  for (const entry of listOf(env[ENVIRONMENT.tenantKeys])) {
+    const at = entry.indexOf('=');
+    const [tenant, arn] = [entry.slice(0, at), entry.slice(at + 1)];
+    if (at < 0 || !tenants.includes(tenant) || !arn.startsWith('arn:'))
+      throw new ConfigError(
+        `${ENVIRONMENT.tenantKeys} must be tenant=arn of tenants that are served, separated by commas`,
+      );
+    keys.set(tenant, arn);
+  }
+  return keys;
 }
 
 /** Whether responses are streamed: where the runtime can, and the engine behind it is not said to buffer. */

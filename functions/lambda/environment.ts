@@ -14,6 +14,8 @@ export const ENVIRONMENT = {
   inventoryBucket: 'NEPHOS_INVENTORY_BUCKET',
   /** tenants that may be served, separated by commas (`main`) */
   tenants: 'NEPHOS_TENANTS',
+  /** KMS keys of tenants that have one of their own, `tenant=arn`, separated by commas */
+  tenantKeys: 'NEPHOS_TENANT_KEYS',
   /** scheme and authority under which clients reach the archive; without it, that of the request */
   publicUrl: 'NEPHOS_PUBLIC_URL',
   /** origins whose pages may read our answers, separated by commas; `*` for any */
@@ -30,6 +32,8 @@ export const ENVIRONMENT = {
   /** modalities whose studies are placed there, separated by commas */
   placementModalities: 'NEPHOS_PLACEMENT_MODALITIES',
   ...OIDC_ENVIRONMENT,
+  /** record systems that may open us (SMART App Launch): a JSON list */
+  smartIssuers: 'NEPHOS_SMART_ISSUERS',
   /** what stops while the audit trail cannot be written: writes, all, off: nothing */
   audit: 'NEPHOS_AUDIT',
   /** `stream` (default where the runtime can) or `buffered`: for engines that cannot stream responses */
