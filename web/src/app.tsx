@@ -6,6 +6,7 @@ import { Heading } from './components/page-title.tsx';
 import { AuditPage } from './pages/audit.tsx';
 import { GatewaysPage } from './pages/gateways.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
+import { SharesPage } from './pages/shares.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
 import { StudiesPage } from './pages/studies.tsx';
 import { StudyPage } from './pages/study.tsx';
@@ -63,6 +64,8 @@ function Page({ route }: { route: Route }) {
       return <QuarantinePage selected={route.query.get('id') ?? ''} />;
     case '/gateways':
       return <GatewaysPage />;
+    case '/shares':
+      return <SharesPage selected={route.query.get('id') ?? ''} />;
     case '/trash':
       return <TrashPage />;
     case '/audit':

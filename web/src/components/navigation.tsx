@@ -8,6 +8,7 @@ const PAGES = [
   { path: '/studies', label: 'Studies', action: 'search' },
   { path: '/worklist', label: 'Worklist', action: 'readWorklist' },
   { path: '/upload', label: 'Upload', action: 'store' },
+  { path: '/shares', label: 'Shared', action: 'share' },
   { path: '/quarantine', label: 'Quarantine', action: 'administer' },
   { path: '/trash', label: 'Trash', action: 'restore' },
   { path: '/gateways', label: 'Gateways', action: 'monitor' },

@@ -15,8 +15,60 @@ interface Props {
   readonly onResolved: () => void;
 }
 
+/** What is held: beside what the archive has under its UID, or by itself where a guest has sent in something new. */
+export const Comparison = (props: Props) =>
+  props.held.existing.sha256 === '' ? <Newcomer {...props} /> : <Conflict {...props} />;
+
+/** Sent in by a share link, and nothing is here under its UID. */
+function Newcomer({ held, kind, onResolved }: Props) {
+  const [asks, setAsks] = useState<'discard' | 'replace'>();
+  const api = `/api/quarantine/${encodeURIComponent(held.id)}`;
+  return (
+    <section class="comparison" aria-labelledby="comparison-title">
+      <h2 id="comparison-title">{kind}</h2>
+      <div class="sides">
+        <Side
+          title="Held"
+          path={`${api}/content`}
+          picture={`${api}/rendered`}
+          sha256={held.sha256}
+          sizeBytes={held.sizeBytes}
+          moment={held.receivedAt}
+        />
+      </div>
+      <div class="buttons">
+        <button type="button" onClick={() => setAsks('discard')}>
+          Discard…
+        </button>
+        <button type="button" class="primary" onClick={() => setAsks('replace')}>
+          Store…
+        </button>
+      </div>
+      {asks && (
+        <Confirm
+          title={asks === 'discard' ? 'Discard the held object?' : 'Store the held object?'}
+          action={asks === 'discard' ? 'Discard' : 'Store'}
+          reasonLabel="Reason"
+          dangerous={asks === 'discard'}
+          onConfirm={async (reason) => {
+            await resolveHeld(held.id, asks, reason);
+            onResolved();
+          }}
+          onClose={() => setAsks(undefined)}
+        >
+          <p>
+            {asks === 'discard'
+              ? 'It goes to the trash.'
+              : 'It becomes part of the archive under the patient that it names. Check that it is the right one.'}
+          </p>
+        </Confirm>
+      )}
+    </section>
+  );
+}
+
 /** The object in the archive and the one that is held, side by side, with every tag that differs. */
-export function Comparison({ held, kind, onResolved }: Props) {
+function Conflict({ held, kind, onResolved }: Props) {
   const keywordOf = useKeywords();
   const [asks, setAsks] = useState<'discard' | 'replace'>();
   const path = instancePath(held.existing.StudyInstanceUID, held.existing.SeriesInstanceUID, held.SOPInstanceUID);

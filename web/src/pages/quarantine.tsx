@@ -17,6 +17,7 @@ const KINDS: Record<string, string> = {
   otherTransferSyntax: 'Another transfer syntax',
   otherPixels: 'Other pixels',
   otherHeader: 'Same pixels, other header',
+  uploaded: 'Sent in by a link',
 };
 const kindOf = (held: HeldObject) => KINDS[held.kind] ?? held.kind;
 

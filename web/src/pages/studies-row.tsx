@@ -12,8 +12,16 @@ import {
 } from '../dicom/json.ts';
 import { href } from '../router.ts';
 
+interface Props {
+  readonly study: DataSet;
+  readonly isFresh: boolean;
+  readonly isSelected: boolean;
+  /** absent: nothing can be done with a selection */
+  readonly onSelect: ((isSelected: boolean) => void) | undefined;
+}
+
 /** One study: a row on a desk, a card on a phone. The patient's name is the link; a click anywhere in the row follows it. */
-export function StudyRow({ study, isFresh }: { study: DataSet; isFresh: boolean }) {
+export function StudyRow({ study, isFresh, isSelected, onSelect }: Props) {
   const uid = textOf(study, 'StudyInstanceUID');
   const name = nameOf(study, 'PatientName');
   const modalities = textsOf(study, 'ModalitiesInStudy');
@@ -23,13 +31,22 @@ export function StudyRow({ study, isFresh }: { study: DataSet; isFresh: boolean 
   const availability = textOf(study, 'InstanceAvailability');
   const open = (event: MouseEvent) => {
     const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
-    const isControl = (event.target as Element).closest('a, button') !== null;
+    const isControl = (event.target as Element).closest('a, button, input') !== null;
     // Selecting an accession number to copy it is no click on the row.
     if (isPlain && !isControl && getSelection()?.isCollapsed) location.hash = target;
   };
   return (
     <tr class={isFresh ? 'fresh' : undefined} onClick={open}>
       <td class="patient">
+        {onSelect && (
+          <input
+            type="checkbox"
+            class="pick"
+            aria-label={`Select the study of ${name.main || 'No name'}, ${formatDate(textOf(study, 'StudyDate'))}`}
+            checked={isSelected}
+            onChange={(event) => onSelect(event.currentTarget.checked)}
+          />
+        )}
         <a href={target}>{name.main || 'No name'}</a>
         {name.other && <span class="other-name">{name.other}</span>}
         <span class="demographics">{demographics(study)}</span>

@@ -1,11 +1,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { useArchiveEvents } from '../api/events.ts';
 import { type Results, type SortField, type StudyQuery, searchStudies } from '../api/search.ts';
+import { may } from '../api/session.ts';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
 import { plural, textOf } from '../dicom/json.ts';
 import { href, navigate } from '../router.ts';
+import { ShareForm } from './share-form.tsx';
 import { StudyFilters } from './studies-filters.tsx';
 import { hrefOf, isFiltered, PAGE_SIZES, readQuery, withoutFilters } from './studies-query.ts';
 import { StudyRow } from './studies-row.tsx';
@@ -18,6 +20,10 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
   const { value, error, loading, reload } = useLoaded(address, (signal) => searchStudies(query, signal));
   useArchiveEvents(EVENTS, reload);
   const fresh = useFresh(value, address);
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
+  const [shares, setShares] = useState(false);
+  const select = (study: string, isSelected: boolean) =>
+    setSelected(new Set(isSelected ? [...selected, study] : [...selected].filter((one) => one !== study)));
 
   const change = (part: Partial<StudyQuery>, how: 'push' | 'replace' = 'push') =>
     navigate(hrefOf({ ...query, page: 1, ...part }), how);
@@ -36,7 +42,15 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
             Clear filters
           </button>
         )}
+        {selected.size > 0 && (
+          <button type="button" class="primary" onClick={() => setShares(true)}>
+            Share {plural(selected.size, 'study', 'studies')}…
+          </button>
+        )}
       </PageTitle>
+      {shares && (
+        <ShareForm studies={[...selected]} onCreated={() => setSelected(new Set())} onClose={() => setShares(false)} />
+      )}
       <StudyFilters query={query} onChange={change} />
       <Announcement text={loading ? '' : (error ?? count ?? '')} />
       {error ? (
@@ -50,7 +64,15 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
               <tbody>
                 {value?.rows.map((row) => {
                   const study = textOf(row, 'StudyInstanceUID');
-                  return <StudyRow key={study} study={row} isFresh={fresh.has(study)} />;
+                  return (
+                    <StudyRow
+                      key={study}
+                      study={row}
+                      isFresh={fresh.has(study)}
+                      isSelected={selected.has(study)}
+                      onSelect={may('share') ? (isSelected) => select(study, isSelected) : undefined}
+                    />
+                  );
                 })}
               </tbody>
             </table>

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { deleteAt } from '../api/archive.ts';
 import { useArchiveEvents } from '../api/events.ts';
 import { findSeries, findStudy, seriesPath } from '../api/search.ts';
+import { may } from '../api/session.ts';
 import { Confirm } from '../components/confirm.tsx';
 import { Empty, Failure } from '../components/notice.tsx';
 import { Heading, PageTitle, useTitle } from '../components/page-title.tsx';
@@ -21,6 +22,7 @@ import {
   textsOf,
 } from '../dicom/json.ts';
 import { href, navigate } from '../router.ts';
+import { ShareForm } from './share-form.tsx';
 import { SeriesPanel } from './study-series.tsx';
 
 const EVENTS = ['InstanceStored', 'Rejected', 'Deleted', 'Restored'] as const;
@@ -32,6 +34,7 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
   });
   useArchiveEvents(EVENTS, reload);
   const [asksDeletion, setAsksDeletion] = useState(false);
+  const [shares, setShares] = useState(false);
   useTitle('Study');
 
   if (error) return <Failure message={error} onRetry={reload} />;
@@ -55,7 +58,7 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
   const selected = value.series.find((series) => textOf(series, 'SeriesInstanceUID') === wanted) ?? value.series[0]!;
   return (
     <div class="study">
-      <PatientHeader study={value.found} onDelete={() => setAsksDeletion(true)} />
+      <PatientHeader study={value.found} onShare={() => setShares(true)} onDelete={() => setAsksDeletion(true)} />
       <div class="study-body">
         <SeriesList study={study} series={value.series} selected={selected} />
         <SeriesPanel
@@ -66,6 +69,7 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
           onDeleted={reload}
         />
       </div>
+      {shares && <ShareForm studies={[study]} onClose={() => setShares(false)} />}
       {asksDeletion && (
         <Confirm
           title="Move this study to the trash?"
@@ -100,7 +104,13 @@ function inOrder(series: readonly DataSet[]): readonly DataSet[] {
 }
 const compareNumbers = (a: number, b: number) => (a === b ? 0 : a < b ? -1 : 1);
 
-function PatientHeader({ study, onDelete }: { study: DataSet; onDelete: () => void }) {
+interface HeaderProps {
+  readonly study: DataSet;
+  readonly onShare: () => void;
+  readonly onDelete: () => void;
+}
+
+function PatientHeader({ study, onShare, onDelete }: HeaderProps) {
   const uid = textOf(study, 'StudyInstanceUID');
   const name = nameOf(study, 'PatientName');
   const birth = textOf(study, 'PatientBirthDate');
@@ -142,6 +152,11 @@ function PatientHeader({ study, onDelete }: { study: DataSet; onDelete: () => vo
         <a class="button" href={`/dicomweb/studies/${uid}?accept=application/zip`} download={`${uid}.zip`}>
           Download
         </a>
+        {may('share') && (
+          <button type="button" onClick={onShare}>
+            Share…
+          </button>
+        )}
         <button type="button" class="quiet danger" onClick={onDelete}>
           Delete…
         </button>

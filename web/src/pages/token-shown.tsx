@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { IssuedToken } from '../api/tokens.ts';
+import { copyText } from './secret-shown.tsx';
 
 interface Props {
   readonly issued: IssuedToken & { readonly token: string };
@@ -40,15 +41,4 @@ export function TokenShown({ issued, onDone }: Props) {
       </p>
     </section>
   );
-}
-
-/** Pages that do not come by https or from this very machine have no clipboard of their own. */
-async function copyText(text: string, field: HTMLInputElement | null): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    field?.select();
-    return document.execCommand('copy');
-  }
 }
