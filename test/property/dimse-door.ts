@@ -23,7 +23,7 @@ import { sessionPair } from '#test/unit/dimse/pairs.ts';
 export type DimseStep =
   | readonly ['C-FIND', level: 'PATIENT' | 'STUDY' | 'SERIES' | 'IMAGE', keys: Readonly<Record<string, string>>]
   | readonly ['C-GET', level: 'STUDY' | 'SERIES' | 'IMAGE', keys: Readonly<Record<string, string>>]
-  | readonly ['C-STORE', SOPInstanceUID: string, object: Uint8Array]
+  | readonly ['C-STORE', SOPInstanceUID: string, object: () => Uint8Array]
   | readonly ['C-FIND MWL', identifier: DataSet]
   | readonly ['N-CREATE MPPS', SOPInstanceUID: string, dataSet: DataSet]
   | readonly ['N-SET MPPS', SOPInstanceUID: string, dataSet: DataSet]
@@ -108,7 +108,7 @@ export async function askDimse(services: Services, principal: Principal, step: D
         said.push(await sendRetrieve(scu, STUDY_ROOT_GET, identifierFor(step[1], Object.entries(step[2]))));
         break;
       case 'C-STORE':
-        said.push(await sendObject(scu, contextOf(scu, CT_IMAGE_STORAGE), step[1], dataSetIn(step[2])));
+        said.push(await sendObject(scu, contextOf(scu, CT_IMAGE_STORAGE), step[1], dataSetIn(step[2]())));
         break;
       case 'N-CREATE MPPS':
         await n(MODALITY_PERFORMED_PROCEDURE_STEP, COMMAND.nCreate, step[1], step[2]);

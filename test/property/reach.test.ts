@@ -8,7 +8,7 @@ import { TokenStore } from '#core/tokens.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { chunked, memoryServices } from '#test/fixtures/services.ts';
-import { toldBy } from './told.ts';
+import { toldBy, withoutCursors } from './told.ts';
 
 /**
  * Whoever is confined is answered as if the archive held the studies of his reach and nothing else: whatever he asks, by whatever route
@@ -106,7 +106,7 @@ async function anArchive(studies: readonly Study[]) {
       origin: 'http://pacs.test',
       signal: AbortSignal.abort(),
     });
-    return toldBy(answered!.response);
+    return withoutCursors(await toldBy(answered!.response));
   };
 }
 

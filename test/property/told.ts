@@ -1,6 +1,6 @@
 import type { HttpResponse } from '#dicomweb/http.ts';
 
-/** All that an answer tells, but for what depends on chance: ids of records, and with them cursors, digests of revisions, boundaries. */
+/** All that an answer tells, but for what depends on chance: ids of records, digests of revisions, secrets, boundaries. */
 export async function toldBy({ status, headers, body: text = '' }: HttpResponse): Promise<string> {
   const chunks: Uint8Array[] = [];
   if (typeof text === 'string') chunks.push(Buffer.from(text));
@@ -9,7 +9,10 @@ export async function toldBy({ status, headers, body: text = '' }: HttpResponse)
   return JSON.stringify({ status, headers, body: Buffer.concat(chunks).toString('latin1') })
     .replace(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID')
     .replace(/[0-9a-f]{64}/g, 'HASH')
-    .replace(/\\"(cursor|next)\\":\\"\d+\\"/g, 'CURSOR')
+    .replace(/nephos_[\w-]{43}/g, 'TOKEN')
     .replace(/"etag":"[^,]*,/g, '')
     .replace(/boundary=[^;,"\\]*|--[0-9A-Za-z_-]{16,}/g, 'BOUNDARY');
 }
+
+/** The same without cursors: places in a log that others write to as well. */
+export const withoutCursors = (told: string): string => told.replace(/\\"(cursor|next)\\":\\"\d*\\"/g, 'CURSOR');

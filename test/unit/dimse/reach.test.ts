@@ -109,7 +109,7 @@ test('he is given his own study, and can make it known that there is one', async
 test('he stores and reports for his own patients alone: 0124 (refused: not authorized) else', async () => {
   const into = (attributes: Partial<typeof OWN>) => {
     const one = { ...OWN, SOPInstanceUID: uid(500), ...attributes };
-    return askDimse(full, WORKSTATION, ['C-STORE', one.SOPInstanceUID, object(one)]);
+    return askDimse(full, WORKSTATION, ['C-STORE', one.SOPInstanceUID, () => object(one)]);
   };
   expect(JSON.parse(await into({}))[0]).toMatchObject({ status: 0 });
   expect(
