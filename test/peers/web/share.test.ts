@@ -55,7 +55,8 @@ describe.runIf(hasCorpus)('a study that is shared by a link', () => {
     browser = await openBrowser();
     nephos = await startNephos({ auth: 'on', port: 21_400 + ((await freePort()) % 100) });
     admin = await printedToken(nephos);
-    radiologist = (await issueToken(nephos, admin, { name: 'Reads', subject: 'dr.reader', roles: ['radiologist'] })).token;
+    radiologist = (await issueToken(nephos, admin, { name: 'Reads', subject: 'dr.reader', roles: ['radiologist'] }))
+      .token;
     for (const file of await filesBelow(join(corpus, 'study/ct-head-phantom/series-0201-28-slices')))
       study = await send(await readFile(file));
     await send(buildDicom({ SOPInstanceUID: uid(3), StudyInstanceUID: OTHER, PatientName: 'Not^Shared' }));
@@ -92,7 +93,7 @@ describe.runIf(hasCorpus)('a study that is shared by a link', () => {
     expect(cookie).toMatchObject({ name: 'nephos_guest', httpOnly: true, sameSite: 'Strict', path: `/s/${id}` });
 
     await page.getByRole('link', { name: 'Open in the viewer' }).click();
-    await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.005).catch(async (e) => { await picture(page, 'debug'); console.log(page.url(), complaints, asked.filter((a) => /dicomweb|api/.test(a)), await page.evaluate('document.body.innerText')); throw e; });
+    await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.005);
     const watermark = page.locator('#nephos-watermark');
     await watermark.waitFor({ state: 'attached' });
     await expect.poll(() => watermark.getAttribute('aria-label')).toContain('Dr. Ida Frank');
@@ -114,7 +115,10 @@ describe.runIf(hasCorpus)('a study that is shared by a link', () => {
       `/s/${id}/wado?requestType=WADO`,
     ])
       expect(await seen(page, path), path).toBe(404);
-    for (const path of [`/s/${id}/dicomweb/studies/${study}`, `/s/${id}/dicomweb/studies/${study}?accept=application/zip`])
+    for (const path of [
+      `/s/${id}/dicomweb/studies/${study}`,
+      `/s/${id}/dicomweb/studies/${study}?accept=application/zip`,
+    ])
       expect(await seen(page, path), path).toBe(403);
     for (const path of [`/dicomweb/studies`, `/dicomweb/studies/${study}/metadata`, '/api/session', '/api/shares'])
       expect(await seen(page, path), path).toBe(401);
@@ -123,13 +127,166 @@ describe.runIf(hasCorpus)('a study that is shared by a link', () => {
     );
     expect(found).toContain(study);
     expect(found).not.toContain('Not^Shared');
-    expect(complaints.filter((text) => /Content Security Policy|Cross-Origin|SharedArrayBuffer/.test(text))).toEqual([]);
+    expect(complaints.filter((text) => /Content Security Policy|Cross-Origin|SharedArrayBuffer/.test(text))).toEqual(
+      [],
+    );
 
     // Another study, by the address of the viewer: nothing is drawn, and the receiver sees his own page instead.
     await page.goto(`${nephos.origin}/s/${id}/viewer?StudyInstanceUIDs=${OTHER}`);
     await page.waitForTimeout(4_000);
     expect(await page.textContent('body')).not.toContain('Not^Shared');
     await picture(page, 'share-phone-other-study');
+    await page.context().close();
+  });
+
+  test('is shared from the console: a link is made and copied once, listed, followed and revoked', async () => {
+    const { page, complaints } = await openSignedIn(browser, nephos, radiologist, `/study/${study}`);
+    await page.getByRole('button', { name: 'Share…' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(/^Receiver/).fill('Dr. Ida Frank');
+    await dialog.getByLabel(/^Purpose/).fill('Second opinion on the orbit');
+    await dialog.getByLabel('have the files').check();
+    expect(await dialog.getByLabel('send further images').count(), 'a radiologist may not store').toBe(0);
+    await picture(page, 'share-console-form');
+    await dialog.getByRole('button', { name: 'Make the link' }).click();
+    const url = await dialog.getByLabel('The link', { exact: true }).inputValue();
+    const pin = await dialog.getByLabel('The PIN', { exact: true }).inputValue();
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/s\/[0-9A-Z]{26}#[\w-]{43}$/);
+    expect(pin).toMatch(/^\d{6}$/);
+    await picture(page, 'share-console-made');
+    await dialog.getByRole('button', { name: 'Done' }).click();
+
+    const receiver = await openPage(browser, PHONE);
+    await receiver.page.goto(url);
+    await receiver.page.getByLabel(/^PIN/).fill(pin);
+    await receiver.page.getByRole('button', { name: 'Open' }).click();
+    const [download] = await Promise.all([
+      receiver.page.waitForEvent('download'),
+      receiver.page.getByRole('link', { name: 'Download (zip)' }).click(),
+    ]);
+    expect(Object.keys(unzipSync(await readFile(await download.path()))).length).toBeGreaterThanOrEqual(28);
+
+    await page.goto(`${nephos.origin}/#/shares`);
+    const rows = page.getByRole('table', { name: 'Share links' }).locator('tbody tr');
+    const row = rows.filter({ hasText: 'Second opinion on the orbit' });
+    await expect.poll(() => row.textContent()).toMatch(/1 of 20/);
+    await row.getByRole('button', { name: /^Trail/ }).click();
+    await page.getByText('Files downloaded').waitFor();
+    expect(await page.getByRole('list', { name: 'Trail' }).textContent()).toMatch(
+      /Made by dr\.reader.*Opened from 127\.0\.0\.1.*Files downloaded/s,
+    );
+    await picture(page, 'share-console-list');
+    await row.getByRole('button', { name: /^Revoke/ }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
+    await expect.poll(() => row.textContent()).toContain('Revoked');
+    await receiver.page.evaluate('dispatchEvent(new Event("focus"))');
+    await receiver.page.getByRole('heading', { name: 'You have left' }).waitFor();
+    await receiver.page.goto(`${url.split('#')[0]}?again#${url.split('#')[1]}`);
+    await receiver.page.getByRole('heading', { name: 'This link has been withdrawn' }).waitFor();
+    await picture(receiver.page, 'share-phone-revoked');
+    expect(complaints.filter((text) => !/40[16]/.test(text))).toEqual([]);
+    await receiver.page.context().close();
+    await page.context().close();
+  });
+
+  test('closes before the eyes of who looks at it when it is revoked', async () => {
+    const { url, id } = await share({ studies: [study] });
+    const { page } = await openPage(browser);
+    await page.goto(url);
+    await page.getByRole('button', { name: 'Open' }).click();
+    await page.getByRole('link', { name: 'Open in the viewer' }).click();
+    await waitForImage(page, ({ levels, lit }) => levels > 30 && lit > 0.005);
+    await picture(page, 'share-desk-viewer');
+    expect(await page.locator('[data-cy="return-to-work-list"]').count(), 'there is no list to go to').toBe(0);
+    await revoke(id);
+    await page.waitForURL(`${nephos.origin}/s/${id}`, { timeout: 60_000 });
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    await page.context().close();
+  });
+
+  test('is seen as a guest also by who is signed in, and the console goes on as it was', async () => {
+    const { url, id } = await share({ studies: [study] });
+    const { page } = await openSignedIn(browser, nephos, radiologist, '/studies');
+    await page.goto(url);
+    await page.getByRole('button', { name: 'Open' }).click();
+    await page.getByRole('heading', { name: 'Images for Dr. Ida Frank' }).waitFor();
+    expect(await seen(page, `/s/${id}/dicomweb/studies/${OTHER}/metadata`)).toBe(404);
+    expect(await seen(page, `/dicomweb/studies/${OTHER}/metadata`)).toBe(200);
+    await page.getByRole('button', { name: 'Leave' }).click();
+    await page.getByRole('heading', { name: 'You have left' }).waitFor();
+    expect(await seen(page, `/s/${id}/dicomweb/studies`)).toBe(401);
+    await page.goto(`${nephos.origin}/#/studies`);
+    await page.getByRole('heading', { name: 'Studies' }).waitFor();
+    await page.context().close();
+  });
+
+  test('a selection is shared from the list, as one link', async () => {
+    const { page } = await openSignedIn(browser, nephos, radiologist, '/studies');
+    const rows = page.getByRole('table', { name: 'Studies' }).locator('tbody tr');
+    await rows.nth(1).waitFor();
+    for (const at of [0, 1]) await rows.nth(at).getByRole('checkbox').check();
+    await page.getByRole('button', { name: 'Share 2 studies…' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(/^Receiver/).fill('Tumour board');
+    await dialog.getByLabel(/^Purpose/).fill('Board');
+    await dialog.getByLabel(/^PIN/).fill('');
+    await dialog.getByRole('button', { name: 'Make the link' }).click();
+    const url = await dialog.getByLabel('The link', { exact: true }).inputValue();
+    await page.context().close();
+    const { page: board } = await openPage(browser, { ...PHONE, colorScheme: 'dark' });
+    await board.goto(url);
+    await board.getByText('Board').first().waitFor();
+    await board.getByRole('button', { name: 'Open' }).click();
+    await board.getByRole('link', { name: 'Open all in the viewer' }).waitFor();
+    expect(await board.getByRole('article').count()).toBe(2);
+    await board.waitForLoadState('networkidle');
+    await nothingIsWider(board, 390);
+    await picture(board, 'share-phone-two-dark');
+    await board.context().close();
+  });
+
+  test('images are sent in by a phone, wait, and are accepted in the console', async () => {
+    const body = JSON.stringify({
+      receiver: 'Praxis Nord',
+      purpose: 'Images of before',
+      scopes: ['upload'],
+      upload: { into: 'new', keep: 'hold' },
+    });
+    const made = await ask(admin, '/api/shares', { method: 'POST', body });
+    const { url, id } = (await made.json()) as { url: string; id: string };
+    const { page } = await openPage(browser, PHONE);
+    await page.goto(url);
+    await page.getByRole('heading', { name: 'You are asked for images' }).waitFor();
+    await page.getByRole('button', { name: 'Open' }).click();
+    const bytes = buildDicom({ SOPInstanceUID: uid(31), StudyInstanceUID: uid(30), SeriesInstanceUID: uid(32) });
+    const files = [
+      { name: 'IM1', mimeType: '', buffer: Buffer.from(bytes) },
+      { name: 'README.txt', mimeType: 'text/plain', buffer: Buffer.from('no image') },
+    ];
+    await page.getByLabel('Choose files').setInputFiles(files);
+    await page.getByText('1 image received, 1 other file left out.').waitFor();
+    await picture(page, 'share-phone-upload');
+    await nothingIsWider(page, 390);
+    await page.context().close();
+    expect((await ask(admin, `/dicomweb/studies/${uid(30)}/metadata`)).status).toBe(404);
+    const desk = await openSignedIn(browser, nephos, admin, `/shares?id=${id}`);
+    await desk.page.getByText('1 image of 1 study').waitFor();
+    await picture(desk.page, 'share-console-uploads');
+    await desk.page.getByRole('button', { name: 'Accept…' }).click();
+    await desk.page.getByRole('dialog').getByRole('button', { name: 'Store' }).click();
+    await expect.poll(async () => (await ask(admin, `/dicomweb/studies/${uid(30)}/metadata`)).status).toBe(200);
+    await desk.page.context().close();
+  });
+
+  test.each([
+    ['the secret was cut off', () => '', 'The address is not complete'],
+    ['a letter of it is wrong', (secret: string) => `#${secret.slice(0, -2)}__`, 'There is no such link'],
+  ])('the page says so when %s', async (_, fragment, heading) => {
+    const { url } = await share({ studies: [study] });
+    const [address, secret] = url.split('#');
+    const { page } = await openPage(browser, PHONE);
+    await page.goto(`${address}${fragment(secret!)}`);
+    await page.getByRole('heading', { name: heading }).waitFor();
     await page.context().close();
   });
 });
