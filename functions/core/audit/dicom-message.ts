@@ -173,7 +173,7 @@ const personObject = (name: string): string =>
   element(
     'ParticipantObjectIdentification',
     { ParticipantObjectID: name, ParticipantObjectTypeCode: '1', ParticipantObjectTypeCodeRole: '11' },
-    coded('ParticipantObjectIDTypeCode', ['11', 'RFC-3881', 'User Identifier']),
+    coded('ParticipantObjectIDTypeCode', ['11', 'RFC-3881', 'User Identifier']) + NO_NAME,
   );
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');

@@ -13,6 +13,39 @@ export function fhirAuditEvent(entry: AuditEntry, source: AuditSource, patients:
   };
   const studies = entry.studies ?? [];
   const patientIDs = [...new Set(studies.flatMap((uid) => patients.get(uid) ?? []))];
+  const entity = [
+    ...studies.map((uid) => ({
+      what: { identifier: { system: 'urn:dicom:uid', value: `urn:oid:${uid}` } },
+      type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '2' },
+      ...(entry.event === 'DataDeidentified' && {
+        lifecycle: { system: 'http://terminology.hl7.org/CodeSystem/dicom-audit-lifecycle', code: '7' },
+      }),
+      ...details({ NumberOfInstances: entry.instances, Repeated: entry.repeated }),
+    })),
+    ...patientIDs.map((PatientID) => ({
+      what: { identifier: { value: PatientID } },
+      type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '1' },
+      role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '1' },
+    })),
+    ...(entry.about === undefined
+      ? []
+      : [
+          {
+            what: { identifier: { value: entry.about } },
+            type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '1' },
+            role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '11' },
+          },
+        ]),
+    ...((entry.keys ?? []).length === 0
+      ? []
+      : [
+          {
+            type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '2' },
+            role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '24' },
+            query: Buffer.from(entry.keys!.join('&')).toString('base64'),
+          },
+        ]),
+  ];
   return {
     resourceType: 'AuditEvent',
     id: `${entry.strand}-${entry.n}`,
@@ -39,39 +72,8 @@ export function fhirAuditEvent(entry: AuditEntry, source: AuditSource, patients:
       observer: { identifier: { value: source.id } },
       type: [{ system: 'http://terminology.hl7.org/CodeSystem/security-source-type', code: '4' }],
     },
-    entity: [
-      ...studies.map((uid) => ({
-        what: { identifier: { system: 'urn:dicom:uid', value: `urn:oid:${uid}` } },
-        type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '2' },
-        ...(entry.event === 'DataDeidentified' && {
-          lifecycle: { system: 'http://terminology.hl7.org/CodeSystem/dicom-audit-lifecycle', code: '7' },
-        }),
-        ...details({ NumberOfInstances: entry.instances, Repeated: entry.repeated }),
-      })),
-      ...patientIDs.map((PatientID) => ({
-        what: { identifier: { value: PatientID } },
-        type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '1' },
-        role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '1' },
-      })),
-      ...(entry.about === undefined
-        ? []
-        : [
-            {
-              what: { identifier: { value: entry.about } },
-              type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '1' },
-              role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '11' },
-            },
-          ]),
-      ...(entry.keys === undefined
-        ? []
-        : [
-            {
-              type: { system: 'http://terminology.hl7.org/CodeSystem/audit-entity-type', code: '2' },
-              role: { system: 'http://terminology.hl7.org/CodeSystem/object-role', code: '24' },
-              query: Buffer.from(entry.keys.join('&')).toString('base64'),
-            },
-          ]),
-    ],
+    // FHIR has no empty lists.
+    ...(entity.length > 0 && { entity }),
   };
 }
 
