@@ -6,7 +6,9 @@ import { openPage, type WatchedPage } from './browser.ts';
 
 /** The administrator's token, which the archive printed at its first start. */
 export async function printedToken({ logFile }: Nephos): Promise<string> {
-  return vi.waitUntil(async () => /^ {4}(nephos_\S{20,})$/m.exec(await readFile(logFile, 'utf8'))?.[1]);
+  // It is told when every server process is up, which may be after the first has answered.
+  const told = async () => /^ {4}(nephos_\S{20,})$/m.exec(await readFile(logFile, 'utf8'))?.[1];
+  return vi.waitUntil(told, { timeout: 60_000, interval: 100 });
 }
 
 /** Another token by the archive's API. */
