@@ -20,6 +20,7 @@ import {
 import { clientsCommand, enrolmentCommand } from './clients-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
+import { deidentifyCommand } from './deidentify-command.ts';
 import { hashPasscode } from './dicom-users.ts';
 import { gatewayCommand } from './gateway-command.ts';
 import { keysCommand } from './keys-command.ts';
@@ -41,6 +42,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos gateway …                       keys and signed configurations for edge gateways (see nephos gateway --help)
   nephos keys …                          keys of encrypted objects: new, rotate, shred (see nephos keys --help)
   nephos passcode                        read a passcode from standard input, print it as NEPHOS_DICOM_USERS has it
+  nephos deidentify …                    de-identified copies of files, without an archive (see nephos deidentify --help)
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
 import, export, verify, sweep, token, clients, enrol and audit also work while the archive is running.
@@ -231,6 +233,7 @@ async function main(): Promise<number> {
   }
   if (process.argv[2] === 'clients') return told(clientsCommand(process.argv.slice(3), openOwn, say));
   if (process.argv[2] === 'enrol') return told(enrolmentCommand(process.argv.slice(3), openOwn, say));
+  if (process.argv[2] === 'deidentify') return told(deidentifyCommand(process.argv.slice(3), say));
   if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({
     allowPositionals: true,
