@@ -25,6 +25,7 @@ import { hashPasscode } from './dicom-users.ts';
 import { gatewayCommand } from './gateway-command.ts';
 import { keysCommand } from './keys-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
+import { usersCommand } from './users-command.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
 
@@ -37,6 +38,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos token --gateway ID              a new token of the edge gateway of that id
   nephos clients …                       programs that ask by themselves (see nephos clients --help)
   nephos enrol GATEWAY                   a one-time code for an edge gateway (see nephos enrol --help)
+  nephos users …                         the people who sign in: list, add, link, roles, disable (see nephos users --help)
   nephos audit verify [FOLDER]           check the audit trail, or segments exported from one: --keys FOLDER, --expect HASH
   nephos audit export --to FOLDER        copy the sealed segments of the audit trail
   nephos gateway …                       keys and signed configurations for edge gateways (see nephos gateway --help)
@@ -233,6 +235,7 @@ async function main(): Promise<number> {
   }
   if (process.argv[2] === 'clients') return told(clientsCommand(process.argv.slice(3), openOwn, say));
   if (process.argv[2] === 'enrol') return told(enrolmentCommand(process.argv.slice(3), openOwn, say));
+  if (process.argv[2] === 'users') return told(usersCommand(process.argv.slice(3), openOwn, say));
   if (process.argv[2] === 'deidentify') return told(deidentifyCommand(process.argv.slice(3), say));
   if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
   const { positionals, values } = parseArgs({

@@ -2,7 +2,9 @@ import { open } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { rewrapBlob } from '#adapters/local/encrypted-blob-store.ts';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
+import { rotateIssuerKeys, sealIssuerKeysAnew } from '#adapters/local/issuer-keys.ts';
 import { KeyRing, newMasterKey, readMasterKeys } from '#adapters/local/key-ring.ts';
+import type { NamedKey } from '#adapters/local/sealed-format.ts';
 import { ConfigError, type Environment } from '#core/configuration.ts';
 import { PacsError } from '#core/errors.ts';
 import { readConfig } from './config.ts';
@@ -13,10 +15,11 @@ const USAGE = `nephos keys — keys of encrypted objects (NEPHOS_ENCRYPTION_KEY_
   nephos keys new --to FILE        write a new master key to a new file that only its owner can read
   nephos keys rotate               seal all tenants' keys with the first key of the key file; then the others may be taken from it
   nephos keys rotate TENANT        give the tenant a new key, seal its objects' keys with it, destroy the one before
+  nephos keys rotate-issuer        give the archive's own issuer new keys to sign with; people who are signed in stay so
   nephos keys shred TENANT --confirm TENANT
                                    destroy the tenant's keys: its objects, and the sealed part of its audit trail, can never be read again
 
-Objects are not encrypted anew by any of them. rotate and shred need the archive to be stopped. What shred cannot reach: copies of the
+Objects are not encrypted anew by any of them. rotate and shred need the archive to be stopped, rotate-issuer does not. What shred cannot reach: copies of the
 folder "keys" in backups, together with the master key; and the index, which holds attributes of the studies in clear.
 `;
 
@@ -49,14 +52,23 @@ async function perform(args: readonly string[], env: Environment, say: (text: st
     return 0;
   }
   if (act === 'rotate') {
-    await withRing(env, async (ring, blobs) => {
-      if (tenant === undefined) return say(`${await ring.sealAnew()} keys sealed with the first master key`);
+    await withRing(env, async (ring, blobs, { dataDir, masters }) => {
+      if (tenant === undefined) {
+        await sealIssuerKeysAnew(dataDir, masters);
+        return say(`${await ring.sealAnew()} keys sealed with the first master key`);
+      }
       await ring.renew(tenant);
       let count = 0;
       for await (const { key } of blobs.list(`${tenant}/`)) if (await rewrapBlob(blobs, ring, key)) count++;
       await ring.dropFormer(tenant);
       say(`${tenant} has a new key; the keys of ${count} objects are sealed with it`);
     });
+    return 0;
+  }
+  if (act === 'rotate-issuer') {
+    const { dataDir, encryptionKeyFile } = readConfig(env);
+    await rotateIssuerKeys(dataDir, encryptionKeyFile === undefined ? [] : await readMasterKeys(encryptionKeyFile));
+    say('the issuer signs with new keys; the two before them are still known');
     return 0;
   }
   if (act === 'shred' && tenant !== undefined) {
@@ -84,15 +96,23 @@ async function writeMasterKey(path: string): Promise<void> {
   }
 }
 
+interface Opened {
+  readonly dataDir: string;
+  readonly masters: readonly NamedKey[];
+}
+
 /** Running servers know the keys by heart: none may run while keys change. */
-async function withRing(env: Environment, work: (ring: KeyRing, blobs: FsBlobStore) => Promise<void>): Promise<void> {
+async function withRing(
+  env: Environment,
+  work: (ring: KeyRing, blobs: FsBlobStore, opened: Opened) => Promise<void>,
+): Promise<void> {
   const { dataDir, encryptionKeyFile } = readConfig(env);
   if (encryptionKeyFile === undefined) throw new ConfigError('NEPHOS_ENCRYPTION_KEY_FILE must name the key file');
   const masters = await readMasterKeys(encryptionKeyFile);
   const unlock = lockDataDir(dataDir);
   try {
     const blobs = await FsBlobStore.open(dataDir);
-    await work(await KeyRing.open(dataDir, masters), blobs);
+    await work(await KeyRing.open(dataDir, masters), blobs, { dataDir, masters });
     await blobs.close();
   } finally {
     unlock();

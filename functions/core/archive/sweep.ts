@@ -1,4 +1,5 @@
 import { resumeRuns } from '../deidentify/runs.ts';
+import { sweepExpired } from '../expiring.ts';
 import type { Services } from '../services.ts';
 import { sweepShares } from '../share-links/links.ts';
 import { sweepWorklist } from '../worklist/changes.ts';
@@ -36,6 +37,7 @@ export async function sweep(
   const purged = await purgeTrash(services, tenant);
   await sweepShares(services, tenant);
   const worklistItems = await sweepWorklist(services, tenant);
+  await sweepExpired(services);
   await resumeRuns(services, tenant);
   return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant), worklistItems };
 }

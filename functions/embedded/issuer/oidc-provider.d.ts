@@ -24,10 +24,11 @@ declare module 'oidc-provider' {
 
   export interface Session {
     readonly uid: string;
-    readonly accountId?: string;
+    accountId?: string;
     readonly loginTs?: number;
     readonly state?: Readonly<Record<string, string | undefined>>;
     grantIdFor(clientId: string): string | undefined;
+    resetIdentifier(): void;
     destroy(): Promise<void>;
   }
 
@@ -45,6 +46,7 @@ declare module 'oidc-provider' {
 
   export interface Grant {
     readonly jti: string;
+    readonly accountId?: string;
     addOIDCScope(scope: string): void;
     save(): Promise<string>;
     destroy(): Promise<void>;

@@ -95,7 +95,13 @@ export function createProvider(origin: string, options: ProviderOptions): Provid
       url: (_: Context, { uid }: { readonly uid: string }) => `${ISSUER_PATH}/interaction/${uid}`,
     },
     findAccount: async (ctx: Context, name: string) => {
-      const account = await options.account(name, ctx.oidc.session?.loginTs);
+      const { session } = ctx.oidc;
+      const account = await options.account(name, session?.loginTs);
+      // The browser's session is nobody's then: whoever sits there is asked who he is.
+      if (account === undefined && session?.accountId === name) {
+        delete session.accountId;
+        session.resetIdentifier();
+      }
       return account && { accountId: account.name, claims: async () => claimsOf(account) };
     },
     loadExistingGrant: (ctx: Context) => grantOf(provider, ctx),
@@ -124,7 +130,7 @@ async function grantOf(provider: Provider, { oidc }: Context): Promise<Grant | u
   if (client?.clientId !== CONSOLE_CLIENT_ID || !session?.accountId) return undefined;
   const before = session.grantIdFor(client.clientId);
   const existing = before === undefined ? undefined : await provider.Grant.find(before);
-  if (existing) return existing;
+  if (existing?.accountId === session.accountId) return existing;
   const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
   grant.addOIDCScope('openid profile');
   await grant.save();
