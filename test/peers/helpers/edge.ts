@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import program from '#package' with { type: 'json' };
 import { projectRoot } from './nephos.ts';
 import { type RunningServer, startServer } from './processes.ts';
 
@@ -8,6 +9,9 @@ export interface Edge extends RunningServer {
   readonly httpPort: number;
   readonly dataDir: string;
 }
+
+/** Flags of node, and the program. */
+const [, ...ARGS] = program.scripts.edge.split(' ');
 
 /** The gateway as `npm run edge` runs it, on the ports of `config`; state, log and configuration stand in `dir`. */
 export async function startEdge(
@@ -30,7 +34,7 @@ export async function startEdge(
   );
   const server = await startServer({
     command: process.execPath,
-    args: ['edge-gateway/main.ts'],
+    args: ARGS,
     cwd: projectRoot,
     env: { NEPHOS_EDGE_CONFIG: file },
     logFile: join(dir, 'edge.log'),
