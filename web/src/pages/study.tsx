@@ -22,6 +22,7 @@ import {
   textsOf,
 } from '../dicom/json.ts';
 import { href, navigate } from '../router.ts';
+import { DeidentifyForm } from './deidentify-form.tsx';
 import { ShareForm } from './share-form.tsx';
 import { SeriesPanel } from './study-series.tsx';
 
@@ -35,6 +36,7 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
   useArchiveEvents(EVENTS, reload);
   const [asksDeletion, setAsksDeletion] = useState(false);
   const [shares, setShares] = useState(false);
+  const [deidentifies, setDeidentifies] = useState(false);
   useTitle('Study');
 
   if (error) return <Failure message={error} onRetry={reload} />;
@@ -58,7 +60,12 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
   const selected = value.series.find((series) => textOf(series, 'SeriesInstanceUID') === wanted) ?? value.series[0]!;
   return (
     <div class="study">
-      <PatientHeader study={value.found} onShare={() => setShares(true)} onDelete={() => setAsksDeletion(true)} />
+      <PatientHeader
+        study={value.found}
+        onShare={() => setShares(true)}
+        onDeidentify={() => setDeidentifies(true)}
+        onDelete={() => setAsksDeletion(true)}
+      />
       <div class="study-body">
         <SeriesList study={study} series={value.series} selected={selected} />
         <SeriesPanel
@@ -69,6 +76,7 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
           onDeleted={reload}
         />
       </div>
+      {deidentifies && <DeidentifyForm study={study} onClose={() => setDeidentifies(false)} />}
       {shares && <ShareForm studies={[study]} onClose={() => setShares(false)} />}
       {asksDeletion && (
         <Confirm
@@ -107,10 +115,11 @@ const compareNumbers = (a: number, b: number) => (a === b ? 0 : a < b ? -1 : 1);
 interface HeaderProps {
   readonly study: DataSet;
   readonly onShare: () => void;
+  readonly onDeidentify: () => void;
   readonly onDelete: () => void;
 }
 
-function PatientHeader({ study, onShare, onDelete }: HeaderProps) {
+function PatientHeader({ study, onShare, onDeidentify, onDelete }: HeaderProps) {
   const uid = textOf(study, 'StudyInstanceUID');
   const name = nameOf(study, 'PatientName');
   const birth = textOf(study, 'PatientBirthDate');
@@ -155,6 +164,11 @@ function PatientHeader({ study, onShare, onDelete }: HeaderProps) {
         {may('share') && (
           <button type="button" onClick={onShare}>
             Share…
+          </button>
+        )}
+        {may('deidentify') && (
+          <button type="button" onClick={onDeidentify}>
+            De-identified copy…
           </button>
         )}
         <button type="button" class="quiet danger" onClick={onDelete}>
