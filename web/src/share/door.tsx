@@ -16,6 +16,7 @@ export function Door({ told, secret, onOpened, onEnded }: Props) {
   const [error, setError] = useState('');
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => field.current?.focus(), []);
+  const isIntake = told.scopes.length === 1 && told.scopes[0] === 'upload';
   const submit = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
@@ -34,10 +35,10 @@ export function Door({ told, secret, onOpened, onEnded }: Props) {
   };
   return (
     <section class="share-card">
-      <h1>{told.scopes.length === 1 && told.scopes[0] === 'upload' ? 'You are asked for images' : 'Images for you'}</h1>
+      <h1>{isIntake ? 'You are asked for images' : 'Images for you'}</h1>
       <dl class="share-facts">
-        <Fact label="From" value={told.sharedBy} />
-        <Fact label="For" value={told.receiver} />
+        <Fact label={isIntake ? 'By' : 'From'} value={told.sharedBy} />
+        <Fact label={isIntake ? 'From' : 'For'} value={told.receiver} />
         {told.purpose && <Fact label="Purpose" value={told.purpose} />}
         <Fact label="Until" value={formatMoment(told.expiresAt)} />
       </dl>

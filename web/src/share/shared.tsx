@@ -19,7 +19,7 @@ export function Shared({ session, onClosed }: { session: GuestSession; onClosed:
       <section class="share-card">
         <h1>{views || scopes.includes('download') ? `Images for ${receiver}` : `Images from ${receiver}`}</h1>
         <dl class="share-facts">
-          <Fact label="From" value={sharedBy} />
+          <Fact label={views || scopes.includes('download') ? 'From' : 'To'} value={sharedBy} />
           <Fact label="Purpose" value={purpose} />
           <Fact label="Until" value={formatMoment(expiresAt)} />
         </dl>
