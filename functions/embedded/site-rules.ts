@@ -10,6 +10,9 @@ export const LINK_PAGE = /^\/s\/[0-9A-Z]{26}\/?$/;
 /** its file, among those of the console */
 export const LINK_FILE = '/share.html';
 
+/** Where other programs send people to (docs/launch.md): pages of the console, which read what they were sent with. */
+export const ENTRY_PAGES = /^\/(iid|launch)\/?$/;
+
 /** The viewer's modes: addresses that only its router knows. `/viewer/nephos` names the data source as well. Guests have them below their link's address. */
 export const VIEWER_PAGES =
   /^(?:\/s\/[0-9A-Z]{26})?\/(viewer|basic|segmentation|tmtv|microscopy|dynamic-volume|usAnnotation)(\/nephos)?\/?$/;

@@ -10,6 +10,7 @@ import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import {
   consolePolicy,
+  ENTRY_PAGES,
   HASHED,
   ISOLATION_HEADERS,
   LEFT_OUT,
@@ -96,7 +97,8 @@ export function staticSite(
   const find = async (path: string): Promise<Asset | undefined> => {
     if (VIEWER_PAGES.test(path)) return viewerPage;
     if (LINK_PAGE.test(path)) return consoleAssets(LINK_FILE);
-    return (await consoleAssets(path === '/' ? '/index.html' : path)) ?? viewerAssets.get(path);
+    const isEntry = path === '/' || ENTRY_PAGES.test(path);
+    return (await consoleAssets(isEntry ? '/index.html' : path)) ?? viewerAssets.get(path);
   };
 
   return async (request) => {

@@ -1,13 +1,14 @@
-import { LINK_FILE, LINK_PAGE, VIEWER_PAGES } from '#embedded/site-rules.ts';
+import { ENTRY_PAGES, LINK_FILE, LINK_PAGE, VIEWER_PAGES } from '#embedded/site-rules.ts';
 import { VIEWER_PAGE } from '../site-files.ts';
 
 /** The addresses that only the viewer's router knows are its page; `/` is the console's. JavaScript of CloudFront Functions, runtime 2.0. */
 export const sitePagesCode = (): string => `
 const VIEWER_PAGES = ${VIEWER_PAGES};
 const LINK_PAGE = ${LINK_PAGE};
+const ENTRY_PAGES = ${ENTRY_PAGES};
 function handler(event) {
   const request = event.request;
-  if (request.uri === '/') request.uri = '/index.html';
+  if (request.uri === '/' || ENTRY_PAGES.test(request.uri)) request.uri = '/index.html';
   else if (VIEWER_PAGES.test(request.uri)) request.uri = '/${VIEWER_PAGE}';
   else if (LINK_PAGE.test(request.uri)) request.uri = '${LINK_FILE}';
   return request;

@@ -1,9 +1,14 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { loadSession, type SignedIn, session } from './api/session.ts';
+import { arrival } from './arrival.ts';
 import { DropTarget } from './components/drop-target.tsx';
+import { EmergencyBanner } from './components/emergency-banner.tsx';
 import { homeOf, Navigation } from './components/navigation.tsx';
 import { Heading } from './components/page-title.tsx';
+import { AccessPage } from './pages/access.tsx';
+import { ArrivedPage, isOnTheWay, LaunchPage } from './pages/arrived.tsx';
 import { AuditPage } from './pages/audit.tsx';
+import { ClientsPage } from './pages/clients.tsx';
 import { GatewaysPage } from './pages/gateways.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
 import { SharesPage } from './pages/shares.tsx';
@@ -19,7 +24,9 @@ import { useStore } from './store.ts';
 
 export function App() {
   const current = useStore(session);
+  const arrived = useStore(arrival);
   useEffect(() => void loadSession(), []);
+  if (arrived && isOnTheWay(arrived)) return <LaunchPage arrival={arrived} />;
   if (current.state === 'unknown') return <p class="splash">Nephos</p>;
   if (current.state === 'signedIn') return <Console session={current} />;
   const unreachable = current.state === 'unreachable' ? current.message : undefined;
@@ -27,6 +34,7 @@ export function App() {
 }
 
 function Console({ session }: { session: SignedIn }) {
+  const arrived = useStore(arrival);
   const asked = useRoute();
   const route = asked.path === '/' ? { ...asked, path: homeOf(session) } : asked;
   const main = useRef<HTMLElement>(null);
@@ -43,8 +51,9 @@ function Console({ session }: { session: SignedIn }) {
         Skip to the content
       </button>
       <Navigation session={session} route={route} />
+      <EmergencyBanner />
       <main ref={main} id="main" tabIndex={-1}>
-        <Page route={route} />
+        {arrived && !isOnTheWay(arrived) ? <ArrivedPage arrival={arrived} /> : <Page route={route} />}
       </main>
     </DropTarget>
   );
@@ -70,6 +79,10 @@ function Page({ route }: { route: Route }) {
       return <TrashPage />;
     case '/audit':
       return <AuditPage params={route.query} />;
+    case '/clients':
+      return <ClientsPage />;
+    case '/access':
+      return <AccessPage />;
     case '/tokens':
       return <TokensPage />;
     default:

@@ -13,7 +13,9 @@ const PAGES = [
   { path: '/trash', label: 'Trash', action: 'restore' },
   { path: '/gateways', label: 'Gateways', action: 'monitor' },
   { path: '/audit', label: 'Audit', action: 'readAudit' },
+  { path: '/access', label: 'Access', action: 'administer' },
   { path: '/tokens', label: 'Tokens', action: 'administer' },
+  { path: '/clients', label: 'Machines', action: 'administer' },
 ] as const;
 
 const pagesOf = ({ permits }: SignedIn) => PAGES.filter(({ action }) => permits.includes(action));

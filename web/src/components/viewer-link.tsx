@@ -5,6 +5,12 @@ import { rememberForReturn } from '../router.ts';
 const modeFor = (modalities: readonly string[]) =>
   modalities.length > 0 && modalities.every((one) => one === 'SM') ? '/microscopy' : '/viewer';
 
+/** Of several studies at once. */
+export const viewerAddress = (
+  studies: readonly { readonly StudyInstanceUID: string; readonly modalities: readonly string[] }[],
+): string =>
+  `${modeFor(studies.flatMap(({ modalities }) => modalities))}?StudyInstanceUIDs=${studies.map((one) => one.StudyInstanceUID).join(',')}`;
+
 interface Props {
   readonly study: string;
   readonly modalities: readonly string[];

@@ -5,6 +5,7 @@ import { Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
 import { formatBytes, formatMoment, plural } from '../dicom/json.ts';
+import { Enrolments } from './enrolments.tsx';
 
 const RELOAD_MS = 15_000;
 
@@ -21,6 +22,7 @@ export function GatewaysPage() {
       <PageTitle title="Gateways">
         <p class="count">What the edge gateways of the hospitals report of themselves.</p>
       </PageTitle>
+      <Enrolments />
       {error && <Failure message={error} onRetry={reload} />}
       {gateways?.length === 0 && (
         <Empty title="No gateway has reported yet">
