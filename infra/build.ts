@@ -65,13 +65,13 @@ export class Deployment {
     const second = this.#secondKey(keys);
     const replica = second && { name: second.name, keyArn: keys.replicaArn(second.name) };
     const imaging = settings.healthImaging ? new ImagingStack(app, { settings, key: keys.key }) : undefined;
-    const home = this.#region(first, replica, issuer, imaging);
+    const home = this.#region(first, replica, issuer, keys, imaging);
     home.api.addStackDependency(index);
     home.workers.addStackDependency(index);
     let copy: DeployedRegion | undefined;
     if (second) {
       const other = { name: first.name, keyArn: keys.key.keyArn };
-      copy = this.#region(second, second.isActive ? other : undefined, issuer);
+      copy = this.#region(second, second.isActive ? other : undefined, issuer, keys);
       // A bucket replicates to one that is there, and the table's replica is encrypted with a key that is there.
       home.storage.addStackDependency(copy.storage);
       index.addStackDependency(second.stack);
@@ -150,6 +150,7 @@ export class Deployment {
     replicatesTo: { readonly name: string; readonly keyArn: string } | undefined,
     issuer: { readonly url: string; readonly audience: string },
     /** in the first region alone: a second one reads frames from its own objects */
+    keys: KeysStack,
     imaging?: ImagingStack,
   ): DeployedRegion {
     const { settings } = this;
@@ -157,12 +158,19 @@ export class Deployment {
     const app = this.#app;
     const queues = new QueuesStack(app, { settings, region });
     const storage = new StorageStack(app, {
+    const tenantKeyArns = keys.tenantKeyArns(region);
+    const otherTenantKeys = replicatesTo && keys.tenantKeyArns(replicatesTo.name);
       settings,
       region,
       key,
       otherRegion: replicatesTo?.name,
       otherKeyArn: replicatesTo?.keyArn,
       ingest: queues.queues.ingest,
+      tenantKeys: [...(otherTenantKeys ?? [])].map(([tenant, otherKeyArn]) => ({
+        tenant,
+        keyArn: tenantKeyArns.get(tenant)!,
+        otherKeyArn,
+      })),
       ingestPolicy: queues.ingestPolicy,
     });
     const compute = {
@@ -178,6 +186,7 @@ export class Deployment {
         imaging: imaging && { datastoreId: imaging.datastoreId, importRoleArn: imaging.importRole.roleArn },
         queueUrl: (queue: QueueName) => queues.queues[queue].queueUrl,
         issuer: issuer.url,
+        tenantKeyArns,
         audience: issuer.audience,
         ownPool: settings.issuer === undefined,
       },
@@ -190,6 +199,7 @@ export class Deployment {
         region,
         imaging: imaging && { datastoreArn: imaging.datastoreArn, importRoleArn: imaging.importRole.roleArn },
         queueArn: (queue: QueueName) => queues.queues[queue].queueArn,
+        tenantKeyArns: [...tenantKeyArns.values()],
       },
     };
     const api = new ApiStack(app, compute);

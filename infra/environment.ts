@@ -11,6 +11,8 @@ export interface Deployed {
   readonly inventoryBucket: string;
   /** HealthImaging, where the deployment has it */
   readonly imaging: { readonly datastoreId: string; readonly importRoleArn: string } | undefined;
+  /** ARNs by tenant, of those that have a key of their own */
+  readonly tenantKeyArns: ReadonlyMap<string, string>;
   readonly queueUrl: (name: QueueName) => string;
   readonly issuer: string;
   readonly audience: string;
@@ -28,7 +30,9 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
   const queues = Object.fromEntries([...grants.sends].map((name) => [queueVariable(name), deployed.queueUrl(name)]));
   return {
     NODE_OPTIONS: '--enable-source-maps',
-    ...set(ENVIRONMENT.tenants, settings.tenant),
+  const writes = grants.archive.includes('write');
+    ...set(ENVIRONMENT.tenants, settings.tenants.join(',')),
+    ...set(ENVIRONMENT.tenantKeys, writes ? [...deployed.tenantKeyArns].map((pair) => pair.join('=')).join(',') : ''),
     ...set(ENVIRONMENT.publicUrl, settings.domain && `https://${settings.domain.name}`),
     ...set(ENVIRONMENT.corsOrigins, settings.corsOrigins.join(',')),
     ...set(

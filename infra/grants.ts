@@ -11,6 +11,8 @@ export interface Resources {
   /** of the bucket that holds the inventory, beside access logs */
   readonly inventoryArn: string;
   readonly keyArn: string;
+  /** of tenants that have a key of their own */
+  readonly tenantKeyArns: readonly string[];
   readonly region: string;
   /** HealthImaging, where the deployment has it */
   readonly imaging: { readonly datastoreArn: string; readonly importRoleArn: string } | undefined;
@@ -116,13 +118,13 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
     );
   }
   allow('Send', ['sqs:SendMessage'], [...grants.sends].map(resources.queueArn));
-  const via = (sid: string, service: string, actions: readonly string[]) => {
+  const via = (sid: string, service: string, actions: readonly string[], keyArns: readonly string[]) => {
     if (actions.length === 0) return;
     const conditions = { StringEquals: { 'kms:ViaService': `${service}.${resources.region}.amazonaws.com` } };
-    statements.push(new PolicyStatement({ sid, actions: [...actions], resources: [resources.keyArn], conditions }));
+    statements.push(new PolicyStatement({ sid, actions: [...actions], resources: [...keyArns], conditions }));
   };
   const blobs = new Set([...grants.archive, ...grants.landing].flatMap((grant) => OBJECT_KEY_ACTIONS[grant]));
-  via('ObjectKey', 's3', [...blobs]);
-  via('IndexKey', 'dynamodb', INDEX_KEY_ACTIONS[grants.index]);
+  via('ObjectKey', 's3', [...blobs], [resources.keyArn, ...(grants.archive.length > 0 ? resources.tenantKeyArns : [])]);
+  via('IndexKey', 'dynamodb', INDEX_KEY_ACTIONS[grants.index], [resources.keyArn]);
   return statements;
 }

@@ -54,13 +54,17 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
   if (secondRegion === region) throw new SettingsError('nephos.secondRegion: must differ from nephos.region');
   const tiers = readTiers(at.list('tiers'));
   const settings: Settings = {
+  const tenant = at.text('tenant', TENANT, 'main');
+  const tenants = [...new Set([tenant, ...at.texts('moreTenants', TENANT)])];
     kind,
     stage,
     region,
     secondRegion,
     writesTo: at.oneOf('writesTo', ['first', 'second'] as const, 'first'),
     account: at.optionalText('account', /^\d{12}$/) ?? environment.CDK_DEFAULT_ACCOUNT,
-    tenant: at.text('tenant', /^[a-z0-9][a-z0-9-]{0,31}$/, 'main'),
+    tenant,
+    tenants,
+    tenantKeys: at.texts('tenantKeys', TENANT),
     domain: at.section('domain', readDomain),
     issuer: at.section('issuer', readIssuer),
     retention: readRetention(at.reader('retention'), prod),
@@ -82,6 +86,9 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
   at.end();
   if (settings.replicationTimeControl && secondRegion === undefined)
     throw new SettingsError('nephos.replicationTimeControl: needs nephos.secondRegion');
+  const stranger = settings.tenantKeys.find((one) => !tenants.includes(one));
+  if (stranger !== undefined)
+    throw new SettingsError(`nephos.tenantKeys: ${stranger} is none of the tenants ${tenants.join(', ')}`);
   if (settings.writesTo === 'second' && secondRegion === undefined)
     throw new SettingsError('nephos.writesTo: needs nephos.secondRegion');
   if (settings.healthImaging && !HEALTH_IMAGING_REGIONS.has(region)) {
@@ -93,6 +100,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
 
 const REGION = /^[a-z]{2}(-[a-z]+)+-\d$/;
 const HEALTH_IMAGING_REGIONS = new Set(['us-east-1', 'us-west-2', 'eu-west-1', 'eu-west-2', 'ap-southeast-2']);
+const TENANT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
 function parsed(text: string): unknown {
   try {

@@ -13,7 +13,12 @@ export interface Settings {
   readonly secondRegion: string | undefined;
   /** where changes go; `second` is what a person sets to fail over (docs/regions.md) */
   readonly writesTo: 'first' | 'second';
+  /** the first tenant: of requests and schedules that name none */
   readonly tenant: string;
+  /** all tenants that are served, the first one first */
+  readonly tenants: readonly string[];
+  /** tenants whose objects are encrypted with a key of their own (docs/deploy-aws.md, "Keys of tenants") */
+  readonly tenantKeys: readonly string[];
   readonly domain: Domain | undefined;
   /** undefined: a Cognito user pool of its own */
   readonly issuer: Issuer | undefined;

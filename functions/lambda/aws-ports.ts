@@ -19,13 +19,15 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
   const s3 = s3Client(process.env.AWS_ENDPOINT_URL === undefined ? {} : { forcePathStyle: true });
   const bucket = (name: string | undefined) => (name === undefined ? undefined : { client: s3, bucket: name, clock });
   const archive = bucket(config.archiveBucket);
+  // Every blob of a tenant's begins with its name.
+  const encryptionKeyOf = (key: string) => config.tenantKeys.get(key.slice(0, key.indexOf('/')));
   const landing = bucket(config.landingBucket);
   const { table, imaging } = config;
   const index =
     table === undefined
       ? without<IndexTable>('the table')
       : new DynamoIndexTable({ client: dynamoClient(), tableName: table, clock });
-  const blobs = archive ? new S3BlobStore(archive) : without<BlobStore>('the archive bucket');
+  const blobs = archive ? new S3BlobStore({ ...archive, encryptionKeyOf }) : without<BlobStore>('the archive bucket');
   // Whoever puts objects there names them as he likes.
   const landed = landing
     ? new S3BlobStore({ ...landing, foreignKeys: true })

@@ -8,6 +8,8 @@ export interface ReplicationTarget {
   readonly key: IKey;
   readonly otherRegion: string;
   readonly otherKeyArn: string;
+  /** of tenants that have keys of their own: in this region and in the other one */
+  readonly tenantKeys: readonly { readonly tenant: string; readonly keyArn: string; readonly otherKeyArn: string }[];
 }
 
 /**
@@ -18,7 +20,7 @@ export interface ReplicationTarget {
 export function replicateTo(
   stack: NephosStack,
   bucket: s3.Bucket,
-  { key, otherRegion, otherKeyArn }: ReplicationTarget,
+  { key, otherRegion, otherKeyArn, tenantKeys }: ReplicationTarget,
 ): void {
   // By name: the bucket waits for this role.
   const sourceArn = `arn:${Aws.PARTITION}:s3:::${stack.names.bucket('archive', stack.region)}`;
@@ -43,31 +45,37 @@ export function replicateTo(
     [`${sourceArn}/*`],
   );
   allow(['s3:ReplicateObject', 's3:ReplicateTags'], [`${destinationArn}/*`]);
-  allow(['kms:Decrypt'], [key.keyArn], { StringLike: { 'kms:ViaService': `s3.${stack.region}.amazonaws.com` } });
-  allow(['kms:Encrypt', 'kms:GenerateDataKey'], [otherKeyArn], {
+  allow(['kms:Decrypt'], [key.keyArn, ...tenantKeys.map((one) => one.keyArn)], {
+    StringLike: { 'kms:ViaService': `s3.${stack.region}.amazonaws.com` },
+  });
+  const otherKeyArns = [otherKeyArn, ...tenantKeys.map((one) => one.otherKeyArn)];
+  allow(['kms:Encrypt', 'kms:GenerateDataKey'], otherKeyArns, {
     StringLike: { 'kms:ViaService': `s3.${otherRegion}.amazonaws.com` },
   });
   const policy = role.node.findChild('DefaultPolicy');
   const timeControl = stack.settings.replicationTimeControl;
   const resource = bucket.node.defaultChild as s3.CfnBucket;
+  const rule = (id: string, priority: number, prefix: string, replicaKmsKeyId: string) => ({
+    id,
+    status: 'Enabled',
+    priority,
+    filter: { prefix },
+    deleteMarkerReplication: { status: 'Disabled' },
+    sourceSelectionCriteria: { sseKmsEncryptedObjects: { status: 'Enabled' } },
+    destination: {
+      bucket: destinationArn,
+      encryptionConfiguration: { replicaKmsKeyId },
+      // Metrics tell how far behind the copy is; with time control S3 also promises the 15 minutes.
+      metrics: { status: 'Enabled', eventThreshold: { minutes: 15 } },
+      ...(timeControl && { replicationTime: { status: 'Enabled', time: { minutes: 15 } } }),
+    },
+  });
   resource.replicationConfiguration = {
     role: role.roleArn,
     rules: [
-      {
-        id: 'all',
-        status: 'Enabled',
-        priority: 1,
-        filter: { prefix: '' },
-        deleteMarkerReplication: { status: 'Disabled' },
-        sourceSelectionCriteria: { sseKmsEncryptedObjects: { status: 'Enabled' } },
-        destination: {
-          bucket: destinationArn,
-          encryptionConfiguration: { replicaKmsKeyId: otherKeyArn },
-          // Metrics tell how far behind the copy is; with time control S3 also promises the 15 minutes.
-          metrics: { status: 'Enabled', eventThreshold: { minutes: 15 } },
-          ...(timeControl && { replicationTime: { status: 'Enabled', time: { minutes: 15 } } }),
-        },
-      },
+      rule('all', 1, '', otherKeyArn),
+      // What a tenant's own key opens here, its replica and nothing else opens there.
+      ...tenantKeys.map((one, i) => rule(`tenant-${one.tenant}`, i + 2, `${one.tenant}/`, one.otherKeyArn)),
     ],
   };
   resource.node.addDependency(policy);

@@ -47,6 +47,8 @@ const trailStatement = (region: string): iam.PolicyStatement =>
 /** One key for all that holds patient data: multi-region, so that a replica in the second region opens what was encrypted here. */
 export class KeysStack extends NephosStack {
   readonly key: kms.Key;
+  /** of tenants that have one of their own, for their objects alone */
+  readonly tenantKeys: ReadonlyMap<string, kms.Key>;
 
   constructor(scope: Construct, props: Omit<NephosStackProps, 'description' | 'stateful'>) {
     super(scope, 'Keys', { ...props, description: 'the key of objects, index and logs', stateful: true });
@@ -61,10 +63,29 @@ export class KeysStack extends NephosStack {
     this.key.addToResourcePolicy(alarmsStatement());
     this.key.addToResourcePolicy(trailStatement(this.region));
     new CfnOutput(this, 'KeyArn', { value: this.key.keyArn });
+    this.tenantKeys = new Map(this.settings.tenantKeys.map((tenant) => [tenant, this.#tenantKey(tenant)]));
+  }
+
+  /** Scheduled for deletion, it takes all objects of the tenant along, replicas and old versions included. */
+  #tenantKey(tenant: string): kms.Key {
+    const key = new kms.Key(this, `Tenant-${tenant}`, {
+      alias: `alias/${this.names.prefix}-tenant-${tenant}`,
+      description: `Nephos: objects of the tenant ${tenant}`,
+      enableKeyRotation: true,
+      multiRegion: true,
+      removalPolicy: removalOf(this.settings),
+    });
+    new CfnOutput(this, `TenantKeyArn-${tenant}`, { value: key.keyArn });
+    return key;
   }
 
   /** The replica has the same id in the other region. */
-  replicaArn(region: string): string {
-    return `arn:${Aws.PARTITION}:kms:${region}:${Aws.ACCOUNT_ID}:key/${this.key.keyId}`;
+  replicaArn(region: string, key: kms.IKey = this.key): string {
+    return `arn:${Aws.PARTITION}:kms:${region}:${Aws.ACCOUNT_ID}:key/${key.keyId}`;
+  }
+
+  /** ARNs of the tenants' keys, or of their replicas, by tenant. */
+  tenantKeyArns(region: string): ReadonlyMap<string, string> {
+    return new Map([...this.tenantKeys].map(([tenant, key]) => [tenant, this.replicaArn(region, key)]));
   }
 }

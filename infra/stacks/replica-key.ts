@@ -6,6 +6,15 @@ import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 import { removalOf } from '../removal.ts';
 import { alarmsStatement, type KeysStack, logsStatement } from './keys.ts';
 
+/** The account's own policies decide, as with every key that CDK makes. */
+const account = (): iam.PolicyStatement =>
+  new iam.PolicyStatement({
+    sid: 'Account',
+    principals: [new iam.AccountRootPrincipal()],
+    actions: ['kms:*'],
+    resources: ['*'],
+  });
+
 /** The key's replica in the second region. It has a policy of its own: key policies are not replicated. */
 export class ReplicaKeyStack extends NephosStack {
   readonly key: kms.IKey;
@@ -16,20 +25,21 @@ export class ReplicaKeyStack extends NephosStack {
       primaryKeyArn: props.keys.key.keyArn,
       description: 'Nephos: objects, index and logs (replica)',
       keyPolicy: new iam.PolicyDocument({
-        statements: [
-          new iam.PolicyStatement({
-            sid: 'Account',
-            principals: [new iam.AccountRootPrincipal()],
-            actions: ['kms:*'],
-            resources: ['*'],
-          }),
-          logsStatement(this.region, this.names.prefix),
-          alarmsStatement(),
-        ],
+        statements: [account(), logsStatement(this.region, this.names.prefix), alarmsStatement()],
       }),
     });
     replica.applyRemovalPolicy(removalOf(this.settings));
     new kms.CfnAlias(this, 'Alias', { aliasName: `alias/${this.names.prefix}`, targetKeyId: replica.ref });
+    for (const [tenant, { keyArn }] of props.keys.tenantKeys) {
+      const own = new kms.CfnReplicaKey(this, `Tenant-${tenant}`, {
+        primaryKeyArn: keyArn,
+        description: `Nephos: objects of the tenant ${tenant} (replica)`,
+        keyPolicy: new iam.PolicyDocument({ statements: [account()] }),
+      });
+      own.applyRemovalPolicy(removalOf(this.settings));
+      const aliasName = `alias/${this.names.prefix}-tenant-${tenant}`;
+      new kms.CfnAlias(this, `TenantAlias-${tenant}`, { aliasName, targetKeyId: own.ref });
+    }
     this.key = kms.Key.fromKeyArn(
       this,
       'Replica',

@@ -5,7 +5,7 @@ import type * as sqs from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { INVENTORY, LANDING_BUCKET } from '#adapters/aws/schema.ts';
 import { archiveBucket, corsRule } from '../constructs/archive-bucket.ts';
-import { replicateTo } from '../constructs/replication.ts';
+import { type ReplicationTarget, replicateTo } from '../constructs/replication.ts';
 import { asIBucket, logBucket, SecureBucket } from '../constructs/secure-bucket.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 
@@ -14,6 +14,7 @@ export interface StorageProps extends Pick<NephosStackProps, 'settings' | 'regio
   /** of the key in the region that objects are replicated to */
   readonly otherKeyArn: string | undefined;
   readonly otherRegion: string | undefined;
+  readonly tenantKeys: ReplicationTarget['tenantKeys'];
   /** is told of what lands below LANDING_BUCKET.incomingPrefix */
   readonly ingest: sqs.Queue;
   readonly ingestPolicy: sqs.CfnQueuePolicy;
@@ -35,6 +36,7 @@ export class StorageStack extends NephosStack {
         key: props.key,
         otherRegion: props.otherRegion,
         otherKeyArn: props.otherKeyArn,
+        tenantKeys: props.tenantKeys,
       });
     }
     this.landing = this.#landingBucket(props);

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import {
   GetQueueUrlCommand,
   ReceiveMessageCommand,
@@ -10,7 +10,9 @@ import {
   SetQueueAttributesCommand,
   SQSClient,
 } from '@aws-sdk/client-sqs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { FUNCTIONS } from '#lambda/functions.ts';
+import { largeObject } from '#test/bench/large-data.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Host, multipart } from '#test/hosts/client.ts';
 import { dicomwebSuite } from '#test/hosts/dicomweb-suite.ts';
@@ -22,7 +24,7 @@ import { waitForImage } from '#test/peers/web/drawn.ts';
 import { type Deployed, deploy, PUBLIC_HOST, STAGE } from './helpers/deployment.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { putSite, startFront } from './helpers/front.ts';
-import { signIn } from './helpers/identity.ts';
+import { signIn, signInAgain } from './helpers/identity.ts';
 import { allows, concerns, roleOf } from './helpers/policy.ts';
 import lacks from './ministack-lacks.json' with { type: 'json' };
 import unusedGrants from './unused-grants.json' with { type: 'json' };
@@ -31,12 +33,25 @@ import unusedGrants from './unused-grants.json' with { type: 'json' };
  * The real app, deployed by the real command line to MiniStack, and asked through its API. What the engine cannot show (IAM, the
  * firewall, CloudFront, a second region, streaming) is in docs/deploy-aws.md, "What is not proved".
  */
+const FRAME_BYTES = 512 * 512 * 2;
 let deployed: Deployed;
+const ADMIN = 'admin@example.org';
+/** of the quarter of an hour that a token holds */
+const REFRESH_MS = 5 * 60_000;
 let admin: string;
+let signedInAt: number;
+
+async function refresh(): Promise<void> {
+  if (Date.now() - signedInAt < REFRESH_MS) return;
+  admin = await signInAgain(deployed, ADMIN);
+  signedInAt = Date.now();
+}
 beforeAll(async () => {
   deployed = await deploy();
-  admin = await signIn(deployed, 'admin@example.org', 'admin');
-});
+  admin = await signIn(deployed, ADMIN, 'admin');
+  signedInAt = Date.now();
+}, 900_000);
+beforeEach(refresh);
 afterAll(() => deployed?.stop());
 
 const as = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
@@ -102,6 +117,20 @@ dicomwebSuite(
   { uploadsElsewhere: 'parts go to S3 by signed URLs, and a queue stores them: see "a store transaction" below' },
 );
 
+describe('objects of a tenant with a key of its own', () => {
+  test('are encrypted with it, all that lies below its name', async () => {
+    const s3 = new S3Client({ ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint, forcePathStyle: true });
+    const Bucket = deployed.output('Storage', 'ArchiveBucket');
+    const { Contents = [] } = await s3.send(new ListObjectsV2Command({ Bucket, Prefix: 'main/' }));
+    expect(Contents.length).toBeGreaterThan(0);
+    for (const { Key } of Contents)
+      expect((await s3.send(new HeadObjectCommand({ Bucket, Key }))).SSEKMSKeyId).toBe(
+        deployed.output('Keys', 'TenantKeyArnmain'),
+      );
+    s3.destroy();
+  });
+});
+
 describe('objects that land in the bucket', () => {
   test('are stored, and gone from there', async () => {
     const s3 = new S3Client({ ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint, forcePathStyle: true });
@@ -138,7 +167,7 @@ describe('work that cannot be done', () => {
 });
 
 describe('what runs by the clock', () => {
-  test.each(['sweep', 'reconcile', 'tier'])('%s runs to its end', async (name) => {
+  test.each(['sweep', 'reconcile', 'tier', 'audit'])('%s runs to its end', async (name) => {
     const answer = await fetch(`${deployed.engine.endpoint}/2015-03-31/functions/nephos-${STAGE}-${name}/invocations`, {
       method: 'POST',
       headers: {
@@ -153,58 +182,99 @@ describe('what runs by the clock', () => {
 });
 
 describe('a store transaction', () => {
-  const megabytes = Number(process.env.NEPHOS_BIG_BYTES ?? 64 * 1024 * 1024);
+  const frames = Math.floor(Number(process.env.NEPHOS_BIG_BYTES ?? 256e6) / FRAME_BYTES);
+  const object = largeObject(7101, frames, { encapsulated: true });
+  const sha256 = (pieces: Iterable<Uint8Array>) => {
+    const hash = createHash('sha256');
+    for (const piece of pieces) hash.update(piece);
+    return hash.digest('hex');
+  };
+  const call = async (id: string, method: string, path: string, body?: object) => {
+    await refresh();
+    const answer = await deployed.ask(`/api/transactions/${id}${path}`, {
+      method,
+      headers: { ...as(admin), 'content-type': 'application/json' },
+      ...(body && { body: Buffer.from(JSON.stringify(body)) }),
+    });
+    return { status: answer.status, body: JSON.parse(answer.body.toString()) };
+  };
 
-  test('carries an object that no request could, and ends with the STOW response', async () => {
-    const pixels = Buffer.alloc(megabytes - (megabytes % 2));
-    for (let at = 0; at < pixels.length; at += 4096) pixels.writeUInt32LE(at, at);
-    const Rows = 4096;
-    const study = uid(7101);
-    const object = Buffer.from(
-      buildDicom({
-        StudyInstanceUID: study,
-        SeriesInstanceUID: uid(7102),
-        SOPInstanceUID: uid(7103),
-        Rows,
-        Columns: Math.floor(pixels.length / 2 / Rows),
-        PixelData: pixels.subarray(0, Rows * Math.floor(pixels.length / 2 / Rows) * 2),
-      }),
-    );
-    const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+  test(`carries an object of ${object.sizeBytes} bytes, which no request could, in constant memory, and ends with the STOW response`, async () => {
     const id = randomUUID();
-    const call = async (method: string, path: string, body?: object) => {
-      const answer = await deployed.ask(`/api/transactions/${id}${path}`, {
-        method,
-        headers: { ...as(admin), 'content-type': 'application/json' },
-        ...(body && { body: Buffer.from(JSON.stringify(body)) }),
-      });
-      return { status: answer.status, body: JSON.parse(answer.body.toString()) };
-    };
-    const objects = [{ sizeBytes: object.length, sha256: sha256(object), SOPInstanceUID: uid(7103) }];
-    const created = await call('PUT', '', { StudyInstanceUID: study, objects });
+    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, sizeBytes } = object;
+    const objects = [{ sizeBytes, sha256: sha256(object.pieces()), SOPInstanceUID }];
+    const created = await call(id, 'PUT', '', { StudyInstanceUID, objects });
     expect(created.status, JSON.stringify(created.body)).toBe(201);
     const { partBytes, parts } = created.body.objects[0];
-    for (let part = 1; part <= parts; part++) {
-      const bytes = object.subarray((part - 1) * partBytes, part * partBytes);
-      const granted = await call('POST', '/parts', { object: 1, parts: [{ part, sha256: sha256(bytes) }] });
+    let part = 0;
+    for (const bytes of inParts(object.pieces(), partBytes)) {
+      part++;
+      const granted = await call(id, 'POST', '/parts', { object: 1, parts: [{ part, sha256: sha256([bytes]) }] });
       expect(granted.status, JSON.stringify(granted.body)).toBe(200);
       const [{ method, url, headers, authenticate }] = granted.body.uploads;
       expect(authenticate).toBe(false);
       const uploaded = await fetch(url, { method, headers, body: new Uint8Array(bytes) });
       expect(uploaded.status).toBe(200);
+      if (part === 2) {
+        // A link that broke: the same part again changes nothing, and what has arrived is told.
+        await fetch(url, { method, headers, body: new Uint8Array(bytes) });
+        expect((await call(id, 'GET', '')).body.objects[0].arrived).toEqual([[1, 2]]);
+      }
     }
+    expect(part).toBe(parts);
+    const committedAt = Date.now();
     const answer = await eventually(async () => {
-      const committed = await call('POST', '/commit');
+      const committed = await call(id, 'POST', '/commit');
       return committed.status === 202 && committed.body.state !== undefined ? undefined : committed;
-    }, 240_000);
+    }, 900_000);
     expect(answer.status, JSON.stringify(answer.body)).toBe(200);
-    expect(answer.body['00081199'].Value[0]['00081155'].Value).toEqual([uid(7103)]);
+    expect(answer.body['00081199'].Value[0]['00081155'].Value).toEqual([SOPInstanceUID]);
+    const peak = await deployed.peakRssBytes('ingest');
+    console.log(
+      `stored ${sizeBytes} bytes in ${Date.now() - committedAt} ms; ingest took at most ${Math.round(peak / 2 ** 20)} MiB`,
+    );
+    expect(peak).toBeGreaterThan(0);
+    expect(peak).toBeLessThan((FUNCTIONS.ingest.memoryMiB * 2 ** 20) / 2);
+
     const [found] = await json(
-      `/dicomweb/studies?StudyInstanceUID=${study}&includefield=NumberOfStudyRelatedInstances`,
+      `/dicomweb/studies?StudyInstanceUID=${StudyInstanceUID}&includefield=NumberOfStudyRelatedInstances`,
     );
     expect(found['00201208'].Value).toEqual([1]);
-  });
+    // The last frame, out of the middle of the object that was put together; the whole is had from the bucket.
+    const instance = `/dicomweb/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
+    const frame = await deployed.ask(`${instance}/frames/${frames}`, {
+      headers: { ...as(admin), accept: 'application/octet-stream; transfer-syntax=*' },
+    });
+    expect(frame.status, frame.body.toString().slice(0, 500)).toBe(200);
+    expect(frame.body.equals(object.frame(frames))).toBe(true);
+    const whole = await deployed.ask(instance, {
+      headers: { ...as(admin), accept: 'application/dicom; transfer-syntax=*' },
+    });
+    expect(whole.status).toBe(307);
+    const body = (await fetch(whole.headers.location!)).body as unknown as AsyncIterable<Uint8Array>;
+    const hash = createHash('sha256');
+    for await (const chunk of body) hash.update(chunk);
+    expect(hash.digest('hex')).toBe(objects[0]!.sha256);
+  }, 1_800_000);
 });
+
+/** The same bytes in parts of this size, the last one smaller. */
+function* inParts(pieces: Iterable<Buffer>, partBytes: number): Generator<Buffer> {
+  let held: Buffer[] = [];
+  let size = 0;
+  for (let piece of pieces) {
+    while (size + piece.length >= partBytes) {
+      const rest = partBytes - size;
+      yield Buffer.concat([...held, piece.subarray(0, rest)]);
+      piece = piece.subarray(rest);
+      held = [];
+      size = 0;
+    }
+    held.push(piece);
+    size += piece.length;
+  }
+  if (size > 0) yield Buffer.concat(held);
+}
 
 describe.runIf(existsSync('/usr/bin/storescu'))('a gateway at the edge', () => {
   test('forwards what storescu sends it: small objects by STOW-RS, one too large for a request by a store transaction', async () => {

@@ -78,6 +78,31 @@ test('the SHA-256 of the whole stands in the metadata of what was put in one go'
   expect(head.Metadata?.sha256).toBe(sha256);
 });
 
+describe('tenants with a key of their own', () => {
+  const KEY = 'arn:aws:kms:us-east-1:000000000000:key/0f0e0d0c-0000-4000-8000-000000000001';
+  const store = () =>
+    new S3BlobStore({
+      ...options(),
+      partBytes: 64 * 1024,
+      encryptionKeyOf: (key) => (key.startsWith('own/') ? KEY : undefined),
+    });
+
+  test.each([
+    ['put in one go', 10],
+    ['uploaded in parts', 300_000],
+  ])('have their objects encrypted with it: %s', async (_, sizeBytes) => {
+    const bytes = randomBytes(sizeBytes);
+    const encryptionOf = async (Key: string) => {
+      await store().put(Key, sizeBytes > 1_000 ? ReadableStream.from([bytes]) : bytes);
+      const head = await client.send(new HeadObjectCommand({ Bucket: BUCKET, Key }));
+      return [head.ServerSideEncryption, head.SSEKMSKeyId];
+    };
+    expect(await encryptionOf(`own/${sizeBytes}`)).toStrictEqual(['aws:kms', KEY]);
+    expect(await encryptionOf(`other/${sizeBytes}`)).not.toContain(KEY);
+    expect(sha256Of(await store().readBytes(`own/${sizeBytes}`))).toBe(sha256Of(bytes));
+  });
+});
+
 test('a deleted blob is gone for readers, and its bytes stay as a locked version', async () => {
   const store = new S3BlobStore(options());
   await client.send(new GetObjectLockConfigurationCommand({ Bucket: BUCKET }));

@@ -55,10 +55,31 @@ describe('the rule packs AwsSolutions and HIPAA, and the validation of templates
     ['prod, in two regions', PROD],
     ['prod with the service on Fargate', { ...PROD, fargate: FARGATE }],
     [
+      'prod failed over to its second region, of three tenants, two with keys of their own, locked for good, with tiers of its own',
+      {
+        ...PROD,
+        writesTo: 'second',
+        moreTenants: ['north', 'south'],
+        tenantKeys: ['north', 'south'],
+        retention: { objectLock: 'compliance', objectLockDays: 3_650 },
+        backup: { compliance: true, vaultLockDays: 365 },
+        tiers: [
+          { policy: 'default', steps: [{ storageClass: 'GLACIER_IR', afterDays: 90 }] },
+          { policy: 'deep', steps: [{ storageClass: 'DEEP_ARCHIVE', afterDays: 1 }] },
+        ],
+        tiering: [{ policy: 'deep', idleDays: 730, studyAgeDays: 1_825 }],
+        corsOrigins: ['https://viewer.example.org'],
+      },
+    ],
+    [
+      'dev with everything that it may have',
+      { firewall: true, audit: true, backup: true, costExport: true, secondRegion: 'us-west-2', tenantKeys: ['main'] },
+    ],
+    [
       'prod, in one region, with the issuer of a clinic',
       { kind: 'prod', issuer: { url: 'https://login.example.org', audience: 'pacs' } },
     ],
-  ])('find nothing in %s that is not acknowledged with a reason', (_, context) => {
+  ])('find nothing in %s that is not acknowledged with a reason', { timeout: 300_000 }, (_, context) => {
     const { open, rules } = findings(context);
     expect(open).toEqual([]);
     expect(rules).toBeGreaterThanOrEqual(2);

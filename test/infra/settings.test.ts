@@ -29,6 +29,14 @@ describe('the context key "nephos"', () => {
     });
   });
 
+  test('several tenants, the first of them for whatever names none', () => {
+    expect(read({ tenant: 'a', moreTenants: ['b', 'a'], tenantKeys: ['b'] })).toMatchObject({
+      tenant: 'a',
+      tenants: ['a', 'b'],
+      tenantKeys: ['b'],
+    });
+  });
+
   test('the command line gives it as JSON', () => {
     expect(read('{"kind":"prod","stage":"clinic"}').stage).toBe('clinic');
   });
@@ -54,6 +62,8 @@ describe('the context key "nephos"', () => {
       { region: 'eu-central-1', healthImaging: true },
       'HealthImaging is in us-east-1, us-west-2, eu-west-1, eu-west-2, ap-southeast-2 only',
     ],
+    ['a key of a stranger', { tenantKeys: ['north'] }, 'nephos.tenantKeys: north is none of the tenants main'],
+    ['a tenant that cannot open a key', { moreTenants: ['North Clinic'] }, 'nephos.moreTenants'],
     ['an account of letters', { account: 'mine' }, 'nephos.account'],
     [
       'a certificate of another region',

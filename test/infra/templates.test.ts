@@ -3,3 +3,4 @@ import './templates/grants.ts';
 import './templates/service.ts';
 import './templates/stateful.ts';
 import './templates/stateless.ts';
+import './templates/tenants.ts';

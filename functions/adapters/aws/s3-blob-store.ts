@@ -30,6 +30,8 @@ export interface S3Options {
   readonly restoreDays?: number;
   /** what a restore may cost: Standard within 12 hours, Bulk within 48 (Standard) */
   readonly restoreTier?: 'Standard' | 'Bulk';
+  /** KMS key (ARN) that objects under this key are encrypted with; undefined: the bucket's own (always) */
+  readonly encryptionKeyOf?: (key: string) => string | undefined;
   /** others put objects here under names of their own choice (a landing bucket): they are read and deleted by any key S3 takes (false) */
   readonly foreignKeys?: boolean;
 }
@@ -59,6 +61,7 @@ export class S3BlobStore implements BlobStore {
       restoreDays: 7,
       restoreTier: 'Standard',
       foreignKeys: false,
+      encryptionKeyOf: () => undefined,
       ...options,
     };
   }
@@ -94,6 +97,7 @@ export class S3BlobStore implements BlobStore {
       ChecksumSHA256: Buffer.from(sha256, 'hex').toString('base64'),
       IfNoneMatch: '*',
       Metadata: { [SHA256_METADATA]: sha256, [WRITER_METADATA]: writer },
+      ...encryptionOf(this.#settings, key),
     });
     await this.#call(true, async (attempts) => {
       try {
@@ -234,6 +238,14 @@ export class S3BlobStore implements BlobStore {
     const { clock, retry } = this.#settings;
     return retrying({ clock, policy: retry, changes }, call);
   }
+}
+
+/** What a put says of its encryption; nothing where the bucket's own is meant. With bucket keys, so that KMS is not asked for each object. */
+export function encryptionOf({ encryptionKeyOf }: Pick<S3Settings, 'encryptionKeyOf'>, key: string) {
+  const SSEKMSKeyId = encryptionKeyOf(key);
+  return SSEKMSKeyId === undefined
+    ? {}
+    : { ServerSideEncryption: 'aws:kms' as const, SSEKMSKeyId, BucketKeyEnabled: true };
 }
 
 const nameOf = (error: unknown): string => (error as { name?: string }).name ?? '';

@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { PacsError } from '#core/errors.ts';
 import { type Attempts, retrying } from './retry.ts';
-import { type S3Settings, WRITER_METADATA } from './s3-blob-store.ts';
+import { encryptionOf, type S3Settings, WRITER_METADATA } from './s3-blob-store.ts';
 
 const MAX_PARTS = 10_000;
 /** parts double in size each thousand, up to this many bytes: an object of unknown size may be of hundreds of gigabytes */
@@ -85,7 +85,12 @@ export async function uploadParts(
   // Asked twice after a lost answer, S3 begins two uploads; the first stays empty and the lifecycle ends it.
   const { UploadId } = await repeated(settings, false, () =>
     client.send(
-      new CreateMultipartUploadCommand({ ...at, ChecksumAlgorithm: 'SHA256', Metadata: { [WRITER_METADATA]: writer } }),
+      new CreateMultipartUploadCommand({
+        ...at,
+        ChecksumAlgorithm: 'SHA256',
+        Metadata: { [WRITER_METADATA]: writer },
+        ...encryptionOf(settings, key),
+      }),
     ),
   );
   const parts: CompletedPart[] = [];

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +24,7 @@ export const SETTINGS = {
   alarmEmails: ['pacs@example.org'],
   // No engine has it: functions that are granted a data store could not be deployed. Its stack is tested as a template.
   healthImaging: false,
+  tenantKeys: ['main'],
   bufferedResponses: true,
 };
 
@@ -44,6 +45,8 @@ export interface Deployed {
   readonly api: URL;
   /** what each function asked of AWS */
   readonly recorders: ReadonlyMap<string, Recorder>;
+  /** the most memory that a process of the function has had so far (bytes) */
+  peakRssBytes(name: string): Promise<number>;
   /** the value of an export, as templates import it */
   resolve(reference: string): string;
   readonly environment: Readonly<Record<string, string>>;
@@ -115,6 +118,7 @@ export async function deploy(): Promise<Deployed> {
       recorders,
       api,
       ask: (path, init) => ask(api, path, init),
+      peakRssBytes: (name) => peakRssBytes(recorders.get(`nephos-${STAGE}-${name}`)!.endpoint),
       resolve(reference) {
         const [stack = '', name = ''] = reference.split(':');
         return outputs[stack]?.[name] ?? `unresolved:${reference}`;
@@ -130,6 +134,21 @@ export async function deploy(): Promise<Deployed> {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Of the processes that call AWS through `endpoint`, which nobody else does. */
+async function peakRssBytes(endpoint: string): Promise<number> {
+  let most = 0;
+  for (const id of readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))) {
+    try {
+      if (!readFileSync(`/proc/${id}/environ`, 'utf8').split('\0').includes(`AWS_ENDPOINT_URL=${endpoint}`)) continue;
+      const [, kilobytes = '0'] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${id}/status`, 'utf8')) ?? [];
+      most = Math.max(most, Number(kilobytes) * 1024);
+    } catch {
+      // It has ended meanwhile, or is somebody else's.
+    }
+  }
+  return most;
 }
 
 const functionNames = (templates: ReadonlyMap<string, Template>): string[] =>

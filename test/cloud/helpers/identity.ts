@@ -22,7 +22,6 @@ const PASSWORD = 'Correct-horse-battery-5';
 /** Makes a user of a group, as docs/deploy-aws.md tells the first administrator, and signs in. @returns the identity token */
 export async function signIn(deployed: Deployed, email: string, group: string): Promise<string> {
   const UserPoolId = deployed.output('Identity', 'UserPoolId');
-  const ClientId = deployed.output('Identity', 'ClientId');
   await cognito(deployed, 'AdminCreateUser', {
     UserPoolId,
     Username: email,
@@ -35,6 +34,12 @@ export async function signIn(deployed: Deployed, email: string, group: string): 
   });
   await cognito(deployed, 'AdminSetUserPassword', { UserPoolId, Username: email, Password: PASSWORD, Permanent: true });
   await cognito(deployed, 'AdminAddUserToGroup', { UserPoolId, Username: email, GroupName: group });
+  return signInAgain(deployed, email);
+}
+
+/** A new identity token of somebody who has signed in before: one holds for a quarter of an hour. */
+export async function signInAgain(deployed: Deployed, email: string): Promise<string> {
+  const ClientId = deployed.output('Identity', 'ClientId');
   const answer = await cognito(deployed, 'InitiateAuth', {
     ClientId,
     AuthFlow: 'USER_PASSWORD_AUTH',
