@@ -32,12 +32,17 @@ const object = (properties: Record<string, Schema>, optional: string[] = []): Sc
 const page = (items: Schema): Schema => object({ items: { type: 'array', items }, next: text }, ['next']);
 
 const uids = { StudyInstanceUID: text, SeriesInstanceUID: text, SOPInstanceUID: text };
-const session = object({
-  tenant: text,
-  subject: text,
-  roles: { type: 'array', items: text },
-  permits: { type: 'array', items: text, description: 'what the roles permit (docs/roles.md)' },
-});
+const session = object(
+  {
+    tenant: text,
+    subject: text,
+    roles: { type: 'array', items: text },
+    permits: { type: 'array', items: text, description: 'what the roles permit (docs/roles.md)' },
+    keepsPeople: { type: 'boolean', description: 'people have accounts at this archive' },
+    hasAccount: { type: 'boolean', description: 'this session is of one of them' },
+  },
+  ['keepsPeople', 'hasAccount'],
+);
 const held = object({
   id: text,
   kind: {
@@ -92,6 +97,7 @@ const event = object(
         'ProcedureStepCompleted',
         'ProcedureStepDiscontinued',
         'StudyComplete',
+        'EmergencyAccess',
         'ShareCreated',
         'ShareOpened',
         'ShareRevoked',

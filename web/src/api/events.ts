@@ -12,6 +12,7 @@ export type ArchiveEventType =
   | 'ProcedureStepCompleted'
   | 'ProcedureStepDiscontinued'
   | 'StudyComplete'
+  | 'EmergencyAccess'
   | 'ShareCreated'
   | 'ShareOpened'
   | 'ShareRevoked'

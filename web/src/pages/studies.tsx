@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { useArchiveEvents } from '../api/events.ts';
-import { type Results, type SortField, type StudyQuery, searchStudies } from '../api/search.ts';
+import { type Results, type SortField, type StudyQuery, searchStudies, toSearchParams } from '../api/search.ts';
 import { may } from '../api/session.ts';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
@@ -10,6 +10,7 @@ import { href, navigate } from '../router.ts';
 import { ShareForm } from './share-form.tsx';
 import { StudyFilters } from './studies-filters.tsx';
 import { hrefOf, isFiltered, PAGE_SIZES, readQuery, withoutFilters } from './studies-query.ts';
+import { EmergencyButton, RestrictedStudies } from './studies-restricted.tsx';
 import { StudyRow } from './studies-row.tsx';
 
 const EVENTS = ['InstanceStored', 'StudyQuiet', 'Rejected', 'Deleted', 'Restored'] as const;
@@ -42,6 +43,7 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
             Clear filters
           </button>
         )}
+        <EmergencyButton onOpened={reload} />
         {selected.size > 0 && (
           <button type="button" class="primary" onClick={() => setShares(true)}>
             Share {plural(selected.size, 'study', 'studies')}…
@@ -79,6 +81,7 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
             {value === undefined && <Skeleton />}
             {value?.rows.length === 0 && <Nothing query={query} />}
           </div>
+          {value && <RestrictedStudies parameters={toSearchParams(query)} onOpened={reload} />}
           {value && <Pager query={query} results={value} onChange={change} />}
         </>
       )}
@@ -167,6 +170,7 @@ function Nothing({ query }: { query: StudyQuery }) {
         {<a href={hrefOf(withoutFilters(query))}>Clear the filters</a>}
       </Empty>
     );
+  if (!may('store')) return <Empty title="There are no studies for you here" />;
   return (
     <Empty title="The archive is empty">
       <p>
