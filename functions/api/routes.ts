@@ -44,7 +44,7 @@ export function apiRoutes(
 ): Route[] {
   const routes: Route[] = [
     // Public: answers 401 itself, which is how the page learns that it must sign in.
-    { method: 'GET', path: '/session', action: 'public', name: 'GetSession', handler: getSession },
+    { method: 'GET', path: '/session', action: 'public', name: 'GetSession', handler: getSession(login) },
     // Public: the access token is in the body.
     {
       method: 'POST',

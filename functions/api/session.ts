@@ -6,6 +6,7 @@ import { SESSION_MS, type TokenStore } from '#core/tokens.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import { json, readJson } from './json.ts';
+import type { LoginDoor } from './login.ts';
 
 const COOKIE = 'nephos_session';
 
@@ -38,10 +39,14 @@ export function isCrossSite(
   return origin !== undefined && origin !== request.origin;
 }
 
-export const getSession: Handler = async ({ principal }) => {
-  if (principal.tenant === '') throw new PacsError('UNAUTHENTICATED', 'sign in first');
-  return json(200, told(principal));
-};
+export const getSession =
+  (door?: LoginDoor): Handler =>
+  async ({ request, principal }) => {
+    if (principal.tenant === '') throw new PacsError('UNAUTHENTICATED', 'sign in first');
+    const keepsPeople = door?.people !== undefined;
+    const hasAccount = keepsPeople && tokenOf(request)?.token.startsWith(LOGIN_PREFIX) === true;
+    return json(200, { ...told(principal), keepsPeople, hasAccount });
+  };
 
 /** `permits` is what a page needs to show only what may be done. */
 const told = ({ tenant, subject, roles }: Principal) => ({ tenant, subject, roles, permits: permitted(roles) });

@@ -60,10 +60,23 @@ window.config = {
     },
   ],
   httpErrorHandler: (error) => {
-    // Signed out, or the session is over: the console asks for the token, the receiver's page says so.
-    if (error.status === 401) location.assign(sharedUnder || '/');
+    // Signed out, or the session is over: whoever it is signs in and comes back to the study, the receiver's page says so.
+    if (error.status !== 401) return;
+    if (sharedUnder !== '') location.assign(sharedUnder);
+    else signInAndComeBack();
   },
 };
+
+// Once, however many pictures were refused. Where nobody signs in but by token, the console asks for it.
+let leaving = false;
+async function signInAndComeBack() {
+  if (leaving) return;
+  leaving = true;
+  const options = await fetch('/api/session/options').catch(() => undefined);
+  const { signIn } = (await options?.json().catch(() => ({}))) ?? {};
+  const here = encodeURIComponent(location.pathname + location.search);
+  location.assign(signIn ? `/api/session/start?returnTo=${here}` : '/');
+}
 
 // On a phone the picture has the screen; the list of series waits behind its arrow.
 if (matchMedia('(max-width: 48em)').matches) {

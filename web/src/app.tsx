@@ -6,10 +6,12 @@ import { EmergencyBanner } from './components/emergency-banner.tsx';
 import { homeOf, Navigation } from './components/navigation.tsx';
 import { Heading } from './components/page-title.tsx';
 import { AccessPage } from './pages/access.tsx';
+import { AccountPage } from './pages/account.tsx';
 import { ArrivedPage, isOnTheWay, LaunchPage } from './pages/arrived.tsx';
 import { AuditPage } from './pages/audit.tsx';
 import { ClientsPage } from './pages/clients.tsx';
 import { GatewaysPage } from './pages/gateways.tsx';
+import { PeoplePage } from './pages/people.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
 import { SharesPage } from './pages/shares.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
@@ -83,6 +85,10 @@ function Page({ route }: { route: Route }) {
       return <ClientsPage />;
     case '/access':
       return <AccessPage />;
+    case '/people':
+      return <PeoplePage />;
+    case '/account':
+      return <AccountPage />;
     case '/tokens':
       return <TokensPage />;
     default:

@@ -7,6 +7,7 @@ import './styles/gateways.css';
 import './styles/worklist.css';
 import './styles/audit.css';
 import './styles/tokens.css';
+import './styles/account.css';
 import './styles/access.css';
 import './styles/shares.css';
 import { render } from 'preact';

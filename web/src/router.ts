@@ -44,3 +44,5 @@ export function resumeAfterViewer(): void {
   sessionStorage.removeItem(RETURN_KEY);
   if (target && location.hash === '') navigate(target, 'replace');
 }
+/** Whoever comes next to this tab does not begin where somebody else was. */
+export const forgetReturn = (): void => sessionStorage.removeItem(RETURN_KEY);

@@ -1,3 +1,4 @@
+import { rememberForReturn } from '../router.ts';
 import { createStore } from '../store.ts';
 import { ArchiveError, ask, explain, onSignedOut } from './http.ts';
 
@@ -15,6 +16,10 @@ export interface SignedIn {
   readonly canSignOut: boolean;
   /** actions (docs/roles.md) */
   readonly permits: readonly string[];
+  /** signed in by password, so that the account can be changed here */
+  readonly hasAccount: boolean;
+  /** the archive keeps the people who sign in by itself */
+  readonly keepsPeople: boolean;
 }
 
 /** whom the archive names where access control is off (functions/embedded/app.ts) */
@@ -52,9 +57,9 @@ export async function loadSession(): Promise<void> {
     });
     if (response.status === 401) return session.set({ state: 'signedOut' });
     if (!response.ok) return session.set({ state: 'unreachable', message: explain(response.status) });
-    const body = (await response.json().catch(() => ({}))) as { subject?: string; permits?: string[] };
-    const subject = body.subject ?? '';
-    session.set({ state: 'signedIn', subject, canSignOut: subject !== EVERYBODY, permits: body.permits ?? [] });
+    const body = (await response.json().catch(() => ({}))) as Partial<SignedIn>;
+    const { subject = '', permits = [], hasAccount = false, keepsPeople = false } = body;
+    session.set({ state: 'signedIn', subject, canSignOut: subject !== EVERYBODY, permits, hasAccount, keepsPeople });
   } catch {
     session.set({ state: 'unreachable', message: explain(0) });
   }
@@ -78,6 +83,38 @@ export async function signIn(token: string): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
-  await fetch('/api/session', { method: 'DELETE', credentials: 'same-origin' }).catch(() => {});
-  await loadSession();
+  const response = await fetch('/api/session', { method: 'DELETE', credentials: 'same-origin' }).catch(() => undefined);
+  // Signed in by an issuer: it is told, too, and sends the browser back here.
+  const { next } = (await response?.json().catch(() => ({}))) ?? {};
+  if (typeof next === 'string') location.assign(next);
+  else await loadSession();
+}
+
+/** Whether people sign in elsewhere than by a token. */
+export async function loadSignInOffer(): Promise<boolean> {
+  const response = await fetch('/api/session/options').catch(() => undefined);
+  const { signIn = false } = (await response?.json().catch(() => ({}))) ?? {};
+  return signIn === true;
+}
+
+/** To the issuer, which sends the browser back to `/`; what stood behind the `#` is kept in this tab alone. */
+export function startSignIn(): void {
+  rememberForReturn();
+  location.assign('/api/session/start');
+}
+
+const PROBLEMS: Readonly<Record<string, string>> = {
+  over: 'That sign-in had run out, or was begun in another browser. Please sign in once more.',
+  refused: 'The sign-in was refused.',
+  unreachable: 'The sign-in service cannot be reached. Try again in a moment.',
+};
+
+/** What went wrong with a sign-in that has just led here; told once. */
+export function takeSignInProblem(): string | undefined {
+  const query = new URLSearchParams(location.search);
+  const problem = query.get('signIn');
+  if (problem === null) return undefined;
+  query.delete('signIn');
+  history.replaceState(null, '', `${location.pathname}${query.size > 0 ? `?${query}` : ''}${location.hash}`);
+  return PROBLEMS[problem];
 }

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type SignedIn, signOut } from '../api/session.ts';
-import { href, navigate, type Route } from '../router.ts';
+import { forgetReturn, href, navigate, type Route } from '../router.ts';
 import { UploadBadge } from './upload-badge.tsx';
 
 /** The pages, and the action (docs/roles.md) without which there is nothing to see there. */
@@ -14,11 +14,13 @@ const PAGES = [
   { path: '/gateways', label: 'Gateways', action: 'monitor' },
   { path: '/audit', label: 'Audit', action: 'readAudit' },
   { path: '/access', label: 'Access', action: 'administer' },
+  { path: '/people', label: 'People', action: 'administer' },
   { path: '/tokens', label: 'Tokens', action: 'administer' },
   { path: '/clients', label: 'Machines', action: 'administer' },
 ] as const;
 
-const pagesOf = ({ permits }: SignedIn) => PAGES.filter(({ action }) => permits.includes(action));
+const pagesOf = ({ permits, keepsPeople }: SignedIn) =>
+  PAGES.filter(({ path, action }) => permits.includes(action) && (path !== '/people' || keepsPeople));
 
 /** The first page that somebody may see. */
 export const homeOf = (session: SignedIn): string => pagesOf(session)[0]?.path ?? '/studies';
@@ -49,6 +51,7 @@ export function Navigation({ session, route }: { session: SignedIn; route: Route
   }, [open]);
   // Whoever signs in next begins anew: filters hold names.
   const leave = async () => {
+    forgetReturn();
     await signOut();
     navigate(href('/'), 'replace');
   };
@@ -85,6 +88,11 @@ export function Navigation({ session, route }: { session: SignedIn; route: Route
           </a>
         ))}
       </nav>
+      {session.hasAccount && (
+        <a class="own" href={href('/account')} aria-current={route.path === '/account' ? 'page' : undefined}>
+          {session.subject}
+        </a>
+      )}
       {session.canSignOut && (
         <button type="button" class="quiet sign-out" title={session.subject} onClick={() => void leave()}>
           Sign out

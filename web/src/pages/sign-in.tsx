@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { loadSession, signIn } from '../api/session.ts';
+import { loadSession, loadSignInOffer, signIn, startSignIn, takeSignInProblem } from '../api/session.ts';
 import { messageOf } from '../components/use-loaded.ts';
 
 interface Props {
@@ -11,11 +11,16 @@ export function SignInPage({ unreachable, expired }: Props) {
   const [token, setToken] = useState('');
   const [error, setError] = useState('');
   const [busy, setBusy] = useState(false);
+  const [offer, setOffer] = useState<boolean>();
+  const [problem, setProblem] = useState<string>();
   const input = useRef<HTMLInputElement>(null);
+  const door = useRef<HTMLAnchorElement>(null);
   useEffect(() => {
     document.title = 'Sign in – Nephos';
-    input.current?.focus();
+    setProblem(takeSignInProblem());
+    void loadSignInOffer().then(setOffer);
   }, []);
+  useEffect(() => (door.current ?? input.current)?.focus(), [offer]);
   const submit = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
@@ -32,9 +37,32 @@ export function SignInPage({ unreachable, expired }: Props) {
     <main class="sign-in">
       <img src="/nephos.svg" alt="" width="44" height="44" />
       <h1>Nephos</h1>
+      {problem && (
+        <p class="error" role="alert">
+          {problem}
+        </p>
+      )}
+      {expired && unreachable === undefined && (
+        <p role="status">Your session has ended. Sign in to go on where you were.</p>
+      )}
+      {offer && unreachable === undefined && (
+        <>
+          <a
+            ref={door}
+            class="button primary"
+            href="/api/session/start"
+            onClick={(event) => {
+              event.preventDefault();
+              startSignIn();
+            }}
+          >
+            Sign in
+          </a>
+          <p class="or">or</p>
+        </>
+      )}
       {unreachable === undefined ? (
         <form onSubmit={submit}>
-          {expired && <p role="status">Your session has ended. Sign in to go on where you were.</p>}
           <label class="field">
             <span>Access token</span>
             <input
@@ -57,7 +85,7 @@ export function SignInPage({ unreachable, expired }: Props) {
               {error}
             </p>
           )}
-          <button type="submit" class="primary" disabled={busy}>
+          <button type="submit" class={offer ? '' : 'primary'} disabled={busy}>
             {busy ? 'Signing in…' : 'Sign in'}
           </button>
         </form>

@@ -1,7 +1,7 @@
 import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type GrantableRole, type IssuedToken, issueToken } from '../api/tokens.ts';
 import { messageOf } from '../components/use-loaded.ts';
-import { ACTION_WORDS, ROLE_WORDS, wordFor } from './words.ts';
+import { RolesField } from './roles-field.tsx';
 
 const NEVER = 'never';
 const EXPIRIES = [
@@ -44,8 +44,6 @@ export function TokenForm({ roles, onIssued, onClose }: Props) {
       setBusy(false);
     }
   };
-  const choose = (role: string, isChosen: boolean) =>
-    setChosen(isChosen ? [...chosen, role] : chosen.filter((one) => one !== role));
   return (
     <dialog ref={dialog} class="wide" aria-labelledby={titleId} onClose={onClose}>
       <form onSubmit={issue}>
@@ -85,22 +83,7 @@ export function TokenForm({ roles, onIssued, onClose }: Props) {
             </select>
           </label>
         </div>
-        <fieldset class="field roles">
-          <legend>Roles</legend>
-          {roles.map(({ role, permits }) => (
-            <label key={role}>
-              <input
-                type="checkbox"
-                checked={chosen.includes(role)}
-                onChange={(event) => choose(role, event.currentTarget.checked)}
-              />
-              <span>
-                {wordFor(ROLE_WORDS, role)}
-                <span class="hint">{inWords(permits)}</span>
-              </span>
-            </label>
-          ))}
-        </fieldset>
+        <RolesField roles={roles} chosen={chosen} onChoose={setChosen} />
         {error && (
           <p class="error" role="alert">
             {error}
@@ -117,15 +100,4 @@ export function TokenForm({ roles, onIssued, onClose }: Props) {
       </form>
     </dialog>
   );
-}
-
-/** What somebody with the role can do; what people do comes before what machines do. */
-function inWords(permits: readonly string[]): string {
-  const known = Object.keys(ACTION_WORDS);
-  if (known.every((action) => permits.includes(action))) return 'everything';
-  const place = (action: string) => (known.includes(action) ? known.indexOf(action) : known.length);
-  return [...permits]
-    .sort((a, b) => place(a) - place(b))
-    .map((action) => wordFor(ACTION_WORDS, action))
-    .join(', ');
 }
