@@ -56,7 +56,8 @@ export async function openGateway(
   await mkdir(first.dataDir, { recursive: true });
   const unlock = lockDataDir(first.dataDir);
   process.once('exit', unlock);
-  const archive = await openArchive({ dataDir: first.dataDir, limits, policy: {} });
+  // Files of their own: what is evicted must give its space back at once.
+  const archive = await openArchive({ dataDir: first.dataDir, limits, policy: {}, packed: false });
   const disk = new Disk({
     dataDir: first.dataDir,
     reserveBytes: () => config.disk.reserveBytes,

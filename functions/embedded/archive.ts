@@ -28,10 +28,11 @@ export interface Archive {
 
 /** The archive on one machine: objects in the file system, index and queues in LMDB, both under the data folder. */
 export async function openArchive(
-  config: Pick<Config, 'dataDir' | 'limits' | 'policy'> & Partial<Pick<Config, 'encryptionKeyFile'>>,
+  config: Pick<Config, 'dataDir' | 'limits' | 'policy'> &
+    Partial<Pick<Config, 'encryptionKeyFile'>> & { readonly packed?: boolean },
 ): Promise<Archive> {
   await mkdir(config.dataDir, { recursive: true });
-  const blobs = await FsBlobStore.open(config.dataDir);
+  const blobs = await FsBlobStore.open(config.dataDir, { packed: config.packed ?? true });
   const stored = await encryptedWhere(config, blobs);
   const index = await LmdbIndexTable.open(join(config.dataDir, 'index'));
   const clock = systemClock;
@@ -45,6 +46,7 @@ export async function openArchive(
     async close() {
       await pixels.close();
       await index.close();
+      await blobs.close();
     },
   };
 }

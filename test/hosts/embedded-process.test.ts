@@ -176,12 +176,14 @@ describe('the command line', () => {
     const archive = await start();
     expect(await count(archive)).toBe(4);
 
-    const series = join(data, 'blobs', 'main', uid(1), uid(2));
-    const [victim] = (await readdir(series)).filter((name) => name.endsWith('.dcm'));
-    const bytes = await readFile(join(series, victim!));
-    bytes[bytes.length - 1]! ^= 1;
-    await rm(join(series, victim!));
-    await writeFile(join(series, victim!), bytes);
+    // Small objects of a study stand in a tar archive: a page of header, then the object.
+    const study = join(data, 'blobs', 'main', uid(1));
+    const [pack] = (await readdir(study)).filter((name) => name.endsWith('.tar'));
+    const bytes = await readFile(join(study, pack!));
+    const at = bytes.indexOf('DICM') - 128;
+    expect(at).toBe(4096);
+    bytes[at + object(0).byteLength - 1]! ^= 1;
+    await writeFile(join(study, pack!), bytes);
     expect(await nephos(data, 'verify')).toMatchObject({
       code: 1,
       output: expect.stringMatching(/altered .*1 damaged/s),

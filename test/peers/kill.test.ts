@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { randomFrom, tinyObject, tinyStudy } from '#test/bench/data.ts';
 import { first, getInstance, getJson, type InstanceUIDs, sha256, stow } from './helpers/dicomweb.ts';
@@ -145,16 +147,26 @@ describe(`something is killed ${KILLS} times while the archive stores`, () => {
     await nephos.stop();
     const objects = await part10Below(join(dataDir, 'blobs'));
     expect(objects.sort()).toEqual([...listed].map((uid) => sent.get(uid)!.sha256).sort());
-    expect(await readdir(join(dataDir, 'incoming'))).toEqual([]);
+    // Where a pack has lost something, a note has a later sweep give the space back.
+    const notes = await readdir(join(dataDir, 'incoming'));
+    expect(notes.filter((name) => !name.endsWith('.doubt'))).toEqual([]);
   }, 300_000);
 });
 
-/** SHA-256 of every Part 10 file below a folder. */
+/** SHA-256 of every Part 10 object below a folder: files, and what tar takes out of packs, but for what is marked as deleted. */
 async function part10Below(dir: string): Promise<string[]> {
   const digests: string[] = [];
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const bytes = await readFile(join(entry.parentPath, entry.name));
+    if (!entry.isFile() || entry.name === 'deleted') continue;
+    const path = join(entry.parentPath, entry.name);
+    if (entry.name.endsWith('.tar')) {
+      const taken = await mkdtemp(join(tmpdir(), 'nephos-pack-'));
+      await promisify(execFile)('tar', ['-xf', path, '-C', taken]);
+      digests.push(...(await part10Below(taken)));
+      await rm(taken, { recursive: true });
+      continue;
+    }
+    const bytes = await readFile(path);
     if (bytes.toString('latin1', 128, 132) === 'DICM') digests.push(sha256(bytes));
   }
   return digests;

@@ -1,13 +1,16 @@
-import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, linkSync, mkdirSync, openSync, read, statSync, unlinkSync } from 'node:fs';
+import { hash, randomBytes } from 'node:crypto';
+import { closeSync, type Dirent, fstatSync, linkSync, mkdirSync, openSync, read, statSync, unlinkSync } from 'node:fs';
 import { open, opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
+import type { Availability, BlobInfo, BlobStore, ByteRange, PackedBlobs, PutOptions } from '#core/ports/blob-store.ts';
 import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
 import { DurableDirectories, syncUpwards } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
 import { writeSource, writeWhole } from './incoming-file.ts';
+import { isPackNote, PackNotes } from './pack-notes.ts';
+import { PACKED_LIMIT_BYTES } from './pack-writer.ts';
+import { isPackFile, type PackLimits, Packs, type Place, placeOf } from './packs.ts';
 
 const readAsync = promisify(read);
 
@@ -25,19 +28,51 @@ export class FsBlobStore implements BlobStore {
   readonly #blobs: string;
   readonly #incoming: string;
   readonly #directories: DurableDirectories;
+  readonly packed?: PackedBlobs;
+  readonly #packs: Packs;
   readonly #unique = `${process.pid}-${randomBytes(6).toString('hex')}`;
   #count = 0;
 
-  private constructor(root: string) {
+  private constructor(root: string, packed: boolean, limits?: PackLimits) {
     this.#blobs = join(root, 'blobs');
     this.#incoming = join(root, 'incoming');
     this.#directories = new DurableDirectories(root);
+    const packs = new Packs(this.#blobs, new PackNotes(this.#incoming, this.#unique), this.#directories, limits);
+    this.#packs = packs;
+    if (!packed) return;
+    this.packed = {
+      limitBytes: PACKED_LIMIT_BYTES,
+      async append(key, bytes, { sha256: expected } = {}) {
+        checkBlobKey(key);
+        const appended = packs.append(key, bytes);
+        appended.catch(() => undefined); // awaited below
+        // the disk works while we hash
+        const sha256 = hash('sha256', bytes, 'hex');
+        const placed = await appended;
+        try {
+          checkSha256(expected, sha256);
+        } catch (error) {
+          await packs.delete(placeOf(placed)!);
+          packs.settled(placed);
+          throw error;
+        }
+        return { key: placed, size: bytes.length, sha256 };
+      },
+      settled: (key) => packs.settled(key),
+      unsettled: (olderThanMs, now) => packs.unsettled(olderThanMs, now),
+    };
   }
 
-  /** Creates the folders where they are missing. Any number of processes may open the same root. */
-  static async open(root: string): Promise<FsBlobStore> {
+  /**
+   * Creates the folders where they are missing. Any number of processes may open the same root.
+   * @param packed whether small objects share files (packs.ts); those that do are read in any case
+   */
+  static async open(
+    root: string,
+    { packed = true, limits }: { readonly packed?: boolean; readonly limits?: PackLimits } = {},
+  ): Promise<FsBlobStore> {
     const absolute = resolve(root);
-    const store = new FsBlobStore(absolute);
+    const store = new FsBlobStore(absolute, packed, limits);
     mkdirSync(store.#blobs, { recursive: true });
     mkdirSync(store.#incoming, { recursive: true });
     await store.#directories.sync(store.#blobs);
@@ -46,6 +81,7 @@ export class FsBlobStore implements BlobStore {
   }
 
   async close(): Promise<void> {
+    this.#packs.close();
     this.#directories.close();
   }
 
@@ -102,7 +138,7 @@ export class FsBlobStore implements BlobStore {
 
   async head(key: string): Promise<{ readonly key: string; readonly size: number } | undefined> {
     checkBlobKey(key);
-    const size = this.#size(join(this.#blobs, key));
+    const size = this.#sizeOf(key);
     return size === undefined ? undefined : { key, size };
   }
 
@@ -112,6 +148,12 @@ export class FsBlobStore implements BlobStore {
 
   async delete(key: string): Promise<void> {
     checkBlobKey(key);
+    const place = placeOf(key);
+    if (place) {
+      await this.#packs.delete(place);
+      await this.#prune(join(this.#blobs, place.folder));
+      return;
+    }
     const path = join(this.#blobs, key);
     try {
       unlinkSync(path);
@@ -154,6 +196,7 @@ export class FsBlobStore implements BlobStore {
   async sweep(olderThanMs: number, now: number): Promise<number> {
     let removed = 0;
     for await (const entry of await opendir(this.#incoming)) {
+      if (isPackNote(entry.name)) continue;
       const path = join(this.#incoming, entry.name);
       const found = await stat(path).catch(() => undefined);
       if (found === undefined || found.mtimeMs > now - olderThanMs) continue;
@@ -195,8 +238,19 @@ export class FsBlobStore implements BlobStore {
     }
   }
 
+  /** of a blob, packed or not */
+  #sizeOf(key: string): number | undefined {
+    const place = placeOf(key);
+    if (place === undefined) return this.#size(join(this.#blobs, key));
+    const found = this.#packs.find(place);
+    if (found) closeSync(found.fd);
+    return found?.size;
+  }
+
   #openRange(key: string, range: ByteRange | undefined): { fd: number; start: number; end: number } {
     checkBlobKey(key);
+    const place = placeOf(key);
+    if (place) return this.#openPacked(key, place, range);
     let fd: number;
     try {
       fd = openSync(join(this.#blobs, key), 'r');
@@ -214,6 +268,19 @@ export class FsBlobStore implements BlobStore {
     }
   }
 
+  #openPacked(key: string, place: Place, range: ByteRange | undefined): { fd: number; start: number; end: number } {
+    const found = this.#packs.find(place);
+    if (found === undefined) throw blobNotFound(key);
+    const { fd, start: base, size } = found;
+    try {
+      const { start, end } = resolveRange(range, size);
+      return { fd, start: base + start, end: base + end };
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
   /** One directory at a time, in the order of whole keys: a directory stands where its name and '/' belong. */
   async *#walk(
     base: string,
@@ -224,6 +291,11 @@ export class FsBlobStore implements BlobStore {
       if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return []; // pruned meanwhile
       throw translated(error);
     });
+    const packs = entries.filter((entry) => isPackFile(entry.name));
+    if (packs.length > 0) {
+      yield* this.#walkPacked(base, entries, prefix, after);
+      return;
+    }
     const names = entries.map((entry) => `${base}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort();
     for (const name of names) {
       if (name.endsWith('/')) {
@@ -235,6 +307,29 @@ export class FsBlobStore implements BlobStore {
         if (size !== undefined) yield { key: name, size };
       }
     }
+  }
+
+  /** A directory with packs: what is in them belongs between what stands beside them. */
+  async *#walkPacked(
+    base: string,
+    entries: readonly Dirent[],
+    prefix: string,
+    after: string,
+  ): AsyncIterable<{ readonly key: string; readonly size: number }> {
+    const found: { readonly key: string; readonly size: number }[] = [];
+    const take = (one: { readonly key: string; readonly size: number }): void => {
+      if (one.key.startsWith(prefix) && one.key > after) found.push(one);
+    };
+    for (const entry of entries) {
+      if (isPackFile(entry.name)) for await (const one of this.#packs.keysIn(base, entry.name)) take(one);
+      else if (entry.isDirectory())
+        for await (const one of this.#walk(`${base}${entry.name}/`, prefix, after)) take(one);
+      else {
+        const size = this.#size(join(this.#blobs, `${base}${entry.name}`));
+        if (size !== undefined) take({ key: `${base}${entry.name}`, size });
+      }
+    }
+    yield* found.sort((one, other) => (one.key < other.key ? -1 : 1));
   }
 
   /** Removes directories that have become empty. rmdir fails where a put was faster; a put that was slower makes it anew. */

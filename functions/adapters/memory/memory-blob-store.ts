@@ -1,4 +1,4 @@
-import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
+import type { Availability, BlobInfo, BlobStore, ByteRange, PackedBlobs, PutOptions } from '#core/ports/blob-store.ts';
 import {
   blobArchived,
   blobExists,
@@ -15,6 +15,36 @@ export class MemoryBlobStore implements BlobStore {
   readonly #blobs = new Map<string, Uint8Array>();
   /** what lies on slow media: OFFLINE until somebody asks for it, then NEARLINE until the restore is over */
   readonly #archived = new Map<string, 'OFFLINE' | 'NEARLINE'>();
+
+  readonly packed?: PackedBlobs;
+
+  /** @param packedAt with this clock there is a `packed`, and the archive stores small objects in its way */
+  constructor({ packedAt }: { readonly packedAt?: { now(): number } } = {}) {
+    if (packedAt) this.packed = this.#packed(packedAt);
+  }
+
+  #packed(clock: { now(): number }): PackedBlobs {
+    /** with the time of the append */
+    const unsettled = new Map<string, number>();
+    const limitBytes = 2 * 1024 * 1024;
+    return {
+      limitBytes,
+      append: async (key, bytes, options = {}) => {
+        const dot = key.lastIndexOf('.');
+        const info = await this.put(`${key.slice(0, dot)}.packed-1${key.slice(dot)}`, bytes, options);
+        unsettled.set(info.key, clock.now());
+        return info;
+      },
+      settled: (key) => void unsettled.delete(key),
+      async *unsettled(olderThanMs, now) {
+        for (const [key, since] of [...unsettled]) {
+          if (since > now - olderThanMs) continue;
+          yield key;
+          unsettled.delete(key);
+        }
+      },
+    };
+  }
 
   async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<BlobInfo> {
     checkBlobKey(key);

@@ -6,6 +6,12 @@ import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
 import { asItem, type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 
+/**
+ * What keeps the sweeper from taking the blob of a store for an abandoned one. `pending`: a record, made before the blob was. `unsettled`: the store of
+ * blobs remembers it, and the sweeper makes a pending record before it touches the bytes. `none`: the blob is known to stay (restore, rebuild).
+ */
+export type BlobGuard = 'pending' | 'unsettled' | 'none';
+
 /** An instance whose blob is durable and which is not visible yet. */
 export interface PreparedInstance {
   readonly tenant: Tenant;
@@ -14,8 +20,7 @@ export interface PreparedInstance {
   readonly metadata: Item;
   readonly studyAttributes: DataSet;
   readonly seriesAttributes: DataSet;
-  /** a pending record guards the blob (a store); without one the blob is known to stay (restore, rebuild) */
-  readonly pending: boolean;
+  readonly guard: BlobGuard;
 }
 
 /** What a prepared instance's commit came to. `taken`: another store owns the SOPInstanceUID. */
@@ -144,7 +149,7 @@ function writesOf(tenant: Tenant, entries: readonly Entry[]) {
   const owners = new Map<number, { readonly entry: Entry; readonly asks: 'claim' | 'pending' }>();
   const deltas = new Map<string, Delta>();
   for (const entry of entries) {
-    const { instance, metadata, pending } = entry.prepared;
+    const { instance, metadata, guard } = entry.prepared;
     const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
     const claim: SopClaim = {
       version: 1,
@@ -167,9 +172,9 @@ function writesOf(tenant: Tenant, entries: readonly Entry[]) {
         sha256: instance.sha256,
       }),
     );
-    if (pending) {
+    for (const operation of guardedBy(guard, tenant, instance.version)) {
       owners.set(operations.length, { entry, asks: 'pending' });
-      operations.push(pendingDone(tenant, instance.version));
+      operations.push(operation);
     }
     const known = deltas.get(series);
     if (known) addToDelta(known, instance);
@@ -191,12 +196,12 @@ function takeBatch(waiting: Entry[]): Entry[] {
   return waiting.splice(0, count);
 }
 
-/** The commit's half of the race with the sweeper (see PendingRecord). */
-export const pendingDone = (tenant: Tenant, version: string): WriteOperation => ({
-  kind: 'delete',
-  key: keys.pending(tenant, version),
-  if: { version: 1 },
-});
+/** The commit's half of the race with the sweeper (see PendingRecord): it fails when the sweeper was there first. */
+export function guardedBy(guard: BlobGuard, tenant: Tenant, version: string): WriteOperation[] {
+  const key = keys.pending(tenant, version);
+  if (guard === 'pending') return [{ kind: 'delete', key, if: { version: 1 } }];
+  return guard === 'unsettled' ? [{ kind: 'check', key, if: 'absent' }] : [];
+}
 
 /** A delta, and the note by which it is found should its writer die before the fold. */
 export const deltaWrites = (tenant: Tenant, study: string, id: string, delta: Delta): WriteOperation[] => [

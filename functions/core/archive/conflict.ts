@@ -5,7 +5,7 @@ import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { shareKeys } from '../share-links/records.ts';
-import { deltaOf, deltaWrites, type PreparedInstance, pendingDone } from './commit.ts';
+import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit.ts';
 import { FROM_UPSTREAM, wasEvicted } from './evict.ts';
 import { eventWrite } from './feed.ts';
 import { firstString } from './instance.ts';
@@ -122,7 +122,7 @@ async function hold(services: Services, prepared: PreparedInstance, claim: SopCl
   const outcome = await services.index.write([
     { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
     { kind: 'put', key: knownKey, item: { id: held.id }, if: known ? 'present' : 'absent' },
-    ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
+    ...guardedBy(prepared.guard, tenant, instance.version),
     eventWrite(tenant, {
       type: 'Conflict',
       at: held.receivedAt,
@@ -133,9 +133,7 @@ async function hold(services: Services, prepared: PreparedInstance, claim: SopCl
     }),
   ]);
   if (outcome.committed) return { kind: 'held', held };
-  const pending = await services.index.get(keys.pending(tenant, instance.version));
-  if (prepared.pending && pending?.version !== 1)
-    throw new PacsError('BUSY', 'the store took too long and was given up');
+  if (await wasGivenUp(services, prepared)) throw new PacsError('BUSY', 'the store took too long and was given up');
   // The same bytes arrived twice at once, and the other one is held already.
   return hold(services, prepared, claim);
 }
@@ -167,12 +165,10 @@ export async function holdUpload(services: Services, prepared: PreparedInstance,
     { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
     { kind: 'put', key: knownKey, item: { id: held.id }, if: known ? 'present' : 'absent' },
     { kind: 'put', key: shareKeys.held(tenant, link, held.id), item: {} },
-    ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
+    ...guardedBy(prepared.guard, tenant, instance.version),
   ]);
   if (outcome.committed) return { kind: 'held', held };
-  const pending = await services.index.get(keys.pending(tenant, instance.version));
-  if (prepared.pending && pending?.version !== 1)
-    throw new PacsError('BUSY', 'the store took too long and was given up');
+  if (await wasGivenUp(services, prepared)) throw new PacsError('BUSY', 'the store took too long and was given up');
   // The same bytes arrived twice at once, and the other one is held already.
   return holdUpload(services, prepared, link);
 }
@@ -205,7 +201,7 @@ export async function supersede(
     { kind: 'put', key: keys.sop(tenant, sop), item: asItem(next), if: { version: claim.version } },
     { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
     { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: prepared.metadata },
-    ...(prepared.pending ? [pendingDone(tenant, instance.version)] : []),
+    ...guardedBy(prepared.guard, tenant, instance.version),
     ...deltaWrites(tenant, study, newVersion(services.clock), { ...deltaOf(prepared), overwrite: true }),
     ...deltaWrites(
       tenant,
@@ -267,6 +263,13 @@ async function classify(services: Services, prepared: PreparedInstance, owner: I
   if (owner.SOPClassUID !== instance.SOPClassUID) return 'otherSopClass';
   if (owner.transferSyntaxUID !== instance.transferSyntaxUID) return 'otherTransferSyntax';
   return (await pixelHash(services, owner)) === (await pixelHash(services, instance)) ? 'otherHeader' : 'otherPixels';
+}
+
+/** Whether the sweeper was there first (guardedBy). */
+async function wasGivenUp({ index }: Services, { tenant, instance, guard }: PreparedInstance): Promise<boolean> {
+  if (guard === 'none') return false;
+  const pending = await index.get(keys.pending(tenant, instance.version));
+  return guard === 'pending' ? pending?.version !== 1 : pending !== undefined;
 }
 
 const patientOf = (attributes: DataSet): string =>

@@ -5,7 +5,7 @@ import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
 import { pickAttributes } from '../search/attributes.ts';
 import type { Services } from '../services.ts';
-import type { PreparedInstance } from './commit.ts';
+import type { BlobGuard, PreparedInstance } from './commit.ts';
 import type { InstancePixels, InstanceRecord, Tenant, Version } from './records.ts';
 
 /** What an object says it is. UIDs checked for form, so they may stand in keys. */
@@ -110,11 +110,11 @@ export async function prepareInstance(
     sha256: string;
     source: string;
     storedAt: number;
-    pending: boolean;
+    guard: BlobGuard;
   },
   { json, Modality, judged, ...attributes }: Description = describe(scanned.dataSet, stored.id),
 ): Promise<PreparedInstance> {
-  const { tenant, id, version, blobKey, sizeBytes, sha256, source, storedAt, pending } = stored;
+  const { tenant, id, version, blobKey, sizeBytes, sha256, source, storedAt, guard } = stored;
   const side = blobKey.slice(0, -'.dcm'.length);
   const instance: InstanceRecord = {
     ...id,
@@ -137,7 +137,7 @@ export async function prepareInstance(
     metadata: await keepMetadata(services, json, `${side}.json`),
     studyAttributes: attributes.studyAttributes,
     seriesAttributes: attributes.seriesAttributes,
-    pending,
+    guard,
   };
 }
 

@@ -15,8 +15,8 @@ export interface RebuildReport {
   failed: { blobKey: string; code: string }[];
 }
 
-/** `<tenant>/<Study>/<Series>/<SOP>.<version>.dcm` */
-export const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z]{26})\.dcm$/;
+/** `<tenant>/<Study>/<Series>/<SOP>.<version>.dcm`; before the end, the store may have said where it stands */
+export const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z]{26})(?:\.[a-z0-9-]+)?\.dcm$/;
 
 /**
  * Makes the index of a tenant anew from its blobs alone; the index must be empty. Decisions (deleted, held, superseded) come

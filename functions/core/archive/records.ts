@@ -149,6 +149,8 @@ export interface PendingRecord {
   SeriesInstanceUID: string;
   SOPInstanceUID: string;
   startedAt: number;
+  /** the bytes have been given up for good; the record keeps a store that was only slow from committing them */
+  abandoned?: boolean | undefined;
 }
 
 export interface Delta {

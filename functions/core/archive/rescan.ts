@@ -34,6 +34,6 @@ export async function rescan(
     sha256,
     source,
     storedAt,
-    pending: false,
+    guard: 'none',
   });
 }

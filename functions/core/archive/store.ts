@@ -5,8 +5,9 @@ import { Part10Scanner } from '../dicom/scanner.ts';
 import type { DataSet, ScannedObject } from '../dicom/types.ts';
 import { asPacsError, PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { PutOptions } from '../ports/blob-store.ts';
+import type { BlobInfo, PutOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
+import type { BlobGuard } from './commit.ts';
 import { holdUpload, settleConflict } from './conflict.ts';
 import {
   blobKeyOf,
@@ -110,6 +111,7 @@ class IncomingObject {
   readonly #context: StoreContext;
   readonly #version: string;
   #blobKey: string | undefined;
+  #guard: BlobGuard = 'pending';
   /** reserved, and not yet handed to the commit: from there on only the sweeper may tell whether the bytes are needed */
   #revocable = false;
   #verdict: Verdict = 'store';
@@ -138,7 +140,7 @@ class IncomingObject {
         return { kind: 'duplicate', id, sha256, warnings: scanned.warnings };
       }
     }
-    const putting = this.#services.blobs.put(this.#key(id), bytes, this.#putOptions(id));
+    const putting = this.#put(id, bytes);
     let description: Description;
     try {
       // The disk works meanwhile.
@@ -185,7 +187,8 @@ class IncomingObject {
     this.#revocable = false;
     try {
       for (const key of blobKeysOf({ blobKey: this.#blobKey })) await this.#services.blobs.delete(key);
-      await this.#end();
+      if (this.#guard === 'pending') await this.#end();
+      else this.#services.blobs.packed?.settled(this.#blobKey);
     } catch {
       // The store has failed already; the pending record stays and tells the sweeper.
     }
@@ -210,6 +213,24 @@ class IncomingObject {
         claim.StudyInstanceUID === id.StudyInstanceUID ||
         (await reach.admitsStudy(claim.StudyInstanceUID)));
     if (!isAdmitted) throw new PacsError('FORBIDDEN', 'the object is of no study that may be stored into');
+  }
+
+  /** A small object goes beside others, where the store remembers what nobody owns yet; else there is a pending record first. */
+  async #put(id: Identity, bytes: Uint8Array): Promise<BlobInfo> {
+    const { packed } = this.#services.blobs;
+    const { sha256 } = this.#context;
+    if (packed === undefined || bytes.length > packed.limitBytes)
+      return this.#services.blobs.put(this.#key(id), bytes, this.#putOptions(id));
+    const blob = await packed.append(this.#key(id), bytes, sha256 === undefined ? {} : { sha256 });
+    this.#blobKey = blob.key;
+    this.#guard = 'unsettled';
+    this.#revocable = true;
+    return blob;
+  }
+
+  /** A record speaks of the blob. */
+  #owned(): void {
+    if (this.#guard === 'unsettled' && this.#blobKey !== undefined) this.#services.blobs.packed?.settled(this.#blobKey);
   }
 
   async #claim(id: Identity): Promise<SopClaim | undefined> {
@@ -265,7 +286,7 @@ class IncomingObject {
       sha256: blob.sha256,
       source,
       storedAt: this.#services.clock.now(),
-      pending: true,
+      guard: this.#guard,
     };
     const prepared = await prepareInstance(this.#services, scanned, about, description);
     const { warnings } = scanned;
@@ -276,10 +297,11 @@ class IncomingObject {
       if (settled.kind === 'heldBefore') {
         this.#revocable = true;
         await this.abandon();
-      }
+      } else if (settled.kind === 'held') this.#owned();
       if ('held' in settled) return { kind: 'held', id, held: settled.held };
     }
     if ((await this.#services.commits.commit(prepared)) === 'committed') {
+      this.#owned();
       await this.#complete(scanned, id, 'now');
       return { kind: 'stored', id, sha256, warnings };
     }
@@ -296,9 +318,11 @@ class IncomingObject {
         await this.abandon();
         return { kind: 'held', id, held: settled.held };
       case 'held':
+        this.#owned();
         return { kind: 'held', id, held: settled.held };
       case 'stored':
       case 'replaced':
+        this.#owned();
         return { kind: settled.kind, id, sha256, warnings };
     }
   }

@@ -7,7 +7,11 @@ import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
 import { asItem, asRecord, keys, type PendingRecord, type Tenant } from './records.ts';
 import { purgeTrash } from './trash.ts';
+import { abandonUnsettled } from './unsettled.ts';
 import { sweepTransactions } from './uploaded.ts';
+
+/** how long it is remembered that the bytes of a store were given up (ms) */
+const ABANDONED_MS = 365 * 24 * 60 * 60 * 1000;
 
 export interface SweepReport {
   /** stores that had begun and were given up; their bytes are gone, none was acknowledged */
@@ -33,7 +37,9 @@ export async function sweep(
 ): Promise<SweepReport> {
   const folded = await foldLeftovers(services, tenant);
   await finishEvictions(services, tenant);
-  const abandoned = await abandonPending(services, tenant, services.clock.now() - pendingMs);
+  const abandoned =
+    (await abandonPending(services, tenant, services.clock.now() - pendingMs)) +
+    (await abandonUnsettled(services, pendingMs));
   const purged = await purgeTrash(services, tenant);
   await sweepShares(services, tenant);
   const worklistItems = await sweepWorklist(services, tenant);
@@ -64,6 +70,12 @@ async function abandonPending(services: Services, tenant: Tenant, before: number
     const page = await services.index.query({ partition, limit: 500, ...(after === undefined ? {} : { after }) });
     for (const { sort, item } of page.records) {
       const pending = asRecord<PendingRecord>(item);
+      if (pending.abandoned) {
+        // Whoever may still be about to commit these bytes must find it: for longer than any process stands still.
+        if (pending.startedAt <= services.clock.now() - ABANDONED_MS)
+          await services.index.write([{ kind: 'delete', key: { partition, sort } }]);
+        continue;
+      }
       if (pending.startedAt <= before && (await giveUp(services, { partition, sort }, pending))) abandoned++;
     }
     if (!page.more) return abandoned;

@@ -50,6 +50,30 @@ export interface BlobStore {
    * one medium has no such method. @throws PacsError NOT_FOUND; BUSY
    */
   setTier?(key: string, tier: string): Promise<void>;
+
+  /** For small objects, where the store can keep many of them in one file. */
+  readonly packed?: PackedBlobs;
+}
+
+/**
+ * Small blobs kept beside each other. The store itself remembers which of them nobody has settled, so the archive needs no note of its own
+ * before their bytes are there.
+ */
+export interface PackedBlobs {
+  /** larger objects are put as blobs of their own (bytes) */
+  readonly limitBytes: number;
+  /**
+   * As `put` does it. The blob is found by the key that is returned, which begins as `key` does and ends with its extension, and by no other; it counts as
+   * unsettled until `settled` is told. `key` must be one that nobody else puts.
+   */
+  append(key: string, bytes: Uint8Array, options?: Pick<PutOptions, 'sha256'>): Promise<BlobInfo>;
+  /** A record owns the blob, or it has been deleted. */
+  settled(key: string): void;
+  /**
+   * Blobs that have been unsettled since before `now - olderThanMs` (ms since 1970), those of dead processes. Of each, the caller has either
+   * made sure that a record owns it, or deleted it, when it asks for the next.
+   */
+  unsettled(olderThanMs: number, now: number): AsyncIterable<string>;
 }
 
 /**

@@ -1,0 +1,208 @@
+import { closeSync, constants, openSync, writev } from 'node:fs';
+import { promisify } from 'node:util';
+import { PacsError } from '#core/errors.ts';
+import { PAGE_BYTES, pageAligned, startsAtPage } from '#core/page-aligned.ts';
+import { errno } from './fs-errors.ts';
+import { ENTRY_HEADER_BYTES, entryBytes, fillLastPage, writeEntryHeader } from './pack-entry.ts';
+
+const writevAsync = promisify(writev);
+
+/** Larger objects are files of their own (bytes). */
+export const PACKED_LIMIT_BYTES = 2 * 1024 * 1024;
+/** Objects, and bytes, of one write. */
+const BATCH = { entries: 64, bytes: 8 * 1024 * 1024 };
+/** What cannot go to the disk from where it lies (headers, last pages, small objects) is gathered here. */
+const GATHER_BYTES = PACKED_LIMIT_BYTES + 2 * BATCH.entries * PAGE_BYTES;
+const DIRECT_AT_LEAST_BYTES = 64 * 1024;
+/** What an unfinished write can have left (bytes). */
+export const WRITE_LIMIT_BYTES = BATCH.bytes + GATHER_BYTES;
+
+interface Waiting {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  resolve(offset: number): void;
+  reject(error: unknown): void;
+}
+
+/** Not every file system takes bytes directly; after the first refusal it is not tried again. */
+let directRefused = constants.O_DIRECT === undefined;
+
+/** A pack that this process writes. */
+export class Pack {
+  readonly id: string;
+  readonly #hooks: { open(): Promise<number>; closed(): void; idle(): void };
+  readonly #idle: NodeJS.Timeout;
+  #fd: number | undefined;
+  #waiting: Waiting[] = [];
+  #writing = false;
+  #retired = false;
+  #unsettled = 0;
+  bytes = 0;
+
+  constructor(id: string, idleMs: number, hooks: { open(): Promise<number>; closed(): void; idle(): void }) {
+    this.id = id;
+    this.#hooks = hooks;
+    this.#idle = setTimeout(() => this.#hooks.idle(), idleMs);
+    this.#idle.unref();
+  }
+
+  /** nothing more can be added */
+  get isClosed(): boolean {
+    return this.#retired;
+  }
+
+  append(name: string, bytes: Uint8Array): Promise<number> {
+    this.#idle.refresh();
+    this.#unsettled++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ name, bytes, resolve, reject });
+      if (!this.#writing) void this.#writeAll();
+    });
+  }
+
+  settle(): void {
+    this.#unsettled--;
+    this.#closeWhenDone();
+  }
+
+  /** Closes it when what waits is written and settled. */
+  retire(): void {
+    this.#retired = true;
+    clearTimeout(this.#idle);
+    this.#closeWhenDone();
+  }
+
+  async #writeAll(): Promise<void> {
+    this.#writing = true;
+    // Objects that come in this turn of the event loop go together.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const batch = takeBatch(this.#waiting);
+      try {
+        this.#fd ??= await this.#hooks.open();
+        const offsets = await this.#write(this.#fd, batch);
+        for (const [i, waiting] of batch.entries()) waiting.resolve(offsets[i]!);
+      } catch (error) {
+        // What has been written of it is nobody's; nothing may come after it.
+        this.#unsettled -= batch.length + this.#waiting.length;
+        for (const waiting of [...batch, ...this.#waiting.splice(0)]) waiting.reject(error);
+        this.#retired = true;
+        clearTimeout(this.#idle);
+      }
+    }
+    this.#writing = false;
+    this.#closeWhenDone();
+  }
+
+  /** Writes a batch behind what is there, durably. @returns where each object's header page stands */
+  async #write(fd: number, batch: readonly Waiting[]): Promise<number[]> {
+    const gather = lease();
+    try {
+      const { pieces, offsets, length } = laidOut(batch, this.bytes, gather);
+      await writeFully(fd, pieces, this.bytes, length);
+      this.bytes += length;
+      return offsets;
+    } finally {
+      release(gather);
+    }
+  }
+
+  #closeWhenDone(): void {
+    if (!this.#retired || this.#writing || this.#waiting.length > 0) return;
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+    if (this.#unsettled === 0) this.#hooks.closed();
+  }
+}
+
+/** Takes off the queue what fits one write. */
+function takeBatch(waiting: Waiting[]): Waiting[] {
+  let count = 0;
+  let bytes = 0;
+  let gathered = 0;
+  for (const { bytes: object } of waiting) {
+    const copied = ENTRY_HEADER_BYTES + (goesDirectly(object) ? PAGE_BYTES : entryBytes(object.length));
+    if (count > 0 && (bytes + object.length > BATCH.bytes || gathered + copied > GATHER_BYTES)) break;
+    if (count === BATCH.entries) break;
+    count++;
+    bytes += object.length;
+    gathered += copied;
+  }
+  return waiting.splice(0, count);
+}
+
+const goesDirectly = (bytes: Uint8Array): boolean => bytes.length >= DIRECT_AT_LEAST_BYTES && startsAtPage(bytes);
+
+/** The pages of a batch as they follow each other in the pack: large objects from where they lie, all else gathered. */
+function laidOut(
+  batch: readonly Waiting[],
+  start: number,
+  gather: Buffer,
+): { readonly pieces: Uint8Array[]; readonly offsets: number[]; readonly length: number } {
+  const pieces: Uint8Array[] = [];
+  const offsets: number[] = [];
+  const seconds = nowSeconds();
+  let at = start;
+  let used = 0;
+  let from = 0;
+  for (const { name, bytes } of batch) {
+    offsets.push(at);
+    writeEntryHeader(gather.subarray(used), name, bytes.length, seconds);
+    used += ENTRY_HEADER_BYTES;
+    let rest: Uint8Array = bytes;
+    if (goesDirectly(bytes)) {
+      const pages = bytes.length - (bytes.length % PAGE_BYTES);
+      pieces.push(gather.subarray(from, used), bytes.subarray(0, pages));
+      from = used;
+      rest = bytes.subarray(pages);
+    }
+    gather.set(rest, used);
+    const inLast = rest.length % PAGE_BYTES;
+    const last = used + rest.length - inLast;
+    if (inLast > 0) fillLastPage(gather.subarray(last, last + PAGE_BYTES), inLast, seconds);
+    used = inLast > 0 ? last + PAGE_BYTES : last;
+    at += entryBytes(bytes.length);
+  }
+  if (used > from) pieces.push(gather.subarray(from, used));
+  return { pieces, offsets, length: at - start };
+}
+
+/** @throws PacsError OUT_OF_SPACE; what the file system throws */
+async function writeFully(fd: number, pieces: readonly Uint8Array[], position: number, length: number): Promise<void> {
+  let { bytesWritten: done } = await writevAsync(fd, pieces, position);
+  while (done < length) {
+    // Cut short: the rest, page by page of what is left, until the file system says why.
+    let skip = done;
+    const rest = pieces.flatMap((piece) => {
+      const left = piece.subarray(Math.min(skip, piece.length));
+      skip -= Math.min(skip, piece.length);
+      return left.length > 0 ? [left] : [];
+    });
+    const { bytesWritten } = await writevAsync(fd, rest, position + done);
+    if (bytesWritten === 0) throw new PacsError('OUT_OF_SPACE', 'the disk takes no more objects');
+    done += bytesWritten;
+  }
+}
+
+/** Writes go past the page cache where the file system lets them, and each is durable when it returns. */
+export function openPack(path: string): number {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_DIRECT, O_DSYNC } = constants;
+  const flags = O_WRONLY | O_CREAT | O_DSYNC;
+  if (directRefused) return openSync(path, flags | O_EXCL, 0o640);
+  try {
+    return openSync(path, flags | O_EXCL | O_DIRECT, 0o640);
+  } catch (error) {
+    if (!['EINVAL', 'EOPNOTSUPP', 'ENOTSUP'].includes(errno(error) ?? '')) throw error;
+    directRefused = true;
+    return openSync(path, flags, 0o640); // some file systems make the file before they refuse
+  }
+}
+
+const spare: Buffer[] = [];
+const SPARE_LIMIT = 2;
+const lease = (): Buffer => spare.pop() ?? pageAligned(GATHER_BYTES);
+function release(buffer: Buffer): void {
+  if (spare.length < SPARE_LIMIT) spare.push(buffer);
+}
+
+const nowSeconds = (): number => Math.floor(Date.now() / 1000);
