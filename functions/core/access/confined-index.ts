@@ -84,6 +84,7 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   evicting: nothing,
   access: nothing,
   tier: nothing,
+  tiering: nothing,
   idle: nothing,
   placed: nothing,
   placing: nothing,
