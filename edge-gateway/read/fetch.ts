@@ -4,8 +4,9 @@ import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, describeError, type PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
-import type { Unavailable } from '#dimse/services/retrieve.ts';
+import type { Arriving, Unavailable } from '#dimse/services/retrieve.ts';
 import type { Log } from '#embedded/log.ts';
+import { Passing } from './passing.ts';
 import type { UpstreamArchive } from './upstream-archive.ts';
 
 export interface WantedInstance {
@@ -28,6 +29,9 @@ export interface FetchOptions {
 const DEFAULTS: FetchOptions = { parallel: 4, storing: 8, attempts: 2, restoreMs: 15 * 60_000 };
 /** When upstream says that it will have the objects later, it is asked again no later than this (ms). */
 const ASK_AGAIN_MS = 30_000;
+/** How long one who is being given an object that has broken off is kept waiting for the rest of it, and how often that is asked for (ms). */
+const BROKEN_OFF_MS = 30_000;
+const BROKEN_OFF_AGAIN_MS = 500;
 /** instances of one series from which on it is asked for as a whole */
 const WHOLE_SERIES = 2;
 
@@ -59,14 +63,15 @@ export class Fetcher {
 
   /**
    * The instances as they come, in any order, each once. `isWhole` tells of a series whether all that upstream has of it is wanted: then it
-   * comes in one response. Ends early when `signal` aborts or the reader goes away; what is being stored then still is.
+   * comes in one response. `passing`: large ones are given while they arrive, as `Arriving`. Ends early when `signal` aborts or the reader goes away; what is being stored then still is.
    */
   async *fetch(
     tenant: string,
     wanted: readonly WantedInstance[],
     isWhole: (SeriesInstanceUID: string) => boolean,
     signal: AbortSignal,
-  ): AsyncGenerator<InstanceRecord | Unavailable> {
+    passing = false,
+  ): AsyncGenerator<InstanceRecord | Unavailable | Arriving> {
     const gone = new AbortController();
     const run = new FetchRun(
       this.#services,
@@ -76,11 +81,27 @@ export class Fetcher {
       tenant,
       AbortSignal.any([signal, gone.signal]),
     );
-    const arrived: (InstanceRecord | Unavailable)[] = [];
+    const arrived: (InstanceRecord | Unavailable | Arriving)[] = [];
+    const given = new Set<string>();
     let wake = (): void => {};
     let left = wanted.length;
     const own = wanted.filter(({ SOPInstanceUID }) => !this.#underWay.has(SOPInstanceUID));
     const started = run.start(errandsOf(own, isWhole), own);
+    const byUid = new Map(wanted.map((one) => [one.SOPInstanceUID, one]));
+    const offer = (large: Passing): void => {
+      const { SOPInstanceUID, SOPClassUID, transferSyntaxUID } = large.meta;
+      const one = byUid.get(SOPInstanceUID);
+      const promise = started.get(SOPInstanceUID);
+      if (one === undefined || promise === undefined || given.has(SOPInstanceUID)) return;
+      given.add(SOPInstanceUID);
+      const stored = promise.then((found) => found ?? ({ SOPInstanceUID, unavailable: true } as const));
+      const { StudyInstanceUID } = one;
+      const take = () => large.take();
+      arrived.push({ arriving: true, StudyInstanceUID, SOPInstanceUID, SOPClassUID, transferSyntaxUID, take, stored });
+      wake();
+    };
+    // Nothing has come yet: the first errand only begins.
+    if (passing) run.onLarge = offer;
     for (const [sop, promise] of started) {
       this.#underWay.set(sop, promise);
       void promise.finally(() => this.#underWay.delete(sop));
@@ -92,7 +113,7 @@ export class Fetcher {
       const promise =
         shared === undefined ? started.get(SOPInstanceUID)! : shared.then((found) => found ?? run.one(one));
       void promise.then((found) => {
-        arrived.push(found ?? { SOPInstanceUID, unavailable: true });
+        if (!given.has(SOPInstanceUID)) arrived.push(found ?? { SOPInstanceUID, unavailable: true });
         left--;
         wake();
       });
@@ -131,7 +152,12 @@ class FetchRun {
   readonly #errands: Errand[] = [];
   readonly #waiting = new Map<string, (found: InstanceRecord | undefined) => void>();
   readonly #startedAt: number;
+  /** large objects that somebody is taking while they arrive, by SOP Instance UID */
+  readonly #passing = new Map<string, Passing>();
+  readonly #brokenSince = new Map<string, number>();
   #running = 0;
+  /** is told of objects that may be taken while they arrive */
+  onLarge: ((passing: Passing) => void) | undefined;
 
   constructor(
     services: Services,
@@ -195,10 +221,16 @@ class FetchRun {
       if (missing.length > 0) this.#errands.push({ ...errand, wanted: missing });
       return;
     }
+    const brokenOff = missing.filter((one) => this.#isAwaited(one.SOPInstanceUID));
+    if (brokenOff.length > 0) {
+      // Whoever has got half of it gets the other half, if there is any way.
+      await sleep(BROKEN_OFF_AGAIN_MS, undefined, { signal: this.#signal }).catch(() => {});
+      for (const one of brokenOff) this.#errands.push({ wanted: [one], whole: false, attempt: 1 });
+    }
     const goOn =
       !this.#signal.aborted &&
       (errand.whole || (errand.attempt < this.#options.attempts && failure?.code === 'OUTCOME_UNKNOWN'));
-    for (const one of missing) {
+    for (const one of missing.filter((each) => !brokenOff.includes(each))) {
       if (goOn) this.#errands.push({ wanted: [one], whole: false, attempt: errand.whole ? 1 : errand.attempt + 1 });
       else this.#settle(one.SOPInstanceUID, undefined);
     }
@@ -209,7 +241,18 @@ class FetchRun {
     return !this.#signal.aborted && waitedMs + Math.min(laterMs, ASK_AGAIN_MS) < this.#options.restoreMs;
   }
 
+  /** Somebody has got part of it, and is still waiting for the rest. */
+  #isAwaited(sop: string): boolean {
+    const passing = this.#passing.get(sop);
+    if (passing?.isTaken !== true || this.#signal.aborted) return false;
+    this.#brokenSince.set(sop, this.#brokenSince.get(sop) ?? this.#services.clock.now());
+    return this.#services.clock.now() - this.#brokenSince.get(sop)! < BROKEN_OFF_MS;
+  }
+
   #settle(sop: string, found: InstanceRecord | undefined): void {
+    // Has it come to its end, this changes nothing.
+    this.#passing.get(sop)?.fail();
+    this.#passing.delete(sop);
     this.#waiting.get(sop)?.(found);
     this.#waiting.delete(sop);
   }
@@ -230,7 +273,7 @@ class FetchRun {
             StudyInstanceUID,
             ...(!whole && { SOPInstanceUID }),
           },
-          object,
+          this.#passed(object),
         );
         const stored = outcome.then((each) => this.#stored(each)).finally(() => storing.delete(stored));
         // Its failure is seen below, or by the response that is torn.
@@ -242,6 +285,25 @@ class FetchRun {
     } finally {
       await Promise.allSettled(storing);
     }
+  }
+
+  /** The object's bytes; of a large one that somebody may want them at once is told. */
+  #passed(object: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    const { onLarge } = this;
+    if (onLarge === undefined) return object;
+    return Passing.through(
+      object,
+      (sop) => {
+        const before = this.#passing.get(sop);
+        return before?.isTaken === true ? before : undefined;
+      },
+      (passing) => {
+        const { SOPInstanceUID } = passing.meta;
+        if (!this.#waiting.has(SOPInstanceUID)) return;
+        this.#passing.set(SOPInstanceUID, passing);
+        onLarge(passing);
+      },
+    );
   }
 
   async #stored(outcome: StoreOutcome): Promise<void> {

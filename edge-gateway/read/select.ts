@@ -1,5 +1,4 @@
 import { evictedInstances } from '#core/archive/evict.ts';
-import type { InstanceRecord } from '#core/archive/records.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import { JPEG_BASELINE } from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet } from '#core/dicom/types.ts';
@@ -7,7 +6,13 @@ import { asPacsError, describeError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Services } from '#core/services.ts';
 import { levelOf, TAG } from '#dimse/services/query.ts';
-import { type SelectInstances, type Selection, select, type Unavailable } from '#dimse/services/retrieve.ts';
+import {
+  type Selected,
+  type SelectInstances,
+  type Selection,
+  select,
+  type Unavailable,
+} from '#dimse/services/retrieve.ts';
 import type { EdgeContext } from '../context.ts';
 import type { WantedInstance } from './fetch.ts';
 import { uidsIn } from './keys.ts';
@@ -66,7 +71,7 @@ export const edgeSelect = (context: EdgeContext): SelectInstances => {
     const present = new Set(remote.flatMap((one) => (here.has(one.SOPInstanceUID) ? [one.SeriesInstanceUID] : [])));
     const isSeriesWhole = level !== 'IMAGE' ? (series: string): boolean => !present.has(series) : () => false;
 
-    async function* instances(): AsyncGenerator<InstanceRecord | Unavailable> {
+    async function* instances(): AsyncGenerator<Selected> {
       const releases = [...studies].map((study) => usage.use(tenant, study));
       try {
         const sent = new Set<string>();
@@ -77,7 +82,7 @@ export const edgeSelect = (context: EdgeContext): SelectInstances => {
         // Evicted since it was looked for: it is fetched again.
         const evicted = remote.filter((one) => here.has(one.SOPInstanceUID) && !sent.has(one.SOPInstanceUID));
         const wanted = [...missing, ...evicted].filter(({ SOPInstanceUID }) => !sent.has(SOPInstanceUID));
-        yield* fetcher.fetch(tenant, wanted, isSeriesWhole, signal);
+        yield* fetcher.fetch(tenant, wanted, isSeriesWhole, signal, true);
         yield* lost;
       } finally {
         for (const release of releases) release();

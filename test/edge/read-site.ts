@@ -102,6 +102,9 @@ export class Line {
   #state: 'up' | 'refused' | 'silent' = 'up';
   /** bytes that may still come down before the line breaks, once */
   breaksAfterBytes: number | undefined;
+  /** bytes that may still come down before no more do, until `letGo` */
+  holdsAfterBytes: number | undefined;
+  #held: (() => void)[] = [];
   port = 0;
 
   constructor(target: () => number) {
@@ -126,7 +129,13 @@ export class Line {
     } else if (this.#server === undefined) await this.open();
   }
 
+  letGo(): void {
+    this.holdsAfterBytes = undefined;
+    for (const resume of this.#held.splice(0)) resume();
+  }
+
   async close(): Promise<void> {
+    this.letGo();
     await this.set('refused');
   }
 
@@ -147,6 +156,13 @@ export class Line {
           socket.destroy();
           onward.destroy();
           return;
+        }
+      }
+      if (this.holdsAfterBytes !== undefined) {
+        this.holdsAfterBytes -= chunk.length;
+        if (this.holdsAfterBytes <= 0) {
+          onward.pause();
+          this.#held.push(() => onward.resume());
         }
       }
       if (!socket.write(chunk)) {

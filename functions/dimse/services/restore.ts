@@ -5,7 +5,7 @@ import { beginRestore, restoreOnRead } from '#core/archive/tiering.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
 import type { AcceptedContext } from '../negotiation.ts';
-import { type Outgoing, prepare, type Selection, type Unavailable } from './retrieve.ts';
+import { type Outgoing, prepare, prepareArriving, type Selected, type Selection } from './retrieve.ts';
 
 /**
  * Waits, for one C-MOVE or C-GET, for objects that lie on slow media: has them brought back, all series of the selection at once, and
@@ -26,7 +26,8 @@ export class RestoreWait {
   }
 
   /** As `prepare`, once the object can be read, or will not be in time. */
-  async prepare(instance: InstanceRecord | Unavailable, contexts: readonly AcceptedContext[]): Promise<Outgoing> {
+  async prepare(instance: Selected, contexts: readonly AcceptedContext[]): Promise<Outgoing> {
+    if ('arriving' in instance) return prepareArriving(this.#services, instance, contexts);
     for (;;) {
       const outgoing = prepare(this.#services, instance, contexts);
       const error = await outgoing.dataSet?.then(
@@ -45,7 +46,7 @@ export class RestoreWait {
     this.#begun = true;
     const seen = new Set<string>();
     for await (const one of this.#selection.instances()) {
-      if ('unavailable' in one || seen.has(one.SeriesInstanceUID)) continue;
+      if ('unavailable' in one || 'arriving' in one || seen.has(one.SeriesInstanceUID)) continue;
       seen.add(one.SeriesInstanceUID);
       const { StudyInstanceUID: study, SeriesInstanceUID: series } = one;
       const item = await this.#services.index.get(keys.series(tenant, study, series));

@@ -18,9 +18,25 @@ export interface Unavailable {
   readonly unavailable: true;
 }
 
+/** A large instance that is on its way here, and may be passed on as it comes. */
+export interface Arriving {
+  readonly arriving: true;
+  readonly StudyInstanceUID: string;
+  readonly SOPInstanceUID: string;
+  readonly SOPClassUID: string;
+  readonly transferSyntaxUID: string;
+  /** its data set, once, for who reads it at once; undefined: too late, it is to be read when it is here */
+  readonly take: () => AsyncIterable<Uint8Array> | undefined;
+  /** it is here, or could not be had */
+  readonly stored: Promise<InstanceRecord | Unavailable>;
+}
+
+/** What becomes one sub-operation. */
+export type Selected = InstanceRecord | Unavailable | Arriving;
+
 /** The instances that an identifier of C-MOVE or C-GET names, as often as they are asked for. */
 export interface Selection {
-  readonly instances: () => AsyncIterable<InstanceRecord | Unavailable>;
+  readonly instances: () => AsyncIterable<Selected>;
   readonly count: number;
   /** transfer syntaxes by SOP class, of all instances */
   readonly encodings: ReadonlyMap<string, ReadonlySet<string>>;
@@ -89,10 +105,34 @@ export async function select(
 
 /** An object ready to be sent: over which context, and its data set in that context's syntax. */
 export interface Outgoing {
-  readonly instance: InstanceRecord | Unavailable;
+  readonly instance: Selected;
   readonly context: AcceptedContext | undefined;
   /** rejects where the object cannot be read or converted; undefined without a context */
   readonly dataSet: Promise<Payload> | undefined;
+  /** of an object that is still arriving, in place of `dataSet`: to be called when it is its turn */
+  readonly open?: () => Promise<Payload>;
+}
+
+/** One that arrives in a syntax that a context takes is passed on as it comes; any other when it is here. */
+export async function prepareArriving(
+  services: Services,
+  arriving: Arriving,
+  contexts: readonly AcceptedContext[],
+): Promise<Outgoing> {
+  const { SOPClassUID, transferSyntaxUID, take, stored } = arriving;
+  const context = contexts.find(
+    (one) => one.abstractSyntax === SOPClassUID && one.transferSyntax === transferSyntaxUID,
+  );
+  if (context === undefined) return prepare(services, await stored, contexts);
+  const open = async (): Promise<Payload> => {
+    const passed = take();
+    if (passed !== undefined) return payloadOf(coalesce(passed));
+    const instance = await stored;
+    if ('unavailable' in instance || instance.transferSyntaxUID !== transferSyntaxUID)
+      throw new PacsError('NOT_FOUND', 'the object did not arrive');
+    return payloadOf(readStored(services, instance));
+  };
+  return { instance: arriving, context, dataSet: undefined, open };
 }
 
 /** As stored where one of the contexts takes that; else converted to what one of them does. */

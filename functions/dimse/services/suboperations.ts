@@ -1,5 +1,5 @@
 import type { DataSet } from '#core/dicom/types.ts';
-import { releasePayload, startAhead } from '#core/retrieve/stream.ts';
+import { releasePayload } from '#core/retrieve/stream.ts';
 import type { Services } from '#core/services.ts';
 import { AssociationError } from '../association.ts';
 import { COMMAND, type Command } from '../command-set.ts';
@@ -7,6 +7,7 @@ import { encodeIdentifier } from '../identifiers.ts';
 import type { AcceptedContext } from '../negotiation.ts';
 import type { Operation, Session } from '../session.ts';
 import { STATUS, statusClass } from '../status.ts';
+import { startEarly } from './ahead.ts';
 import { TAG } from './query.ts';
 import { RestoreWait } from './restore.ts';
 import type { Outgoing, Selection } from './retrieve.ts';
@@ -46,13 +47,14 @@ export async function sendAll(
   const { signal, command, facts } = operation;
   const counts: Counts = { remaining: selection.count, completed: 0, failed: 0, warning: 0, failedUIDs: [] };
   const restores = new RestoreWait(services, selection, signal);
-  const outgoing = startAhead(
+  const outgoing = startEarly(
     selection.instances(),
     (instance): Promise<Outgoing> => restores.prepare(instance, destination?.contexts ?? []),
     { ahead: destination === undefined ? 0 : READ_AHEAD, release: releaseOutgoing },
   );
   let receiver = destination?.session;
   let waited = false;
+  let brokeOff = false;
   const stillPending = (): Promise<void> => {
     waited = true;
     return operation.respond({ Status: STATUS.pending, ...numbersOf(counts, true) });
@@ -63,13 +65,16 @@ export async function sendAll(
       break;
     }
     // Nobody keeps an association for the hours that a restore may take.
-    if (waited && receiver?.isOpen === false && destination?.reopen) receiver = await destination.reopen();
+    if ((waited || brokeOff) && receiver?.isOpen === false && destination?.reopen)
+      receiver = await destination.reopen();
     waited = false;
     const kind =
       receiver?.isOpen === true
         ? await sendOne(receiver, over(receiver, one), { Priority: command.Priority ?? 0, ...originator })
         : 'failure';
     if (kind === 'failure') await releaseOutgoing(one);
+    // What was passed on as it came, and came to no end, has cost the association; the others need not suffer for it.
+    brokeOff = kind === 'failure' && one.open !== undefined;
     counts.remaining = Math.max(0, counts.remaining - 1);
     if (facts && !('unavailable' in one.instance)) facts.studies.add(one.instance.StudyInstanceUID);
     if (facts && kind !== 'failure') facts.instances = (facts.instances ?? 0) + 1;
@@ -131,10 +136,12 @@ async function releaseOutgoing({ dataSet }: Outgoing): Promise<void> {
 
 async function sendOne(
   session: Session,
-  { instance, context, dataSet }: Outgoing,
+  { instance, context, dataSet, open }: Outgoing,
   fields: Partial<Command>,
 ): Promise<'success' | 'warning' | 'failure'> {
-  if (context === undefined || dataSet === undefined || 'unavailable' in instance) return 'failure';
+  if (context === undefined || 'unavailable' in instance) return 'failure';
+  const reading = dataSet ?? open?.();
+  if (reading === undefined) return 'failure';
   try {
     const { command } = await session.request(
       context,
@@ -144,13 +151,13 @@ async function sendOne(
         AffectedSOPInstanceUID: instance.SOPInstanceUID,
         ...fields,
       },
-      await dataSet,
+      await reading,
     );
     const kind = statusClass(command.Status ?? STATUS.processingFailure);
     return kind === 'success' || kind === 'warning' ? kind : 'failure';
   } catch (error) {
     // An object that cannot be read or converted is one failed sub-operation; so is all the rest when the receiver has gone.
-    if (error instanceof AssociationError || session.error !== undefined || dataSet !== undefined) return 'failure';
+    if (error instanceof AssociationError || session.error !== undefined || reading !== undefined) return 'failure';
     throw error;
   }
 }
