@@ -8,10 +8,12 @@ export const OIDC_ENVIRONMENT = {
   oidcJwksUrl: 'NEPHOS_OIDC_JWKS_URL',
   /** claim that holds the tenant, needed where several are served; a path into nested claims with dots, or a name as a whole */
   oidcTenantClaim: 'NEPHOS_OIDC_TENANT_CLAIM',
-  /** claim that holds the roles (`roles`): a list, or a text separated by spaces */
+  /** claims that hold roles (`roles`), several separated by commas: lists, or texts separated by spaces; machines have theirs in `scope` as a rule */
   oidcRolesClaim: 'NEPHOS_OIDC_ROLES_CLAIM',
   /** the issuer's names of roles to ours: `pacs-admins=admin,radiology=finder+retriever`; without it they are ours already */
   oidcRoles: 'NEPHOS_OIDC_ROLES',
+  /** claims whose values grants may be made to (docs/roles.md), several separated by commas */
+  oidcGrantClaims: 'NEPHOS_OIDC_GRANT_CLAIMS',
   /** client by which people sign in there; without it they paste a token of the issuer */
   oidcClientId: 'NEPHOS_OIDC_CLIENT_ID',
   /** file that holds the client's secret, for issuers that want one beside PKCE */

@@ -21,6 +21,8 @@ const CLOCK_TOLERANCE_SECONDS = 30;
 const KEYS_MAX_AGE_MS = 10 * 60_000;
 const KEYS_COOL_DOWN_MS = 30_000;
 const TIMEOUT_MS = 5_000;
+/** values of claims that come along with whom a token stands for; who is in more groups has grants made to some of them */
+const KEPT_CLAIMS = 100;
 
 /** JSON Web Tokens of an OIDC issuer (RFC 7519, RFC 8725): who they stand for, by the claims that the settings name. */
 export class OidcTokenVerifier implements TokenVerifier {
@@ -59,12 +61,18 @@ export class OidcTokenVerifier implements TokenVerifier {
   }
 
   #principal(claims: JWTPayload): Principal | undefined {
-    const { tenantClaim, tenants, rolesClaim, roles: mapping } = this.#settings;
+    const { tenantClaim, tenants, rolesClaim, roles: mapping, grantClaims } = this.#settings;
     const tenant = tenantClaim === undefined ? tenants[0] : claimAt(claims, tenantClaim);
     if (typeof tenant !== 'string' || !tenants.includes(tenant)) return undefined;
-    const names = listed(claimAt(claims, rolesClaim));
+    const names = rolesClaim.split(',').flatMap((name) => listed(claimAt(claims, name.trim())));
     const roles = mapping ? names.flatMap((name) => mapping.get(name) ?? []) : names.filter(isRole);
-    return { tenant, subject: claims.sub!, roles: [...new Set(roles)] };
+    const kept = (grantClaims ?? []).flatMap((name) => valuesOf(claimAt(claims, name)).map((one) => `${name}=${one}`));
+    return {
+      tenant,
+      subject: claims.sub!,
+      roles: [...new Set(roles)],
+      ...(kept.length > 0 && { claims: kept.slice(0, KEPT_CLAIMS) }),
+    };
   }
 
   #issuersKeys(): Promise<JWTVerifyGetKey> {
@@ -118,6 +126,10 @@ function claimAt(claims: JWTPayload, name: string): unknown {
   }
   return value;
 }
+
+/** A text as it is, however many words it has; the texts and numbers of a list. */
+const valuesOf = (value: unknown): string[] =>
+  [value].flat().flatMap((one) => (typeof one === 'string' || typeof one === 'number' ? [String(one)] : []));
 
 const listed = (value: unknown): string[] =>
   typeof value === 'string'
