@@ -80,7 +80,7 @@ const acknowledgements = (
       'The objects of one bucket, whose keys nobody knows beforehand.',
     ),
   ),
-  ...['sweepD7957AFE', 'reconcileD5DE7DCB', 'tier909B795B'].map((logicalId) =>
+  ...['sweepD7957AFE', 'reconcileD5DE7DCB', 'tier909B795B', 'auditA48D740E'].map((logicalId) =>
     nag(
       `AwsSolutions-IAM5[Resource::<${logicalId}.Arn>:*]`,
       /\/SchedulerRoleForTarget-\w+\/DefaultPolicy$/,

@@ -8,6 +8,7 @@ import type { Settings } from './settings.ts';
 import { type SiteSource, siteSources } from './site-files.ts';
 import { ApiStack, type ComputeProps } from './stacks/api.ts';
 import { AuditStack } from './stacks/audit.ts';
+import { AuditKeyStack } from './stacks/audit-key.ts';
 import { BackupStack } from './stacks/backup.ts';
 import { CostsStack } from './stacks/costs.ts';
 import { ApiFirewallStack, FrontFirewallStack } from './stacks/firewall.ts';
@@ -149,30 +150,31 @@ export class Deployment {
     { name: region, key, isActive }: Region,
     replicatesTo: { readonly name: string; readonly keyArn: string } | undefined,
     issuer: { readonly url: string; readonly audience: string },
-    /** in the first region alone: a second one reads frames from its own objects */
     keys: KeysStack,
+    /** in the first region alone: a second one reads frames from its own objects */
     imaging?: ImagingStack,
   ): DeployedRegion {
     const { settings } = this;
     const names = this.#names;
     const app = this.#app;
     const queues = new QueuesStack(app, { settings, region });
-    const storage = new StorageStack(app, {
     const tenantKeyArns = keys.tenantKeyArns(region);
     const otherTenantKeys = replicatesTo && keys.tenantKeyArns(replicatesTo.name);
+    const storage = new StorageStack(app, {
       settings,
       region,
       key,
       otherRegion: replicatesTo?.name,
       otherKeyArn: replicatesTo?.keyArn,
-      ingest: queues.queues.ingest,
       tenantKeys: [...(otherTenantKeys ?? [])].map(([tenant, otherKeyArn]) => ({
         tenant,
         keyArn: tenantKeyArns.get(tenant)!,
         otherKeyArn,
       })),
+      ingest: queues.queues.ingest,
       ingestPolicy: queues.ingestPolicy,
     });
+    const auditKey = new AuditKeyStack(app, { settings, region });
     const compute = {
       settings,
       region,
@@ -184,9 +186,10 @@ export class Deployment {
         landingBucket: names.bucket('landing', region),
         inventoryBucket: names.bucket('logs', region),
         imaging: imaging && { datastoreId: imaging.datastoreId, importRoleArn: imaging.importRole.roleArn },
+        tenantKeyArns,
+        auditKeyArn: auditKey.key.keyArn,
         queueUrl: (queue: QueueName) => queues.queues[queue].queueUrl,
         issuer: issuer.url,
-        tenantKeyArns,
         audience: issuer.audience,
         ownPool: settings.issuer === undefined,
       },
@@ -196,10 +199,12 @@ export class Deployment {
         landingArn: `arn:${Aws.PARTITION}:s3:::${names.bucket('landing', region)}`,
         inventoryArn: `arn:${Aws.PARTITION}:s3:::${names.bucket('logs', region)}`,
         keyArn: key.keyArn,
+        tenantKeyArns: [...tenantKeyArns.values()],
         region,
         imaging: imaging && { datastoreArn: imaging.datastoreArn, importRoleArn: imaging.importRole.roleArn },
+        auditKeyArn: auditKey.key.keyArn,
+        auditSecretArn: settings.auditRepository?.secretArn,
         queueArn: (queue: QueueName) => queues.queues[queue].queueArn,
-        tenantKeyArns: [...tenantKeyArns.values()],
       },
     };
     const api = new ApiStack(app, compute);

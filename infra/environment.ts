@@ -13,6 +13,8 @@ export interface Deployed {
   readonly imaging: { readonly datastoreId: string; readonly importRoleArn: string } | undefined;
   /** ARNs by tenant, of those that have a key of their own */
   readonly tenantKeyArns: ReadonlyMap<string, string>;
+  /** of the key that the audit trail is sealed with */
+  readonly auditKeyArn: string;
   readonly queueUrl: (name: QueueName) => string;
   readonly issuer: string;
   readonly audience: string;
@@ -20,17 +22,20 @@ export interface Deployed {
   readonly ownPool: boolean;
 }
 
+const addressOf = (repository: Settings['auditRepository']): string | undefined =>
+  repository && `${repository.host}:${repository.port}`;
+
 /** The variables of a function, or of the service: those it has use for, by its grants. */
 export function environmentOf(spec: { readonly grants: Grants }, deployed: Deployed): Record<string, string> {
   const { settings } = deployed;
   const { grants } = spec;
   const imports = grants.imaging === 'import' && deployed.imaging !== undefined;
+  const writes = grants.archive.includes('write');
   const set = (name: string, value: string | undefined) =>
     value === undefined || value === '' ? {} : { [name]: value };
   const queues = Object.fromEntries([...grants.sends].map((name) => [queueVariable(name), deployed.queueUrl(name)]));
   return {
     NODE_OPTIONS: '--enable-source-maps',
-  const writes = grants.archive.includes('write');
     ...set(ENVIRONMENT.tenants, settings.tenants.join(',')),
     ...set(ENVIRONMENT.tenantKeys, writes ? [...deployed.tenantKeyArns].map((pair) => pair.join('=')).join(',') : ''),
     ...set(ENVIRONMENT.publicUrl, settings.domain && `https://${settings.domain.name}`),
@@ -46,6 +51,9 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
     ...set(ENVIRONMENT.imagingDatastore, grants.imaging && deployed.imaging?.datastoreId),
     ...set(ENVIRONMENT.imagingRole, imports ? deployed.imaging?.importRoleArn : undefined),
     ...set(ENVIRONMENT.inventoryBucket, grants.inventory && deployed.inventoryBucket),
+    ...set(ENVIRONMENT.auditKey, grants.seals && deployed.auditKeyArn),
+    ...set(ENVIRONMENT.auditRepository, grants.seals && addressOf(settings.auditRepository)),
+    ...set(ENVIRONMENT.auditSecret, grants.seals && settings.auditRepository?.secretArn),
     ...set(ENVIRONMENT.oidcIssuer, deployed.issuer),
     ...set(ENVIRONMENT.oidcAudience, deployed.audience),
     ...(deployed.ownPool && {

@@ -16,6 +16,9 @@ export interface Resources {
   readonly region: string;
   /** HealthImaging, where the deployment has it */
   readonly imaging: { readonly datastoreArn: string; readonly importRoleArn: string } | undefined;
+  readonly auditKeyArn: string;
+  /** of the certificates for an audit repository, where there is one */
+  readonly auditSecretArn: string | undefined;
   readonly queueArn: (name: Grants['sends'][number]) => string;
 }
 
@@ -116,6 +119,11 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
     statements.push(
       new PolicyStatement({ sid: 'Inventory', actions, resources: [resources.inventoryArn], conditions }),
     );
+  }
+  if (grants.seals) {
+    allow('Seal', ['kms:Sign', 'kms:GetPublicKey'], [resources.auditKeyArn]);
+    if (resources.auditSecretArn !== undefined)
+      allow('Certificates', ['secretsmanager:GetSecretValue'], [resources.auditSecretArn]);
   }
   allow('Send', ['sqs:SendMessage'], [...grants.sends].map(resources.queueArn));
   const via = (sid: string, service: string, actions: readonly string[], keyArns: readonly string[]) => {

@@ -1,5 +1,6 @@
 import { DEFAULT_FIRST_STEP_DAYS, LIFECYCLE_TAG } from '#adapters/aws/schema.ts';
 import {
+  type AuditRepository,
   type Backup,
   type Domain,
   type Fargate,
@@ -53,9 +54,9 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
   const secondRegion = at.optionalText('secondRegion', REGION);
   if (secondRegion === region) throw new SettingsError('nephos.secondRegion: must differ from nephos.region');
   const tiers = readTiers(at.list('tiers'));
-  const settings: Settings = {
   const tenant = at.text('tenant', TENANT, 'main');
   const tenants = [...new Set([tenant, ...at.texts('moreTenants', TENANT)])];
+  const settings: Settings = {
     kind,
     stage,
     region,
@@ -74,6 +75,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     healthImaging: at.flag('healthImaging', false),
     firewall: at.section('firewall', readFirewall, prod ? {} : undefined),
     audit: at.flag('audit', prod),
+    auditRepository: at.section('auditRepository', readAuditRepository),
     backup: at.section('backup', readBackup, prod ? {} : undefined),
     alarmEmails: at.texts('alarmEmails', /^[^@\s]+@[^@\s]+$/),
     monthlyBudgetUsd: at.optionalNumber('monthlyBudgetUsd', 1, 10_000_000),
@@ -84,11 +86,11 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     fargate: at.section('fargate', readFargate),
   };
   at.end();
-  if (settings.replicationTimeControl && secondRegion === undefined)
-    throw new SettingsError('nephos.replicationTimeControl: needs nephos.secondRegion');
   const stranger = settings.tenantKeys.find((one) => !tenants.includes(one));
   if (stranger !== undefined)
     throw new SettingsError(`nephos.tenantKeys: ${stranger} is none of the tenants ${tenants.join(', ')}`);
+  if (settings.replicationTimeControl && secondRegion === undefined)
+    throw new SettingsError('nephos.replicationTimeControl: needs nephos.secondRegion');
   if (settings.writesTo === 'second' && secondRegion === undefined)
     throw new SettingsError('nephos.writesTo: needs nephos.secondRegion');
   if (settings.healthImaging && !HEALTH_IMAGING_REGIONS.has(region)) {
@@ -98,9 +100,9 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
   return settings;
 }
 
+const TENANT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 const REGION = /^[a-z]{2}(-[a-z]+)+-\d$/;
 const HEALTH_IMAGING_REGIONS = new Set(['us-east-1', 'us-west-2', 'eu-west-1', 'eu-west-2', 'ap-southeast-2']);
-const TENANT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
 function parsed(text: string): unknown {
   try {
@@ -114,6 +116,12 @@ const readDomain = (at: Reader): Domain => ({
   name: at.text('name', /^([a-z0-9-]+\.)+[a-z]{2,}$/),
   certificateArn: at.text('certificateArn', /^arn:aws[\w-]*:acm:us-east-1:\d{12}:certificate\/[\w-]+$/),
   hostedZoneId: at.optionalText('hostedZoneId', /^Z[A-Z0-9]+$/),
+});
+
+const readAuditRepository = (at: Reader): AuditRepository => ({
+  host: at.text('host', /^([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+$/),
+  port: at.number('port', 1, 65_535, 6514),
+  secretArn: at.optionalText('secretArn', /^arn:aws[\w-]*:secretsmanager:[\w-]+:\d{12}:secret:[\w/+=.@-]+$/),
 });
 
 const readIssuer = (at: Reader): Issuer => ({

@@ -38,6 +38,8 @@ export interface Settings {
   readonly monthlyBudgetUsd: number | undefined;
   /** hourly cost and usage data (CUR 2.0 and FOCUS) into a bucket */
   readonly costExport: boolean;
+  /** where the audit trail is handed over to, by syslog over TLS; undefined: it is kept alone */
+  readonly auditRepository: AuditRepository | undefined;
   /** origins of other viewers that may read answers */
   readonly corsOrigins: readonly string[];
   /** concurrent executions that the object queue may take, so that reading is never starved: 2 to 1,000 */
@@ -49,6 +51,14 @@ export interface Settings {
 }
 
 export type Kind = 'dev' | 'prod';
+
+export interface AuditRepository {
+  /** must be reachable from AWS: the function has no network of its own */
+  readonly host: string;
+  readonly port: number;
+  /** secret of Secrets Manager: JSON of `ca`, `cert` and `key` in PEM; undefined: no client certificate, authorities that Node trusts */
+  readonly secretArn: string | undefined;
+}
 
 export interface Domain {
   readonly name: string;

@@ -34,6 +34,12 @@ export interface CloudConfig {
   readonly inventoryBucket: string | undefined;
   /** HealthImaging; undefined: frames are read from the objects alone. The role is that of imports, where the program makes them */
   readonly imaging: { readonly datastoreId: string; readonly dataAccessRoleArn: string } | undefined;
+  /** what seals the audit trail, and where it is handed over to */
+  readonly audit: {
+    readonly keyArn: string | undefined;
+    readonly repository: { readonly host: string; readonly port: number } | undefined;
+    readonly secretArn: string | undefined;
+  };
   /** @throws ConfigError when the function was not given the queue */
   readonly queueUrl: (kind: string) => string;
 }
@@ -97,6 +103,11 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
             datastoreId: env[ENVIRONMENT.imagingDatastore] ?? '',
             dataAccessRoleArn: env[ENVIRONMENT.imagingRole] ?? '',
           },
+    audit: {
+      keyArn: env[ENVIRONMENT.auditKey],
+      repository: readRepository(env[ENVIRONMENT.auditRepository]),
+      secretArn: env[ENVIRONMENT.auditSecret],
+    },
     queueUrl: (kind) => {
       const url = env[queueVariable(kind)];
       if (url === undefined)
@@ -118,6 +129,17 @@ function readTenantKeys(env: Environment, tenants: readonly string[]): Map<strin
     keys.set(tenant, arn);
   }
   return keys;
+}
+
+/** RFC 5425 §4.1 */
+const SYSLOG_TLS_PORT = '6514';
+
+/** @throws ConfigError */
+function readRepository(text: string | undefined): CloudConfig['audit']['repository'] {
+  if (text === undefined) return undefined;
+  const [, host = '', port = SYSLOG_TLS_PORT] = /^([^:\s]+)(?::(\d{1,5}))?$/.exec(text) ?? [];
+  if (host === '') throw new ConfigError(`${ENVIRONMENT.auditRepository} must be host or host:port`);
+  return { host, port: Number(port) };
 }
 
 /** Whether responses are streamed: where the runtime can, and the engine behind it is not said to buffer. */

@@ -34,6 +34,12 @@ export const ENVIRONMENT = {
   ...OIDC_ENVIRONMENT,
   /** record systems that may open us (SMART App Launch): a JSON list */
   smartIssuers: 'NEPHOS_SMART_ISSUERS',
+  /** key of KMS that the audit trail is sealed with */
+  auditKey: 'NEPHOS_AUDIT_KEY',
+  /** `host:port` of the Audit Record Repository that it is handed over to; none: it is kept here alone */
+  auditRepository: 'NEPHOS_AUDIT_REPOSITORY',
+  /** secret with the certificates for that: JSON of `ca`, `cert` and `key` in PEM */
+  auditSecret: 'NEPHOS_AUDIT_SECRET',
   /** what stops while the audit trail cannot be written: writes, all, off: nothing */
   audit: 'NEPHOS_AUDIT',
   /** `stream` (default where the runtime can) or `buffered`: for engines that cannot stream responses */

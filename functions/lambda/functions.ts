@@ -54,6 +54,8 @@ export interface Grants {
   readonly landing: readonly BlobGrant[];
   /** may read the archive bucket's inventory */
   readonly inventory?: true;
+  /** signs with the key of the audit trail, and reads the certificates for its repository */
+  readonly seals?: true;
   /** queues that it sends to */
   readonly sends: readonly QueueName[];
   /**
@@ -307,6 +309,16 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'cron(41 3 * * ? *)' }],
     grants: { index: 'write', archive: ['tier'], landing: [], sends: [] },
+  },
+  audit: {
+    entry: 'functions/lambda/audit.ts',
+    purpose: 'Seals the audit trail, and hands it over to a repository where there is one',
+    memoryMiB: 512,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: false,
+    triggers: [{ kind: 'schedule', schedule: 'rate(5 minutes)' }],
+    grants: { index: 'write', archive: ['read', 'write'], landing: [], sends: [], seals: true },
   },
   authorizer: {
     entry: 'functions/lambda/authorizer.ts',

@@ -63,6 +63,16 @@ export function countEmergency(): void {
   metrics.singleMetric().addMetric('emergencyAccess', MetricUnit.Count, 1);
 }
 
+/** How far the audit trail of a tenant is from its repository. */
+export function countAudit(tenant: string, { sent, lagMs }: { sent: number; lagMs: number }): void {
+  const single = metrics.singleMetric();
+  single.addDimension('tenant', tenant);
+  single.addMetric('auditExported', MetricUnit.Count, sent);
+  const other = metrics.singleMetric();
+  other.addDimension('tenant', tenant);
+  other.addMetric('auditLag', MetricUnit.Seconds, lagMs / 1000);
+}
+
 /** What a nightly comparison has found, as metrics of the tenant. */
 export function countFindings(tenant: string, { missing, unknown }: { missing: number; unknown: number }): void {
   const single = metrics.singleMetric();

@@ -38,7 +38,7 @@ export class OperationsStack extends NephosStack {
     ];
     const index = this.#indexAlarms();
     const background = [
-      ...this.#functionAlarms(props, ['render', 'events', 'admin', 'worker', 'sweep', 'reconcile', 'tier']),
+      ...this.#functionAlarms(props, ['render', 'events', 'admin', 'worker', 'sweep', 'reconcile', 'tier', 'audit']),
       ...this.#reconciliationAlarms(),
       ...this.#deadLetterAlarms(props),
       ...(props.replicatesTo === undefined ? [] : [this.#replicationAlarm(props, props.replicatesTo)]),

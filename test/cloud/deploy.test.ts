@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import {
+  GetQueueAttributesCommand,
   GetQueueUrlCommand,
   ReceiveMessageCommand,
   SendMessageCommand,
@@ -22,6 +23,7 @@ import { runOk } from '#test/peers/helpers/programs.ts';
 import { openBrowser, openPage } from '#test/peers/web/browser.ts';
 import { waitForImage } from '#test/peers/web/drawn.ts';
 import { type Deployed, deploy, PUBLIC_HOST, STAGE } from './helpers/deployment.ts';
+import { misconfigure, redrive, streamOfIndex } from './helpers/drills.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { putSite, startFront } from './helpers/front.ts';
 import { signIn, signInAgain } from './helpers/identity.ts';
@@ -163,6 +165,51 @@ describe('work that cannot be done', () => {
     expect(dead.Body).toBe('{"no":"event"}');
     await sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: { VisibilityTimeout: '900' } }));
     sqs.destroy();
+  });
+});
+
+describe('a deployment that was wrong', () => {
+  test('loses nothing: what failed lies among the dead letters, and is stored when they are put back', async () => {
+    const clients = { ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint };
+    const s3 = new S3Client({ ...clients, forcePathStyle: true });
+    const sqs = new SQSClient(clients);
+    const QueueUrl = (await sqs.send(new GetQueueUrlCommand({ QueueName: `nephos-${STAGE}-ingest` }))).QueueUrl!;
+    const setVisibility = (seconds: string) =>
+      sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: { VisibilityTimeout: seconds } }));
+    await setVisibility('1');
+    const putRight = await misconfigure(deployed, 'ingest', { NEPHOS_ARCHIVE_BUCKET: 'no-such-bucket' });
+    const study = uid(7401);
+    const Body = buildDicom({ StudyInstanceUID: study, SeriesInstanceUID: uid(7402), SOPInstanceUID: uid(7403) });
+    const Bucket = deployed.output('Storage', 'LandingBucket');
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'incoming/main/while-it-was-wrong', Body }));
+    const deadUrl = `${QueueUrl}-dead`;
+    await eventually(async () => {
+      const asked = { QueueUrl: deadUrl, AttributeNames: ['ApproximateNumberOfMessages' as const] };
+      const { Attributes } = await sqs.send(new GetQueueAttributesCommand(asked));
+      return Number(Attributes?.ApproximateNumberOfMessages) > 0 ? true : undefined;
+    }, 120_000);
+    await putRight();
+    await setVisibility('900');
+    expect(await redrive(sqs, 'ingest')).toBeGreaterThan(0);
+    await eventually(async () => {
+      const answer = await deployed.ask(`/dicomweb/studies?StudyInstanceUID=${study}`, { headers: as(admin) });
+      return answer.status === 200 ? true : undefined;
+    });
+    s3.destroy();
+    sqs.destroy();
+  });
+});
+
+describe('the stream of the index', () => {
+  test('tells which records change, and nothing of what they hold', async () => {
+    const { view, records } = await streamOfIndex(deployed);
+    expect(view).toBe('KEYS_ONLY');
+    expect(records.length).toBeGreaterThan(0);
+    for (const { dynamodb } of records) {
+      expect(Object.keys(dynamodb.Keys as object).toSorted()).toEqual(['p', 's']);
+      expect(dynamodb).not.toHaveProperty('NewImage');
+      expect(dynamodb).not.toHaveProperty('OldImage');
+    }
   });
 });
 

@@ -1,6 +1,8 @@
 import { DynamoDBClient, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
+import { KMSClient, type KMSClientConfig } from '@aws-sdk/client-kms';
 import { MedicalImagingClient, type MedicalImagingClientConfig } from '@aws-sdk/client-medical-imaging';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { SecretsManagerClient, type SecretsManagerClientConfig } from '@aws-sdk/client-secrets-manager';
 import { SQSClient, type SQSClientConfig } from '@aws-sdk/client-sqs';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 
@@ -40,6 +42,12 @@ export const s3Client = (config: S3ClientConfig = {}): S3Client =>
 /** A receive waits up to 20 s for messages. */
 export const sqsClient = (config: SQSClientConfig = {}): SQSClient =>
   new SQSClient({ ...ONE_ATTEMPT, requestHandler: handler(30_000), ...config });
+
+/** It is asked so rarely that the SDK may repeat by itself. */
+export const kmsClient = (config: KMSClientConfig = {}): KMSClient =>
+  new KMSClient({ requestHandler: handler(10_000), ...config });
+export const secretsClient = (config: SecretsManagerClientConfig = {}): SecretsManagerClient =>
+  new SecretsManagerClient({ requestHandler: handler(10_000), ...config });
 
 /** @param config of tests: one host for all kinds of calls */
 export const medicalImagingClient = (config: MedicalImagingClientConfig = {}): MedicalImagingClient =>

@@ -1,26 +1,12 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  sign,
-} from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { AuditSigner } from '#core/audit/seal.ts';
+import { keyIdOf } from '../audit-key-id.ts';
 
 const PRIVATE_KEY = 'audit-key.pem';
 /** Public keys, of former ones too: `<keyId>.pem`. Who checks the trail elsewhere takes a copy of this folder. */
 const PUBLIC_KEYS = 'audit-keys';
-
-/** Names a public key: the first 16 hex digits of the SHA-256 of its SPKI DER. */
-export const keyIdOf = (key: KeyObject): string =>
-  createHash('sha256')
-    .update(key.export({ type: 'spki', format: 'der' }))
-    .digest('hex')
-    .slice(0, 16);
 
 /**
  * Signs the audit trail with an Ed25519 key in the data folder, made at the first start and readable by its owner alone. Processes that

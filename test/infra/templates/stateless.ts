@@ -149,8 +149,8 @@ describe('the workers', () => {
   test('schedules run in the region that takes changes, and in no other', () => {
     const states = (deployment: Synthesized, stack: string) =>
       deployment.all(stack, 'AWS::Scheduler::Schedule').map(({ Properties }) => Properties.State);
-    expect(states(prodDeployment(), 'Workers')).toEqual(['ENABLED', 'ENABLED', 'ENABLED']);
-    expect(states(prodDeployment(), 'Workers2')).toEqual(['DISABLED', 'DISABLED', 'DISABLED']);
+    expect(states(prodDeployment(), 'Workers')).toEqual(['ENABLED', 'ENABLED', 'ENABLED', 'ENABLED']);
+    expect(states(prodDeployment(), 'Workers2')).toEqual(['DISABLED', 'DISABLED', 'DISABLED', 'DISABLED']);
   });
 });
 
@@ -281,8 +281,8 @@ describe('failing over', () => {
     const states = (stack: string) =>
       over.all(stack, 'AWS::Scheduler::Schedule').map(({ Properties }) => Properties.State);
     expect([states('Workers'), states('Workers2')]).toEqual([
-      ['DISABLED', 'DISABLED', 'DISABLED'],
-      ['ENABLED', 'ENABLED', 'ENABLED'],
+      ['DISABLED', 'DISABLED', 'DISABLED', 'DISABLED'],
+      ['ENABLED', 'ENABLED', 'ENABLED', 'ENABLED'],
     ]);
     const { Origins } = over.one('Front', 'AWS::CloudFront::Distribution').Properties.DistributionConfig;
     const primary = Origins.find(({ Id }: { Id: string }) => Id === 'api-primary');
@@ -294,7 +294,9 @@ describe('failing over', () => {
 
 describe('operations', () => {
   test('somebody is told of objects that are missing or unknown, and of nightly runs that fail', () => {
-    const alarms = prodDeployment().all('Operations', 'AWS::CloudWatch::Alarm').map(({ Properties }) => Properties);
+    const alarms = prodDeployment()
+      .all('Operations', 'AWS::CloudWatch::Alarm')
+      .map(({ Properties }) => Properties);
     for (const MetricName of ['objectsMissing', 'objectsUnknown'])
       expect(alarms).toContainEqual(
         expect.objectContaining({
@@ -308,7 +310,7 @@ describe('operations', () => {
           AlarmActions: [expect.anything()],
         }),
       );
-    for (const name of ['sweep', 'reconcile', 'tier'])
+    for (const name of ['sweep', 'reconcile', 'tier', 'audit'])
       expect(alarms.map(({ AlarmName }) => AlarmName)).toContainEqual(expect.stringMatching(`-${name}-errors$`));
   });
 
