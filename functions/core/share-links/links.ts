@@ -81,6 +81,7 @@ export async function createShare(
     sessions: [],
   };
   await checkGuest(services, tenant, link);
+  await checkLasting(services, tenant, link.studies);
   await index.write([
     { kind: 'put', key: shareKeys.link(tenant, link.id), item: asItem(link), if: 'absent' },
     { kind: 'put', key: shareKeys.secret(link.secretHash), item: { tenant, id: link.id } },
@@ -117,6 +118,18 @@ async function checkStudy(
 
 const holdsImages = async (index: IndexTable, key: Key): Promise<boolean> =>
   (((await index.get(key))?.instanceCount as number | undefined) ?? 0) > 0;
+
+/** What an emergency opened for a time is not for handing on. @throws PacsError FORBIDDEN */
+async function checkLasting(services: Services, tenant: Tenant, studies: readonly string[]): Promise<void> {
+  if (services.reach === undefined) return;
+  const whole = wholeOf(services);
+  const lasting = StudyReach.kept(whole, tenant, services.reach.keep(), 'share');
+  for (const study of studies)
+    if (lasting !== undefined && !(await lasting.admitsStudy(study)))
+      throw new PacsError('FORBIDDEN', 'an emergency access cannot be handed on by a link', {
+        details: { StudyInstanceUID: study },
+      });
+}
 
 /** A patient under a restriction is shown to those who are named there: a guest is not. @throws PacsError FORBIDDEN */
 async function checkGuest(services: Services, tenant: Tenant, link: ShareRecord): Promise<void> {

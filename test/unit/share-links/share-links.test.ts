@@ -75,6 +75,46 @@ describe('making a link', () => {
     );
   });
 
+  test('a patient under a restriction is shared by nobody, and a link of before shows him no more', async () => {
+    const { share, enter, ask, staff } = await anArchive();
+    const link = await share();
+    const cookie = await enter(link);
+    const path = `/s/${link.id}/dicomweb/studies/${SHARED}/metadata`;
+    expect((await ask('GET', path, { cookie })).status).toBe(200);
+    const [study] = (await ask('GET', `/dicomweb/studies?StudyInstanceUID=${SHARED}`, { as: staff() })).json;
+    const restriction = {
+      patient: { id: study['00100020'].Value[0] },
+      reason: 'a colleague',
+      subjects: ['dr.reader'],
+      roles: [],
+    };
+    const made = await ask('POST', '/api/restrictions', { as: staff(), body: restriction });
+    expect(made.status, made.text).toBeLessThan(300);
+    expect((await ask('GET', `/dicomweb/studies/${SHARED}/metadata`, { as: staff() })).status).toBe(200);
+    expect((await ask('GET', path, { cookie })).status).toBe(404);
+    const body = { studies: [SHARED], scopes: ['view'], receiver: 'x', purpose: 'y' };
+    const refused = await ask('POST', '/api/shares', { as: staff(), body });
+    expect(refused.status).toBe(403);
+    expect(refused.json.title).toContain('under a restriction');
+  });
+
+  test('what an emergency opened is looked at, and not handed on', async () => {
+    const { ask, staff, share } = await anArchive();
+    const doctor = staff(['radiologist'], 'dr.night');
+    const grant = { to: { subject: 'dr.night' }, rules: [{ studies: [OTHER] }], note: 'own studies' };
+    expect((await ask('POST', '/api/grants', { as: staff(), body: grant })).status).toBeLessThan(300);
+    expect((await share({ studies: [OTHER] }, doctor)).id).toHaveLength(26);
+    const body = { studies: [SHARED], scopes: ['view'], receiver: 'x', purpose: 'y' };
+    expect((await ask('POST', '/api/shares', { as: doctor, body })).status).toBe(404);
+    const reasons = (await ask('GET', '/api/emergencies/own', { as: doctor })).json?.reasons ?? {};
+    const emergency = { StudyInstanceUID: SHARED, reasonCode: Object.keys(reasons)[0], reason: 'shock room' };
+    const begun = await ask('POST', '/api/emergencies', { as: doctor, body: emergency });
+    expect(begun.status, begun.text).toBe(201);
+    expect((await ask('GET', `/dicomweb/studies/${SHARED}/metadata`, { as: doctor })).status).toBe(200);
+    const refused = await ask('POST', '/api/shares', { as: doctor, body });
+    expect([refused.status, refused.json.title]).toEqual([403, 'an emergency access cannot be handed on by a link']);
+  });
+
   test('links are seen and ended by who made them, and by administrators', async () => {
     const { share, ask, staff } = await anArchive();
     const { id } = await share({}, staff(['radiologist'], 'dr.one'));
