@@ -1,7 +1,9 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
-import type { Principal } from '#core/access.ts';
+import { readReach } from '#core/access/form.ts';
+import type { Principal, Reach } from '#core/access.ts';
+import { asPacsError } from '#core/errors.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import { IDENTITY, type IdentityPolicy } from '#dimse/identity.ts';
 import type { UserIdentity } from '#dimse/user-information.ts';
@@ -11,10 +13,10 @@ import { ConfigError, type DicomConfig, roleOf, TENANT } from './config.ts';
  * User identities of associations (PS3.7 D.3.3.7): names and passcodes of a file, and tokens as the HTTP side takes them. Kerberos
  * and SAML are verified by nobody here.
  *
- *   [{ "name": "ct1", "passcode": "scrypt:…", "rights": ["store", "worklist"], "tenant": "clinic-b" }]
+ *   [{ "name": "ct1", "passcode": "scrypt:…", "rights": ["store", "worklist"], "tenant": "clinic-b", "reach": [{ "sites": ["North"] }] }]
  *
  * `passcode` is what `nephos passcode` prints; without one the name alone is enough. `rights` are those of NEPHOS_DICOM_ALLOWED_AES, all
- * where absent.
+ * where absent. `reach`: rules of the studies that it reaches (docs/roles.md), all where absent.
  */
 export function identityPolicy(
   { identity, users: path }: Pick<DicomConfig, 'identity' | 'users'>,
@@ -67,6 +69,14 @@ async function verifyUser(user: User | undefined, passcode: Uint8Array | undefin
 export const tenantsOfUsers = (path: string, archiveTenant: string): string[] =>
   [...readUsers(path, archiveTenant).values()].map(({ principal }) => principal.tenant);
 
+function reachOf(value: unknown, wrong: (what: string) => ConfigError): Reach {
+  try {
+    return readReach(value, 'reach');
+  } catch (error) {
+    throw wrong(asPacsError(error).message);
+  }
+}
+
 /** @throws ConfigError */
 function readUsers(path: string, archiveTenant: string): Map<string, User> {
   const name = 'NEPHOS_DICOM_USERS';
@@ -81,7 +91,7 @@ function readUsers(path: string, archiveTenant: string): Map<string, User> {
   if (!Array.isArray(rows)) throw new ConfigError(`${name}: ${path} is no list of users`);
   const users = new Map<string, User>();
   for (const row of rows as Record<string, unknown>[]) {
-    const { name: subject, passcode, rights, tenant = archiveTenant } = row ?? {};
+    const { name: subject, passcode, rights, reach, tenant = archiveTenant } = row ?? {};
     const wrong = (what: string): ConfigError => new ConfigError(`${name}: user ${users.size + 1} of ${path}: ${what}`);
     if (typeof subject !== 'string' || subject === '' || users.has(subject))
       throw wrong('name is missing or stands twice');
@@ -90,7 +100,11 @@ function readUsers(path: string, archiveTenant: string): Map<string, User> {
     if (typeof tenant !== 'string' || !TENANT.test(tenant)) throw wrong(`tenant must match ${TENANT.source}`);
     if (rights !== undefined && !Array.isArray(rights)) throw wrong('rights is no list');
     const roles = rights === undefined ? (['modality'] as const) : (rights as string[]).map(roleOf(name));
-    users.set(subject, { principal: { tenant, subject, roles }, passcode: passcode as string | undefined });
+    const confined = reach === undefined ? {} : { reach: reachOf(reach, wrong) };
+    users.set(subject, {
+      principal: { tenant, subject, roles, ...confined },
+      passcode: passcode as string | undefined,
+    });
   }
   return users;
 }

@@ -22,6 +22,8 @@ export interface OidcSettings {
   readonly rolesClaim: string;
   /** the issuer's name of a role → ours; undefined: the names are ours */
   readonly roles: ReadonlyMap<string, readonly Role[]> | undefined;
+  /** claims whose values grants may be made to */
+  readonly grantClaims?: readonly string[] | undefined;
   /** undefined: people come with tokens that they have from elsewhere */
   readonly login?: OidcLoginSettings | undefined;
 }
@@ -46,6 +48,7 @@ export function readOidcSettings(env: Environment, tenants: readonly string[]): 
     tenants,
     rolesClaim: env[NAMES.oidcRolesClaim] ?? 'roles',
     roles: readRoles(env[NAMES.oidcRoles]),
+    grantClaims: listOf(env[NAMES.oidcGrantClaims]),
     login: readLogin(env),
   };
 }

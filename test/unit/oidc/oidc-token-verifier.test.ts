@@ -60,6 +60,25 @@ describe('a token of an OIDC issuer', () => {
     issuer.keys = [rsa, ec];
   });
 
+  test('brings the values of the claims that grants may be made to, and of no others', async () => {
+    const verify = verifier({ NEPHOS_OIDC_GRANT_CLAIMS: 'department, https://clinic.test/sites,level' });
+    const claims = {
+      department: 'Nuclear Medicine',
+      'https://clinic.test/sites': ['North', 'South'],
+      level: 3,
+      other: 'x',
+    };
+    expect((await verify.verify(await signed(rsa, claims)))?.claims).toEqual([
+      'department=Nuclear Medicine',
+      'https://clinic.test/sites=North',
+      'https://clinic.test/sites=South',
+      'level=3',
+    ]);
+    expect(await verify.verify(await signed(rsa))).not.toHaveProperty('claims');
+    const many = await verify.verify(await signed(rsa, { department: Array.from({ length: 200 }, (_, i) => `d${i}`) }));
+    expect(many?.claims).toHaveLength(100);
+  });
+
   test('signed with RSA or an elliptic curve, it stands for its subject', async () => {
     const verify = verifier();
     const expected = { tenant: 'main', subject: 'dr-house', roles: ['finder'] };
