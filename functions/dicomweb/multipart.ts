@@ -248,7 +248,8 @@ function parseHeaders(lines: readonly string[]): Record<string, string> {
     const name = line.slice(0, Math.max(0, colon)).trim().toLowerCase();
     if (name === '') throw new PacsError('BAD_REQUEST', "a part's header is malformed");
     const value = line.slice(colon + 1).trim();
-    headers[name] = headers[name] === undefined ? value : `${headers[name]}, ${value}`;
+    const before = headers[name];
+    headers[name] = before && value ? `${before}, ${value}` : before || value;
   }
   return headers;
 }
