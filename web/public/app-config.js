@@ -67,6 +67,9 @@ window.config = {
   },
 };
 
+// The page that was opened last; of what it cannot have, the viewer makes a page that nobody serves.
+let opened = location.pathname + location.search;
+
 // Once, however many pictures were refused. Where nobody signs in but by token, the console asks for it.
 let leaving = false;
 async function signInAndComeBack() {
@@ -74,8 +77,7 @@ async function signInAndComeBack() {
   leaving = true;
   const options = await fetch('/api/session/options').catch(() => undefined);
   const { signIn } = (await options?.json().catch(() => ({}))) ?? {};
-  const here = encodeURIComponent(location.pathname + location.search);
-  location.assign(signIn ? `/api/session/start?returnTo=${here}` : '/');
+  location.assign(signIn ? `/api/session/start?returnTo=${encodeURIComponent(opened)}` : '/');
 }
 
 // On a phone the picture has the screen; the list of series waits behind its arrow.
@@ -86,6 +88,8 @@ if (matchMedia('(max-width: 48em)').matches) {
     { routes: { 0: closed } },
   ]);
   window.config.modesConfiguration = Object.fromEntries(modes);
+  // The tools want the whole width of the bar.
+  window.config.whiteLabeling = { createLogoComponentFn: (React) => React.createElement('span') };
 }
 
 // The viewer's router would draw its own study list at `/` without leaving the page. That address is the console's, or the receiver's page.
@@ -93,6 +97,7 @@ for (const method of ['pushState', 'replaceState']) {
   const original = history[method];
   history[method] = function (state, title, url) {
     const target = new URL(url ?? location.href, location.href);
+    if (!target.pathname.startsWith('/notfound')) opened = target.pathname + target.search;
     if (target.pathname === `${sharedUnder}/` && location.pathname !== target.pathname)
       location.assign(sharedUnder || '/');
     else original.call(this, state, title, url);

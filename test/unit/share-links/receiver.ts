@@ -1,4 +1,5 @@
 import { createArchiveApp } from '#api/app.ts';
+import { Throttle, type ThrottleRates } from '#api/throttle.ts';
 import type { Principal, Role } from '#core/access.ts';
 import type { PixelEngine } from '#core/ports/pixel-engine.ts';
 import { TokenStore } from '#core/tokens.ts';
@@ -36,10 +37,18 @@ export interface Asking {
 }
 
 /** An archive with two studies in each of two tenants, asked as a browser would. */
-export async function anArchive(options: Parameters<typeof memoryServices>[0] & { pixels?: PixelEngine } = {}) {
+export async function anArchive(
+  options: Parameters<typeof memoryServices>[0] & {
+    pixels?: PixelEngine;
+    rates?: ThrottleRates;
+    everybody?: Principal;
+  } = {},
+) {
   const services = memoryServices(options);
   const app = createArchiveApp({
     services,
+    throttle: options.rates && new Throttle(options.rates, services.clock),
+    everybody: options.everybody,
     tokens: new TokenStore(services),
     corsOrigins: [],
     tenant: 'main',

@@ -250,6 +250,37 @@ describe('opening a link', () => {
   });
 });
 
+describe('around a link', () => {
+  test('who guesses links or PINs is slowed like who guesses tokens', async () => {
+    const { share, open, ask } = await anArchive({ rates: { failuresPerMinute: 3 } });
+    const link = await share();
+    const guess = { id: link.id, secret: 'x'.repeat(43) };
+    for (let n = 0; n < 3; n++) expect((await open(guess, undefined, '192.0.2.9')).status).toBe(404);
+    expect((await open(guess, undefined, '192.0.2.9')).status).toBe(429);
+    const look = { body: { secret: 'x' }, from: '192.0.2.9' };
+    expect((await ask('POST', `/s/${link.id}/api/guest/look`, look)).status).toBe(429);
+    expect((await open(link, undefined, '192.0.2.10')).status).toBe(200);
+  });
+
+  test('with access control off, a guest is still a guest', async () => {
+    const everybody = { tenant: 'main', subject: 'local', roles: ['admin' as const] };
+    const { share, enter, ask } = await anArchive({ everybody });
+    const link = await share();
+    expect((await ask('GET', `/s/${link.id}/dicomweb/studies`)).status).toBe(401);
+    const cookie = await enter(link);
+    expect((await ask('GET', `/s/${link.id}/dicomweb/studies`, { cookie })).json).toHaveLength(1);
+    expect((await ask('GET', `/s/${link.id}/dicomweb/studies/${OTHER}/metadata`, { cookie })).status).toBe(404);
+    expect((await ask('GET', '/dicomweb/studies')).json).toHaveLength(2);
+  });
+
+  test('looking at one’s links is a query, no alarm', async () => {
+    const { share, ask, staff, audited } = await anArchive();
+    await share();
+    await ask('GET', '/api/shares', { as: staff() });
+    expect((await audited()).find(({ transaction }) => transaction === 'ListShares')).toMatchObject({ event: 'Query' });
+  });
+});
+
 describe('a link ends', () => {
   test('by the clock, with the sessions that are open; it is written down once', async () => {
     const { share, open, ask, services, acts, audited, staff } = await anArchive();
