@@ -31,6 +31,12 @@ export interface WebAclProps {
   readonly key: IKey | undefined;
 }
 
+/**
+ * What comes to the API through CloudFront comes from addresses of CloudFront, each of which stands for many clients: the front has
+ * counted them by their own. The rule there is for who goes past it.
+ */
+const BEHIND_ONE_ADDRESS = 20;
+
 /** The firewall before CloudFront, and the same before the API, which can also be reached without CloudFront. */
 export function webAcl(stack: NephosStack, { scope, firewall, key }: WebAclProps): wafv2.CfnWebACL {
   const name = `${stack.names.prefix}-${scope.toLowerCase()}`;
@@ -47,7 +53,7 @@ export function webAcl(stack: NephosStack, { scope, firewall, key }: WebAclProps
         statement: {
           rateBasedStatement: {
             aggregateKeyType: 'IP',
-            limit: firewall.requestsPerFiveMinutes,
+            limit: firewall.requestsPerFiveMinutes * (scope === 'REGIONAL' ? BEHIND_ONE_ADDRESS : 1),
             evaluationWindowSec: 300,
           },
         },

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readSettings } from '#infra/read-settings.ts';
 
@@ -111,5 +113,29 @@ describe('the context key "nephos"', () => {
     ['a text for yes', { audit: 'yes' }, 'nephos.audit: must be true or false'],
   ])('%s is refused, and the key named', (_, context, message) => {
     expect(() => read(context)).toThrow(message);
+  });
+});
+
+describe('docs/deploy-aws.md', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/deploy-aws.md'), 'utf8');
+  const blocks = [...page.matchAll(/```json\n([\s\S]*?)```/g)].map(([, json = '']) => json.replaceAll('…', '0000'));
+
+  test('shows a context that is taken as it stands', () => {
+    const { nephos } = JSON.parse(blocks[0]!);
+    expect(read(nephos)).toMatchObject({ kind: 'prod', stage: 'clinic', secondRegion: 'eu-central-1' });
+    const service = blocks.find((block) => block.includes('"fargate"'))!;
+    const fargate = JSON.parse(`{${service}}`.replace('pl-0000', 'pl-4fa04526'));
+    expect(read({ ...nephos, ...fargate }).fargate).toMatchObject({ tasks: 1, cpu: 1_024 });
+  });
+
+  test('names every key there is', () => {
+    const rows = [...page.matchAll(/^\| (`[^|]+?) \|/gm)].flatMap(([, cell = '']) =>
+      [...cell.matchAll(/`(\.?[a-zA-Z]+(?:\.[a-zA-Z]+)?)`/g)].map(([, key = '']) => key),
+    );
+    const named = new Set(rows.map((key) => key.replace(/^\./, 'retention.').split('.')[0]!));
+    // How the tests' engine is served is not for people; `tenants` is the two keys together.
+    const own = new Set(['bufferedResponses', 'tenants']);
+    const settings = Object.keys(read({ ...JSON.parse(blocks[0]!).nephos })).filter((key) => !own.has(key));
+    expect(settings.filter((key) => !named.has(key))).toEqual([]);
   });
 });

@@ -58,6 +58,13 @@ describe('the functions', () => {
 });
 
 describe('the REST API', () => {
+  test('takes so many requests a second from all together, whatever the firewall lets through', () => {
+    for (const deployment of [devDeployment(), prodDeployment()])
+      expect(deployment.one('Api', 'AWS::ApiGateway::Stage').Properties.MethodSettings).toContainEqual(
+        expect.objectContaining({ HttpMethod: '*', ThrottlingRateLimit: 5_000, ThrottlingBurstLimit: 5_000 }),
+      );
+  });
+
   const methods = (deployment: Synthesized) => {
     const resources = deployment.stacks.get('Api')!;
     const pathOf = (ref: { Ref?: string }): string => {
@@ -267,7 +274,16 @@ describe('the firewall', () => {
         'NoUserAgent_HEADER',
       ])
         expect(overridden).toContain(name);
-      expect(Rules[0].Action.Block).toBeDefined();
+      const rate = {
+        AggregateKeyType: 'IP',
+        EvaluationWindowSec: 300,
+        Limit: 100_000 * (stack === 'FrontFirewall' ? 1 : 20),
+      };
+      expect(Rules[0]).toMatchObject({
+        Priority: 0,
+        Action: { Block: { CustomResponse: { ResponseCode: 429 } } },
+        Statement: { RateBasedStatement: rate },
+      });
       expect(prodDeployment().one(stack, 'AWS::WAFv2::LoggingConfiguration').Properties.RedactedFields).toEqual(
         expect.arrayContaining([{ QueryString: {} }, { SingleHeader: { Name: 'authorization' } }]),
       );
