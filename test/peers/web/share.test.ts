@@ -84,7 +84,9 @@ describe.runIf(hasCorpus)('a study that is shared by a link', () => {
     await page.getByRole('button', { name: 'Open' }).click();
     await page.getByRole('heading', { name: 'Images for Dr. Ida Frank' }).waitFor();
     await page.getByText('Second opinion').waitFor();
-    await page.waitForLoadState('networkidle');
+    await expect
+      .poll(() => page.evaluate("document.querySelector('article img')?.naturalWidth"), { timeout: 30_000 })
+      .toBe(128);
     expect(page.url(), 'the secret has left the address').toBe(`${nephos.origin}/s/${id}`);
     await nothingIsWider(page, 390);
     await picture(page, 'share-phone-open');
