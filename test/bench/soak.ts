@@ -245,8 +245,13 @@ function metricOf(text: string, name: string): number {
   return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? ([0-9.e+]+)`, 'm').exec(text)?.[1] ?? 0);
 }
 
-const rssBytesOf = (pid: number): number => statusBytes(pid, 'VmRSS');
-const anonymousBytesOf = (pid: number): number => statusBytes(pid, 'RssAnon');
+function rssBytesOf(pid: number): number {
+  return statusBytes(pid, 'VmRSS');
+}
+
+function anonymousBytesOf(pid: number): number {
+  return statusBytes(pid, 'RssAnon');
+}
 
 function statusBytes(pid: number, name: string): number {
   try {
