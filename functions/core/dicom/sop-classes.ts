@@ -62,6 +62,8 @@ const TABLE = `
 4.1.1.9.7.3 ElectrooculogramWaveformStorage EOG -
 4.1.1.9.7.4 SleepElectroencephalogramWaveformStorage EEG -
 4.1.1.9.8.1 BodyPositionWaveformStorage POS -
+4.1.1.9.100.1 WaveformPresentationStateStorage PR -
+4.1.1.9.100.2 WaveformAcquisitionPresentationStateStorage PR -
 4.1.1.10 StandaloneModalityLUTStorage - r
 4.1.1.11 StandaloneVOILUTStorage - r
 4.1.1.11.1 GrayscaleSoftcopyPresentationStateStorage PR -
@@ -97,6 +99,8 @@ const TABLE = `
 4.1.1.66.4 SegmentationStorage SEG i
 4.1.1.66.5 SurfaceSegmentationStorage SEG -
 4.1.1.66.6 TractographyResultsStorage - -
+4.1.1.66.7 LabelMapSegmentationStorage SEG i
+4.1.1.66.8 HeightMapSegmentationStorage SEG -
 4.1.1.67 RealWorldValueMappingStorage RWV -
 4.1.1.68.1 SurfaceScanMeshStorage M3D -
 4.1.1.68.2 SurfaceScanPointCloudStorage M3D -
