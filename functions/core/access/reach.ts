@@ -107,6 +107,12 @@ export class StudyReach {
     ];
   }
 
+  /** Patients whose studies are all that is hidden; undefined where rules hide others too. */
+  get hiddenPatients(): AccessPolicy['restrictions'][number]['patient'][] | undefined {
+    if (this.#principal.reach !== undefined || this.#granted !== 'all' || this.#wanted !== 'reached') return undefined;
+    return this.#restrictions.filter((one) => this.#isKeptOut(one)).map(({ patient }) => patient);
+  }
+
   /** The same reach turned around: studies that only a restriction keeps from whoever asks. */
   restrictedOnly(): StudyReach {
     const turned = new StudyReach(this.#services, this.#principal, this.#action, this.#policy, this.#granted);
@@ -134,13 +140,11 @@ export class StudyReach {
   }
 
   #isRestricted(facts: StudyFacts): boolean {
-    const { subject, roles } = this.#principal;
-    return this.#restrictions.some(
-      (restriction) =>
-        concernsPatient(restriction.patient, facts) &&
-        !restriction.subjects.includes(subject) &&
-        !restriction.roles.some((role) => roles.includes(role)),
-    );
+    return this.#restrictions.some((one) => concernsPatient(one.patient, facts) && this.#isKeptOut(one));
+  }
+
+  #isKeptOut({ subjects, roles }: AccessPolicy['restrictions'][number]): boolean {
+    return !subjects.includes(this.#principal.subject) && !roles.some((role) => this.#principal.roles.includes(role));
   }
 
   #emergencies() {

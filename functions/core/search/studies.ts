@@ -79,10 +79,14 @@ const STUDY_TIME = '00080030';
 const STUDY_INSTANCE_UID = '0020000D';
 const SERIES_INSTANCE_UID = '0020000E';
 const SOP_INSTANCE_UID = '00080018';
+const PATIENT_ID = '00100020';
 const GET_MANY = 100;
 const LARGEST_PAGE = 1_000;
 
 type Walk = Pick<Cursor, 'current' | 'advance'>;
+/** restricted patients, and studies of theirs, up to which a page of the list is found by the counters */
+const HIDDEN_PATIENTS = 50;
+const HIDDEN_STUDIES = 1_000;
 /** rules of who asks that are made plans of; who has more is answered by the query's own plan */
 const RULES_PLANNED = 64;
 
@@ -112,21 +116,57 @@ export class StudySearch {
 
   /** A page of the list, or of one modality's list, found by the counters; undefined when the query asks more than that. */
   async page(): Promise<Results<StudyRow> | undefined> {
-    // The counters count every study: who does not reach all of them is not told.
-    if (!this.sorted || this.#reach !== undefined || this.#named() !== undefined) return undefined;
+    if (!this.sorted || this.#named() !== undefined) return undefined;
     const { offset, limit } = this.#query;
     const modality = onlyModality(this.#conditions);
     if (modality === undefined && !this.#conditions.every(isDateRange)) return undefined;
+    // The counters count every study: what is to be taken off must be known one by one.
+    const hidden = await this.#hidden();
+    if (hidden === undefined) return undefined;
     const counts = new StudyCounts(this.#index, this.#tenant, modality, this.#budget);
     const periods = await counts.periods(this.#range);
-    const total = periods.reduce((sum, period) => sum + period.studies, 0);
-    const start = await this.#startOfPage(counts, periods, total);
+    const all = periods.reduce((sum, period) => sum + period.studies, 0);
+    const total = Math.max(0, all - hidden.length);
+    const start = await this.#startOfPage(counts, periods, all);
     if (start === undefined) return { rows: [], total, more: offset < total, cut: this.#budget.cut };
+    // As many more as are hidden: so the page is full whichever of them stand before it and on it.
+    const size = limit + hidden.length;
     const rows =
       modality === undefined
-        ? await this.#lines(start.range, start.before, limit)
-        : await this.#modalityLines(modality, start.range, start.before, limit);
-    return { rows, total, more: offset + limit < total, cut: this.#budget.cut };
+        ? await this.#lines(start.range, start.before, size)
+        : await this.#modalityLines(modality, start.range, start.before, size);
+    return { rows: this.#seen(rows, hidden, limit), total, more: offset + limit < total, cut: this.#budget.cut };
+  }
+
+  /** Of lines that begin with the one that has `offset` before it, hidden ones counted: those of the page. */
+  #seen(rows: readonly StudyRow[], hidden: readonly string[], limit: number): StudyRow[] {
+    const [first] = rows;
+    if (first === undefined || hidden.length === 0) return [...rows];
+    const { descending } = this.#range;
+    const before = hidden.filter((place) => (descending ? place > first.place : place < first.place)).length;
+    return rows.filter((row) => this.#isInReach(row)).slice(before, before + limit);
+  }
+
+  /**
+   * Places of matching studies that are hidden from who asks; undefined where they cannot be told one by one: he is confined by rules, or they
+   * are too many.
+   */
+  async #hidden(): Promise<readonly string[] | undefined> {
+    if (this.#reach === undefined) return [];
+    const patients = this.#reach.hiddenPatients;
+    if (patients === undefined || patients.length > HIDDEN_PATIENTS) return undefined;
+    const texts = [...new Set(patients.map(({ id }) => id.trim()))];
+    const planner = new StudyPlanner(this.#index, this.#tenant, this.#budget, this.#range, new Set());
+    const plan = await planner.plan([{ tag: PATIENT_ID, key: { kind: 'values', texts, folded: false } }]);
+    if (plan.kind === 'list') return undefined;
+    const places: string[] = [];
+    while (plan.kind === 'candidates' && places.length <= HIDDEN_STUDIES) {
+      const rows = await this.#next(plan.cursor, GET_MANY);
+      if (rows === undefined) break;
+      for (const row of rows)
+        if (!this.#isInReach(row) && matchesAll(this.#conditions, (tag) => row.element(tag))) places.push(row.place);
+    }
+    return places.length > HIDDEN_STUDIES ? undefined : places;
   }
 
   /** Where the page begins; undefined when it is empty. The first one begins where the range does: nothing to be looked up. */
