@@ -81,6 +81,8 @@ export class FakeHealthImaging {
   readonly refuses = new Map<string, string>();
   /** answers of the next calls instead of their own: [name of the error, status] */
   readonly errors: [string, number][] = [];
+  /** how many of all calls fail, some of them after they were carried out, and by what chance */
+  storm: { readonly rate: number; readonly random: () => number } | undefined;
   jobsFail = false;
   conflicting = false;
   jobsAtOnce = 100;
@@ -129,6 +131,18 @@ export class FakeHealthImaging {
     };
     this.#checkAgainst(`${name}Request`, input);
     for (const label of names) if (!ID.test(labels[label]!)) this.violations.push(`${name}: ${label} is no id`);
+    if (this.storm && this.storm.random() < this.storm.rate) {
+      const kind = Math.floor(this.storm.random() * 3);
+      if (kind === 0) return this.#fail(response, 'ThrottlingException', 429);
+      if (kind === 1) return this.#fail(response, 'InternalServerException', 500);
+      // Carried out, and the answer lost on its way.
+      const unheard = Object.assign(Object.create(response), {
+        writeHead: () => unheard,
+        end: () => response.destroy(),
+      });
+      await this[name as 'GetImageSet'](input as Record<string, string>, unheard);
+      return;
+    }
     if (labels.datastoreId !== this.datastoreId) return this.#fail(response, 'ResourceNotFoundException', 404);
     await this[name as 'GetImageSet'](input as Record<string, string>, response);
   }

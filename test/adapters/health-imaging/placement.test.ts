@@ -11,6 +11,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { transcodeFrame } from '#core/pixels/transcode.ts';
 import type { EncodedFrame, PixelEngine } from '#core/ports/pixel-engine.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';
+import { seeded } from '#test/cloud/helpers/faults.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 import { FakeHealthImaging } from './fake-server.ts';
@@ -189,6 +190,34 @@ test('a process that dies at any call leaves an import that the next one ends', 
   expect(await placeAll()).toMatchObject({ state: 'placed', placed: 2 });
   expect(fake.jobs.size).toBe(1);
 });
+
+test.each([1, 2, 3, 4])(
+  'while a third of all calls fails, or is never answered (%i), each study is imported once and deleted once',
+  async (seed) => {
+    const { services, fake, placement, place } = await archive(3);
+    fake.storm = { rate: 0.33, random: seeded(seed) };
+    const untilDone = async <T>(work: () => Promise<T>, isDone: (result: T) => boolean): Promise<T> => {
+      for (let attempt = 0; attempt < 100; attempt++) {
+        const result = await work().catch((error) => {
+          expect(['BUSY', 'OUTCOME_UNKNOWN']).toContain(error.code);
+        });
+        if (result !== undefined && isDone(result)) return result;
+      }
+      throw new Error('it never came to an end');
+    };
+    // Two workers at once, as when a message is delivered twice.
+    const both = () => Promise.allSettled([place(), place()]).then(() => place());
+    expect(await untilDone(both, ({ state }) => state === 'placed')).toMatchObject({ placed: 3, refused: {} });
+    const imported = [...fake.imageSets.values()].flatMap(({ instances }) => [...instances.keys()]);
+    expect(imported.toSorted()).toStrictEqual([uid(100), uid(101), uid(102)]);
+    for await (const { key } of services.blobs.list(`${TENANT}/`)) await services.blobs.delete(key);
+    await untilDone(
+      () => placement.remove(TENANT, uid(1)),
+      (state) => state !== 'removing',
+    );
+    expect(fake.imageSets.size).toBe(0);
+  },
+);
 
 test('the job of a placement comes back until the study is placed', async () => {
   const { services } = await archive(1);

@@ -10,7 +10,7 @@ import type { InstanceRecord, Tenant } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
 import { newVersion } from '#core/ids.ts';
 import type { FramePlacement, PlacementReport } from '#core/ports/frame-placement.ts';
-import type { WriteOperation } from '#core/ports/index-table.ts';
+import type { Item, WriteOperation } from '#core/ports/index-table.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';
 import { retrying } from '../retry.ts';
 import { LANDING_BUCKET } from '../schema.ts';
@@ -59,6 +59,8 @@ export class HealthImagingPlacement implements FramePlacement {
 
   async place(tenant: Tenant, study: string): Promise<PlacementReport> {
     const { index } = this.#options;
+    // Before anything else is read: who begins on what he read knows by it whether another has begun meanwhile.
+    let begun = await index.get(placementKeys.begun(tenant, study));
     const imports = await index.query({ partition: placementKeys.imports(tenant, study), limit: 1_000 });
     let open = 0;
     let failed = 0;
@@ -87,8 +89,9 @@ export class HealthImagingPlacement implements FramePlacement {
       missing.length = 0;
     }
     for (const batch of await this.#batches(tenant, study, missing)) {
-      await this.#begin(tenant, study, batch);
       open++;
+      begun = await this.#begin(tenant, study, batch, begun);
+      if (begun === undefined) break;
     }
     return reportOf(open, await this.#placements(tenant, study));
   }
@@ -165,7 +168,20 @@ export class HealthImagingPlacement implements FramePlacement {
     return batches;
   }
 
-  async #begin(tenant: Tenant, study: string, batch: readonly InstanceRecord[]): Promise<void> {
+  /**
+   * A message may be delivered twice, and what is imported twice is billed twice:
+   *
+   *   A  begun v1 ── nothing placed ── write { begun v2 if v1, import a } ── won
+   *   B  begun v1 ── nothing placed ─────────── write { begun v2 if v1, import b } ── lost: A's import is under way
+   *
+   * @returns the record as it stands now; undefined: another has begun
+   */
+  async #begin(
+    tenant: Tenant,
+    study: string,
+    batch: readonly InstanceRecord[],
+    begun: Item | undefined,
+  ): Promise<Item | undefined> {
     const { index, clock } = this.#options;
     const id = newVersion(clock);
     const record: ImportRecord = {
@@ -174,10 +190,20 @@ export class HealthImagingPlacement implements FramePlacement {
       instances: batch.map(({ SOPInstanceUID: sop, version, blobKey }) => ({ sop, version, blobKey })),
       startedAt: clock.now(),
     };
-    await index.write([
+    const version = begun === undefined ? undefined : Number(begun.version);
+    const next = { version: (version ?? 0) + 1 };
+    const outcome = await index.write([
       { kind: 'put', key: placementKeys.import(tenant, study, id), item: asItem(record), if: 'absent' },
+      {
+        kind: 'put',
+        key: placementKeys.begun(tenant, study),
+        item: next,
+        if: version === undefined ? 'absent' : { version },
+      },
     ]);
+    if (!outcome.committed) return undefined;
     await this.#advance(tenant, study, id, record);
+    return next;
   }
 
   /** The next step of one import, and its state afterwards. */

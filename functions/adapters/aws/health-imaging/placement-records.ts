@@ -7,6 +7,7 @@ import type { Item, Key } from '#core/ports/index-table.ts';
  * |--------|-------------------------|-----------------|----------------------------------------------------|
  * | import | t|placing|{Study}       | {batch}         | ImportRecord: a job under way, or what came of it  |
  * | placed | t|placed|{Study}        | {SOP}           | PlacedRecord: where an instance's frames are, or why nowhere |
+ * | begun  | t|placement|{Study}     | begun           | { version }: raised with each import that begins, so that of two who begin at once one does |
  * | member | t|imagesets|{Study}     | {image set}|{SOP}|{version} | MemberRecord: whose pixels an image set holds; kept until it is deleted there |
  */
 export interface ImportRecord {
@@ -40,6 +41,7 @@ export interface MemberRecord {
 export const placementKeys = {
   imports: (t: string, study: string): string => `${t}|placing|${study}`,
   import: (t: string, study: string, batch: string): Key => ({ partition: `${t}|placing|${study}`, sort: batch }),
+  begun: (t: string, study: string): Key => ({ partition: `${t}|placement|${study}`, sort: 'begun' }),
   placements: (t: string, study: string): string => `${t}|placed|${study}`,
   placed: (t: string, study: string, sop: string): Key => ({ partition: `${t}|placed|${study}`, sort: sop }),
   members: (t: string, study: string): string => `${t}|imagesets|${study}`,
