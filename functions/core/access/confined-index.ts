@@ -87,6 +87,7 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   tiering: nothing,
   idle: nothing,
   placed: nothing,
+  placement: nothing,
   placing: nothing,
   folding: nothing,
   imagesets: nothing,
