@@ -111,7 +111,7 @@ export class GuestDoor {
     const headers = { ...response.headers, 'cache-control': 'private, no-store', 'referrer-policy': 'no-referrer' };
     const guest = principal?.guest;
     if (guest === undefined || response.status >= 400) return { ...response, headers };
-    const act = actOf(route, request);
+    const act = actOf(route, request, guest);
     if (act !== undefined) {
       const from = request.remoteAddress;
       const study = act === 'uploaded' ? undefined : studyOf(request, guest);
@@ -140,10 +140,14 @@ export class GuestDoor {
 }
 
 /** What a use of a route is called in the trail of a link. */
-function actOf(route: string | undefined, { method }: Pick<HttpRequest, 'method'>): ShareAct['act'] | undefined {
+function actOf(
+  route: string | undefined,
+  { method }: Pick<HttpRequest, 'method'>,
+  { scopes }: Guest,
+): ShareAct['act'] | undefined {
   switch (route === undefined || method === 'HEAD' ? undefined : GUEST_ROUTES.get(route)) {
     case 'download':
-      return 'downloaded';
+      return scopes.includes('download') ? 'downloaded' : 'viewed';
     case 'upload':
       return 'uploaded';
     case 'view':

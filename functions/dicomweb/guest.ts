@@ -41,6 +41,13 @@ export const GUEST_ROUTES: ReadonlyMap<string, ShareScope | 'anybody'> = new Map
 ]);
 const DOOR: ReadonlySet<string> = new Set(GUEST_DOOR);
 
+/** What viewers read only as whole objects, and lay over the images: segmentations, RT structure sets (PS3.4 Annex B). */
+const READ_WHOLE: ReadonlySet<string> = new Set([
+  '1.2.840.10008.5.1.4.1.1.66.4',
+  '1.2.840.10008.5.1.4.1.1.66.7',
+  '1.2.840.10008.5.1.4.1.1.481.3',
+]);
+
 const PIXEL_DATA = /^7FE0001[08]|^7FE00009/i;
 
 /**
@@ -63,7 +70,7 @@ export function admitGuest(
   const guest = principal?.guest;
   if (guest === undefined || guest.link !== link)
     throw new PacsError('UNAUTHENTICATED', 'the link has not been opened, or its session is over');
-  if (!guest.scopes.includes(scope))
+  if (!guest.scopes.includes(scope) && !(name === 'RetrieveInstance' && guest.scopes.includes('view')))
     throw new PacsError('FORBIDDEN', `the link is not for this: ${scope}`, { details: { scope } });
   if (params.study !== undefined && !guest.studies.includes(params.study)) throw notHere();
   if (name === 'RetrieveBulkdata' && PIXEL_DATA.test(params.bulk ?? '') && !guest.scopes.includes('download'))
@@ -73,9 +80,18 @@ export function admitGuest(
 const EXPORTS: ReadonlySet<string> = new Set(DOWNLOAD);
 /** Whether objects leave as files for somebody outside (PS3.15 A.5.3.5), each time. */
 export const isGuestExport = ({ name }: Pick<Route, 'name'>, principal: Principal | undefined): boolean =>
-  principal?.guest !== undefined && EXPORTS.has(name);
+  principal?.guest?.scopes.includes('download') === true && EXPORTS.has(name);
 
 const notHere = (): PacsError => new PacsError('NOT_FOUND', 'there is no such resource');
+
+/**
+ * Whether an object may leave as a whole: to who may download, and of what a viewer cannot read otherwise also to who may look.
+ * @throws PacsError FORBIDDEN
+ */
+export function admitObject({ guest }: Principal, { SOPClassUID }: { readonly SOPClassUID: string }): void {
+  if (guest !== undefined && !guest.scopes.includes('download') && !READ_WHOLE.has(SOPClassUID))
+    throw new PacsError('FORBIDDEN', 'the link is not for this: download', { details: { scope: 'download' } });
+}
 
 /** What guests find on every picture that is drawn for them. */
 export const watermarkOf = ({ guest }: Principal, clock: Pick<Clock, 'now'>): { readonly watermark?: string } =>

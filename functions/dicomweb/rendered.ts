@@ -308,9 +308,10 @@ const REPORTS: readonly Offer[] = [
 
 async function reportResponse(context: Context, instance: InstanceRecord): Promise<HttpResponse> {
   const { type } = negotiate(context.request, REPORTS).offer;
-  return answer(context, instance, [type], async () => {
+  const { watermark } = watermarkOf(context.principal, context.services.clock);
+  return answer(context, instance, [type, watermark ?? ''], async () => {
     const dataSet = await dataSetOf(context.services, instance);
-    const text = type === 'text/html' ? reportHtml(dataSet) : reportText(dataSet);
+    const text = type === 'text/html' ? reportHtml(dataSet, watermark) : reportText(dataSet, watermark);
     return { type: `${type}; charset=utf-8`, body: Buffer.from(text), headers: INERT };
   });
 }

@@ -10,6 +10,7 @@ import type { Services } from '#core/services.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { notModified, rangedResponse, rangeOf, validatorHeaders } from './conditional.ts';
 import { reprDigest } from './digest.ts';
+import { admitObject } from './guest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
@@ -46,6 +47,7 @@ export const retrieveSeries: Handler = async (context) => {
 export const retrieveInstance: Handler = async (context) => {
   const { services, request, principal, params } = context;
   const instance = await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
+  admitObject(principal, instance);
   const canDeliver = (syntax: string | undefined): boolean => deliveryOf(services, instance, syntax) !== undefined;
   const parts: Offer = { ...PARTS, accepts: canDeliver };
   const alone: Offer = { type: DICOM, packaging: 'single', accepts: canDeliver };

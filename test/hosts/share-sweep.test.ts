@@ -126,7 +126,7 @@ describe('with the session of a guest, every route that the code has', () => {
       expect(status, path).toBe(200);
       expect(text, path).not.toContain(OTHER);
       expect(text, path).not.toContain(uid(51));
-      expect(Number(headers['x-total-count'] ?? 0), path).toBeLessThanOrEqual(2);
+      expect(Number(headers['x-total-count'] ?? 0), path).toBeLessThanOrEqual(4);
     }
     expect((await ask('/studies')).json).toHaveLength(1);
     expect((await ask(`/studies?StudyInstanceUID=${OTHER}`)).json).toEqual([]);
@@ -152,6 +152,22 @@ describe('with the session of a guest, every route that the code has', () => {
     }
     const wado = `/s/${link.id}/wado?requestType=WADO&studyUID=${SHARED}&seriesUID=${uid(50)}&objectUID=${uid(11)}&contentType=application/dicom`;
     expect((await world.ask('GET', wado, { cookie }))?.status).toBe(404);
+  });
+
+  test('gives to who may look what a viewer reads only as a whole object: segmentations, structure sets', async () => {
+    const { link, cookie } = guests.get('view')!;
+    for (const [n, SOPClassUID] of [
+      [61, '1.2.840.10008.5.1.4.1.1.66.4'],
+      [62, '1.2.840.10008.5.1.4.1.1.481.3'],
+    ] as const) {
+      await world.store(world.object(SHARED, n, { SOPClassUID }));
+      const path = `/s/${link.id}/dicomweb/studies/${SHARED}/series/${uid(50)}/instances/${uid(n)}`;
+      expect((await world.ask('GET', path, { cookie, headers: { accept: 'application/dicom' } })).status).toBe(200);
+      const upload = guests.get('upload')!;
+      const other = path.replace(link.id, upload.link.id);
+      expect((await world.ask('GET', other, { cookie: upload.cookie })).status).toBe(403);
+    }
+    expect((await world.acts(link)).filter((act) => act === 'downloaded')).toEqual([]);
   });
 
   test('is kept by no cache, and tells no other page where it stands', async () => {

@@ -100,17 +100,19 @@ function headOf(dataSet: DataSet): (readonly [string, string])[] {
 
 const titleOf = (dataSet: DataSet): string => meaning(itemsAt(dataSet, '0040A043')[0]) ?? 'Report';
 
-export function reportText(dataSet: DataSet): string {
+/** @param mark a line that who is shown the report must find on it */
+export function reportText(dataSet: DataSet, mark?: string): string {
   const title = titleOf(dataSet);
   const head = headOf(dataSet).map(([name, value]) => `${name}: ${value}`);
   const body = linesOf(dataSet).map(({ depth, name, value }) => {
     const indent = '  '.repeat(depth - 1);
     return `${indent}${name}${value === '' ? '' : `: ${value.replace(/\r\n|\r|\n/g, `\n${indent}  `)}`}`;
   });
-  return `${[title, '='.repeat(title.length), ...head, '', ...body].join('\n')}\n`;
+  return `${[...(mark === undefined ? [] : [mark, '']), title, '='.repeat(title.length), ...head, '', ...body].join('\n')}\n`;
 }
 
-export function reportHtml(dataSet: DataSet): string {
+/** @param mark as for `reportText` */
+export function reportHtml(dataSet: DataSet, mark?: string): string {
   const title = escapeHtml(titleOf(dataSet));
   const head = headOf(dataSet)
     .map(([name, value]) => `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`)
@@ -137,7 +139,7 @@ export function reportHtml(dataSet: DataSet): string {
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}h1{font-size:1.4rem}
 table{border-collapse:collapse;margin-bottom:1rem}th{text-align:left;font-weight:normal;color:#555;padding-right:1rem}
 ul{list-style:none;padding-left:1rem;margin:0;border-left:1px solid #ddd}span{color:#555}</style></head>
-<body><h1>${title}</h1>
+<body>${mark === undefined ? '' : `<p><span>${escapeHtml(mark)}</span></p>\n`}<h1>${title}</h1>
 <table>${head}</table>
 ${body}</body></html>
 `;

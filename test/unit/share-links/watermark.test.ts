@@ -142,6 +142,29 @@ describe('on what a guest is shown', () => {
     }
   });
 
+  test('a report has it as a line of its own', async () => {
+    const { share, enter, ask, store, object } = await anArchive({ pixels });
+    const report = {
+      SOPClassUID: '1.2.840.10008.5.1.4.1.1.88.33',
+      Modality: 'SR',
+      PixelData: undefined,
+      Rows: undefined,
+      Columns: undefined,
+    };
+    await store(object(SHARED, 71, report));
+    const link = await share({ receiver: 'Ida <b>Frank</b>' });
+    const cookie = await enter(link);
+    const path = `/s/${link.id}/dicomweb/studies/${SHARED}/series/${uid(50)}/instances/${uid(71)}/rendered`;
+    for (const [accept, name] of [
+      ['text/html', 'Ida &lt;b&gt;Frank&lt;/b&gt;'],
+      ['text/plain', 'Ida <b>Frank</b>'],
+    ] as const) {
+      const answer = await ask('GET', path, { cookie, headers: { accept } });
+      expect(answer.status).toBe(200);
+      expect(answer.text).toContain(`${name}  2024-01-31 12:00`);
+    }
+  });
+
   test('the time on it is that of looking, to the minute', async () => {
     const { share, enter, ask, services } = await anArchive({ pixels });
     const link = await share();
