@@ -182,7 +182,8 @@ export async function dataSetsIn({ services }: Pick<Archive, 'services'>): Promi
   for await (const { key } of services.blobs.list(`${TENANT}/`)) {
     const [, study, series, file] = key.split('/');
     if (!file?.endsWith('.dcm')) continue;
-    const sop = file.split('.').slice(0, -2).join('.');
+    // Behind the version the store may say where it stands.
+    const sop = file.slice(0, file.search(/\.[0-9A-Z]{26}\./));
     const item = await services.index.get(keys.instance(TENANT, study!, series!, sop));
     const claim = await services.index.get(keys.sop(TENANT, sop));
     if (item === undefined || claim === undefined) throw new Error(`${key} is known to nobody`);
