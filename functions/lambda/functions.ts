@@ -118,6 +118,7 @@ export const FUNCTIONS = {
       get(`${STUDY}/series`),
       get(`${STUDY}/instances`),
       get(`${SERIES}/instances`),
+      get('/api/restricted'),
       open('GET', '/healthz'),
       open('ANY', '/{proxy+}'),
     ],
