@@ -23,3 +23,6 @@ export const OIDC_ENVIRONMENT = {
   /** where browsers are sent to sign out; found by discovery when absent */
   oidcLogoutUrl: 'NEPHOS_OIDC_LOGOUT_URL',
 } as const;
+
+/** Where the browser comes back to from the issuer, on every host. */
+export const CALLBACK_PATH = '/api/session/callback';

@@ -3,11 +3,10 @@ import * as client from 'openid-client';
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { LoginIssuer, LoginProof, LoginTokens } from '#core/ports/login-issuer.ts';
+import { CALLBACK_PATH } from './environment.ts';
 import { OidcTokenVerifier } from './oidc-token-verifier.ts';
 import type { OidcLoginSettings, OidcSettings } from './settings.ts';
 
-/** Where the browser comes back to, on every host. */
-export const CALLBACK_PATH = '/api/session/callback';
 /** What is known of an issuer is asked for again after this time (ms). */
 const DISCOVERY_MS = 10 * 60_000;
 const TIMEOUT_SECONDS = 10;
@@ -146,7 +145,7 @@ async function told(
   const principal = idToken === undefined ? undefined : await verifier.verify(idToken);
   if (idToken !== undefined && principal === undefined)
     throw new PacsError('UNAUTHENTICATED', 'what the issuer says of the person does not hold');
-  return { principal, idToken, refreshToken, expiresInSeconds: tokens.expiresIn() ?? 3_600 };
+  return { principal, idToken, refreshToken, expiresInSeconds: tokens.expires_in ?? 3_600 };
 }
 
 /** @throws PacsError UNAUTHENTICATED for what the issuer refuses or says wrongly, BUSY where it does not answer */

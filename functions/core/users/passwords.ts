@@ -153,7 +153,7 @@ function withoutRuns(text: string): string {
   let left = '';
   let before = 0;
   let step = 0;
-  for (const character of text.replace(/[\d\W_]+$/u, '')) {
+  for (const character of text.replace(/[^\p{L}]+$/u, '')) {
     const code = character.codePointAt(0)!;
     const now = code - before;
     const goesOn = Math.abs(now) <= 1 && (left.length <= 1 || now === step || step === 0);

@@ -1,4 +1,4 @@
-import { CALLBACK_PATH } from '#adapters/oidc/oidc-login.ts';
+import { CALLBACK_PATH } from '#adapters/oidc/environment.ts';
 
 /** The console, which all people sign in through: a public client (PKCE, no secret) on the archive's own origin. Machines have another door (/api/token). */
 export const CONSOLE_CLIENT_ID = 'console';
