@@ -1,3 +1,5 @@
+import { confine, wholeOf } from '#core/access/confine.ts';
+import type { Principal } from '#core/access.ts';
 import { feedTail, readFeed } from '#core/archive/feed.ts';
 import type { Services } from '#core/services.ts';
 import type { Handler } from '#dicomweb/handler.ts';
@@ -19,7 +21,7 @@ export const getEvents: Handler = async ({ request, services, principal }) => {
     return {
       status: 200,
       headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
-      body: stream(services, principal.tenant, cursor, request),
+      body: stream(wholeOf(services), principal, cursor, request),
     };
   }
   const limit = wholeNumber(request, 'limit', 100, 1_000);
@@ -29,7 +31,7 @@ export const getEvents: Handler = async ({ request, services, principal }) => {
 
 async function* stream(
   services: Services,
-  tenant: string,
+  principal: Principal,
   from: string,
   request: Pick<HttpRequest, 'signal'>,
 ): AsyncGenerator<Uint8Array> {
@@ -37,7 +39,9 @@ async function* stream(
   let saidAt = services.clock.now();
   yield Buffer.from(': open\n\n');
   while (!request.signal?.aborted) {
-    const page = await readFeed(services.index, tenant, cursor, STREAM_PAGE);
+    // A stream may be open for days: what its reader reaches is asked for each time.
+    const { index } = await confine(services, principal, 'readEvents');
+    const page = await readFeed(index, principal.tenant, cursor, STREAM_PAGE);
     cursor = page.seen;
     if (page.events.length > 0) {
       saidAt = services.clock.now();

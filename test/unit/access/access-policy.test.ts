@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Alarm } from '#api/access.ts';
 import { createArchiveApp } from '#api/app.ts';
+import { getEvents } from '#api/events.ts';
 import { EMERGENCIES_OF_ONE } from '#core/access/changes.ts';
 import { grantedReach, NO_POLICY, POLICY_LIMITS, policyKeys } from '#core/access/policy.ts';
 import type { Principal, Role } from '#core/access.ts';
@@ -9,6 +10,7 @@ import { storeObject } from '#core/archive/store.ts';
 import { parseEntry } from '#core/audit/entry.ts';
 import { auditPartition } from '#core/audit/trail.ts';
 import { TokenStore } from '#core/tokens.ts';
+import type { Context } from '#dicomweb/handler.ts';
 import { type BuilderDataSet, buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { chunked, memoryServices } from '#test/fixtures/services.ts';
 
@@ -366,6 +368,29 @@ describe('emergency access', () => {
       expect((await begin(radiologist, { StudyInstanceUID: uid(50 + n) })).status).toBe(201);
     expect((await begin(radiologist, { StudyInstanceUID: uid(2) })).status).toBe(413);
   });
+});
+
+test('a stream of events follows what its reader reaches, also while it is open', async () => {
+  const ended = new AbortController();
+  const context = {
+    request: { query: new URLSearchParams(), headers: { accept: 'text/event-stream' }, signal: ended.signal },
+  };
+  const { body } = await getEvents({ ...context, services, principal: radiologist } as unknown as Context);
+  const stream = (body as AsyncGenerator<Uint8Array>)[Symbol.asyncIterator]();
+  const next = async () => Buffer.from((await stream.next()).value as Uint8Array).toString();
+  expect(await next()).toBe(': open\n\n');
+  await store(1);
+  expect(await next()).toContain(uid(1));
+  await ask(admin, 'POST', '/api/restrictions', { patient: { id: 'P2' }, reason: 'public figure' });
+  await store(2);
+  await store(3);
+  const said = await next();
+  expect(said).toContain(uid(3));
+  expect(said).not.toContain(uid(2));
+  // The same page by page: what is not for him is passed over.
+  const { events } = (await ask(radiologist, 'GET', '/api/events')).body;
+  expect(events.map((one: Told) => one.StudyInstanceUID)).toEqual([uid(1), uid(3)]);
+  ended.abort();
 });
 
 test('a tenant has so many grants and restrictions', async () => {
