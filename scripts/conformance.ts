@@ -4,6 +4,9 @@ import { pathToFileURL } from 'node:url';
 import { OPERATIONS } from '#api/openapi.ts';
 import { apiRoutes } from '#api/routes.ts';
 import { REJECTION_TITLES } from '#core/archive/reject.ts';
+import { PROFILE_ROWS } from '#core/deidentify/actions.ts';
+import type { Profile } from '#core/deidentify/profile.ts';
+import { PROFILE_EDITION } from '#core/deidentify/profile-table.ts';
 import { STORAGE_SOP_CLASSES } from '#core/dicom/sop-classes.ts';
 import { TRANSFER_SYNTAXES } from '#core/dicom/transfer-syntaxes.ts';
 import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '#core/dicom/writer.ts';
@@ -296,6 +299,39 @@ ${table(
 )}`;
 }
 
+/** Form of PS3.2 N.8.4.4. */
+function confidentiality(): string {
+  const offered: readonly (readonly [string, keyof Profile | undefined, string])[] = [
+    ['Basic Profile', undefined, ''],
+    ['Clean Pixel Data', 'cleanPixelData', 'rectangles by rule; of ultrasound all but the regions'],
+    ['Clean Recognizable Visual Features', undefined, 'not supported'],
+    ['Clean Graphics', 'cleanGraphics', 'overlays and curves are removed'],
+    ['Clean Structured Content', 'cleanStructuredContent', ''],
+    ['Clean Descriptors', 'cleanDescriptors', 'words of a vocabulary'],
+    ['Retain Longitudinal Temporal Information with Full Dates', 'dates', '`keep`'],
+    ['Retain Longitudinal Temporal Information with Modified Dates', 'dates', '`shift`'],
+    ['Retain Patient Characteristics', 'retainPatientCharacteristics', ''],
+    ['Retain Device Identity', 'retainDeviceIdentity', ''],
+    ['Retain Institution Identity', 'retainInstitutionIdentity', ''],
+    ['Retain UIDs', 'retainUIDs', 'on the command line only'],
+    ['Retain Safe Private', 'retainSafePrivate', 'Table E.3.10-1'],
+  ];
+  return `## 9. Attribute confidentiality
+
+De-identifier of the Basic Application Level Confidentiality Profile (PS3.15 Annex E; ${PROFILE_EDITION}, ${PROFILE_ROWS.size} attributes and the private ones); no re-identifier, no Encrypted Attributes Sequence. Attributes of later editions
+are removed. Replaced UIDs are the same across all studies of a project, however often they are processed. [docs/deidentification.md](docs/deidentification.md) has the action for each attribute, and what is refused.
+
+${table(
+  ['profile or option', 'de-identifier', 'option', ''],
+  offered.map(([name, option, note]) => [
+    name,
+    note === 'not supported' ? 'N' : 'Y',
+    option === undefined ? '' : `\`${option}\``,
+    note === 'not supported' ? '' : note,
+  ]),
+)}`;
+}
+
 const words = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 const modelName = (uid: string): string =>
   `${uid.includes('.2.1.') ? 'Patient' : 'Study'} Root Query/Retrieve Information Model`;
@@ -310,7 +346,7 @@ Made from the code by \`npm run conformance\`; a test fails when the two differ.
 Nephos is an image archive. It stores, finds and serves DICOM composite objects over DICOMweb and DIMSE. What it received it gives back byte for byte.
 Character sets of PS3.3 C.12.1.1.2 are read; JSON and XML are UTF-8. Access: bearer tokens, or the session cookie of the console; TLS by a proxy before it.
 
-${[services(), storing(), searching(), syntaxes(), classes(), limits(), dimse()].join('\n\n')}
+${[services(), storing(), searching(), syntaxes(), classes(), limits(), dimse(), confidentiality()].join('\n\n')}
 `;
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -1,0 +1,56 @@
+"""What dicom-anonymizer (an implementation of PS3.15 Table E.1-1 that is not ours) leaves of a file, beside what is left in a copy of ours.
+
+    anonymize.py SOURCE COPY...   pairs of files
+
+Prints JSON: for each pair, the attributes (path of keywords and tags) that it removed, emptied or replaced and that still have the source's value in our copy.
+"""
+
+import json
+import os
+import sys
+import tempfile
+
+import pydicom
+from dicomanonymizer import anonymize_dicom_file
+
+
+def leaves(dataset, path=""):
+    for element in dataset:
+        name = f"{path}{element.tag}"
+        if element.VR == "SQ":
+            for number, item in enumerate(element.value):
+                yield from leaves(item, f"{name}-{number}-")
+        elif element.tag.group != 2:
+            yield name, element
+
+
+def text(element):
+    return None if element is None or element.is_empty else str(element.value)
+
+
+def left(source_file, copy_file):
+    source = pydicom.dcmread(source_file, force=True, stop_before_pixels=True)
+    copy = dict(leaves(pydicom.dcmread(copy_file, stop_before_pixels=True)))
+    with tempfile.TemporaryDirectory() as folder:
+        theirs_file = os.path.join(folder, "theirs.dcm")
+        anonymize_dicom_file(source_file, theirs_file)
+        theirs = dict(leaves(pydicom.dcmread(theirs_file, force=True, stop_before_pixels=True)))
+    found = []
+    for name, element in leaves(source):
+        value = text(element)
+        # UIDs that DICOM registers name nobody's things.
+        if value is None or value.startswith("1.2.840.10008.") or text(theirs.get(name)) == value:
+            continue
+        if text(copy.get(name)) == value:
+            found.append(f"{name} {element.keyword}")
+    return found
+
+
+pairs = sys.argv[1:]
+report = {}
+for i in range(0, len(pairs), 2):
+    try:
+        report[pairs[i]] = left(pairs[i], pairs[i + 1])
+    except Exception as error:  # a file that the other cannot read says nothing of ours
+        report[pairs[i]] = f"unreadable: {type(error).__name__}"
+print(json.dumps(report))
