@@ -216,6 +216,8 @@ export function tlsOptions({ cert, key, ca }: Omit<NonNullable<Config['dicom']['
     minVersion: 'TLSv1.2',
     ciphers: BCP_195_CIPHERS,
     honorCipherOrder: true,
+    // Groups for DHE by the strength of the certificate; without, OpenSSL offers none.
+    dhparam: 'auto',
     handshakeTimeout: 30_000,
     ...(ca !== undefined && { ca: pem(ca), requestCert: true, rejectUnauthorized: true }),
   };
