@@ -4,7 +4,7 @@ import type { QueueName } from '#lambda/functions.ts';
 import { acknowledgeFindings } from './acknowledgements.ts';
 import { STAGE_NAME } from './constructs/archive-api.ts';
 import { Names } from './names.ts';
-import type { Settings } from './settings.ts';
+import type { Issuer, Settings } from './settings.ts';
 import { type SiteSource, siteSources } from './site-files.ts';
 import { ApiStack, type ComputeProps } from './stacks/api.ts';
 import { AuditStack } from './stacks/audit.ts';
@@ -61,7 +61,7 @@ export class Deployment {
     const keys = new KeysStack(app, { settings });
     const index = new IndexStack(app, { settings, keys });
     const identity = settings.issuer === undefined ? new IdentityStack(app, { settings }) : undefined;
-    const issuer = settings.issuer ?? { url: identity!.issuer, audience: identity!.audience };
+    const issuer = settings.issuer ?? identity!.issuer;
     const first: Region = { name: settings.region, key: keys.key, isActive: settings.writesTo === 'first' };
     const second = this.#secondKey(keys);
     const replica = second && { name: second.name, keyArn: keys.replicaArn(second.name) };
@@ -149,7 +149,7 @@ export class Deployment {
   #region(
     { name: region, key, isActive }: Region,
     replicatesTo: { readonly name: string; readonly keyArn: string } | undefined,
-    issuer: { readonly url: string; readonly audience: string },
+    issuer: Issuer,
     keys: KeysStack,
     /** in the first region alone: a second one reads frames from its own objects */
     imaging?: ImagingStack,
@@ -189,8 +189,7 @@ export class Deployment {
         tenantKeyArns,
         auditKeyArn: auditKey.key.keyArn,
         queueUrl: (queue: QueueName) => queues.queues[queue].queueUrl,
-        issuer: issuer.url,
-        audience: issuer.audience,
+        issuer,
         ownPool: settings.issuer === undefined,
       },
       resources: {

@@ -1,6 +1,6 @@
 import { ENVIRONMENT, queueVariable } from '#lambda/environment.ts';
 import type { Grants, QueueName } from '#lambda/functions.ts';
-import type { Settings } from './settings.ts';
+import type { Issuer, Settings } from './settings.ts';
 
 export interface Deployed {
   readonly settings: Settings;
@@ -16,9 +16,8 @@ export interface Deployed {
   /** of the key that the audit trail is sealed with */
   readonly auditKeyArn: string;
   readonly queueUrl: (name: QueueName) => string;
-  readonly issuer: string;
-  readonly audience: string;
-  /** the pool of the deployment itself names its claims otherwise than most */
+  readonly issuer: Issuer;
+  /** the pool of the deployment itself has its keys where every pool has them */
   readonly ownPool: boolean;
 }
 
@@ -27,7 +26,7 @@ const addressOf = (repository: Settings['auditRepository']): string | undefined 
 
 /** The variables of a function, or of the service: those it has use for, by its grants. */
 export function environmentOf(spec: { readonly grants: Grants }, deployed: Deployed): Record<string, string> {
-  const { settings } = deployed;
+  const { settings, issuer } = deployed;
   const { grants } = spec;
   const imports = grants.imaging === 'import' && deployed.imaging !== undefined;
   const writes = grants.archive.includes('write');
@@ -38,8 +37,9 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
     NODE_OPTIONS: '--enable-source-maps',
     ...set(ENVIRONMENT.tenants, settings.tenants.join(',')),
     ...set(ENVIRONMENT.tenantKeys, writes ? [...deployed.tenantKeyArns].map((pair) => pair.join('=')).join(',') : ''),
-    ...set(ENVIRONMENT.publicUrl, settings.domain && `https://${settings.domain.name}`),
+    ...set(ENVIRONMENT.publicUrl, settings.publicUrl),
     ...set(ENVIRONMENT.corsOrigins, settings.corsOrigins.join(',')),
+    ...set(ENVIRONMENT.smartIssuers, settings.recordSystems.length > 0 ? JSON.stringify(settings.recordSystems) : ''),
     ...set(
       ENVIRONMENT.tiers,
       settings.tiering.map((step) => `${step.policy}:${step.idleDays}:${step.studyAgeDays}`).join(','),
@@ -54,13 +54,16 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
     ...set(ENVIRONMENT.auditKey, grants.seals && deployed.auditKeyArn),
     ...set(ENVIRONMENT.auditRepository, grants.seals && addressOf(settings.auditRepository)),
     ...set(ENVIRONMENT.auditSecret, grants.seals && settings.auditRepository?.secretArn),
-    ...set(ENVIRONMENT.oidcIssuer, deployed.issuer),
-    ...set(ENVIRONMENT.oidcAudience, deployed.audience),
-    ...(deployed.ownPool && {
-      // Where every pool has them: no function need ask for it first.
-      [ENVIRONMENT.oidcJwksUrl]: `${deployed.issuer}/.well-known/jwks.json`,
-      [ENVIRONMENT.oidcRolesClaim]: 'cognito:groups',
-    }),
+    ...set(ENVIRONMENT.oidcIssuer, issuer.url),
+    ...set(ENVIRONMENT.oidcAudience, issuer.audience),
+    // No function need ask for it first.
+    ...set(ENVIRONMENT.oidcJwksUrl, deployed.ownPool ? `${issuer.url}/.well-known/jwks.json` : undefined),
+    ...set(ENVIRONMENT.oidcClientId, issuer.clientId),
+    ...set(ENVIRONMENT.oidcScopes, issuer.scopes),
+    ...set(ENVIRONMENT.oidcLogoutUrl, issuer.logoutUrl),
+    ...set(ENVIRONMENT.oidcRolesClaim, issuer.rolesClaim),
+    ...set(ENVIRONMENT.oidcRoles, issuer.roles),
+    ...set(ENVIRONMENT.oidcTenantClaim, settings.tenants.length > 1 ? issuer.tenantClaim : undefined),
     ...queues,
   };
 }

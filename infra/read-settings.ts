@@ -9,6 +9,7 @@ import {
   type Kind,
   LOG_DAYS,
   type LogDays,
+  type RecordSystemRow,
   type Retention,
   type Settings,
   SettingsError,
@@ -56,6 +57,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
   const tiers = readTiers(at.list('tiers'));
   const tenant = at.text('tenant', TENANT, 'main');
   const tenants = [...new Set([tenant, ...at.texts('moreTenants', TENANT)])];
+  const domain = at.section('domain', readDomain);
   const settings: Settings = {
     kind,
     stage,
@@ -66,7 +68,8 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     tenant,
     tenants,
     tenantKeys: at.texts('tenantKeys', TENANT),
-    domain: at.section('domain', readDomain),
+    domain,
+    publicUrl: domain ? `https://${domain.name}` : at.optionalText('publicUrl', /^https?:\/\/[^/\s]+$/),
     issuer: at.section('issuer', readIssuer),
     retention: readRetention(at.reader('retention'), prod),
     tiers,
@@ -81,6 +84,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     monthlyBudgetUsd: at.optionalNumber('monthlyBudgetUsd', 1, 10_000_000),
     costExport: at.flag('costExport', prod),
     corsOrigins: at.texts('corsOrigins', /^https?:\/\/[^/\s]+$/),
+    recordSystems: readRecordSystems(at.list('recordSystems'), tenants),
     ingestConcurrency: at.number('ingestConcurrency', 2, 1_000, prod ? 50 : 5),
     bufferedResponses: at.flag('bufferedResponses', false),
     fargate: at.section('fargate', readFargate),
@@ -127,6 +131,12 @@ const readAuditRepository = (at: Reader): AuditRepository => ({
 const readIssuer = (at: Reader): Issuer => ({
   url: at.text('url', /^https:\/\/[^\s?#]+$/),
   audience: at.text('audience', /^\S{1,200}$/),
+  clientId: at.optionalText('clientId', /^\S{1,200}$/),
+  scopes: at.optionalText('scopes', /^\S+( \S+)*$/),
+  logoutUrl: at.optionalText('logoutUrl', /^https:\/\/\S+$/),
+  rolesClaim: at.optionalText('rolesClaim', /^\S{1,200}$/),
+  roles: at.optionalText('roles', /^[^\s=]+=[A-Za-z+]+(,[^\s=]+=[A-Za-z+]+)*$/),
+  tenantClaim: at.optionalText('tenantClaim', /^\S{1,200}$/),
 });
 
 function readRetention(at: Reader, prod: boolean): Retention {
@@ -186,6 +196,22 @@ function readTiers(raw: readonly unknown[] | undefined): readonly Tier[] {
 }
 
 /** Objects are tagged for rules that are there: what no rule looks at would never move. */
+function readRecordSystems(raw: readonly unknown[] = [], tenants: readonly string[]): readonly RecordSystemRow[] {
+  return raw.map((one, index) => {
+    const at = new Reader(`nephos.recordSystems[${index}]`, one);
+    const row = {
+      issuer: at.text('issuer', /^https:\/\/\S+$/),
+      clientId: at.text('clientId', /^\S{1,200}$/),
+      tenant: at.oneOf('tenant', tenants, tenants[0]),
+      scopes: at.optionalText('scopes', /^\S+( \S+)*$/),
+      patientIdentifierSystem: at.optionalText('patientIdentifierSystem', /^\S{1,500}$/),
+      signIn: at.texts('signIn', /^[A-Za-z]+$/),
+    };
+    at.end();
+    return row;
+  });
+}
+
 function readTiering(raw: readonly unknown[] = [], tiers: readonly Tier[]): readonly TieringStep[] {
   const policies = tiers.map(({ policy }) => policy).filter((policy) => policy !== 'default');
   const steps = raw.map((one, index) => {

@@ -20,6 +20,8 @@ export interface Settings {
   /** tenants whose objects are encrypted with a key of their own (docs/deploy-aws.md, "Keys of tenants") */
   readonly tenantKeys: readonly string[];
   readonly domain: Domain | undefined;
+  /** where browsers reach the archive: that of `domain`, or what the first deployment put out; without it nobody signs in but by token */
+  readonly publicUrl: string | undefined;
   /** undefined: a Cognito user pool of its own */
   readonly issuer: Issuer | undefined;
   readonly retention: Retention;
@@ -42,6 +44,8 @@ export interface Settings {
   readonly auditRepository: AuditRepository | undefined;
   /** origins of other viewers that may read answers */
   readonly corsOrigins: readonly string[];
+  /** that open the archive for the patient on their screens (SMART App Launch), as public clients: a secret would stand in the environment */
+  readonly recordSystems: readonly RecordSystemRow[];
   /** concurrent executions that the object queue may take, so that reading is never starved: 2 to 1,000 */
   readonly ingestConcurrency: number;
   /** the functions answer whole instead of streaming; for engines without response streaming only */
@@ -68,9 +72,29 @@ export interface Domain {
   readonly hostedZoneId: string | undefined;
 }
 
+/** As adapters/smart reads it. */
+export interface RecordSystemRow {
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly tenant: string;
+  readonly scopes: string | undefined;
+  readonly patientIdentifierSystem: string | undefined;
+  readonly signIn: readonly string[];
+}
+
 export interface Issuer {
   readonly url: string;
   readonly audience: string;
+  /** public client (authorization code with PKCE) that people sign in by; undefined: they bring tokens from elsewhere */
+  readonly clientId: string | undefined;
+  /** what is asked for at sign-in, separated by spaces; undefined: what every issuer has */
+  readonly scopes: string | undefined;
+  /** where the issuer does not tell by discovery */
+  readonly logoutUrl: string | undefined;
+  /** claims that hold roles and tenant, and what the issuer calls our roles, as the functions' environment takes them */
+  readonly rolesClaim: string | undefined;
+  readonly roles: string | undefined;
+  readonly tenantClaim: string | undefined;
 }
 
 export interface Retention {

@@ -247,9 +247,39 @@ describe('who may sign in', () => {
     expect(groups.map(({ Properties }) => Properties.GroupName).sort()).toEqual([
       'admin',
       'auditor',
+      'finance',
       'radiologist',
+      'referrer',
+      'researcher',
       'technologist',
       'viewer',
     ]);
+  });
+
+  test('comes by a code with PKCE, from and to the address of the archive alone, once that is known', () => {
+    const client = prodDeployment().one('Identity', 'AWS::Cognito::UserPoolClient').Properties;
+    expect(client).toMatchObject({
+      AllowedOAuthFlows: ['code'],
+      AllowedOAuthScopes: ['openid', 'profile'],
+      CallbackURLs: ['https://pacs.example.org/api/session/callback'],
+      LogoutURLs: ['https://pacs.example.org/'],
+      GenerateSecret: false,
+      SupportedIdentityProviders: ['COGNITO'],
+    });
+    // Whose studies somebody sees is written by who administers the pool, not by himself.
+    expect(client.WriteAttributes).not.toContain('custom:tenant');
+    const pages = prodDeployment().one('Identity', 'AWS::Cognito::UserPoolDomain').Properties;
+    expect(pages.Domain).toBe('nephos-prod-123456789012');
+    const { Variables } = prodDeployment().one(
+      'Api',
+      'AWS::Lambda::Function',
+      ({ FunctionName }) => FunctionName === 'nephos-prod-admin',
+    ).Properties.Environment;
+    expect(Variables.NEPHOS_OIDC_CLIENT_ID).toEqual(Variables.NEPHOS_OIDC_AUDIENCE);
+    expect(JSON.stringify(Variables.NEPHOS_OIDC_LOGOUT_URL)).toMatch(/amazoncognito\.com\/logout/);
+
+    const unknown = devDeployment();
+    expect(unknown.one('Identity', 'AWS::Cognito::UserPoolClient').Properties.AllowedOAuthFlows).toBeUndefined();
+    expect(unknown.all('Identity', 'AWS::Cognito::UserPoolDomain')).toEqual([]);
   });
 });

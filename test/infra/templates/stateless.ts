@@ -48,10 +48,22 @@ describe('the functions', () => {
     const own = functionOf(devDeployment(), 'authorizer').Properties.Environment.Variables;
     expect(JSON.stringify(own.NEPHOS_OIDC_ISSUER)).toContain('cognito-idp');
     expect(own.NEPHOS_OIDC_ROLES_CLAIM).toBe('cognito:groups');
-    const named = synthesize({ issuer: { url: 'https://login.example.org/realms/clinic', audience: 'pacs' } });
+    expect(own.NEPHOS_OIDC_CLIENT_ID, 'nobody can come back to an address that is not known').toBeUndefined();
+    const issuer = {
+      url: 'https://login.example.org/realms/clinic',
+      audience: 'pacs',
+      clientId: 'pacs-console',
+      rolesClaim: 'realm_access.roles',
+      roles: 'pacs-admins=admin,reading=radiologist+auditor',
+    };
+    const named = synthesize({ publicUrl: 'https://d111.cloudfront.net', issuer });
     expect(functionOf(named, 'authorizer').Properties.Environment.Variables).toMatchObject({
-      NEPHOS_OIDC_ISSUER: 'https://login.example.org/realms/clinic',
+      NEPHOS_PUBLIC_URL: 'https://d111.cloudfront.net',
+      NEPHOS_OIDC_ISSUER: issuer.url,
       NEPHOS_OIDC_AUDIENCE: 'pacs',
+      NEPHOS_OIDC_CLIENT_ID: 'pacs-console',
+      NEPHOS_OIDC_ROLES_CLAIM: issuer.rolesClaim,
+      NEPHOS_OIDC_ROLES: issuer.roles,
     });
     expect([...named.stacks.keys()]).not.toContain('Identity');
   });
