@@ -7,7 +7,8 @@ import {
   type JWTVerifyOptions,
   jwtVerify,
 } from 'jose';
-import { findClient, type KnownClient, type PublicJwk, useAssertion } from '#core/clients.ts';
+import type { PublicJwk } from '#core/client-proof.ts';
+import { findClient, type KnownClient, useAssertion } from '#core/clients.ts';
 import type { Services } from '#core/services.ts';
 
 export const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';

@@ -1,4 +1,5 @@
 import { isRole, mayGrant, type Principal, permitted, ROLES, type Role } from '#core/access.ts';
+import { readCertificateName, readPublicJwk } from '#core/client-proof.ts';
 import {
   type AskedClient,
   addSecret,
@@ -11,8 +12,6 @@ import {
   getClient,
   listClients,
   type MachineClient,
-  readCertificateName,
-  readPublicJwk,
   removeSecret,
 } from '#core/clients.ts';
 import { PacsError } from '#core/errors.ts';

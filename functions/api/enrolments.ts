@@ -1,5 +1,6 @@
 import { createPublicKey } from 'node:crypto';
-import { clientPrincipal, readPublicJwk } from '#core/clients.ts';
+import { readPublicJwk } from '#core/client-proof.ts';
+import { clientPrincipal } from '#core/clients.ts';
 import { enrol, invite, listEnrolments, withdrawEnrolment } from '#core/enrolment.ts';
 import { PacsError } from '#core/errors.ts';
 import type { TokenStore } from '#core/tokens.ts';

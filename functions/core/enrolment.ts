@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { clientKey, forgetClient, type MachineClient, newRecord, type PublicJwk, recordClient } from './clients.ts';
+import type { PublicJwk } from './client-proof.ts';
+import { clientKey, forgetClient, type MachineClient, newRecord, recordClient } from './clients.ts';
 import { newEnrolmentCode, readEnrolmentCode } from './enrolment-code.ts';
 import { PacsError } from './errors.ts';
 import { isGatewayId } from './gateways.ts';

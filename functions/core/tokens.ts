@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Principal, Reach, Role } from './access.ts';
 import { asItem } from './archive/records.ts';
-import { clientPrincipal, findClient, type KnownClient } from './clients.ts';
+import { clientOf, clientPrincipal, type KnownClient } from './clients.ts';
 import { expiryOf } from './expiring.ts';
 import { newVersion } from './ids.ts';
 import type { Clock } from './ports/clock.ts';
@@ -175,9 +175,9 @@ export class TokenStore implements TokenVerifier {
     const parent = record?.parent === undefined ? record : await this.#valid(record.parent);
     if (!record || !parent) return undefined;
     if (parent.client !== undefined) {
-      const known = await findClient({ index: this.#index }, parent.client);
-      if (known === undefined) return undefined;
-      const principal = clientPrincipal(known.tenant, known.client);
+      const client = await clientOf({ index: this.#index }, parent.tenant, parent.client);
+      if (client === undefined) return undefined;
+      const principal = clientPrincipal(parent.tenant, client);
       return { ...principal, roles: principal.roles.filter((role) => parent.roles.includes(role)) };
     }
     const { tenant, subject, roles, reach, claims } = record;

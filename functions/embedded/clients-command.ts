@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isRole, ROLES, type Role } from '#core/access.ts';
+import { type PublicJwk, readCertificateName, readPublicJwk } from '#core/client-proof.ts';
 import {
   addSecret,
   CLIENT_METHODS,
@@ -10,9 +11,6 @@ import {
   deleteClient,
   listClients,
   type MachineClient,
-  type PublicJwk,
-  readCertificateName,
-  readPublicJwk,
   removeSecret,
 } from '#core/clients.ts';
 import { invite } from '#core/enrolment.ts';
