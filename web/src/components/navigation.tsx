@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type SignedIn, signOut } from '../api/session.ts';
 import { forgetReturn, href, navigate, type Route } from '../router.ts';
+import { AlarmBadge } from './alarm-badge.tsx';
 import { UploadBadge } from './upload-badge.tsx';
 
 /** The pages, and the action (docs/roles.md) without which there is nothing to see there. */
@@ -85,6 +86,7 @@ export function Navigation({ session, route }: { session: SignedIn; route: Route
           >
             {label}
             {path === '/upload' && <UploadBadge />}
+            {path === '/access' && <AlarmBadge />}
           </a>
         ))}
       </nav>
