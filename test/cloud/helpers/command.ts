@@ -12,7 +12,7 @@ export async function run(
   {
     env = {},
     cwd = ROOT,
-    timeoutMs = 240_000,
+    timeoutMs = 600_000,
   }: { env?: Readonly<Record<string, string>>; cwd?: string; timeoutMs?: number } = {},
 ): Promise<string> {
   const child = spawn(join(ROOT, 'node_modules/.bin', program), options, {

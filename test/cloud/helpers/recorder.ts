@@ -71,6 +71,8 @@ function actionsOf(method: string, url: string, headers: IncomingHttpHeaders, bo
     const name = String(parameters.QueueUrl).split('/').at(-1);
     return [{ action: `sqs:${operation}`, resource: `arn:aws:sqs:${ARN}:${name}` }];
   }
+  // KMS, by the name that its protocol has for it.
+  if (service === 'TrentService') return [{ action: `kms:${operation}`, resource: String(parameters.KeyId) }];
   return undefined;
 }
 
