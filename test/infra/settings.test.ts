@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { readSmartIssuers } from '#adapters/smart/settings.ts';
 import { readSettings } from '#infra/read-settings.ts';
 
 const ENVIRONMENT = { CDK_DEFAULT_ACCOUNT: '123456789012', CDK_DEFAULT_REGION: 'eu-west-1' };
@@ -137,5 +138,13 @@ describe('docs/deploy-aws.md', () => {
     const own = new Set(['bufferedResponses', 'tenants']);
     const settings = Object.keys(read({ ...JSON.parse(blocks[0]!).nephos })).filter((key) => !own.has(key));
     expect(settings.filter((key) => !named.has(key))).toEqual([]);
+  });
+
+  test('record systems are registered without secrets, as the functions read them', () => {
+    const row = { issuer: 'https://ehr.example/fhir', clientId: 'nephos', signIn: ['viewer'] };
+    const { recordSystems } = read({ recordSystems: [row] });
+    expect(readSmartIssuers(JSON.stringify(recordSystems), ['main'])).toMatchObject([{ ...row, tenant: 'main' }]);
+    for (const wrong of [{ clientSecret: 'x' }, { issuer: 'http://ehr.example' }, { tenant: 'other' }])
+      expect(() => read({ recordSystems: [{ ...row, ...wrong }] })).toThrow('nephos.recordSystems[0]');
   });
 });
