@@ -59,6 +59,8 @@ export function createProvider(origin: string, options: ProviderOptions): Provid
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     enabledJWA: { idTokenSigningAlgValues: ['ES256'] },
     pkce: { required: () => true },
+    // No page but our own has anything to ask here.
+    clientBasedCORS: () => false,
     scopes: ['openid', 'profile'],
     claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'roles', 'tenant'] },
     conformIdTokenClaims: false,
@@ -67,7 +69,11 @@ export function createProvider(origin: string, options: ProviderOptions): Provid
       dPoP: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       resourceIndicators: { enabled: false },
-      revocation: { enabled: true },
+      revocation: {
+        enabled: true,
+        allowedPolicy: async (_: Context, client: { clientId: string }, token: { clientId: string }) =>
+          token.clientId === client.clientId,
+      },
       userinfo: { enabled: false },
       rpInitiatedLogout: {
         enabled: true,
