@@ -1,53 +1,15 @@
 import type { Duplex } from 'node:stream';
 import type { Principal } from '#core/access.ts';
-import { asPacsError } from '#core/errors.ts';
 import { Association, AssociationError, type AssociationUser, DEFAULT_TIMERS, type Timers } from './association.ts';
+import { AwaitedResponses, type Response } from './awaited-responses.ts';
 import { COMMAND, type Command, RESPONSE } from './command-set.ts';
-import { type IncomingDataSet, type Message, MessageReader, MessageWriter, type OutgoingDataSet } from './messages.ts';
+import { type Message, MessageReader, MessageWriter, type OutgoingDataSet } from './messages.ts';
 import { type AcceptedContext, ASYNCHRONOUS_OPERATIONS, acceptedContexts, MAX_PDU_BYTES } from './negotiation.ts';
+import { isPending, type PerformedOperation, perform, type ServiceTable } from './operation.ts';
 import { type AssociateAccept, type AssociateReject, type AssociateRequest, REJECT } from './pdu.ts';
-import { PduError } from './pdu-items.ts';
-import { STATUS } from './status.ts';
 
-/** A request of the peer that is being performed. */
-export interface Operation {
-  readonly session: Session;
-  readonly context: AcceptedContext;
-  readonly command: Command;
-  readonly dataSet: IncomingDataSet | undefined;
-  /** the peer cancelled it (C-CANCEL), or has gone */
-  readonly signal: AbortSignal;
-  /** A response: its status and what else belongs to it. */
-  respond(fields: Partial<Command> & { readonly Status: number }, dataSet?: OutgoingDataSet): Promise<void>;
-  /** what the operation tells the audit trail (audit.ts) */
-  readonly facts?: OperationFacts;
-}
-
-export interface OperationFacts {
-  /** StudyInstanceUIDs that it touched */
-  readonly studies: Set<string>;
-  instances?: number;
-  /** attributes that a query asked about */
-  keys?: readonly string[];
-}
-
-/** Performs an operation up to its final response. What it throws becomes that response. */
-export type Service = (operation: Operation) => Promise<void>;
-/** By command field. */
-export type ServiceTable = ReadonlyMap<number, Service>;
-
-export interface Response {
-  readonly command: Command;
-  readonly dataSet: IncomingDataSet | undefined;
-}
-
-/** An operation of the peer that has got its final response. */
-export interface PerformedOperation {
-  /** of the request */
-  readonly commandField: number;
-  readonly status: number;
-  readonly seconds: number;
-}
+export type { Response } from './awaited-responses.ts';
+export type { Operation, OperationFacts, PerformedOperation, Service, ServiceTable } from './operation.ts';
 
 export interface SessionEnd {
   readonly error: AssociationError | undefined;
@@ -97,8 +59,7 @@ export class Session {
   #contexts: ReadonlyMap<number, AcceptedContext> = new Map();
   #request: AssociateRequest | undefined;
   readonly #running = new Map<number, { abort: AbortController; done: Promise<void> }>();
-  readonly #awaited = new Map<number, (response: Response | AssociationError) => void>();
-  #lastMessageId = 0;
+  readonly #awaited = new AwaitedResponses();
   #window = 1;
   #operations = 0;
   #error: AssociationError | undefined;
@@ -128,8 +89,8 @@ export class Session {
       data: (contextId, control, bytes, ends) => this.#reader.data(contextId, control, bytes, ends),
       releasing: () => {
         // What came just before it still counts; then who releases has nothing more to say: what is still awaited will not come.
-        for (const response of this.#reader.takeResponses()) this.#settle(response);
-        this.#settleAwaited(new AssociationError('closed', 'the peer released the association'));
+        for (const response of this.#reader.takeResponses()) this.#awaited.settle(response);
+        this.#awaited.settleAll(new AssociationError('closed', 'the peer released the association'));
         this.#reader.end(undefined);
       },
       awaitsPeer: () => this.#running.size === 0 || this.#awaited.size > 0 || this.#reader.underWay,
@@ -138,7 +99,7 @@ export class Session {
         const lost = error ?? new AssociationError('closed', 'the association was released');
         this.#reader.end(lost);
         for (const { abort } of this.#running.values()) abort.abort();
-        this.#settleAwaited(lost);
+        this.#awaited.settleAll(lost);
         settled(error);
         const { received, sent } = this.#association;
         markEnded({ error, operations: this.#operations, received, sent });
@@ -240,13 +201,8 @@ export class Session {
   ): Promise<Response> {
     // While the association is being released, no response would come any more.
     if (!this.isOpen) throw this.#error ?? new AssociationError('closed', 'the association is not open');
-    const MessageID = this.#nextMessageId();
-    const responses: (Response | AssociationError)[] = [];
-    let wake = (): void => {};
-    this.#awaited.set(MessageID, (response) => {
-      responses.push(response);
-      wake();
-    });
+    const awaited = this.#awaited.begin();
+    const { MessageID } = awaited;
     const cancel = (): void => {
       const command = { CommandField: COMMAND.cCancel, MessageIDBeingRespondedTo: MessageID };
       this.#write(context.id, command).catch(() => {});
@@ -256,18 +212,14 @@ export class Session {
       if (options.cancel?.aborted) cancel();
       else options.cancel?.addEventListener('abort', cancel, { once: true });
       for (;;) {
-        const response = responses.shift();
-        if (response === undefined) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        } else if (response instanceof AssociationError) throw response;
-        else if (!isPending(response.command.Status)) return response;
-        else if (options.onPending) await options.onPending(response);
+        const response = await awaited.next();
+        if (response instanceof AssociationError) throw response;
+        if (!isPending(response.command.Status)) return response;
+        if (options.onPending) await options.onPending(response);
         else response.dataSet?.discard();
       }
     } finally {
-      this.#awaited.delete(MessageID);
+      awaited.end();
       options.cancel?.removeEventListener('abort', cancel);
     }
   }
@@ -309,17 +261,6 @@ export class Session {
     this.#window = agreed.asynchronousOperations === undefined ? 1 : ASYNCHRONOUS_OPERATIONS;
   }
 
-  #settle({ command, dataSet }: Message): void {
-    const settle = this.#awaited.get(command.MessageIDBeingRespondedTo ?? -1);
-    if (settle) settle({ command, dataSet });
-    else dataSet?.discard();
-  }
-
-  #settleAwaited(error: AssociationError): void {
-    for (const settle of this.#awaited.values()) settle(error);
-    this.#awaited.clear();
-  }
-
   async #serve(): Promise<void> {
     for (;;) {
       const message = await this.#reader.next();
@@ -333,7 +274,7 @@ export class Session {
   async #take(message: Message): Promise<void> {
     const { command, dataSet } = message;
     if (command.CommandField & RESPONSE) {
-      this.#settle(message);
+      this.#awaited.settle(message);
       return;
     }
     if (command.CommandField === COMMAND.cCancel) {
@@ -351,40 +292,16 @@ export class Session {
     this.#running.set(id, { abort, done });
   }
 
-  async #perform({ contextId, command, dataSet }: Message, signal: AbortSignal): Promise<void> {
-    const context = this.#contexts.get(contextId)!;
-    const answered: Partial<Command> = {
-      CommandField: command.CommandField | RESPONSE,
-      MessageIDBeingRespondedTo: command.MessageID,
-      // Not every sender names the class; the response must.
-      AffectedSOPClassUID: command.AffectedSOPClassUID ?? command.RequestedSOPClassUID ?? context.abstractSyntax,
-      AffectedSOPInstanceUID: command.AffectedSOPInstanceUID ?? command.RequestedSOPInstanceUID,
-    };
-    let finished = false;
-    const startedAt = performance.now();
-    const respond: Operation['respond'] = (fields, responseDataSet) => {
-      if (!isPending(fields.Status)) {
-        finished = true;
-        const seconds = (performance.now() - startedAt) / 1000;
-        this.#onOperation({ commandField: command.CommandField, status: fields.Status, seconds });
-      }
-      return this.#write(contextId, { ...answered, ...fields } as Command, responseDataSet);
-    };
-    try {
-      const service = this.#services.get(command.CommandField);
-      if (service === undefined) await respond({ Status: STATUS.unrecognizedOperation });
-      else await service({ session: this, context, command, dataSet, signal, respond });
-    } catch (error) {
-      if (error instanceof AssociationError) return;
-      const failure = asPacsError(error);
-      if (failure.row.http >= 500) this.#onDefect(failure);
-      if (finished) return;
-      const Status = error instanceof PduError ? STATUS.processingFailure : failure.row.dimse;
-      await respond({ Status, ErrorComment: failure.message }).catch(() => {});
-    } finally {
-      // Complete or not: while bytes of it are held, the connection may be paused.
-      dataSet?.discard();
-    }
+  #perform(message: Message, signal: AbortSignal): Promise<void> {
+    return perform(message, {
+      session: this,
+      context: this.#contexts.get(message.contextId)!,
+      services: this.#services,
+      signal,
+      write: (...written) => this.#write(...written),
+      onOperation: this.#onOperation,
+      onDefect: this.#onDefect,
+    });
   }
 
   async #write(contextId: number, command: Command, dataSet?: OutgoingDataSet): Promise<void> {
@@ -397,16 +314,7 @@ export class Session {
     }
   }
 
-  #nextMessageId(): number {
-    do this.#lastMessageId = (this.#lastMessageId % 0xffff) + 1;
-    while (this.#awaited.has(this.#lastMessageId));
-    return this.#lastMessageId;
-  }
-
   get error(): AssociationError | undefined {
     return this.#error;
   }
 }
-
-/** PS3.7 Annex C: FF00 and FF01 */
-const isPending = (status: number | undefined): boolean => status !== undefined && (status & 0xff00) === 0xff00;
