@@ -15,20 +15,14 @@ import {
   reportIn,
   requestCommitment,
   type Site,
+  sliceOf,
+  slices,
   startSite,
   TENANT,
 } from './read-site.ts';
 
 let site: Site;
 const HOUR = 3_600_000;
-const sliceOf = (study: number, i: number) => ({
-  StudyInstanceUID: uid(study),
-  SeriesInstanceUID: uid(study * 10),
-  SOPInstanceUID: uid(study * 1000 + i + 1),
-  InstanceNumber: i + 1,
-});
-const slices = (study: number, count: number): Uint8Array[] =>
-  Array.from({ length: count }, (_, i) => buildDicom(sliceOf(study, i)));
 const evict = (limits: Partial<CacheLimits>) => {
   const { services } = site.gateway;
   const { knowledge, usage } = readSideOf(site.gateway);

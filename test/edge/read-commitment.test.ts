@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { evictCache } from '#edge/read/cache.ts';
 import { readSideOf } from '#edge/read/read-side.ts';
-import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { uid } from '#test/fixtures/dicom-builder.ts';
 import {
   type CommitmentReport,
   cStore,
@@ -12,22 +12,13 @@ import {
   reportIn,
   requestCommitment,
   type Site,
+  slices,
   startSite,
   TENANT,
 } from './read-site.ts';
 
 let site: Site;
 let transaction = 0;
-const slices = (study: number, count: number, more: object = {}): Uint8Array[] =>
-  Array.from({ length: count }, (_, i) =>
-    buildDicom({
-      StudyInstanceUID: uid(study),
-      SeriesInstanceUID: uid(study * 10),
-      SOPInstanceUID: uid(study * 1000 + i + 1),
-      InstanceNumber: i + 1,
-      ...more,
-    }),
-  );
 const sops = (study: number, count: number): string[] =>
   Array.from({ length: count }, (_, i) => uid(study * 1000 + i + 1));
 

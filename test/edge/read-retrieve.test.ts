@@ -14,21 +14,12 @@ import {
   localInstances,
   putUpstream,
   type Site,
+  slices,
   startSite,
   TENANT,
 } from './read-site.ts';
 
 let site: Site;
-const slices = (study: number, count: number, more: object = {}): Uint8Array[] =>
-  Array.from({ length: count }, (_, i) =>
-    buildDicom({
-      StudyInstanceUID: uid(study),
-      SeriesInstanceUID: uid(study * 10),
-      SOPInstanceUID: uid(study * 1000 + i + 1),
-      InstanceNumber: i + 1,
-      ...more,
-    }),
-  );
 /** Whoever waits hears this often that the operation goes on; a cold upstream here is asked again after a second. */
 const PENDING_MS = 100;
 const study = (n: number) => ({ '0020000D': key('UI', uid(n)) });

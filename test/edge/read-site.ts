@@ -39,12 +39,23 @@ import { type Archive, openArchive } from '#embedded/archive.ts';
 import { type Config, readConfig } from '#embedded/config.ts';
 import { createHttpHost } from '#embedded/http-host.ts';
 import { createLog } from '#embedded/log.ts';
-import { CT_IMAGE_STORAGE, EXPLICIT_LE, IMPLICIT_LE } from '#test/fixtures/dicom-builder.ts';
+import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, IMPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
 
 /** A hospital's gateway and the archive it talks to, in one process, with a line between them that can be cut. */
 
 export const TENANT = 'main';
 export const LOG = createLog('error', (line) => process.stderr.write(line));
+
+/** The UIDs of a study's slice, by two numbers. */
+export const sliceOf = (study: number, i: number) => ({
+  StudyInstanceUID: uid(study),
+  SeriesInstanceUID: uid(study * 10),
+  SOPInstanceUID: uid(study * 1000 + i + 1),
+  InstanceNumber: i + 1,
+});
+
+export const slices = (study: number, count: number, more: object = {}): Uint8Array[] =>
+  Array.from({ length: count }, (_, i) => buildDicom({ ...sliceOf(study, i), ...more }));
 
 /** The archive upstream: the embedded one, over HTTP. */
 export interface UpstreamSite {

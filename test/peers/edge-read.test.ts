@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ctStudy } from '#test/bench/data.ts';
+import { type CtStudy, ctStudy } from '#test/bench/data.ts';
 import { scheduled } from '#test/fixtures/worklist.ts';
 import { stow } from './helpers/dicomweb.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
@@ -42,6 +42,21 @@ const listening = (port: number): Promise<void> =>
       }),
   );
 
+const keysOf = ({ StudyInstanceUID }: CtStudy): string[] => [
+  '-S',
+  '-k',
+  'QueryRetrieveLevel=STUDY',
+  '-k',
+  `StudyInstanceUID=${StudyInstanceUID}`,
+];
+/** By C-GET of DCMTK, into a folder. */
+async function getWhole(study: CtStudy, folder: string, port: number): Promise<void> {
+  const to = ['-aec', 'NEPHOS', '127.0.0.1', String(port)];
+  const got = await run('getscu', ['-v', '+B', '-od', folder, ...to, ...keysOf(study)]);
+  expect(got.code, said(got)).toBe(0);
+  await checkFolder(folder, study);
+}
+
 async function ask<T>(orthanc: Orthanc, path: string, body?: unknown, method = 'POST'): Promise<T> {
   const options =
     body === undefined ? { method } : { method, body: body instanceof Buffer ? body : JSON.stringify(body) };
@@ -52,9 +67,9 @@ async function ask<T>(orthanc: Orthanc, path: string, body?: unknown, method = '
 const get = <T>(orthanc: Orthanc, path: string): Promise<T> => ask(orthanc, path, undefined, 'GET');
 
 /** Slices whose pixels are those of the study, by SOP Instance UID. */
-const pixelsOf = (study: ReturnType<typeof ctStudy>): Map<string, Buffer> =>
+const pixelsOf = (study: CtStudy): Map<string, Buffer> =>
   new Map(study.slices.map(({ SOPInstanceUID, pixels }) => [SOPInstanceUID, Buffer.from(pixels)]));
-async function checkFolder(folder: string, study: ReturnType<typeof ctStudy>): Promise<void> {
+async function checkFolder(folder: string, study: CtStudy): Promise<void> {
   const files = readdirSync(folder);
   expect(files).toHaveLength(study.slices.length);
   const expected = pixelsOf(study);
@@ -164,35 +179,14 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('an edge before Orthanc %s', (ve
   });
 
   test('movescu has what only Orthanc has moved, pixels as they were', async () => {
-    const moved = await scu('movescu', [
-      '-v',
-      '-S',
-      '-aem',
-      'STORESCP',
-      '-k',
-      'QueryRetrieveLevel=STUDY',
-      '-k',
-      `StudyInstanceUID=${archived.StudyInstanceUID}`,
-    ]);
+    const moved = await scu('movescu', ['-v', '-aem', 'STORESCP', ...keysOf(archived)]);
     expect(moved.code, said(moved)).toBe(0);
     await checkFolder(received, archived);
   });
 
   test('getscu gets it too; now it is ONLINE', async () => {
     const folder = emptied('got');
-    const got = await scu('getscu', [
-      '-v',
-      '-S',
-      '+B',
-      '-od',
-      folder,
-      '-k',
-      'QueryRetrieveLevel=STUDY',
-      '-k',
-      `StudyInstanceUID=${archived.StudyInstanceUID}`,
-    ]);
-    expect(got.code, said(got)).toBe(0);
-    await checkFolder(folder, archived);
+    await getWhole(archived, folder, dicomPort);
     expect(said(await find('STUDY', `StudyInstanceUID=${archived.StudyInstanceUID}`, 'InstanceAvailability'))).toMatch(
       /ONLINE/,
     );
@@ -255,19 +249,7 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('an edge before Orthanc %s', (ve
     const found = await find('STUDY', 'StudyInstanceUID', 'PatientName');
     expect(said(found).match(/\(Pending\)/g)).toHaveLength(2);
     const folder = emptied('offline');
-    const got = await scu('getscu', [
-      '-v',
-      '-S',
-      '+B',
-      '-od',
-      folder,
-      '-k',
-      'QueryRetrieveLevel=STUDY',
-      '-k',
-      `StudyInstanceUID=${local.StudyInstanceUID}`,
-    ]);
-    expect(got.code, said(got)).toBe(0);
-    await checkFolder(folder, local);
+    await getWhole(local, folder, dicomPort);
   });
 });
 
@@ -347,22 +329,6 @@ describe('an edge before Nephos', () => {
     edge = await startEdge(join(dir, 'nephos'), { ...ports, upstreams: [{ url: nephos.root }] });
     const folder = join(dir, 'got-nephos');
     mkdirSync(folder);
-    const got = await run('getscu', [
-      '-v',
-      '-S',
-      '+B',
-      '-od',
-      folder,
-      '-aec',
-      'NEPHOS',
-      '127.0.0.1',
-      String(ports.dicomPort),
-      '-k',
-      'QueryRetrieveLevel=STUDY',
-      '-k',
-      `StudyInstanceUID=${study.StudyInstanceUID}`,
-    ]);
-    expect(got.code, said(got)).toBe(0);
-    await checkFolder(folder, study);
+    await getWhole(study, folder, ports.dicomPort);
   });
 });
