@@ -36,7 +36,12 @@ test('the scripts that the pages name exist', () => {
 });
 
 test('the environment variables of the README are those of the configuration', () => {
-  const source = ['embedded/config.ts', 'core/configuration.ts', 'adapters/oidc/environment.ts']
+  const source = [
+    'embedded/config.ts',
+    'embedded/audit-repository.ts',
+    'core/configuration.ts',
+    'adapters/oidc/environment.ts',
+  ]
     .map((file) => read(`functions/${file}`))
     .join('\n');
   const documented = new Set([...read('README.md').matchAll(/`(NEPHOS_[A-Z_]+)`/g)].map((match) => match[1]!));

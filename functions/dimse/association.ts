@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
+import { AssociationError, type AssociationUser, DEFAULT_TIMERS, type Timers } from './association-user.ts';
 import {
   ABORT_REASON,
-  type Abort,
   type AssociateAccept,
   type AssociateReject,
   type AssociateRequest,
@@ -19,49 +19,7 @@ import { PduError } from './pdu-items.ts';
 import { PduStream } from './pdu-stream.ts';
 import { ACTIONS, type Action, actionFor, type Event, type State } from './state-machine.ts';
 
-/** Times after which a peer that says nothing is given up (ms). */
-export interface Timers {
-  /** PS3.8 §9.1.5: to an A-ASSOCIATE-RQ, and to the closing of the connection; also to the answer of a request or a release */
-  readonly artimMs: number;
-  /** on an established association while it is the peer's turn */
-  readonly idleMs: number;
-}
-export const DEFAULT_TIMERS: Timers = { artimMs: 30_000, idleMs: 10 * 60_000 };
-
-/** The association did not come about, or is no more. */
-export class AssociationError extends Error {
-  readonly kind: 'rejected' | 'aborted' | 'closed' | 'timeout' | 'malformed';
-  readonly reject: AssociateReject | undefined;
-  readonly abort: Abort | undefined;
-
-  constructor(
-    kind: AssociationError['kind'],
-    message: string,
-    details: { reject?: AssociateReject; abort?: Abort; cause?: unknown } = {},
-  ) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.name = 'AssociationError';
-    this.kind = kind;
-    this.reject = details.reject;
-    this.abort = details.abort;
-  }
-}
-
-/** What the layer above is told. None of these may throw. */
-export interface AssociationUser {
-  /** acceptor: answer with `accept` or `reject` */
-  requested?(request: AssociateRequest): void;
-  /** requestor */
-  accepted?(accept: AssociateAccept): void;
-  /** a piece of a presentation data value: see PduSink */
-  data(contextId: number, control: number, bytes: Buffer, ends: boolean): void;
-  /** the peer has nothing more to send: finish, then call `respondRelease` */
-  releasing(): void;
-  /** the end; `error` unless it was released */
-  ended(error: AssociationError | undefined): void;
-  /** is it the peer's turn? While it is not, silence is no fault of the peer's. */
-  awaitsPeer(): boolean;
-}
+export { AssociationError, type AssociationUser, DEFAULT_TIMERS, type Timers } from './association-user.ts';
 
 /** One association on an open connection (TCP or TLS): the actions of the protocol machine. */
 export class Association {
@@ -77,7 +35,7 @@ export class Association {
   #error: AssociationError | undefined;
   #ended = false;
   #broken = false;
-  #draining: { promise: Promise<void>; settle: () => void } | undefined;
+  #draining: PromiseWithResolvers<void> | undefined;
   /** bytes of the connection, both ways */
   received = 0;
   sent = 0;
@@ -153,7 +111,7 @@ export class Association {
     }
     if (buffers.length > 1) transport.uncork();
     if (!transport.writableNeedDrain) return undefined;
-    this.#draining ??= settled();
+    this.#draining ??= Promise.withResolvers();
     return this.#draining.promise.then(() => {
       if (actionFor(this.#state, 'dataRequest') === undefined) throw this.#lost();
     });
@@ -347,7 +305,7 @@ export class Association {
 
   #drained(): void {
     this.#moved = true;
-    this.#draining?.settle();
+    this.#draining?.resolve();
     this.#draining = undefined;
   }
 
@@ -378,12 +336,4 @@ export class Association {
   #lost(): AssociationError {
     return this.#error ?? new AssociationError('closed', 'the association has ended');
   }
-}
-
-function settled(): { promise: Promise<void>; settle: () => void } {
-  let settle = (): void => {};
-  const promise = new Promise<void>((resolve) => {
-    settle = resolve;
-  });
-  return { promise, settle };
 }

@@ -17,8 +17,10 @@ const SYSLOG_TLS_PORT = '6514';
 
 /** @throws ConfigError that names the variable */
 export function readAuditRepository(env: Environment): AuditRepositorySettings | undefined {
-  const { NEPHOS_AUDIT_REPOSITORY: text, NEPHOS_AUDIT_REPOSITORY_CA: ca } = env;
-  const { NEPHOS_AUDIT_REPOSITORY_CERT: cert, NEPHOS_AUDIT_REPOSITORY_KEY: key } = env;
+  const text = env.NEPHOS_AUDIT_REPOSITORY;
+  const ca = env.NEPHOS_AUDIT_REPOSITORY_CA;
+  const cert = env.NEPHOS_AUDIT_REPOSITORY_CERT;
+  const key = env.NEPHOS_AUDIT_REPOSITORY_KEY;
   if (text === undefined) {
     if (ca ?? cert ?? key)
       throw new ConfigError('NEPHOS_AUDIT_REPOSITORY names the repository that certificates are for');
