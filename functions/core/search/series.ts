@@ -3,9 +3,10 @@ import type { DataSet } from '../dicom/types.ts';
 import { type IndexTable, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
 import { ReadBudget } from './cursors.ts';
 import { type Condition, elementsOf, matchesAll } from './match.ts';
+import { uidsIn } from './named.ts';
 import { inOrder } from './order.ts';
 import type { OrderKey, Query } from './query.ts';
-import { type Results, type SearchServices, StudySearch, takePage, uidsIn } from './studies.ts';
+import { type Results, type SearchServices, StudySearch, takePage } from './studies.ts';
 import { inTagOrder, StudyRow, studyLine, studySort } from './study-list.ts';
 
 export interface SeriesRow {

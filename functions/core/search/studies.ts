@@ -1,11 +1,12 @@
 import type { StudyReach } from '../access/reach.ts';
 import { conditionsOf, factsOfRow } from '../access/rules.ts';
-import { asRecord, keys, type SopClaim, type StudyRecord, type Tenant } from '../archive/records.ts';
+import { asRecord, keys, type StudyRecord, type Tenant } from '../archive/records.ts';
 import { type IndexTable, type Item, type Key, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { StudyCounts } from './counts.ts';
 import { ArrayCursor, type Cursor, type PlaceRange, PostingCursor, ReadBudget, UnionCursor } from './cursors.ts';
 import { type Condition, matchesAll } from './match.ts';
+import { batchesOf, type Named, namedBy, studiesNamed } from './named.ts';
 import { inOrder } from './order.ts';
 import { type StudyPlan, StudyPlanner } from './plan.ts';
 import { overflowMark, partitions } from './postings.ts';
@@ -76,9 +77,6 @@ export async function takePage<R>(
 
 const STUDY_DATE = '00080020';
 const STUDY_TIME = '00080030';
-const STUDY_INSTANCE_UID = '0020000D';
-const SERIES_INSTANCE_UID = '0020000E';
-const SOP_INSTANCE_UID = '00080018';
 const PATIENT_ID = '00100020';
 const GET_MANY = 100;
 const LARGEST_PAGE = 1_000;
@@ -98,6 +96,7 @@ export class StudySearch {
   readonly #budget: ReadBudget;
   readonly #reach: StudyReach | undefined;
   readonly #conditions: readonly Condition[];
+  readonly #named: Named | undefined;
   readonly #range: PlaceRange;
   /** the stream of matches is in the order asked for */
   readonly sorted: boolean;
@@ -109,6 +108,7 @@ export class StudySearch {
     this.#query = query;
     this.#budget = budget;
     this.#conditions = query.conditions.study;
+    this.#named = namedBy(query);
     const direction = listDirection(query.order);
     this.sorted = direction !== undefined;
     this.#range = rangeOf(this.#conditions, direction !== 'ascending');
@@ -116,7 +116,7 @@ export class StudySearch {
 
   /** A page of the list, or of one modality's list, found by the counters; undefined when the query asks more than that. */
   async page(): Promise<Results<StudyRow> | undefined> {
-    if (!this.sorted || this.#named() !== undefined) return undefined;
+    if (!this.sorted || this.#named !== undefined) return undefined;
     const { offset, limit } = this.#query;
     const modality = onlyModality(this.#conditions);
     if (modality === undefined && !this.#conditions.every(isDateRange)) return undefined;
@@ -217,9 +217,9 @@ export class StudySearch {
   }
 
   async *#candidates(wanted: number): AsyncGenerator<StudyRow> {
-    const named = this.#named();
-    if (named !== undefined) {
-      yield* await this.#rowsOfStudies(await named);
+    if (this.#named !== undefined) {
+      const studies = await studiesNamed(this.#index, this.#tenant, this.#named, this.#budget);
+      yield* await this.#rowsOfStudies(studies);
       return;
     }
     // Values with more words than are indexed are rare, and there are none in most archives: whether there are is read along with the first lines.
@@ -312,56 +312,6 @@ export class StudySearch {
     return { rows: granted.length === 0 ? undefined : rows, marked: items.slice(0, others.length) };
   }
 
-  /** The studies that the query names, directly or by the UIDs of what they hold; undefined when it names none. */
-  #named(): Promise<readonly string[]> | undefined {
-    const { level, StudyInstanceUID, SeriesInstanceUID, conditions } = this.#query;
-    const study = StudyInstanceUID === undefined ? uidsIn(conditions.study, STUDY_INSTANCE_UID) : [StudyInstanceUID];
-    // Below the study level these conditions are met by series and instances; a named study is all that is needed here.
-    if (study !== undefined && level !== 'study') return Promise.resolve(study);
-    const series =
-      SeriesInstanceUID === undefined ? uidsIn(conditions.series, SERIES_INSTANCE_UID) : [SeriesInstanceUID];
-    const instances = uidsIn(conditions.instance, SOP_INSTANCE_UID);
-    if (study === undefined && series === undefined && instances === undefined) return undefined;
-    return this.#holding(study, series, instances);
-  }
-
-  async #holding(
-    study: readonly string[] | undefined,
-    series: readonly string[] | undefined,
-    instances: readonly string[] | undefined,
-  ): Promise<readonly string[]> {
-    const named = [
-      study,
-      instances && (await this.#studiesOfInstances(instances)),
-      series && (await this.#studiesOfSeries(series)),
-    ].filter((uids) => uids !== undefined);
-    return named.reduce((common, uids) => common.filter((uid) => uids.includes(uid)));
-  }
-
-  async #studiesOfInstances(uids: readonly string[]): Promise<string[]> {
-    const studies = new Set<string>();
-    for (const batch of batchesOf(uids, this.#budget)) {
-      const items = await this.#index.getMany(
-        batch.map((uid) => keys.sop(this.#tenant, uid)),
-        this.#budget.meter,
-      );
-      for (const item of items) if (item !== undefined) studies.add(asRecord<SopClaim>(item).StudyInstanceUID);
-    }
-    return [...studies];
-  }
-
-  async #studiesOfSeries(uids: readonly string[]): Promise<string[]> {
-    const studies = new Set<string>();
-    for (const uid of uids) {
-      const limit = this.#budget.grant(LARGEST_PAGE);
-      if (limit === 0) break;
-      const { partition } = keys.seriesOf(this.#tenant, uid, '0');
-      const page = await this.#index.query({ partition, limit, keysOnly: true }, this.#budget.meter);
-      for (const { sort } of page.records) studies.add(sort);
-    }
-    return [...studies];
-  }
-
   async #rowsOfStudies(uids: readonly string[]): Promise<StudyRow[]> {
     const rows: StudyRow[] = [];
     for (const batch of batchesOf([...new Set(uids)], this.#budget)) {
@@ -377,21 +327,6 @@ export class StudySearch {
     const sign = this.#range.descending ? -1 : 1;
     return rows.sort((a, b) => (a.place < b.place ? -sign : sign));
   }
-}
-
-function* batchesOf(uids: readonly string[], budget: ReadBudget): Generator<readonly string[]> {
-  for (let at = 0; at < uids.length; ) {
-    const size = budget.grant(Math.min(GET_MANY, uids.length - at));
-    if (size === 0) return;
-    yield uids.slice(at, at + size);
-    at += size;
-  }
-}
-
-export function uidsIn(conditions: readonly Condition[], tag: string): readonly string[] | undefined {
-  for (const condition of conditions)
-    if (condition.tag === tag && condition.key.kind === 'values') return condition.key.texts;
-  return undefined;
 }
 
 const listQuery = (tenant: Tenant, { descending, from, to }: PlaceRange, after: string | undefined, limit: number) => ({
