@@ -66,6 +66,9 @@ function bodyOf(
   return end > bytes.length ? undefined : { body: bytes.subarray(start, end), end };
 }
 
+/** How long a server may take to say anything at all (ms). */
+const BEGIN_MS = 4_000;
+
 /** A connection to a server, and what it has said so far. */
 export class RawConnection {
   readonly socket: Socket;
@@ -94,9 +97,12 @@ export class RawConnection {
     this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
   }
 
-  /** All that is said until the connection ends or nothing has come for `quietMs`. */
+  /** All that is said until the connection ends or nothing more has come for `quietMs`; a busy server may take its time to begin. */
   async all(quietMs = 300): Promise<Buffer> {
-    for (let last = -1; !this.socket.closed && last !== this.heard.length; ) {
+    const patience = performance.now() + BEGIN_MS;
+    const isWaiting = (last: number): boolean =>
+      last !== this.heard.length || (last === 0 && performance.now() < patience);
+    for (let last = -1; !this.socket.closed && isWaiting(last); ) {
       last = this.heard.length;
       await Promise.race([this.closed, sleep(quietMs)]);
     }
