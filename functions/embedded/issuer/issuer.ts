@@ -4,6 +4,7 @@ import { type IssuerKeys, issuerKeysStamp, openIssuerKeys } from '#adapters/loca
 import type { NamedKey } from '#adapters/local/sealed-format.ts';
 import { PacsError } from '#core/errors.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { SAFE_HEADERS } from '#dicomweb/safe-headers.ts';
 import { type InnerRequest, innerServer } from './inner-server.ts';
 import { ISSUER_PATH, isIssuerPath } from './path.ts';
 import { createProvider, type ProviderOptions } from './provider.ts';
@@ -44,7 +45,8 @@ export class Issuer {
   /** The answer, or undefined for a path that is none of the issuer's. */
   async answer(request: HttpRequest): Promise<HttpResponse | undefined> {
     if (!isIssuerPath(request.path)) return undefined;
-    return (await this.#at(request.origin)).ask(request);
+    const response = await (await this.#at(request.origin)).ask(request);
+    return { ...response, headers: { ...SAFE_HEADERS, ...response.headers } };
   }
 
   /** Asks the issuer of an origin without leaving the process, whatever stands before it on the way that clients come. */
