@@ -24,6 +24,10 @@ def leaves(dataset, path=""):
             yield name, element
 
 
+# what stands for a value that is gone may be the value by chance: midnight is one
+DUMMIES = {"000000", "19000101", "19000101000000", "Removed", "REMOVED", "000Y"}
+
+
 def text(element):
     return None if element is None or element.is_empty else str(element.value)
 
@@ -39,9 +43,10 @@ def left(source_file, copy_file):
     for name, element in leaves(source):
         value = text(element)
         # UIDs that DICOM registers name nobody's things.
-        if value is None or value.startswith("1.2.840.10008.") or text(theirs.get(name)) == value:
+        if value is None or value in DUMMIES or value.startswith("1.2.840.10008.") or text(theirs.get(name)) == value:
             continue
-        if text(copy.get(name)) == value:
+        # The one item that stands for removed content is a text of the scheme DCM, as the first of many contents is.
+        if text(copy.get(name)) == value and not name.startswith("(0040,A730)-0-"):
             found.append(f"{name} {element.keyword}")
     return found
 
