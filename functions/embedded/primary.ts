@@ -40,7 +40,10 @@ export async function runPrimary(config: Config): Promise<void> {
   const token = config.auth === 'on' ? await archive.tokens.bootstrap(config.tenant) : undefined;
   // People of an issuer of their own are not made here.
   const isOwnIssuer = config.auth === 'on' && config.oidc === undefined;
-  const setup = isOwnIssuer ? await new Users(archive.services).setupLink(config.tenant) : undefined;
+  const users = new Users(archive.services);
+  // At the first start alone: what is printed stays in logs. Later ones say how to make an account on this machine.
+  const setup = isOwnIssuer && token !== undefined ? await users.setupLink(config.tenant) : undefined;
+  const isEmpty = isOwnIssuer && setup === undefined && !(await users.hasAdministrator(config.tenant));
   await archive.close();
   if (swept.abandoned + swept.folded + swept.purged > 0) log.info('swept', { ...swept });
 
@@ -56,7 +59,7 @@ export async function runPrimary(config: Config): Promise<void> {
     worker.on('message', (message: { type?: string; port?: number; dicomPort?: number }) => {
       if (message?.type !== 'nephos:listening') return;
       if (++ready === config.workers)
-        greet(config, message.port ?? config.httpPort, message.dicomPort, { token, setup });
+        greet(config, message.port ?? config.httpPort, message.dicomPort, { token, setup, isEmpty });
     });
     worker.on('exit', (code, signal) => {
       if (stopping) return;
@@ -88,11 +91,14 @@ export async function runPrimary(config: Config): Promise<void> {
 interface FirstStart {
   /** the administrator's, at the very first start */
   readonly token: string | undefined;
-  /** where the first administrator makes his account, until there is one */
+  /** where the first administrator makes his account */
   readonly setup: GivenLink | undefined;
+  /** nobody has made it yet, and the link has run out or may have */
+  readonly isEmpty: boolean;
 }
 
-function greet(config: Config, port: number, dicomPort: number | undefined, { token, setup }: FirstStart): void {
+function greet(config: Config, port: number, dicomPort: number | undefined, first: FirstStart): void {
+  const { token, setup, isEmpty } = first;
   const origin = originOf(config, port);
   const lines = [
     '',
@@ -104,6 +110,7 @@ function greet(config: Config, port: number, dicomPort: number | undefined, { to
   if (config.auth === 'off') lines.push('  Access control       off (loopback only)');
   else if (token === undefined)
     lines.push('  Access token         as printed at the first start (a new one: npm run nephos -- token)');
+  if (isEmpty) lines.push('  Accounts             none yet: npm run nephos -- users add NAME --roles admin');
   if (setup !== undefined)
     lines.push('', '  Make your account here, once, within a day:', '', `    ${origin}${LINK_PATH}${setup.token}`);
   if (token !== undefined) lines.push('', '  Access token for scripts, shown this once:', '', `    ${token}`);
