@@ -86,7 +86,7 @@ async function startEdge(config: string): Promise<{ child: ChildProcess; port: n
     said += text;
   });
   const portIn = () => Number(/DICOM +\S+@\S+:(\d+)/.exec(said)?.[1] ?? 0);
-  await eventually(`the gateway runs ${said}`, () => portIn() > 0 || child.exitCode !== null);
+  await eventually(`the gateway runs ${said}`, () => portIn() > 0 || child.exitCode !== null, 60_000);
   if (portIn() === 0) throw new Error(`no gateway: ${said}`);
   return { child, port: portIn() };
 }
