@@ -142,16 +142,18 @@ export class TokenStore implements TokenVerifier {
   async openSession(principal: Principal, token?: string): Promise<string> {
     const made = this.#newToken();
     const { tenant, subject, roles, reach, claims } = principal;
+    const expiresAt = this.#clock.now() + SESSION_MS;
+    const key = keyOf(made.hash);
     const record: TokenRecord = {
       tenant,
       subject,
       roles: [...roles],
       ...(reach && { reach }),
       ...(claims && { claims }),
-      expiresAt: this.#clock.now() + SESSION_MS,
+      expiresAt,
       ...(token?.startsWith(TOKEN_PREFIX) && { parent: hashOf(token) }),
     };
-    await this.#index.write([{ kind: 'put', key: keyOf(made.hash), item: asItem(record) }]);
+    await this.#index.write([{ kind: 'put', key, item: asItem(record) }, expiryOf(key, expiresAt)]);
     return made.token;
   }
 
