@@ -50,8 +50,8 @@ const ALLOWED = {
   rssMB: { factor: 1.1, more: 25 },
   gatewayMB: { factor: 1.1, more: 25 },
   // without the pages of the index that the kernel has mapped, which grow with it and can be taken back
-  anonMB: { factor: 1.05, more: 15 },
-  gatewayAnonMB: { factor: 1.05, more: 10 },
+  anonMB: { factor: 1.1, more: 25 },
+  gatewayAnonMB: { factor: 1.1, more: 15 },
   heapMB: { factor: 1.15, more: 15 },
   // each process keeps up to 64 directories of series open; a file for each object or association would be many more
   files: { factor: 1, more: 140 },

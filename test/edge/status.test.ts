@@ -9,6 +9,7 @@ import { scanPart10 } from '#core/dicom/scanner.ts';
 import { signConfiguration } from '#core/gateway-signature.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { associate, proposing, sendEcho, sendObject } from '#dimse/scu.ts';
+import type { Session } from '#dimse/session.ts';
 import { VERIFICATION } from '#dimse/sop-classes.ts';
 import { readEdgeConfig } from '#edge/config.ts';
 import { type Gateway, openGateway } from '#edge/gateway.ts';
@@ -425,7 +426,8 @@ describe('heartbeats', () => {
 });
 
 test('an AE title that is allowed may do all that is not withheld from it', async () => {
-  const rolesOf = (aeTitle: string) => gateway.access.principalOf(aeTitle, undefined as never).roles.toSorted();
+  const session = { principal: undefined, peerAddress: '127.0.0.1' } as unknown as Session;
+  const rolesOf = (aeTitle: string) => gateway.access.principalOf(aeTitle, session).roles.toSorted();
   await start({ allowed: [{ aeTitle: 'CT1' }, { aeTitle: 'WS1', rights: ['query', 'commit'] }] });
   expect(rolesOf('CT1')).toEqual(
     ['committer', 'finder', 'performer', 'retriever', 'sender', 'worklistReader'].toSorted(),
