@@ -1,5 +1,5 @@
-import { isRole, mayGrant, permitted, ROLES } from '#core/access.ts';
 import { readReach } from '#core/access/form.ts';
+import { isRole, mayGrant, permitted, ROLES } from '#core/access.ts';
 import { PacsError } from '#core/errors.ts';
 import type { TokenStore } from '#core/tokens.ts';
 import type { Handler } from '#dicomweb/handler.ts';

@@ -42,7 +42,7 @@ async function* dataSetOf(object: LargeObject): AsyncGenerator<Uint8Array> {
 }
 
 /** All at once, each over an association of its own. */
-const storeAll = (port: number): Promise<void[]> =>
+const storeAll = (port: number): Promise<unknown> =>
   Promise.all(
     objects.map(async (object) => {
       const session = await associate(
