@@ -32,7 +32,8 @@ export interface Invocation {
 export interface RunningFunction {
   /** ms from the start of the process to its first asking for work */
   readonly coldStartMs: number;
-  invoke(event: unknown, options?: { onData?: (stream: PassThrough) => void }): Promise<Invocation>;
+  /** `beforeReading`: nothing of the answer is read before it resolves */
+  invoke(event: unknown, options?: { beforeReading?: (answer: IncomingMessage) => Promise<void> }): Promise<Invocation>;
   /** the most resident memory of the process so far (bytes) */
   peakMemoryBytes(): Promise<number>;
   readonly log: () => string;
@@ -62,7 +63,7 @@ export async function bundle(name: FunctionName): Promise<{ folder: string; remo
 interface Pending {
   readonly event: unknown;
   readonly resolve: (invocation: Invocation) => void;
-  readonly onData?: ((stream: PassThrough) => void) | undefined;
+  readonly beforeReading?: ((answer: IncomingMessage) => Promise<void>) | undefined;
   at: number;
 }
 
@@ -165,7 +166,7 @@ export async function startFunction(
     coldStartMs,
     stop,
     log: () => log,
-    invoke: (event, { onData } = {}) =>
+    invoke: (event, { beforeReading } = {}) =>
       new Promise((resolve, reject) => {
         const died = () => reject(new Error(`the function died: ${log.slice(-2_000)}`));
         child.once('exit', died);
@@ -173,7 +174,7 @@ export async function startFunction(
           child.off('exit', died);
           resolve(invocation);
         };
-        waiting.push({ event, resolve: done, onData, at: 0 });
+        waiting.push({ event, resolve: done, beforeReading, at: 0 });
         handOut();
       }),
     async peakMemoryBytes() {
@@ -184,8 +185,8 @@ export async function startFunction(
 }
 
 async function received(request: IncomingMessage, pending: Pending, isError: boolean): Promise<Invocation> {
+  await pending.beforeReading?.(request);
   const stream = request.pipe(new PassThrough());
-  pending.onData?.(stream);
   const chunks: Buffer[] = [];
   let firstByteMs = Number.NaN;
   for await (const chunk of stream as AsyncIterable<Buffer>) {
