@@ -28,6 +28,8 @@ export type Report =
 
 /** Inputs between two looks at what has run: a look costs as much as some hundred of them. */
 const LOOK_EVERY = 256;
+/** inputs are tried for so long at least, however long loading took (ms) */
+const LEAST_MS = 300;
 const KEPT_INPUTS = 4_000;
 /** what one input may make the heap and its buffers grow by, beside what it weighs itself (bytes) */
 const MEMORY_BYTES = 192 * 1024 * 1024;
@@ -62,6 +64,8 @@ async function executed(open: OpenTarget, input: Uint8Array): Promise<void> {
 }
 
 const open = await target.open();
+// Loading may have taken all of a short time.
+const until = Math.max(order.until, Date.now() + LEAST_MS);
 // What nobody waits for is a finding as well.
 process.on('unhandledRejection', (error) => {
   const input = order.input.slice(0, Atomics.load(order.state, 2));
@@ -74,20 +78,20 @@ const keep = (input: Uint8Array): void => {
   else inputs[random.below(KEPT_INPUTS)] = input;
 };
 for (const seed of target.seeds()) {
-  if (Date.now() >= order.until) break;
+  if (Date.now() >= until) break;
   if (seed.length > limitBytes) continue;
   await executed(open, seed);
   inputs.push(seed);
 }
 for (const kept of order.corpus) {
-  if (Date.now() >= order.until) break;
+  if (Date.now() >= until) break;
   await executed(open, kept);
   keep(kept);
 }
 coverage.seen(coverage.fresh());
-while (Date.now() < order.until) {
+while (Date.now() < until) {
   const batch: Uint8Array[] = [];
-  while (batch.length < LOOK_EVERY && Date.now() < order.until) {
+  while (batch.length < LOOK_EVERY && Date.now() < until) {
     // Half of the time one of the newest: what led somewhere leads further.
     const from = random.once(2) ? Math.max(0, inputs.length - 50) : 0;
     const parent = inputs[from + random.below(inputs.length - from)] ?? new Uint8Array();

@@ -131,7 +131,8 @@ export class OidcLogin implements LoginIssuer {
       }),
     );
     configuration.timeout = TIMEOUT_SECONDS;
-    const verifier = new OidcTokenVerifier({ ...settings, audiences: [clientId] }, this.#clock, fetch);
+    // These tokens come from the issuer itself, not from strangers: keys that it has just renewed are fetched at once.
+    const verifier = new OidcTokenVerifier({ ...settings, audiences: [clientId] }, this.#clock, fetch, 0);
     return { configuration, verifier, at: this.#clock.now() };
   }
 }

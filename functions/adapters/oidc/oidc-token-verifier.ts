@@ -29,10 +29,20 @@ export class OidcTokenVerifier implements TokenVerifier {
   readonly #settings: OidcSettings;
   readonly #clock: Pick<Clock, 'now'>;
   readonly #fetch: FetchImplementation;
+  readonly #coolDownMs: number;
   #keys: Promise<JWTVerifyGetKey> | undefined;
 
-  /** @param fetch for tests: how the issuer is asked */
-  constructor(settings: OidcSettings, clock: Pick<Clock, 'now'>, fetch: FetchImplementation = globalThis.fetch) {
+  /**
+   * @param fetch how the issuer is asked; absent: over the network
+   * @param coolDownMs a key id that is not known asks the issuer anew no sooner than this after the last time
+   */
+  constructor(
+    settings: OidcSettings,
+    clock: Pick<Clock, 'now'>,
+    fetch: FetchImplementation = globalThis.fetch,
+    coolDownMs: number = KEYS_COOL_DOWN_MS,
+  ) {
+    this.#coolDownMs = coolDownMs;
     this.#settings = settings;
     this.#clock = clock;
     this.#fetch = fetch;
@@ -90,7 +100,7 @@ export class OidcTokenVerifier implements TokenVerifier {
     const url = jwksUrl ?? (await this.#jwksUrl(issuer));
     return createRemoteJWKSet(new URL(url), {
       cacheMaxAge: KEYS_MAX_AGE_MS,
-      cooldownDuration: KEYS_COOL_DOWN_MS,
+      cooldownDuration: this.#coolDownMs,
       timeoutDuration: TIMEOUT_MS,
       [customFetch]: this.#fetch,
     });

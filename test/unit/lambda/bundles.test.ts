@@ -6,7 +6,8 @@ import { BUNDLE_LIMIT_BYTES, BUNDLING } from '#lambda/bundling.ts';
 import { FUNCTIONS, type FunctionName } from '#lambda/functions.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
-const NATIVE = /\.node$|lmdb|msgpackr-extract/;
+/** Of the embedded host alone: compiled for one machine, or the issuer of an archive without one. */
+const NATIVE = /\.node$|lmdb|msgpackr-extract|oidc-provider|node_modules\/koa\//;
 
 const names = Object.keys(FUNCTIONS) as FunctionName[];
 
