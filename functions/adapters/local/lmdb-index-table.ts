@@ -57,6 +57,8 @@ interface Waiting {
  *   another process has committed since.
  */
 export class LmdbIndexTable implements IndexTable {
+  /** What fails writes nothing, and nothing is synced. */
+  readonly conflictsAreCheap = true;
   readonly #db: Database<Item | Buffer, RawKey>;
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;

@@ -37,10 +37,14 @@ interface StudyQueue {
   readonly tenant: Tenant;
   readonly study: string;
   readonly waiting: Entry[];
-  /** another writer was seen in this study: leave deltas instead of fighting for its record */
+  /** another writer was seen in this study: leave deltas instead of fighting for its record, or read it anew each time where conflicts are cheap */
   contended: boolean;
+  /** writes that failed since the last one that did not, for the study's record had changed */
+  lost: number;
 }
 
+/** Where conflicts are cheap: so often the study's record is read again before deltas are left. */
+const LOST_BEFORE_DELTAS = 20;
 /** Instances of one atomic write: five operations each, and room for the study's change or for deltas. */
 const INSTANCES_PER_COMMIT = 12;
 
@@ -78,7 +82,7 @@ export class CommitQueue {
       else {
         const study = instance.StudyInstanceUID;
         const contended = this.#ports.folder.isContended(tenant, study);
-        const opened = { tenant, study, waiting: [entry], contended };
+        const opened = { tenant, study, waiting: [entry], contended, lost: 0 };
         this.#studies.set(id, opened);
         void this.#drain(id, opened);
       }
@@ -99,6 +103,7 @@ export class CommitQueue {
         const { operations, owners, deltas } = writesOf(queue.tenant, entries);
         const { outcome, remembered } = await this.#write(queue, operations, deltas);
         if (outcome.committed) {
+          queue.lost = 0;
           for (const entry of entries) entry.resolve('committed');
           return;
         }
@@ -106,8 +111,10 @@ export class CommitQueue {
         for (const operation of outcome.failed) {
           const owner = owners.get(operation);
           // What was remembered may just have been old: once more, from what stands there.
-          if (owner === undefined) queue.contended = !remembered;
-          else if (owner.asks === 'claim') owner.entry.resolve('taken');
+          if (owner === undefined) {
+            queue.lost++;
+            queue.contended = this.#ports.index.conflictsAreCheap === true || !remembered;
+          } else if (owner.asks === 'claim') owner.entry.resolve('taken');
           else owner.entry.reject(new PacsError('BUSY', 'the store took too long and was given up'));
           if (owner) settled.add(owner.entry);
         }
@@ -125,14 +132,15 @@ export class CommitQueue {
   ): Promise<{ readonly outcome: WriteOutcome; readonly remembered: boolean }> {
     const { tenant, study } = queue;
     const { index, clock, folder } = this.#ports;
-    if (!queue.contended) {
-      const change = await folder.change(tenant, study, deltas);
+    const isTriedAgain = index.conflictsAreCheap === true && queue.lost < LOST_BEFORE_DELTAS;
+    if (!queue.contended || isTriedAgain) {
+      const change = await folder.change(tenant, study, deltas, !queue.contended);
       if (!change.beingFolded && operations.length + change.operations.length <= WRITE_LIMIT_OPERATIONS) {
         const outcome = await folder.write(tenant, study, change, operations);
-        if (!outcome.committed && !change.remembered) folder.markContended(tenant, study);
+        if (!outcome.committed && (isTriedAgain || !change.remembered)) folder.markContended(tenant, study);
         return { outcome, remembered: change.remembered };
       }
-      queue.contended = change.beingFolded;
+      queue.contended ||= change.beingFolded;
     }
     const left = deltas.map((delta) => ({ id: newVersion(clock), delta }));
     const asDeltas = left.flatMap(({ id, delta }) => deltaWrites(tenant, study, id, delta));

@@ -121,6 +121,7 @@ export class StudyFolder {
     const { index, clock } = this.#ports;
     if (lease !== undefined && lease.until > clock.now()) return undefined;
     const until = clock.now() + LEASE_MS;
+    if (index.conflictsAreCheap) return until;
     const item = asItem({ version: (lease?.version ?? 0) + 1, until } satisfies FoldLease);
     const condition = lease === undefined ? ('absent' as const) : { version: lease.version };
     const key = keys.folding(tenant, study);
@@ -139,9 +140,11 @@ export class StudyFolder {
       }
       throw tooManyWriters(study);
     } finally {
-      // Not under its version: should it have run out and be another's now, two fold for once, which is only dearer.
-      const release: WriteOperation = { kind: 'delete', key: keys.folding(tenant, study) };
-      await index.write([release], { durability: 'deferred' });
+      if (!index.conflictsAreCheap) {
+        // Not under its version: should it have run out and be another's now, two fold for once, which is only dearer.
+        const release: WriteOperation = { kind: 'delete', key: keys.folding(tenant, study) };
+        await index.write([release], { durability: 'deferred' });
+      }
     }
   }
 
@@ -181,8 +184,9 @@ export class StudyFolder {
   }
 
   /** What deltas make of a study, as it is remembered or else read. */
-  change(tenant: Tenant, study: string, deltas: readonly Delta[]): Promise<StudyChange> {
-    return changeStudy(this.#ports, tenant, study, deltas, this.#known.get(`${tenant}|${study}`));
+  change(tenant: Tenant, study: string, deltas: readonly Delta[], mayBeRemembered = true): Promise<StudyChange> {
+    const known = mayBeRemembered ? this.#known.get(`${tenant}|${study}`) : undefined;
+    return changeStudy(this.#ports, tenant, study, deltas, known);
   }
 
   #remember(id: string, after: KnownStudy | undefined): void {

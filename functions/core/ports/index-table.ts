@@ -16,6 +16,12 @@
  * - conditions are evaluated inside the atomic write; when any fails nothing is written and the outcome names them.
  */
 export interface IndexTable {
+  /**
+   * Whether a write whose conditions do not hold costs next to nothing, so that one may try again at once. Behind a network it costs as much as
+   * one that holds, and makes others fail.
+   */
+  readonly conflictsAreCheap?: boolean;
+
   get(key: Key, meter?: ReadMeter): Promise<Item | undefined>;
 
   /** Items in the order of `keys` (at most 100), undefined where absent. */
