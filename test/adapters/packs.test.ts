@@ -5,10 +5,12 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   rmSync,
   statSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -108,6 +110,25 @@ describe('packs on disk', () => {
     expect(await unsettled(other, 60_000)).toStrictEqual([]);
     await other.close();
   });
+
+  test.runIf(existsSync('/proc/self/stat'))(
+    'a pack of another process that lives is left alone, however old; one whose id another program has now is not',
+    async () => {
+      const key = await append(1);
+      const incoming = join(folder, 'incoming');
+      const [note] = readdirSync(incoming).filter((name) => name.endsWith('.packs'));
+      const text = readFileSync(join(incoming, note!), 'utf8').replace(/^=.*\n/, '');
+      const other = await FsBlobStore.open(folder);
+      rmSync(join(incoming, note!));
+      const startOfParent = readFileSync(`/proc/${process.ppid}/stat`, 'utf8').split(') ')[1]!.split(' ')[19];
+      writeFileSync(join(incoming, `${process.ppid}-abc.packs`), `=${startOfParent}\n${text}`);
+      expect(await unsettled(other)).toStrictEqual([]);
+      writeFileSync(join(incoming, `${process.ppid}-abc.packs`), `=1\n${text}`);
+      expect(await unsettled(other)).toStrictEqual([key]);
+      expect(readdirSync(incoming)).toStrictEqual([]);
+      await other.close();
+    },
+  );
 
   test('everything settled and closed leaves no note', async () => {
     for (let n = 0; n < 3; n++) store.packed!.settled(await append(n));

@@ -120,6 +120,18 @@ export function packedBlobsContract(open: () => Promise<OpenBlobStore>): void {
       expect(Buffer.compare(await store.readBytes(next.key), bytes)).toBe(0);
     });
 
+    test('blobs that are named after an object stand beside it', async () => {
+      const study = newStudy();
+      const { key } = await packed.append(`${study}/a/1.V.dcm`, alignedBytes(1_000));
+      packed.settled(key);
+      const beside = [`${key.slice(0, -'.dcm'.length)}.json`, `${key.slice(0, -'.dcm'.length)}.frames`];
+      for (const name of beside) await store.put(name, Buffer.from(name));
+      for (const name of beside) expect(Buffer.from(await store.readBytes(name)).toString()).toBe(name);
+      expect(await keysUnder(`${study}/`)).toStrictEqual([key, ...beside].sort());
+      for (const name of [...beside, key]) await store.delete(name);
+      expect(await keysUnder(`${study}/`)).toStrictEqual([]);
+    });
+
     test('a key that no append gave leads nowhere', async () => {
       const { key } = await packed.append(`${newStudy()}/a/1.V.dcm`, new Uint8Array(10));
       const swapped = key.replace('/a/1.V', '/a/2.V');

@@ -149,7 +149,9 @@ describe(`something is killed ${KILLS} times while the archive stores`, () => {
     expect(objects.sort()).toEqual([...listed].map((uid) => sent.get(uid)!.sha256).sort());
     // Where a pack has lost something, a note has a later sweep give the space back.
     const notes = await readdir(join(dataDir, 'incoming'));
-    expect(notes.filter((name) => !name.endsWith('.doubt'))).toEqual([]);
+    // A server that outlived its primary for a moment leaves an empty note for the next sweep.
+    const left = notes.filter((name) => !name.endsWith('.doubt') && !name.endsWith('.packs'));
+    expect(left).toEqual([]);
   }, 300_000);
 });
 

@@ -18,6 +18,8 @@ export interface NotedPack {
   readonly folder: string;
   /** of the process that wrote the note */
   readonly note: string;
+  /** that process lives, and has not been taken for this one: nobody else may touch the pack */
+  readonly isBeingWritten: boolean;
 }
 
 const NOTE = /^([0-9]+)-[0-9a-f]+\.packs$/;
@@ -42,7 +44,10 @@ export class PackNotes {
   }
 
   opened(id: string, folder: string): void {
-    this.#fd ??= openSync(join(this.#incoming, this.#name), 'a', 0o640);
+    if (this.#fd === undefined) {
+      this.#fd = openSync(join(this.#incoming, this.#name), 'a', 0o640);
+      writeSync(this.#fd, `=${startOf(process.pid)}\n`);
+    }
     writeSync(this.#fd, `+${id} ${folder}\n`);
   }
 
@@ -58,12 +63,14 @@ export class PackNotes {
     for (const note of readdirSync(this.#incoming)) {
       if (!NOTE.test(note)) continue;
       const open = new Map<string, string>();
-      for (const line of (textOf(join(this.#incoming, note)) ?? '').split('\n')) {
+      const text = textOf(join(this.#incoming, note)) ?? '';
+      for (const line of text.split('\n')) {
         const [id = '', folder] = line.slice(1).split(' ');
         if (line.startsWith('+') && folder?.endsWith('/')) open.set(id, folder);
         else if (line.startsWith('-')) open.delete(id);
       }
-      for (const [id, folder] of open) packs.push({ id, folder, note });
+      const isBeingWritten = open.size > 0 && this.#isAnothers(note, text);
+      for (const [id, folder] of open) packs.push({ id, folder, note, isBeingWritten });
     }
     return packs;
   }
@@ -72,10 +79,18 @@ export class PackNotes {
   tidy(): void {
     const inUse = new Set(this.open().map(({ note }) => note));
     for (const note of readdirSync(this.#incoming)) {
-      const pid = NOTE.exec(note)?.[1];
-      if (pid !== undefined && note !== this.#name && !inUse.has(note) && !isRunning(Number(pid)))
-        removeIfThere(join(this.#incoming, note));
+      if (!NOTE.test(note) || note === this.#name || inUse.has(note)) continue;
+      const path = join(this.#incoming, note);
+      if (!this.#isAnothers(note, textOf(path) ?? '')) removeIfThere(path);
     }
+  }
+
+  /** Of a living process that is not this one; its id may have gone to another program meanwhile, which began at another time. */
+  #isAnothers(note: string, text: string): boolean {
+    const pid = Number(NOTE.exec(note)?.[1]);
+    if (note === this.#name || pid === process.pid || !isRunning(pid)) return false;
+    const began = /^=(.*)$/m.exec(text)?.[1] ?? '';
+    return began === '' || began === startOf(pid);
   }
 
   /** Something of the pack has been deleted: the sweep is to look at it. */
@@ -118,6 +133,17 @@ export class PackNotes {
     closeSync(this.#fd);
     this.#fd = undefined;
     if (!this.open().some(({ note }) => note === this.#name)) removeIfThere(join(this.#incoming, this.#name));
+  }
+}
+
+/** When a process started, in the system's own terms; '' where it does not say, or the process is gone. */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The command, in parentheses, may hold anything; field 22 is the 20th behind it.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
   }
 }
 

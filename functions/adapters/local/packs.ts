@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fdatasync, fstatSync, ftruncateSync, openSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { PacsError } from '#core/errors.ts';
 import { PAGE_BYTES } from '#core/page-aligned.ts';
 import type { DurableDirectories } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
@@ -27,7 +28,7 @@ const HOLES = { worthOf: 1 / 8, atMostMs: 24 * 60 * 60 * 1000 };
 const HEADERS_PER_TURN = 256;
 
 /** `<study folder>/<series>/<SOP>.<version>.<pack>-<page>.dcm`: the object begins with its header page in `<study folder>/<pack>.tar`. */
-const PLACED = /^((?:[^/]+\/)+)([^/]+\/[^/]+)\.(p[0-9a-z]{20})-([0-9a-z]+)(\.[a-z]+)$/;
+const PLACED = /^((?:[^/]+\/)+)([^/]+\/[^/]+)\.(p[0-9a-z]{20})-([0-9a-z]+)\.dcm$/;
 const PACK_FILE = /^p[0-9a-z]{20}\.tar$/;
 
 export const isPackFile = (name: string): boolean => PACK_FILE.test(name);
@@ -46,13 +47,13 @@ export interface Place {
 export function placeOf(key: string): Place | undefined {
   const found = PLACED.exec(key);
   if (found === null) return undefined;
-  const [, folder, stem, pack, page, extension] = found as unknown as [string, string, string, string, string, string];
-  return { folder, name: `${stem}${extension}`, pack, offset: Number.parseInt(page, 36) * PAGE_BYTES };
+  const [, folder, stem, pack, page] = found as unknown as [string, string, string, string, string];
+  return { folder, name: `${stem}.dcm`, pack, offset: Number.parseInt(page, 36) * PAGE_BYTES };
 }
 
 function placedKey({ folder, name, pack, offset }: Place): string {
-  const dot = name.lastIndexOf('.');
-  return `${folder}${name.slice(0, dot)}.${pack}-${(offset / PAGE_BYTES).toString(36)}${name.slice(dot)}`;
+  const stem = name.slice(0, -'.dcm'.length);
+  return `${folder}${stem}.${pack}-${(offset / PAGE_BYTES).toString(36)}.dcm`;
 }
 
 /**
@@ -85,10 +86,11 @@ export class Packs {
 
   /**
    * Resolves when the object is durable, with the key that tells where. It is unsettled until `settled` is told that key.
-   * @param key `<folder>/<folder>/<name>.<extension>`, which no other object has or will have
+   * @param key `<folder>/<folder>/<name>.dcm`, which no other object has or will have: blobs of other names beside it are files of their own
    */
   async append(key: string, bytes: Uint8Array): Promise<string> {
     const split = key.lastIndexOf('/', key.lastIndexOf('/') - 1) + 1;
+    if (split === 0 || !key.endsWith('.dcm')) throw new PacsError('BAD_REQUEST', 'not the key of an object');
     const folder = key.slice(0, split);
     const name = key.slice(split);
     try {
@@ -163,8 +165,8 @@ export class Packs {
    * caller has either made sure that it is owned, or deleted it, when it asks for the next.
    */
   async *unsettled(olderThanMs: number, now: number): AsyncGenerator<string> {
-    for (const { id, folder, note } of this.#notes.open()) {
-      if (this.#alive.get(id)?.isClosed === false) continue;
+    for (const { id, folder, note, isBeingWritten } of this.#notes.open()) {
+      if (isBeingWritten || this.#alive.get(id)?.isClosed === false) continue;
       const file = `${id}.tar`;
       const written = statSync(join(this.#blobs, folder, file), { throwIfNoEntry: false })?.mtimeMs;
       if (written !== undefined && written > now - olderThanMs) continue;

@@ -63,8 +63,8 @@ export interface PackedBlobs {
   /** larger objects are put as blobs of their own (bytes) */
   readonly limitBytes: number;
   /**
-   * As `put` does it. The blob is found by the key that is returned, which begins as `key` does and ends with its extension, and by no other; it counts as
-   * unsettled until `settled` is told. `key` must be one that nobody else puts.
+   * As `put` does it. `key` ends in `.dcm`, and nobody else puts it. The blob is found by the key that is returned, which begins as `key` does and ends in `.dcm` as
+   * well, and by no other; it counts as unsettled until `settled` is told.
    */
   append(key: string, bytes: Uint8Array, options?: Pick<PutOptions, 'sha256'>): Promise<BlobInfo>;
   /** A record owns the blob, or it has been deleted. */
