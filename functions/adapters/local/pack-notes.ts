@@ -88,9 +88,10 @@ export class PackNotes {
   /** Of a living process that is not this one; its id may have gone to another program meanwhile, which began at another time. */
   #isAnothers(note: string, text: string): boolean {
     const pid = Number(NOTE.exec(note)?.[1]);
-    if (note === this.#name || pid === process.pid || !isRunning(pid)) return false;
+    if (note === this.#name || pid === process.pid) return false;
+    const now = startOf(pid);
     const began = /^=(.*)$/m.exec(text)?.[1] ?? '';
-    return began === '' || began === startOf(pid);
+    return now !== undefined && (began === '' || began === now);
   }
 
   /** Something of the pack has been deleted: the sweep is to look at it. */
@@ -136,15 +137,17 @@ export class PackNotes {
   }
 }
 
-/** When a process started, in the system's own terms; '' where it does not say, or the process is gone. */
-function startOf(pid: number): string {
+/** When a process started, in the system's own terms; '' where it does not say. Undefined: it is gone, or dead and only not buried yet. */
+function startOf(pid: number): string | undefined {
+  let stat: string;
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The command, in parentheses, may hold anything; field 22 is the 20th behind it.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   } catch {
-    return '';
+    return isRunning(pid) ? '' : undefined;
   }
+  // The command, in parentheses, may hold anything; the state follows it, and field 22 is the 20th.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : (fields[19] ?? '');
 }
 
 function isRunning(pid: number): boolean {
