@@ -210,6 +210,19 @@ describe('packs on disk', () => {
       expect(await all()).toHaveLength(39);
     });
 
+    test('of two processes that write a pack anew at once, one does', async () => {
+      const keys = await Promise.all(Array.from({ length: 6 }, (_, n) => append(n, alignedBytes(50_000))));
+      for (const key of keys) store.packed!.settled(key);
+      await store.close();
+      await reopen();
+      await store.delete(keys[0]!);
+      const [path] = packs();
+      const temporary = join(folder, 'incoming', 'anew');
+      await Promise.all([giveBackHoles(path!, temporary), giveBackHoles(path!, temporary), store.delete(keys[1]!)]);
+      expect((await all()).toSorted()).toStrictEqual(keys.slice(2).toSorted());
+      expect(existsSync(temporary)).toBe(false);
+    });
+
     test('a delete while the pack is written anew is not forgotten', async () => {
       const objects = await Promise.all(
         Array.from({ length: 60 }, async (_, n) => {

@@ -41,8 +41,10 @@ test('thirty guesses at once, by three processes, are five; a kill forgets none 
     if ((await guess(`again ${n}`)).status === 401) counted++;
   });
   await new Promise((resolve) => setTimeout(resolve, 900));
+  // Heard before the kill: what it breaks off must not be nobody's.
+  const ended = Promise.allSettled(underWay);
   await archive.kill9();
-  await Promise.allSettled(underWay);
+  await ended;
   const index = await LmdbIndexTable.open(join(dir, 'index'));
   const { records } = await index.query({ partition: 'main|attempts', prefix: 'pair|', limit: 10 });
   await index.close();

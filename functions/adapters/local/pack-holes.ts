@@ -1,6 +1,7 @@
-import { constants, fstatSync, readSync, renameSync, statSync, writeSync } from 'node:fs';
+import { constants, fstatSync, readSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { PAGE_BYTES } from '#core/page-aligned.ts';
+import { errno } from './fs-errors.ts';
 import { ENTRY_HEADER_BYTES, entryBytes, type PackEntry, readEntryHeader, writeDeletedHeader } from './pack-entry.ts';
 
 const COPY_BYTES = 1024 * 1024;
@@ -54,12 +55,23 @@ export function* standingIn(fd: number, from = 0): Generator<Standing> {
 /**
  * Gives back the space of deleted objects: the pack is written anew with nothing in their place (a sparse file), so that what is left stands where it
  * stood, and takes the place of the old one in one step. A delete that comes at the same time is found in the old file after that step; one that comes
- * later sees that the file it marked is not the pack any more (`isStill`). The caller syncs the directory.
+ * later sees that the file it marked is not the pack any more (`isStill`). The caller syncs the directory. Of several processes that try at once, one does it.
  * @param path of a pack that nobody adds to any more; `temporary` on the same file system
  */
 export async function giveBackHoles(path: string, temporary: string): Promise<void> {
-  const old = await open(path, 'r');
-  const fresh = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC, 0o640);
+  const fresh = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o640).catch(
+    (error: unknown) => {
+      if (errno(error) === 'EEXIST') return undefined; // another process is at it, or died there: the sweep of incoming files removes it
+      throw error;
+    },
+  );
+  if (fresh === undefined) return;
+  // Not before: what another process has just written anew is what is copied.
+  const old = await open(path, 'r').catch(async (error: unknown) => {
+    await fresh.close();
+    unlinkSync(temporary);
+    throw error;
+  });
   try {
     const buffer = Buffer.allocUnsafe(COPY_BYTES);
     const { size } = await old.stat();

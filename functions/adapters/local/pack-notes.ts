@@ -122,7 +122,7 @@ export class PackNotes {
 
   /** Where a pack is written anew; the sweep of incoming files removes what a crash leaves there. */
   temporary(id: string): string {
-    return join(this.#incoming, `${id}.${this.#name}.tmp`);
+    return join(this.#incoming, `${id}.anew`);
   }
 
   #doubtOf(id: string): string {
