@@ -5,7 +5,7 @@ import type { Clock } from '#core/ports/clock.ts';
 
 /** How much of a large object is written before the disk is looked at again (bytes). */
 const LOOK_BYTES = 32 * 1024 * 1024;
-/** What the system said holds for this time (ms). */
+/** What the system said holds for this time (ms), less what is written meanwhile. */
 const FRESH_MS = 100;
 
 export interface DiskState {
@@ -32,6 +32,8 @@ export interface DiskOptions {
 export class Disk {
   readonly #options: Required<DiskOptions>;
   #seen: { readonly at: number; readonly totalBytes: number; readonly freeBytes: number } | undefined;
+  /** since the disk was looked at (bytes) */
+  #written = 0;
 
   constructor(options: DiskOptions) {
     this.#options = { look: lookAt, ...options };
@@ -40,11 +42,20 @@ export class Disk {
   async state(): Promise<DiskState> {
     const { clock, dataDir, look, reserveBytes } = this.#options;
     const now = clock.now();
-    if (this.#seen === undefined || now - this.#seen.at >= FRESH_MS || now < this.#seen.at)
+    if (this.#seen === undefined || now - this.#seen.at >= FRESH_MS || now < this.#seen.at) {
+      // What is written while the system is asked may be in its answer or not: it is counted.
+      this.#written = 0;
       this.#seen = { at: now, ...(await look(dataDir)) };
-    const { totalBytes, freeBytes } = this.#seen;
+    }
+    const { totalBytes } = this.#seen;
+    const freeBytes = Math.max(0, this.#seen.freeBytes - this.#written);
     const reserve = reserveBytes();
     return { totalBytes, freeBytes, reserveBytes: reserve, refusing: freeBytes < reserve };
+  }
+
+  /** So many bytes go to the disk: a fast one takes many before it is looked at again. */
+  written(bytes: number): void {
+    this.#written += bytes;
   }
 
   /** @throws PacsError OUT_OF_SPACE when less than that part of the reserve is free */
@@ -71,7 +82,9 @@ export function guardedBlobs(blobs: BlobStore, disk: Disk): BlobStore {
         options?.visibleAfter?.catch(() => {});
         throw error;
       }
-      return blobs.put(key, body instanceof Uint8Array ? body : looking(body, disk), options);
+      if (!(body instanceof Uint8Array)) return blobs.put(key, looking(body, disk), options);
+      disk.written(body.byteLength);
+      return blobs.put(key, body, options);
     },
     read: (key, range) => blobs.read(key, range),
     readBytes: (key, range) => blobs.readBytes(key, range),
@@ -87,6 +100,7 @@ async function* looking(body: AsyncIterable<Uint8Array>, disk: Disk): AsyncGener
   let since = 0;
   for await (const chunk of body) {
     since += chunk.byteLength;
+    disk.written(chunk.byteLength);
     if (since >= LOOK_BYTES) {
       await disk.require(0.5);
       since = 0;
