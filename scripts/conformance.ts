@@ -230,7 +230,7 @@ ${table(
     ['extended negotiation, storage', 'level 2 (full), digital signatures level 3 (bits preserved), no coercion'],
     [
       'extended negotiation, Modality Worklist',
-      'fuzzy matching of person names; date and time are one moment in any case (PS3.4 K.6.1.2.2)',
+      'fuzzy matching of person names, timezone query adjustment (as for C-FIND); date and time are one moment in any case (PS3.4 K.6.1.2.2)',
     ],
     [
       'user identity',

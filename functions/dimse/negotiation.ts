@@ -158,7 +158,7 @@ const EXTENDED: readonly {
   {
     // PS3.4 K.5.1: two that are reserved, fuzzy names, timezone adjustment
     applies: (uid, { services }) => uid === MODALITY_WORKLIST_FIND && services.has(uid),
-    answer: [atMost(1), atMost(1), atMost(1), always(0)],
+    answer: [atMost(1), atMost(1), atMost(1), atMost(1)],
   },
   {
     // PS3.4 C.5.2.1, C.5.3.1: relational retrieval, enhanced conversion

@@ -10,7 +10,7 @@ import { scanPart10 } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { INSTANCE_AVAILABILITY } from '#core/procedure/availability.ts';
-import { addWorklistItem, getWorklistItem } from '#core/worklist/worklist.ts';
+import { addWorklistItem, getWorklistItem, removeWorklistItem } from '#core/worklist/worklist.ts';
 import { COMMAND, type Command } from '#dimse/command-set.ts';
 import { decodeIdentifier, encodeIdentifier } from '#dimse/identifiers.ts';
 import { IDENTITY } from '#dimse/identity.ts';
@@ -138,12 +138,19 @@ afterAll(async () => {
 
 async function find(
   keys: Written | DataSet,
-  options: { syntax?: string; fuzzy?: boolean; cancel?: AbortSignal } = {},
+  options: { syntax?: string; fuzzy?: boolean; zones?: boolean; cancel?: AbortSignal } = {},
 ): Promise<{ status: number; matches: DataSet[] }> {
   const session = await associate(remote, {
     callingAETitle: 'CT1',
     contexts: proposing([WORKLIST, [options.syntax ?? EXPLICIT_LE]]),
-    user: options.fuzzy ? { extended: [{ SOPClassUID: WORKLIST, information: Uint8Array.of(1, 1, 1) }] } : {},
+    user: {
+      extended: [
+        {
+          SOPClassUID: WORKLIST,
+          information: Uint8Array.of(1, 1, Number(options.fuzzy ?? false), Number(options.zones ?? false)),
+        },
+      ],
+    },
   });
   const matches: DataSet[] = [];
   const identifier = Object.keys(keys).every((tag) => /^[0-9A-F]{8}$/.test(tag))
@@ -212,6 +219,41 @@ describe('Modality Worklist', () => {
   test('names by their sound, where that was negotiated', async () => {
     expect((await find({ PatientName: 'Mueller' }, { fuzzy: true })).matches).toHaveLength(1);
     expect((await find({ PatientName: 'Mueller' })).matches).toHaveLength(0);
+  });
+
+  test('a day of another time zone, where that was negotiated: the item is found, and answered, by its clock', async () => {
+    const made = await addWorklistItem(
+      archive.services,
+      TENANT,
+      scheduled(
+        { AccessionNumber: 'Z1', StudyInstanceUID: uid(890), TimezoneOffsetFromUTC: '-0500' },
+        { Modality: 'XA', ScheduledProcedureStepStartDate: '20240131', ScheduledProcedureStepStartTime: '2330' },
+      ),
+    );
+    const keys = {
+      ...step({ Modality: 'XA', ScheduledProcedureStepStartDate: '20240201', ScheduledProcedureStepStartTime: '' }),
+      TimezoneOffsetFromUTC: '+0100',
+    };
+    const { status, matches } = await find(keys, { zones: true });
+    expect(status).toBe(0);
+    expect(matches).toEqual([
+      dataSet({
+        TimezoneOffsetFromUTC: '+0100',
+        AccessionNumber: 'Z1',
+        PatientName: 'Doe^Jane',
+        ScheduledProcedureStepSequence: {
+          Modality: 'XA',
+          ScheduledProcedureStepStartDate: '20240201',
+          ScheduledProcedureStepStartTime: '0530',
+        },
+      }),
+    ]);
+    expect((await find(keys)).matches).toEqual([]);
+    expect(await find({ ...keys, TimezoneOffsetFromUTC: 'CET' }, { zones: true })).toEqual({
+      status: 0xa900,
+      matches: [],
+    });
+    await removeWorklistItem(archive.services, TENANT, made.id);
   });
 
   test('a key that is none: identifier does not match', async () => {

@@ -54,6 +54,23 @@ export const inZone =
     });
   };
 
+/** A whole data set so; what its sequences hold is read by its own offset, unless an item states another. */
+export function dataSetInZone(dataSet: DataSet, zoneMinutes: number, offset: Element | undefined = undefined): DataSet {
+  const own = dataSet[TIMEZONE] ?? offset;
+  const elements = inZone((tag) => (tag === TIMEZONE ? own : dataSet[tag]), zoneMinutes);
+  const seen: DataSet = {};
+  for (const [tag, element] of Object.entries(dataSet)) {
+    const moved = element.vr === 'SQ' ? itemsInZone(element, zoneMinutes, own) : elements(tag);
+    if (moved !== undefined) seen[tag] = moved;
+  }
+  return seen;
+}
+
+const itemsInZone = (element: Element, zoneMinutes: number, offset: Element | undefined): Element =>
+  element.Value === undefined
+    ? element
+    : { ...element, Value: element.Value.map((item) => dataSetInZone((item ?? {}) as DataSet, zoneMinutes, offset)) };
+
 const mapped = (element: Element, change: (text: string, i: number) => string): Element => ({
   ...element,
   Value: element.Value!.map((value, i) => (typeof value === 'string' ? change(value.trim(), i) : value)),
@@ -98,11 +115,20 @@ function siblingOf(tag: string): string | undefined {
   return keyword.endsWith('Time') ? attribute(`${keyword.slice(0, -4)}Date`)?.tag : undefined;
 }
 
+/** How many days off a date may be that was written in another zone: two, where the farthest zone is more than 24 hours away. */
+export const daysOff = (zoneMinutes: number): number =>
+  zoneMinutes - ZONES.least > 24 * 60 || ZONES.greatest - zoneMinutes > 24 * 60 ? 2 : 1;
+
+/** The day that stands so many days from one of `YYYYMMDD`. */
+export const nearDay = (day: string, days: number): string =>
+  new Date(momentOf(day, '000000') + days * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '');
+
 /**
- * Keys that find all that may match in whatever zone it was made: dates a day wider, times left open. Asks for what `inZone` needs.
- * What they find is to be matched again: see `zoneMatcher`.
+ * Keys that find all that may match in whatever zone it was made: dates a day or two wider, times left open. Asks for what `inZone`
+ * needs. What they find is to be matched again: see `zoneMatcher`.
  */
-export function widened(identifier: DataSet): DataSet {
+export function widened(identifier: DataSet, zoneMinutes: number): DataSet {
+  const days = daysOff(zoneMinutes);
   const wide: DataSet = { ...identifier, [TIMEZONE]: { vr: 'SH' } };
   for (const [tag, element] of Object.entries(identifier)) {
     const vr = attribute(tag)?.vr ?? element.vr;
@@ -110,21 +136,18 @@ export function widened(identifier: DataSet): DataSet {
     const other = vr === 'DA' || vr === 'TM' ? siblingOf(tag) : undefined;
     if (other === undefined) continue;
     if (vr === 'TM') wide[tag] = { vr };
-    else wide[tag] = { vr, ...(textOf(element) !== '' && { Value: [dayWider(tag, textOf(element))] }) };
+    else wide[tag] = { vr, ...(textOf(element) !== '' && { Value: [wider(tag, textOf(element), days)] }) };
     wide[other] ??= { vr: vr === 'DA' ? 'TM' : 'DA' };
   }
   return wide;
 }
 
 /** @throws PacsError BAD_REQUEST when it is no date or range of dates */
-function dayWider(tag: string, text: string): string {
+function wider(tag: string, text: string, days: number): string {
   const key = keyOf(tag, attribute(tag)!, text, { fuzzy: false, emptyMatching: false, multiple: false });
   if (key?.kind !== 'range') return text;
-  const near = (day: string | undefined, days: number): string =>
-    day === undefined
-      ? ''
-      : new Date(momentOf(day, '000000') + days * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '');
-  return `${near(key.from, -1)}-${near(key.to, 1)}`;
+  const near = (day: string | undefined, by: number): string => (day === undefined ? '' : nearDay(day, by));
+  return `${near(key.from, -days)}-${near(key.to, days)}`;
 }
 
 /** Whether what a match says in the zone of the query meets the keys on dates and times that the query had. */

@@ -3,10 +3,13 @@ import { textOf } from '../dicom/element-text.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { combineDateAndTime, keyOf } from '../search/keys.ts';
 import { type Condition, elementsOf, matchesAll } from '../search/match.ts';
+import { dataSetInZone, daysOff, nearDay } from '../search/timezone.ts';
 import { WORKLIST_TAG as TAG, type WorklistItem, type WorklistState } from './records.ts';
 
-/** Of an identifier, but no key of anything: SpecificCharacterSet, TimezoneOffsetFromUTC, and a QueryRetrieveLevel that some modalities send. */
-const CONTROL: ReadonlySet<string> = new Set([TAG.SpecificCharacterSet, '00080201', '00080052']);
+/** Of an identifier, but no key of anything: SpecificCharacterSet, and a QueryRetrieveLevel that some modalities send. */
+const CONTROL: ReadonlySet<string> = new Set([TAG.SpecificCharacterSet, '00080052']);
+/** Says in which zone the keys are meant, where that was negotiated; what it is answered with is the item's. */
+const TIMEZONE = '00080201';
 /** What is over drops out of the worklist, unless the query asks for a status. */
 const OPEN: ReadonlySet<WorklistState> = new Set(['SCHEDULED', 'IN PROGRESS']);
 
@@ -30,6 +33,8 @@ export interface WorklistPolicy {
   readonly fuzzy?: boolean;
   /** also what is over */
   readonly anyState?: boolean;
+  /** dates and times of keys and answers are those of this zone, in minutes east of UTC: negotiated (PS3.4 K.4.1.1.5) */
+  readonly zoneMinutes?: number;
 }
 
 /**
@@ -39,7 +44,9 @@ export interface WorklistPolicy {
  */
 export function worklistQuery(identifier: DataSet, policy: WorklistPolicy = {}): WorklistQuery {
   const conditions = conditionsOf(identifier, policy.fuzzy ?? false);
-  const dates = boundsOf(conditions);
+  const zone = policy.zoneMinutes;
+  const seen = (dataSet: DataSet): DataSet => (zone === undefined ? dataSet : dataSetInZone(dataSet, zone));
+  const dates = startsWithin(conditions, zone);
   const anyState = policy.anyState === true || asksForStatus(conditions);
   const from = dates === undefined ? policy.notBefore : dates.from;
   return {
@@ -48,8 +55,8 @@ export function worklistQuery(identifier: DataSet, policy: WorklistPolicy = {}):
     matches: ({ state, startsAt, dataSet }) =>
       (anyState || OPEN.has(state)) &&
       (from === undefined || startsAt >= from) &&
-      matchesAll(conditions, elementsOf(dataSet)),
-    resultOf: (dataSet) => resultOf(identifier, dataSet),
+      matchesAll(conditions, elementsOf(seen(dataSet))),
+    resultOf: (dataSet) => resultOf(identifier, seen(dataSet)),
   };
 }
 
@@ -68,7 +75,7 @@ function conditionsOf(keys: DataSet, fuzzy: boolean): Condition[] {
   const flat: { keyword: string; condition: Condition }[] = [];
   const sequences: Condition[] = [];
   for (const [tag, element] of Object.entries(keys)) {
-    if (CONTROL.has(tag) || tag.endsWith('0000')) continue;
+    if (CONTROL.has(tag) || tag === TIMEZONE || tag.endsWith('0000')) continue;
     if (element.vr === 'SQ') {
       const [item] = (element.Value ?? []) as (DataSet | null)[];
       const conditions = conditionsOf(item ?? {}, fuzzy);
@@ -100,11 +107,28 @@ function boundsOf(conditions: readonly Condition[]): { from?: string; to?: strin
   return { ...(from !== undefined && { from: from.slice(0, 14) }), ...(to !== undefined && { to: to.slice(0, 14) }) };
 }
 
+/** The same of `startsAt`, which is local to each item: whole days, as many wider as the zones may be apart. */
+function startsWithin(
+  conditions: readonly Condition[],
+  zone: number | undefined,
+): { from?: string; to?: string } | undefined {
+  const bounds = boundsOf(conditions);
+  if (bounds === undefined || zone === undefined) return bounds;
+  const { from, to } = bounds;
+  const days = daysOff(zone);
+  return {
+    ...(from !== undefined && { from: nearDay(from.slice(0, 8), -days) }),
+    ...(to !== undefined && { to: nearDay(to.slice(0, 8), days) }),
+  };
+}
+
 /** PS3.4 K.2.2.1.2: the keys asked for; a sequence without an item, or with an empty one, asks for all of its items. */
 function resultOf(keys: DataSet, found: DataSet): DataSet {
   const result: DataSet = {};
   for (const [tag, asked] of Object.entries(keys)) {
     if (CONTROL.has(tag) || tag.endsWith('0000')) continue;
+    // The zone that was asked about is no value of an item that names none.
+    if (tag === TIMEZONE && found[tag] === undefined) continue;
     result[tag] = answerOf(tag, asked, found[tag]);
   }
   return result;

@@ -6,7 +6,7 @@ import { newVersion } from '../ids.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { inState, scheduledStep, worklistItemOf } from './item.ts';
-import { type WorklistQuery, worklistQuery } from './match.ts';
+import { type WorklistPolicy, type WorklistQuery, worklistQuery } from './match.ts';
 import { worklistKeys as keys, WORKLIST_TAG as TAG, type WorklistItem, type WorklistState } from './records.ts';
 
 const PAGE_RECORDS = 500;
@@ -212,7 +212,7 @@ export async function* searchWorklist(
   services: Services,
   tenant: Tenant,
   identifier: DataSet,
-  options: { readonly fuzzy?: boolean } = {},
+  options: Pick<WorklistPolicy, 'fuzzy' | 'zoneMinutes'> = {},
 ): AsyncGenerator<DataSet | 'cut'> {
   const notBefore = startOf(services.clock.now() - services.limits.worklistPastMs);
   const query = worklistQuery(identifier, { ...options, notBefore });

@@ -86,7 +86,7 @@ export const findService =
     const status = query.ignored.length > 0 ? STATUS.pendingWarning : STATUS.pending;
     const plain = (asked: DataSet, as: Query) =>
       search(tenant, as, { identifier: asked, level, matching, signal, services });
-    const wide = zone === undefined ? identifier : widened(identifier);
+    const wide = zone === undefined ? identifier : widened(identifier, zone);
     const found =
       zone === undefined
         ? plain(identifier, query)
@@ -110,7 +110,7 @@ export const findService =
   };
 
 /** The time zone, in minutes, that all of a query is about; undefined: none. @throws PacsError DATASET_MISMATCH */
-function zoneOf(identifier: DataSet): number | undefined {
+export function zoneOf(identifier: DataSet): number | undefined {
   const text = textOf(identifier[TAG.TimezoneOffsetFromUTC]);
   if (text === '') return undefined;
   const minutes = offsetMinutes(text);

@@ -6,8 +6,8 @@ import { searchWorklist } from '#core/worklist/worklist.ts';
 import { encodeIdentifier } from '../identifiers.ts';
 import type { Service } from '../session.ts';
 import { STATUS } from '../status.ts';
-import { identifierOf, keysOf } from './find.ts';
-import { FUZZY_BYTE, TAG } from './query.ts';
+import { identifierOf, keysOf, zoneOf } from './find.ts';
+import { FUZZY_BYTE, TAG, TIMEZONE_BYTE } from './query.ts';
 import type { ArchiveAccess } from './store.ts';
 
 /**
@@ -26,10 +26,12 @@ export const worklistService =
     const identifier = await identifierOf(operation);
     if (operation.facts) operation.facts.keys = keysOf(identifier);
     const characterSets = textOf(identifier[TAG.SpecificCharacterSet]).split('\\');
-    const fuzzy = session.extendedNegotiation(context.abstractSyntax)?.[FUZZY_BYTE] === 1;
+    const agreed = session.extendedNegotiation(context.abstractSyntax);
+    const zoneMinutes = agreed?.[TIMEZONE_BYTE] === 1 ? zoneOf(identifier) : undefined;
+    const options = { fuzzy: agreed?.[FUZZY_BYTE] === 1, ...(zoneMinutes !== undefined && { zoneMinutes }) };
     let cut = false;
     try {
-      for await (const result of searchWorklist(services, tenant, identifier, { fuzzy })) {
+      for await (const result of searchWorklist(services, tenant, identifier, options)) {
         if (signal.aborted) break;
         if (result === 'cut') cut = true;
         else await respond({ Status: STATUS.pending }, encodeIdentifier(result, context.transferSyntax, characterSets));

@@ -61,7 +61,7 @@ describe('user information', () => {
     expect(accepted.get(1)).toMatchObject({ requestorIsScu: true, requestorIsScp: true });
   });
 
-  test('extended negotiation: all that C-FIND has but enhanced conversion; no timezone adjustment of worklists', () => {
+  test('extended negotiation: all that C-FIND has but enhanced conversion', () => {
     const contexts = [{ id: 1, abstractSyntax: STUDY_ROOT_FIND, transferSyntaxes: [IMPLICIT_LE] }];
     const extended = [
       { SOPClassUID: STUDY_ROOT_FIND, information: Uint8Array.of(1, 1, 1, 1, 1, 1, 1) },
@@ -73,7 +73,7 @@ describe('user information', () => {
     expect(accept.user.extended).toEqual([
       { SOPClassUID: STUDY_ROOT_FIND, information: Uint8Array.of(1, 1, 1, 1, 0, 1, 1) },
       { SOPClassUID: CT_IMAGE_STORAGE, information: Uint8Array.of(2, 0, 3, 0, 0, 0) },
-      { SOPClassUID: MODALITY_WORKLIST_FIND, information: Uint8Array.of(1, 1, 1, 0) },
+      { SOPClassUID: MODALITY_WORKLIST_FIND, information: Uint8Array.of(1, 1, 1, 1) },
     ]);
   });
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { DataSet } from '#core/dicom/types.ts';
 import { elementsOf } from '#core/search/match.ts';
-import { inZone, offsetMinutes, widened } from '#core/search/timezone.ts';
+import { dataSetInZone, inZone, offsetMinutes, widened } from '#core/search/timezone.ts';
 
 const da = (value: string) => ({ vr: 'DA', Value: [value] });
 const tm = (value: string) => ({ vr: 'TM', Value: [value] });
@@ -70,13 +70,28 @@ describe('a study made in New York, asked about from Berlin', () => {
 });
 
 test('keys are widened by a day, their times left open, and what is needed to judge is asked for', () => {
-  expect(widened({ [DATE]: da('20260301-20260302'), '00100030': da('19700101') })).toEqual({
+  expect(widened({ [DATE]: da('20260301-20260302'), '00100030': da('19700101') }, 60)).toEqual({
     [DATE]: da('20260228-20260303'),
     [TIME]: { vr: 'TM' },
     [ZONE]: { vr: 'SH' },
     '00100030': da('19700101'),
   });
-  expect(widened({ [DATE]: da('-20251231'), [TIME]: tm('10-12') })[DATE]).toEqual(da('-20260101'));
+  expect(widened({ [DATE]: da('-20251231'), [TIME]: tm('10-12') }, 60)[DATE]).toEqual(da('-20260101'));
+});
+
+test('in Samoa a study made on Baker Island is two days late: keys are widened by as much', () => {
+  const study = { [DATE]: da('20260101'), [TIME]: tm('233000'), [ZONE]: zoneOf('-1200') };
+  expect(seen(study, '+1400', DATE)).toBe('20260103');
+  expect(widened({ [DATE]: da('20260103') }, 14 * 60)[DATE]).toEqual(da('20260101-20260105'));
+});
+
+test('what stands in sequences is read by the offset of the data set', () => {
+  const step = { '00400002': da('20260102'), '00400003': tm('2015') };
+  const item = { [ZONE]: zoneOf('-0500'), '00400100': { vr: 'SQ', Value: [step] } };
+  expect(dataSetInZone(item, 60)).toEqual({
+    [ZONE]: zoneOf('+0100'),
+    '00400100': { vr: 'SQ', Value: [{ '00400002': da('20260103'), '00400003': tm('0215') }] },
+  });
 });
 
 test('there and back again is where it was', () => {

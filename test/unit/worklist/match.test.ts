@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { textOf } from '#core/dicom/element-text.ts';
-import { matchWorklist, type WorklistEntry } from '#core/worklist/match.ts';
+import { matchWorklist, type WorklistEntry, worklistQuery } from '#core/worklist/match.ts';
 import type { WorklistState } from '#core/worklist/records.ts';
 import { dataSet, scheduled, type Written } from '#test/fixtures/worklist.ts';
 
@@ -80,6 +80,36 @@ describe('a worklist query (PS3.4 K.6.1.2.2)', () => {
 
   test('names match by their sound where that was negotiated', () => {
     expect(found({ PatientName: 'Mueller' }, { fuzzy: true })).toBe('1');
+  });
+
+  describe('of a time zone (PS3.4 K.4.1.1.5)', () => {
+    const berlin = { zoneMinutes: 60 };
+    const inNewYork = [entry('N', { TimezoneOffsetFromUTC: '-0500' }, { ...at('20240131', '233000') })];
+    const asked = (keys: Written, policy = {}) =>
+      matchWorklist(inNewYork, dataSet({ TimezoneOffsetFromUTC: '', ...keys }), policy);
+
+    test('the day that it is there; the answer has the clock of there, and says so', () => {
+      const [result] = asked(step(at('20240201', '')), berlin);
+      expect(result).toEqual(dataSet({ TimezoneOffsetFromUTC: '+0100', ...step(at('20240201', '053000')) }));
+      expect(asked(step(at('20240131', '')), berlin)).toEqual([]);
+    });
+
+    test('without one the item is answered as it stands, with its own offset', () => {
+      expect(asked(step(at('20240131', '')))).toEqual([
+        dataSet({ TimezoneOffsetFromUTC: '-0500', ...step(at('20240131', '233000')) }),
+      ]);
+    });
+
+    test('an item that names no zone is taken at its word, and none is put into its mouth', () => {
+      const [result] = matchWorklist(LIST, dataSet({ TimezoneOffsetFromUTC: '', ...step(at('20240131', '')) }), berlin);
+      expect(result).toEqual(dataSet(step(at('20240131', '080000'))));
+    });
+
+    test('items are read as many days before and after as zones may be apart', () => {
+      const keys = dataSet(step(at('20240131-20240201', '1200-1000')));
+      expect(worklistQuery(keys, berlin)).toMatchObject({ from: '20240130', to: '20240202' });
+      expect(worklistQuery(keys, { zoneMinutes: 14 * 60 })).toMatchObject({ from: '20240129', to: '20240203' });
+    });
   });
 
   test('what is past drops out, unless dates are asked for', () => {
