@@ -2,6 +2,7 @@ import type { Attribute } from '../dicom/dictionary.ts';
 import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
 import { type Condition, foldName, fuzzyWordsOf, type Key } from './match.ts';
+import { dateTimeInZone, offsetMinutes } from './offset.ts';
 import { foldText } from './terms.ts';
 import {
   dateDigits,
@@ -115,10 +116,26 @@ function spanOf(vr: 'DA' | 'TM' | 'DT', text: string): Bounds | undefined {
 
 const OF = { DA: 'date', TM: 'time', DT: 'dateTime' } as const;
 
+/** The zone that a bound names, and the other bound by the clocks of it: `to` may be of another one, or of none. */
+function inZoneOf(left: string, right: string, to: Bounds | undefined): { zoneMinutes?: number; to?: Bounds } {
+  const [first, second] = [left, right].map((text) => (OFFSET.test(text) ? offsetMinutes(text.slice(-5)) : undefined));
+  const zoneMinutes = first ?? second;
+  if (zoneMinutes === undefined || to === undefined || second === undefined || second === zoneMinutes)
+    return { ...(zoneMinutes !== undefined && { zoneMinutes }), ...(to && { to }) };
+  const [least, greatest] = to.map((digits) => dateTimeInZone(digits, second, zoneMinutes).replace('.', ''));
+  return { zoneMinutes, to: [least!, greatest!] };
+}
+
+const OFFSET = /[+-]\d{4}$/;
+
 function rangeOf(vr: 'DA' | 'TM' | 'DT', text: string): Key | undefined {
   const of = OF[vr];
   const single = spanOf(vr, text);
-  if (single !== undefined) return { kind: 'range', of, from: single[0], to: single[1], single: true };
+  if (single !== undefined) {
+    const { zoneMinutes } = vr === 'DT' ? inZoneOf(text, '', undefined) : {};
+    const zone = zoneMinutes !== undefined && { zoneMinutes };
+    return { kind: 'range', of, from: single[0], to: single[1], single: true, ...zone };
+  }
   // A hyphen may also be the sign of an offset from UTC: take the first split whose two sides make sense.
   for (let at = text.indexOf('-'); at >= 0; at = text.indexOf('-', at + 1)) {
     const left = text.slice(0, at).trim();
@@ -127,7 +144,9 @@ function rangeOf(vr: 'DA' | 'TM' | 'DT', text: string): Key | undefined {
     const to = right === '' ? undefined : spanOf(vr, right);
     if ((left !== '' && from === undefined) || (right !== '' && to === undefined)) continue;
     if (from === undefined && to === undefined) continue;
-    return { kind: 'range', of, ...(from && { from: from[0] }), ...(to && { to: to[1] }) };
+    const zoned = vr === 'DT' ? inZoneOf(left, right, to) : { ...(to && { to }) };
+    const zone = zoned.zoneMinutes !== undefined && { zoneMinutes: zoned.zoneMinutes };
+    return { kind: 'range', of, ...(from && { from: from[0] }), ...(zoned.to && { to: zoned.to[1] }), ...zone };
   }
   return undefined;
 }

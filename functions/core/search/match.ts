@@ -1,4 +1,5 @@
 import type { DataSet, Element, ElementValue, PersonName } from '../dicom/types.ts';
+import { dateTimeInZone, offsetMinutes } from './offset.ts';
 import { foldText, patternParts, soundsOf, wordsOf } from './terms.ts';
 import { dateDigits, dateTimeDigits, leastDateTime, timeDigits } from './values.ts';
 
@@ -20,6 +21,8 @@ export type Key =
       readonly to?: string;
       /** one value was asked for, which spans what its precision leaves open */
       readonly single?: true;
+      /** of `dateTime`: bounds that name an offset from UTC are compared by the clocks of it */
+      readonly zoneMinutes?: number;
     }
   /** two attributes as one: `timeTag` with the time of the condition's date */
   | { readonly kind: 'dateAndTime'; readonly timeTag: string; readonly from?: string; readonly to?: string }
@@ -29,6 +32,8 @@ export type Key =
   | { readonly kind: 'empty' }
   /** all conditions hold in one and the same item */
   | { readonly kind: 'sequence'; readonly conditions: readonly Condition[] };
+
+const TIMEZONE_OFFSET_FROM_UTC = '00080201';
 
 export interface Condition {
   readonly tag: string;
@@ -58,6 +63,9 @@ export function matches({ tag, key }: Condition, elements: Elements): boolean {
       );
     case 'dateAndTime':
       return matchesDateAndTime(key, values, elements(key.timeTag)?.Value ?? []);
+    case 'range':
+      if (key.zoneMinutes !== undefined) return matchesInZone(key, key.zoneMinutes, values, elements);
+      return values.some((value) => hasContent(value) && matchesValue(key, value));
     default:
       for (const value of values) if (hasContent(value) && matchesValue(key, value)) return true;
       return false;
@@ -99,6 +107,20 @@ function digitsOf(of: 'date' | 'time' | 'dateTime', text: string): string | unde
   if (of === 'time') return timeDigits(text)?.padEnd(12, '0');
   const digits = dateTimeDigits(text);
   return digits && leastDateTime(digits);
+}
+
+/** PS3.4 C.2.2.2.5: offsets count, those of values and that of the object. A value without either is taken as one of the zone asked about. */
+function matchesInZone(
+  key: Extract<Key, { kind: 'range' }>,
+  zoneMinutes: number,
+  values: readonly ElementValue[],
+  elements: Elements,
+): boolean {
+  const own = offsetMinutes(String(elements(TIMEZONE_OFFSET_FROM_UTC)?.Value?.[0] ?? ''));
+  return values.some((value) => {
+    const text = String(value ?? '').trim();
+    return text !== '' && inRange(key, digitsOf(key.of, dateTimeInZone(text, own, zoneMinutes)));
+  });
 }
 
 const inRange = (key: { readonly from?: string; readonly to?: string }, digits: string | undefined): boolean =>

@@ -3,8 +3,8 @@ import { textOf } from '../dicom/element-text.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { keyOf } from './keys.ts';
 import { type Condition, type Elements, matchesAll } from './match.ts';
+import { dateTimeInZone, momentOf, movedBy, offsetMinutes, offsetText, ZONES } from './offset.ts';
 import type { Query } from './query.ts';
-import { dateDigits, dateTimeDigits, timeDigits } from './values.ts';
 
 /**
  * Timezone query adjustment (PS3.4 C.2.2.2.1.3): keys and answers of a query read in the time zone that its TimezoneOffsetFromUTC names,
@@ -12,23 +12,6 @@ import { dateDigits, dateTimeDigits, timeDigits } from './values.ts';
  */
 const TIMEZONE = '00080201';
 const DAY_MS = 86_400_000;
-const MINUTE_MS = 60_000;
-/** The earliest and the latest zone there are (PS3.3 C.12.1.1.8), in minutes. */
-const ZONES = { least: -12 * 60, greatest: 14 * 60 };
-
-/** Minutes east of UTC: `+0130` is 90; undefined when the text is no offset. */
-export function offsetMinutes(text: string): number | undefined {
-  const match = /^([+-])(\d\d)([0-5]\d)$/.exec(text.trim());
-  if (match === null || match[0] === '-0000') return undefined;
-  const minutes = (Number(match[2]) * 60 + Number(match[3])) * (match[1] === '-' ? -1 : 1);
-  return minutes >= ZONES.least && minutes <= ZONES.greatest ? minutes : undefined;
-}
-
-const offsetText = (minutes: number): string => {
-  const size = Math.abs(minutes);
-  return `${minutes < 0 ? '-' : '+'}${two(Math.floor(size / 60))}${two(size % 60)}`;
-};
-const two = (value: number): string => String(value).padStart(2, '0');
 
 /** What a match says, with its dates and times as clocks of that zone would have shown them. */
 export const inZone =
@@ -76,37 +59,6 @@ const mapped = (element: Element, change: (text: string, i: number) => string): 
   Value: element.Value!.map((value, i) => (typeof value === 'string' ? change(value.trim(), i) : value)),
 });
 
-/** `date` may be absent: the time of day alone is moved. undefined: the time says nothing, and so nothing is moved. */
-function movedBy(date: string, time: string, minutes: number): { date: string | undefined; time: string } | undefined {
-  const digits = timeDigits(time);
-  if (digits === undefined) return undefined;
-  const day = dateDigits(date);
-  const [whole, fraction = ''] = [digits.slice(0, 6), digits.slice(6)];
-  const moment = new Date(momentOf(day ?? '20000101', whole.padEnd(6, '0')) + minutes * MINUTE_MS).toISOString();
-  // As precise as before; an offset that is no whole hour needs the minutes.
-  const precision = whole.length === 2 && minutes % 60 !== 0 ? 4 : whole.length;
-  const movedTime = moment.slice(11, 19).replaceAll(':', '').slice(0, precision);
-  return {
-    date: day === undefined ? undefined : moment.slice(0, 10).replaceAll('-', ''),
-    time: fraction === '' ? movedTime : `${movedTime}.${fraction}`,
-  };
-}
-
-const momentOf = (day: string, time: string): number =>
-  Date.parse(
-    `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}T${time.slice(0, 2)}:${time.slice(2, 4)}:${time.slice(4, 6)}Z`,
-  );
-
-/** A value with an offset of its own is read by that; one without a time of day is a date, and stays. */
-function dateTimeInZone(text: string, own: number | undefined, zone: number): string {
-  const from = /[+-]\d{4}$/.test(text) ? offsetMinutes(text.slice(-5)) : own;
-  const digits = dateTimeDigits(text);
-  if (from === undefined || from === zone || digits === undefined || digits.length < 10)
-    return from === zone ? text.replace(/[+-]\d{4}$/, '') : text;
-  const moved = movedBy(digits.slice(0, 8), digits.slice(8), zone - from);
-  return moved?.date === undefined ? text : moved.date + moved.time;
-}
-
 /** StudyTime of StudyDate, and the other way round. A birthday is what the papers say: it has no zone. */
 function siblingOf(tag: string): string | undefined {
   const keyword = attribute(tag)?.keyword ?? '';
@@ -119,9 +71,11 @@ function siblingOf(tag: string): string | undefined {
 export const daysOff = (zoneMinutes: number): number =>
   zoneMinutes - ZONES.least > 24 * 60 || ZONES.greatest - zoneMinutes > 24 * 60 ? 2 : 1;
 
-/** The day that stands so many days from one of `YYYYMMDD`. */
-export const nearDay = (day: string, days: number): string =>
-  new Date(momentOf(day, '000000') + days * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '');
+/** The day that stands so many days from one of `YYYYMMDD`; itself, where there is no such day. */
+export function nearDay(day: string, days: number): string {
+  const ms = momentOf(day, '000000');
+  return Number.isNaN(ms) ? day : new Date(ms + days * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '');
+}
 
 /**
  * Keys that find all that may match in whatever zone it was made: dates a day or two wider, times left open. Asks for what `inZone`

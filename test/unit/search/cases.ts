@@ -154,6 +154,22 @@ export const MATCH_CASES: readonly MatchCase[] = [
     ['20240229100000-20240229110000', true, 'range'],
     ['2024-', true, 'from a year on'],
     ['-202401', false, 'to a month'],
+    ['20240229093015.123+0000', true, 'the same moment by the clocks of another zone'],
+    ['20240229093000+0000-20240229094000+0000', true, 'a range that names its zone'],
+    ['20240229103000+0000-20240229104000+0000', false, 'the same digits in another zone'],
+    ['20240229040000-0500-20240229104000+0100', true, 'bounds of two zones'],
+    ['20240229040000-0500-20240229100000+0100', false, 'and none between them'],
+    ['-20240229093014+0000', false, 'to a second before it'],
+  ),
+  ...rows(
+    'AcquisitionDateTime',
+    text('DT', '20240229103015'),
+    [
+      '20240229093000+0000-20240229094000+0000',
+      false,
+      'a value without an offset is taken as one of the zone asked about',
+    ],
+    ['20240229103000+0000-20240229104000+0000', true, 'and so it matches'],
   ),
   ...rows(
     'ModalitiesInStudy',

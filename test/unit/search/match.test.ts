@@ -40,6 +40,24 @@ describe('attribute matching', () => {
     expect(at('20240102')).toBe(false);
   });
 
+  test('a moment without an offset of its own is of the zone that its object names', () => {
+    const { conditions } = parseQuery(
+      new URLSearchParams({ AcquisitionDateTime: '20240229093000+0000-20240229094000+0000' }),
+      { level: 'instance' },
+      DEFAULT_LIMITS,
+    );
+    const of = (offset: string) =>
+      matchesAll(
+        conditions.instance,
+        elementsOf({
+          '0008002A': { vr: 'DT', Value: ['20240229103015'] },
+          '00080201': { vr: 'SH', Value: [offset] },
+        }),
+      );
+    expect(of('+0100')).toBe(true);
+    expect(of('+0000')).toBe(false);
+  });
+
   test('a single time goes with each day of a range', () => {
     const { conditions } = parseQuery(
       new URLSearchParams({ StudyDate: '20240101-20240103', StudyTime: '10' }),

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { DataSet } from '#core/dicom/types.ts';
 import { elementsOf } from '#core/search/match.ts';
-import { dataSetInZone, inZone, offsetMinutes, widened } from '#core/search/timezone.ts';
+import { offsetMinutes } from '#core/search/offset.ts';
+import { dataSetInZone, inZone, widened } from '#core/search/timezone.ts';
 
 const da = (value: string) => ({ vr: 'DA', Value: [value] });
 const tm = (value: string) => ({ vr: 'TM', Value: [value] });
@@ -46,6 +47,13 @@ describe('a study made in New York, asked about from Berlin', () => {
 
   test('without a time its date stays', () => {
     expect(seen({ ...study, [TIME]: tm('') }, '+0100', DATE)).toBe('20260102');
+  });
+
+  test('made on a day that there is not, it stays where it is', () => {
+    const never = { ...study, [DATE]: da('20260299') };
+    expect(seen(never, '+0100', DATE)).toBe('20260299');
+    expect(seen(never, '+0100', TIME)).toBe('201530.25');
+    expect(widened({ [DATE]: da('20260299') }, 60)[DATE]).toEqual(da('20260299-20260299'));
   });
 
   test('a birthday is moved by nobody', () => {
