@@ -1,13 +1,13 @@
 import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import { type ArchiveEvent, asItem, asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
-import { attribute } from '#core/dicom/dictionary.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Key, WriteOperation } from '#core/ports/index-table.ts';
 import { instanceMetadata } from '#core/retrieve/metadata.ts';
-import { type Condition, holds, type Subject } from '#core/routing/conditions.ts';
+import { type Condition, holds } from '#core/routing/conditions.ts';
+import { factsOf } from '#core/routing/facts.ts';
 import type { SendPriority, UpstreamConfig } from '../config.ts';
 import type { EdgeContext } from '../context.ts';
 import { ledgerKeys } from './ledger.ts';
@@ -284,7 +284,7 @@ class InstanceFacts {
 
   async satisfy(condition: Condition): Promise<boolean> {
     await this.#read();
-    return holds(condition, (subject) => this.#values(subject));
+    return holds(condition, factsOf(this.#instance, this.#dataSet));
   }
 
   async priority(): Promise<SendPriority | undefined> {
@@ -297,24 +297,6 @@ class InstanceFacts {
       }
     }
     return undefined;
-  }
-
-  #values(subject: Subject): readonly string[] {
-    const { source, Modality, SOPClassUID, transferSyntaxUID } = this.#instance;
-    switch (subject) {
-      case 'callingAETitle':
-        return [source];
-      case 'Modality':
-        return [Modality];
-      case 'SOPClassUID':
-        return [SOPClassUID];
-      case 'TransferSyntaxUID':
-        return [transferSyntaxUID];
-      default: {
-        const text = textOf(this.#dataSet?.[tagOf(subject)]);
-        return text === '' ? [] : [text];
-      }
-    }
   }
 
   async #read(): Promise<DataSet> {
@@ -331,10 +313,4 @@ class InstanceFacts {
     }
     return this.#dataSet;
   }
-}
-
-function tagOf(keyword: string): string {
-  const found = attribute(keyword);
-  if (found === undefined) throw new Error(`no attribute ${keyword}`);
-  return found.tag;
 }

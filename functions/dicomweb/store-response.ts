@@ -2,17 +2,14 @@ import type { StoreOutcome } from '#core/archive/store.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
 import { ERRORS, type PacsError } from '#core/errors.ts';
+import { DIGEST } from '#core/routing/verdicts.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { negotiate } from './negotiate.ts';
 
 /** Seconds after which a sender may try again what was refused for want of resources. */
 const RETRY_AFTER_SECONDS = 10;
 
-/**
- * Private elements of each instance that is stored: the SHA-256 (hex) of the bytes kept. A sender that compares it knows that they
- * are the ones it sent, without asking again.
- */
-export const DIGEST = { creator: '00090010', name: 'NEPHOS', sha256: '00091001' } as const;
+export { DIGEST };
 
 /**
  * Whether the response is to be XML.

@@ -1,0 +1,46 @@
+import type { DataSet } from '../dicom/types.ts';
+
+/**
+ * Private elements of each instance that is stored: the SHA-256 (hex) of the bytes kept. A sender that compares it knows that they
+ * are the ones it sent, without asking again.
+ */
+export const DIGEST = { creator: '00090010', name: 'NEPHOS', sha256: '00091001' } as const;
+
+/** What a receiver said of one instance. */
+export type Verdict =
+  | { readonly kind: 'stored'; readonly sha256: string | undefined }
+  | { readonly kind: 'refused'; readonly failureReason: number };
+
+/** By SOPInstanceUID (PS3.18 Table I.1-1); undefined when that is no Store Instances Response. */
+export function verdictsIn(text: string): ReadonlyMap<string, Verdict> | undefined {
+  let response: DataSet;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    // Some servers answer with a list of one.
+    response = (Array.isArray(parsed) ? parsed[0] : parsed) as DataSet;
+  } catch {
+    return undefined;
+  }
+  if (typeof response !== 'object' || response === null) return undefined;
+  const verdicts = new Map<string, Verdict>();
+  for (const item of itemsOf(response, '00081199')) {
+    const isOurs = firstOf(item, DIGEST.creator) === DIGEST.name;
+    const sha256 = isOurs ? firstOf(item, DIGEST.sha256) : undefined;
+    verdicts.set(String(firstOf(item, '00081155')), {
+      kind: 'stored',
+      sha256: typeof sha256 === 'string' ? sha256 : undefined,
+    });
+  }
+  for (const item of itemsOf(response, '00081198'))
+    verdicts.set(String(firstOf(item, '00081155')), {
+      kind: 'refused',
+      failureReason: Number(firstOf(item, '00081197') ?? 0x0110),
+    });
+  return verdicts;
+}
+
+const itemsOf = (dataSet: DataSet, tag: string): DataSet[] => (dataSet[tag]?.Value ?? []) as DataSet[];
+const firstOf = (dataSet: DataSet, tag: string): unknown => dataSet[tag]?.Value?.[0];
+
+/** PS3.18 Table I.2-2: out of resources, now; the rest will be refused again. */
+export const isForNow = (failureReason: number): boolean => (failureReason & 0xff00) === 0xa700;
