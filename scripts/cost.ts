@@ -1,23 +1,18 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SHAPES } from './cost/assumptions.ts';
-import prices from './cost/aws-prices.json' with { type: 'json' };
-import type { CostCounts } from './cost/counts.ts';
-import { priceList, studyCost } from './cost/model.ts';
+import { COST_COUNTS } from '#core/costs/counts.ts';
+import { AWS_LIST } from '#core/costs/prices.ts';
+import { studyCost } from './cost/model.ts';
 import { report } from './cost/report.ts';
+import { SHAPES } from './cost/shapes.ts';
 
-const DOCS = join(import.meta.dirname, '../docs');
-const PAGE = join(DOCS, 'costs.md');
+const PAGE = join(import.meta.dirname, '../docs/costs.md');
 export const [BEGIN, END] = ['<!-- npm run cost -->', '<!-- end -->'];
 
 /** What `npm run cost` prints: counted calls times list prices. */
 export function costReport(): string {
-  const counts = JSON.parse(readFileSync(join(DOCS, 'cost-counts.json'), 'utf8')) as CostCounts;
-  const list = priceList(prices);
-  return report(
-    SHAPES.map((shape) => studyCost(shape, counts, list)),
-    list,
-  );
+  const costs = SHAPES.map((shape) => studyCost(shape, COST_COUNTS, AWS_LIST.prices));
+  return report(costs, AWS_LIST.prices);
 }
 
 /** The page with its tables made anew. */

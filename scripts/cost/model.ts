@@ -1,9 +1,16 @@
-import { ASSUMED, type StudyShape } from './assumptions.ts';
-import type { CostCounts, Usage } from './counts.ts';
-
-export interface Prices {
-  readonly items: Readonly<Record<string, { readonly price: number; readonly unit: string }>>;
-}
+import { ASSUMED } from '#core/costs/assumptions.ts';
+import {
+  deepMove,
+  indexBytesOf,
+  indexMonth,
+  ingestCost,
+  lifecycleMonth,
+  requestCost,
+  usageCost,
+} from '#core/costs/aws-costs.ts';
+import type { CostCounts } from '#core/costs/counts.ts';
+import type { PriceList } from '#core/costs/prices.ts';
+import type { StudyShape } from './shapes.ts';
 
 /** USD, of one study unless said otherwise. */
 export interface StudyCost {
@@ -32,96 +39,27 @@ export interface StudyCost {
   };
 }
 
-const GIB = 1024 ** 3;
-const HOURS_A_MONTH = 730;
-
-/** Prices by name, each in USD for one of what is counted. @throws Error for a price that is not in the list */
-export function priceList({ items }: Prices) {
-  const of = (name: string, per = 1): number => {
-    const item = items[name];
-    if (item === undefined) throw new Error(`no price of ${name}`);
-    return item.price / per;
-  };
-  return {
-    standard: of('s3 storage.standard.first50tb', GIB),
-    intFrequent: of('s3 storage.int.frequent', GIB),
-    intInfrequent: of('s3 storage.int.infrequent', GIB),
-    intArchiveInstant: of('s3 storage.int.archive_instant', GIB),
-    intMonitoring: of('s3 int.monitoring.per_1k_objects_month', 1_000),
-    deep: of('s3 storage.deep_archive', GIB),
-    put: of('s3 req.put.standard', 1_000),
-    get: of('s3 req.get.standard', 1_000),
-    toIntelligent: of('s3 lifecycle.to_int', 1_000),
-    toDeep: of('s3 lifecycle.to_deep_archive', 1_000),
-    writeUnit: of('dynamodb ondemand.wru', 1e6),
-    readUnit: of('dynamodb ondemand.rru', 1e6),
-    replicatedUnit: of('dynamodb ondemand.rwru_global', 1e6),
-    index: of('dynamodb storage.standard', GIB),
-    indexRecovery: of('dynamodb pitr', GIB),
-    gbSecond: of('lambda gb_s.arm.first7_5b'),
-    invocation: of('lambda requests', 1e6),
-    apiRequest: of('apigateway rest.first333m', 1e6),
-    frontRequest: of('cloudfront payg.https.us', 10_000),
-    toViewer: of('cloudfront payg.dto.us_eu.first10tb', GIB),
-    toOrigin: of('cloudfront payg.to_origin', GIB),
-    betweenRegions: of('data_transfer inter_region.use1_to_other', GIB),
-    queueRequest: of('messaging_workflow sqs.standard', 1e6),
-    logs: of('cloudwatch_cloudtrail logs.ingest', GIB),
-    alarm: of('cloudwatch_cloudtrail alarm'),
-    key: of('kms key'),
-    firewall: of('security_backup waf.acl'),
-    firewallRule: of('security_backup waf.rule'),
-    imagingFrequent: of('healthimaging storage.frequent', GIB),
-    imagingArchive: of('healthimaging storage.archive_instant', GIB),
-    imagingCall: of('healthimaging api', 1_000),
-    googleBlob: of('google blob', GIB / HOURS_A_MONTH),
-    googleIndex: of('google structured', GIB / HOURS_A_MONTH),
-    googleRequest: of('google requests.standard', 100_000),
-    googleSearch: of('google requests.complex', 100_000),
-  };
-}
-export type PriceList = ReturnType<typeof priceList>;
-
-/** What AWS takes for the calls of an operation, by what they touch. */
-const usageCost = (p: PriceList, usage: Usage): number =>
-  usage.writeUnits * p.writeUnit +
-  usage.readUnits * p.readUnit +
-  usage.s3Puts * p.put +
-  usage.s3Gets * p.get +
-  usage.queueRequests * p.queueRequest;
-
-/** A request through CloudFront, API Gateway and a function. */
-const requestCost = (p: PriceList, gbSeconds: number): number =>
-  p.frontRequest + p.apiRequest + p.invocation + gbSeconds * p.gbSecond + ASSUMED.logBytesPerRequest * p.logs;
-
 export function studyCost(shape: StudyShape, counts: CostCounts, p: PriceList): StudyCost {
   const { instances, series } = shape;
   const bytes = instances * shape.objectBytes;
-  const requests = Math.ceil(instances / ASSUMED.objectsPerStoreRequest);
-  const later = instances - 1;
-  const storeSeconds = ASSUMED.storeGbSecondsPerRequest + (ASSUMED.storeGbSecondsPerObject * instances) / requests;
-  const ingest =
-    usageCost(p, counts.study) +
-    later * usageCost(p, counts.instance) +
-    usageCost(p, counts.quiet) +
-    requests * requestCost(p, storeSeconds) +
-    bytes * p.toOrigin;
-  const indexBytes = counts.indexBytes.study + later * counts.indexBytes.instance;
+  const stored = { studies: 1, objects: instances, bytes };
+  const ingest = ingestCost(p, counts, stored);
+  const indexBytes = indexBytesOf(counts, stored);
   const search = usageCost(p, counts.search) + requestCost(p, ASSUMED.searchGbSeconds);
   const metadata = usageCost(p, counts.metadata) + requestCost(p, ASSUMED.readGbSeconds);
   const frame = usageCost(p, counts.frame) + requestCost(p, ASSUMED.readGbSeconds) / ASSUMED.framesPerRequest;
   const read = (share: number): number =>
     ASSUMED.searchesPerRead * search + series * metadata + share * (instances * frame + bytes * p.toViewer);
-  const writeUnits = counts.study.writeUnits + later * counts.instance.writeUnits + counts.quiet.writeUnits;
-  const stored = (months: number, deepAfterMonths?: number): number =>
-    objectStorage(p, bytes, instances, months, deepAfterMonths) + months * indexBytes * (p.index + p.indexRecovery);
+  const writeUnits = counts.study.writeUnits + (instances - 1) * counts.instance.writeUnits + counts.quiet.writeUnits;
+  const kept = (months: number, deepAfterMonths?: number): number =>
+    objectStorage(p, bytes, instances, months, deepAfterMonths) + months * indexMonth(p, indexBytes);
   return {
     shape,
     bytes,
     ingest,
-    storageYear: stored(12),
-    storageSevenYears: stored(84),
-    storageSevenYearsDeep: stored(84, 24),
+    storageYear: kept(12),
+    storageSevenYears: kept(84),
+    storageSevenYearsDeep: kept(84, 24),
     firstRead: read(ASSUMED.firstReadShare),
     priorRead: read(ASSUMED.priorReadShare),
     firstReadTransfer: ASSUMED.firstReadShare * bytes * p.toViewer,
@@ -143,19 +81,13 @@ function objectStorage(
   months: number,
   deepAfterMonths = Number.POSITIVE_INFINITY,
 ): number {
-  const { standardMonths, frequentMonths, infrequentMonths } = ASSUMED;
-  const warm = Math.min(months, deepAfterMonths);
-  const within = (from: number, length: number): number => Math.max(0, Math.min(warm, from + length) - from);
-  const intelligent = within(standardMonths, Number.POSITIVE_INFINITY);
-  const archive = standardMonths + frequentMonths + infrequentMonths;
-  const byteMonths =
-    within(0, standardMonths) * p.standard +
-    within(standardMonths, frequentMonths) * p.intFrequent +
-    within(standardMonths + frequentMonths, infrequentMonths) * p.intInfrequent +
-    within(archive, Number.POSITIVE_INFINITY) * p.intArchiveInstant +
-    Math.max(0, months - deepAfterMonths) * p.deep;
-  const moves = (intelligent > 0 ? p.toIntelligent : 0) + (months > deepAfterMonths ? p.toDeep + p.put : 0);
-  return bytes * byteMonths + objects * (intelligent * p.intMonitoring + moves);
+  let sum = 0;
+  for (let age = 0; age < Math.min(months, deepAfterMonths); age++) {
+    const { byte, object } = lifecycleMonth(p, age);
+    sum += bytes * byte + objects * object;
+  }
+  const deepMonths = Math.max(0, months - deepAfterMonths);
+  return sum + deepMonths * bytes * p.deep + (deepMonths > 0 ? objects * deepMove(p) : 0);
 }
 
 /** Frames in HTJ2K; a month at hand, then archive instant. Neither the received objects nor a way to reach it are in it. */

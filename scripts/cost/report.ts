@@ -1,5 +1,6 @@
-import { ASSUMED } from './assumptions.ts';
-import { idleCost, mixed, type PriceList, type StudyCost } from './model.ts';
+import { ASSUMED } from '#core/costs/assumptions.ts';
+import type { PriceList } from '#core/costs/prices.ts';
+import { idleCost, mixed, type StudyCost } from './model.ts';
 
 const usd = (n: number): string => (n >= 100 ? n.toFixed(0) : n.toFixed(2));
 

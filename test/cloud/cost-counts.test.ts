@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import { type AttributeValue, ScanCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { settleStudy } from '#core/archive/quiet.ts';
+import type { CostCounts, Usage } from '#core/costs/counts.ts';
 import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { store, TENANT } from '#test/fixtures/services.ts';
-import type { CostCounts, Usage } from '../../scripts/cost/counts.ts';
 import { type Cloud, type CloudArchive, startCloud } from './helpers/archive.ts';
 
 // What one of each operation takes of AWS, as engines count it; the cost model multiplies it by prices. The file is written by
 // `NEPHOS_WRITE_COST_COUNTS=1 vitest run --project cloud test/cloud/cost-counts.test.ts`.
-const FILE = join(import.meta.dirname, '../../docs/cost-counts.json');
+const FILE = join(import.meta.dirname, '../../functions/core/costs/cost-counts.json');
 /** sizes of items differ by a few bytes from run to run, and so at times do their kilobytes */
 const TOLERANCE = 0.1;
 

@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import counts from '../../../docs/cost-counts.json' with { type: 'json' };
-import { SHAPES } from '../../../scripts/cost/assumptions.ts';
-import prices from '../../../scripts/cost/aws-prices.json' with { type: 'json' };
-import { idleCost, mixed, priceList, studyCost } from '../../../scripts/cost/model.ts';
+import prices from '#core/costs/aws-prices.json' with { type: 'json' };
+import { COST_COUNTS } from '#core/costs/counts.ts';
+import { AWS_LIST, priceList } from '#core/costs/prices.ts';
+import { idleCost, mixed, studyCost } from '../../../scripts/cost/model.ts';
+import { SHAPES } from '../../../scripts/cost/shapes.ts';
 import { withTables } from '../../../scripts/cost.ts';
 
-const list = priceList(prices);
-const costs = SHAPES.map((shape) => studyCost(shape, counts, list));
+const list = AWS_LIST.prices;
+const costs = SHAPES.map((shape) => studyCost(shape, COST_COUNTS, list));
 
 test('the page of costs is what `npm run cost` makes of counts, prices and assumptions', () => {
   const page = readFileSync(join(import.meta.dirname, '../../../docs/costs.md'), 'utf8');

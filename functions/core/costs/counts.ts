@@ -1,4 +1,6 @@
-/** What an operation takes of AWS, measured by test/cloud/cost-counts.test.ts into docs/cost-counts.json. */
+import counts from './cost-counts.json' with { type: 'json' };
+
+/** What an operation takes of AWS, measured by test/cloud/cost-counts.test.ts into cost-counts.json. */
 export interface Usage {
   /** of DynamoDB: 1 KB each, twice in a transaction */
   readonly writeUnits: number;
@@ -24,3 +26,5 @@ export interface CostCounts {
   /** what the index grows by (bytes) */
   readonly indexBytes: { readonly study: number; readonly instance: number };
 }
+
+export const COST_COUNTS: CostCounts = counts;
