@@ -1,7 +1,9 @@
 import type { DataSet } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
+import { newReadMeter } from '#core/ports/index-table.ts';
 import { onRoot } from '#core/retrieve/metadata.ts';
 import { searchInstanceRecords } from '#core/search/instances.ts';
+import { INSTANCE_ROWS, SERIES_ROWS, STUDY_ROWS, withPatientCounts } from '#core/search/patient-counts.ts';
 import { Projection } from '#core/search/project.ts';
 import { parseQuery, type Query } from '#core/search/query.ts';
 import { searchSeriesRecords } from '#core/search/series.ts';
@@ -25,7 +27,10 @@ export const searchStudies: Handler = async (context) => {
   const { services, principal, request, root } = context;
   const query = parseQuery(request.query, { level: 'study' }, services.limits);
   const accepted = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
-  const results = await searchStudyRecords(services, principal.tenant, query);
+  const { tenant } = principal;
+  const meter = newReadMeter();
+  const found = await searchStudyRecords(services, tenant, query, meter);
+  const results = await withPatientCounts(services, tenant, query, found, STUDY_ROWS, meter);
   const projection = new Projection(query, root);
   if (accepted.offer.type === XML_TYPE)
     return xmlResponse(
@@ -44,7 +49,10 @@ export const searchSeries: Handler = async (context) => {
   const { services, principal, request, params, root } = context;
   const query = parseQuery(request.query, { level: 'series', StudyInstanceUID: params.study }, services.limits);
   const accepted = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
-  const results = await searchSeriesRecords(services, principal.tenant, query);
+  const { tenant } = principal;
+  const meter = newReadMeter();
+  const found = await searchSeriesRecords(services, tenant, query, meter);
+  const results = await withPatientCounts(services, tenant, query, found, SERIES_ROWS, meter);
   const projection = new Projection(query, root);
   return respond(
     context,
@@ -61,7 +69,10 @@ export const searchInstances: Handler = async (context) => {
   const target = { level: 'instance', StudyInstanceUID: params.study, SeriesInstanceUID: params.series } as const;
   const query = parseQuery(request.query, target, services.limits);
   const accepted = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
-  const results = await searchInstanceRecords(services, principal.tenant, query);
+  const { tenant } = principal;
+  const meter = newReadMeter();
+  const found = await searchInstanceRecords(services, tenant, query, meter);
+  const results = await withPatientCounts(services, tenant, query, found, INSTANCE_ROWS, meter);
   const projection = new Projection(query, root);
   return respond(
     context,
@@ -112,7 +123,7 @@ function headersOf({ root }: Context, query: Query, results: Results<unknown>, t
   return headers;
 }
 
-function warningsOf(query: Query, { rows, total, more, cut }: Results<unknown>): string[] {
+function warningsOf(query: Query, { rows, total, more, cut, uncounted }: Results<unknown>): string[] {
   const warnings: string[] = [];
   if (more && total !== undefined) {
     const remaining = total - query.offset - rows.length;
@@ -127,6 +138,7 @@ function warningsOf(query: Query, { rows, total, more, cut }: Results<unknown>):
       'The search was cut as it would have read too many records. Matching results may be missing; narrow the query.',
     );
   }
+  if (uncounted) warnings.push('The studies of some patients are too many to be counted.');
   if (query.ignored.length > 0) {
     const names = query.ignored.map((name) => name.replace(/[^\w.]/g, '?').slice(0, 64));
     warnings.push(`These parameters are not supported and were ignored: ${names.join(' ')}`);

@@ -4,6 +4,7 @@ import { MemoryIndexTable } from '#adapters/memory/memory-index-table.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { newReadMeter, type ReadMeter } from '#core/ports/index-table.ts';
 import { searchInstanceRecords } from '#core/search/instances.ts';
+import { STUDY_ROWS, withPatientCounts } from '#core/search/patient-counts.ts';
 import { parseQuery } from '#core/search/query.ts';
 import { searchSeriesRecords } from '#core/search/series.ts';
 import { searchStudyRecords } from '#core/search/studies.ts';
@@ -47,8 +48,19 @@ async function search(
   const query = parseQuery(searchParams, { level, StudyInstanceUID, SeriesInstanceUID }, DEFAULT_LIMITS);
   const services = { index: indexes.get(size), limits: DEFAULT_LIMITS, clock: new TestClock() } as unknown as Services;
   const meter = newReadMeter();
-  const by = { study: searchStudyRecords, series: searchSeriesRecords, instance: searchInstanceRecords }[level];
-  const { rows, total } = await by(services, TENANT, query, meter);
+  const { rows, total } = await {
+    study: async () =>
+      withPatientCounts(
+        services,
+        TENANT,
+        query,
+        await searchStudyRecords(services, TENANT, query, meter),
+        STUDY_ROWS,
+        meter,
+      ),
+    series: () => searchSeriesRecords(services, TENANT, query, meter),
+    instance: () => searchInstanceRecords(services, TENANT, query, meter),
+  }[level]();
   return { meter, found: rows.length, total };
 }
 

@@ -30,6 +30,8 @@ export interface SearchAttribute {
   readonly byDefault: boolean;
   /** not taken from the object: counted, or known by the archive alone */
   readonly computed: boolean;
+  /** can be asked back, but neither be matched nor ordered by */
+  readonly returnOnly: boolean;
   /** for sequences: tags of what is kept of each item */
   readonly items?: readonly string[];
 }
@@ -39,12 +41,14 @@ interface RowOptions {
   readonly index?: IndexKind;
   readonly byDefault?: true;
   readonly computed?: true;
+  readonly returnOnly?: true;
   /** keywords */
   readonly items?: readonly string[];
 }
 
 const returned: RowOptions = { byDefault: true };
 const computed: RowOptions = { byDefault: true, computed: true };
+const counted: RowOptions = { computed: true, returnOnly: true };
 const CODE = [
   'CodeValue',
   'CodingSchemeDesignator',
@@ -69,7 +73,7 @@ const STUDY_ROWS: readonly Row[] = [
   ['TimezoneOffsetFromUTC', returned],
   // Not in Table 10.6.3-3, but every study list shows it and every viewer asks for it.
   ['StudyDescription', { byDefault: true, index: 'words' }],
-  ['RetrieveURL', computed],
+  ['RetrieveURL', { byDefault: true, computed: true, returnOnly: true }],
   ['PatientName', { byDefault: true, index: 'name' }],
   ['PatientID', { byDefault: true, index: 'identifier' }],
   ['PatientBirthDate', { byDefault: true, index: 'value' }],
@@ -78,6 +82,10 @@ const STUDY_ROWS: readonly Row[] = [
   ['StudyID', { byDefault: true, index: 'identifier' }],
   ['NumberOfStudyRelatedSeries', computed],
   ['NumberOfStudyRelatedInstances', computed],
+  // Counted when they are asked for: see patient-counts.ts
+  ['NumberOfPatientRelatedStudies', counted],
+  ['NumberOfPatientRelatedSeries', counted],
+  ['NumberOfPatientRelatedInstances', counted],
   // Patient module and its kin
   'IssuerOfPatientID',
   [
@@ -143,7 +151,7 @@ const SERIES_ROWS: readonly Row[] = [
   ['Modality', returned],
   ['TimezoneOffsetFromUTC', returned],
   ['SeriesDescription', returned],
-  ['RetrieveURL', computed],
+  ['RetrieveURL', { byDefault: true, computed: true, returnOnly: true }],
   ['SeriesInstanceUID', returned],
   ['SeriesNumber', returned],
   ['NumberOfSeriesRelatedInstances', computed],
@@ -205,7 +213,7 @@ const INSTANCE_ROWS: readonly Row[] = [
   ['SOPInstanceUID', returned],
   ['InstanceAvailability', computed],
   ['TimezoneOffsetFromUTC', returned],
-  ['RetrieveURL', computed],
+  ['RetrieveURL', { byDefault: true, computed: true, returnOnly: true }],
   ['InstanceNumber', returned],
   ['Rows', returned],
   ['Columns', returned],
@@ -268,6 +276,7 @@ const toAttribute =
       level,
       byDefault: options.byDefault ?? false,
       computed: options.computed ?? false,
+      returnOnly: options.returnOnly ?? false,
       ...(options.index && { index: options.index }),
       ...(options.items && { items: options.items.map((item) => attribute(item)?.tag ?? '') }),
     };

@@ -159,7 +159,8 @@ function levelOf(level: Level, path: readonly Attribute[]): Level | 'metadata' |
   const [first, second] = path as [Attribute, Attribute | undefined];
   for (const at of LEVELS_FROM[level]) {
     const row = searchAttribute(at, first.tag);
-    if (row === undefined || row.keyword === 'RetrieveURL') continue;
+    if (row === undefined) continue;
+    if (row.returnOnly === true) return undefined;
     if (second === undefined || row.items?.includes(second.tag)) return at;
   }
   // What identifies a level below is looked up, whatever level is asked for.
@@ -167,7 +168,7 @@ function levelOf(level: Level, path: readonly Attribute[]): Level | 'metadata' |
     if (first.keyword === 'SeriesInstanceUID') return 'series';
     if (first.keyword === 'SOPInstanceUID') return 'instance';
   }
-  return level === 'instance' && first.keyword !== 'RetrieveURL' ? 'metadata' : undefined;
+  return level === 'instance' ? 'metadata' : undefined;
 }
 
 /** Keys of one sequence become one condition, to be met by one item (PS3.4 C.2.2.2.6); a date and its time become one range. */
@@ -209,7 +210,7 @@ function orderOf(text: string, level: Level, ignored: Set<string>): OrderKey[] {
     const name = part.replace(/^[-+ ]/, '').trim();
     if (name === '') continue;
     const entry = attribute(name);
-    const known = entry && LEVELS_FROM[level].some((at) => searchAttribute(at, entry.tag) !== undefined);
+    const known = entry && LEVELS_FROM[level].some((at) => searchAttribute(at, entry.tag)?.returnOnly === false);
     if (entry === undefined || !known || entry.vr === 'SQ') ignored.add('orderby');
     else order.push({ tag: entry.tag, vr: entry.vr, descending });
   }

@@ -22,6 +22,8 @@ export interface Results<R> {
   readonly more: boolean;
   /** the budget of reads was spent: matches may be missing */
   readonly cut: boolean;
+  /** patients could not be counted that were to be: see patient-counts.ts */
+  readonly uncounted?: boolean;
 }
 
 /** Confined services are searched as far as their reach goes. */

@@ -91,6 +91,13 @@ export class StudyRow {
     return this.#line.deidentified ?? false;
   }
 
+  /** The same line with what has been counted for it: numbers by tag, none of the default result. */
+  counted(counts: Readonly<Record<string, number>>): StudyRow {
+    const members = Object.entries(counts).map(([tag, count]) => `"${tag}":{"vr":"IS","Value":[${count}]}`);
+    const rest = [...(this.#line.rest === '' ? [] : [this.#line.rest]), ...members].join();
+    return new StudyRow(this.place, { ...this.#line, rest } as unknown as Item);
+  }
+
   element(tag: string): Element | undefined {
     if (!BY_DEFAULT.has(tag)) return this.#parsedRest()[tag];
     const text = tag < RETRIEVE_URL ? this.#line.head : this.#line.tail;

@@ -4,9 +4,17 @@ import { attribute } from '#core/dicom/dictionary.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
+import { newReadMeter } from '#core/ports/index-table.ts';
 import { searchAttribute } from '#core/search/attributes.ts';
 import { searchInstanceRecords } from '#core/search/instances.ts';
 import { offsetMinutes } from '#core/search/offset.ts';
+import {
+  INSTANCE_ROWS,
+  PATIENT_COUNTS,
+  SERIES_ROWS,
+  STUDY_ROWS,
+  withPatientCounts,
+} from '#core/search/patient-counts.ts';
 import { LEVELS_FROM, type Query } from '#core/search/query.ts';
 import { searchSeriesRecords } from '#core/search/series.ts';
 import { type Results, searchStudyRecords } from '#core/search/studies.ts';
@@ -180,12 +188,15 @@ export async function* rows(services: Services, tenant: string, query: Query): A
 }
 
 async function pageOf(services: Services, tenant: string, query: Query): Promise<Results<Match>> {
+  const meter = newReadMeter();
   if (query.level === 'study') {
-    const page = await searchStudyRecords(services, tenant, query);
+    const found = await searchStudyRecords(services, tenant, query, meter);
+    const page = await withPatientCounts(services, tenant, query, found, STUDY_ROWS, meter);
     return { ...page, rows: page.rows.map(studyMatch) };
   }
   if (query.level === 'series') {
-    const page = await searchSeriesRecords(services, tenant, query);
+    const found = await searchSeriesRecords(services, tenant, query, meter);
+    const page = await withPatientCounts(services, tenant, query, found, SERIES_ROWS, meter);
     return {
       ...page,
       rows: page.rows.map(({ study, record, dataSet }) => ({
@@ -194,7 +205,8 @@ async function pageOf(services: Services, tenant: string, query: Query): Promise
       })),
     };
   }
-  const page = await searchInstanceRecords(services, tenant, query);
+  const found = await searchInstanceRecords(services, tenant, query, meter);
+  const page = await withPatientCounts(services, tenant, query, found, INSTANCE_ROWS, meter);
   return {
     ...page,
     rows: page.rows.map(({ series, record, dataSet }) => ({
@@ -207,18 +219,18 @@ async function pageOf(services: Services, tenant: string, query: Query): Promise
 const studyMatch = (row: StudyRow): Match => ({ key: row.StudyInstanceUID, element: (tag) => row.element(tag) });
 
 /** (0020,1200), (0020,1202), (0020,1204): studies, series and instances of a patient, from those of the study */
-const COUNTS: Readonly<Record<string, string | undefined>> = {
-  '00201200': undefined,
-  '00201202': '00201206',
-  '00201204': '00201208',
-};
+const OF_STUDY: readonly (string | undefined)[] = [undefined, '00201206', '00201208'];
 /** patients that are told apart in one query */
 const PATIENTS = 100_000;
 
-/** The patients of the matching studies: who has the same PatientID of the same issuer is one; without an ID, the same name and birth date. */
+/**
+ * The patients of the matching studies: who has the same PatientID of the same issuer is one; without an ID, the same name and birth date.
+ * Where nothing has counted a patient's studies (another archive answered, or there is no ID), those that match are.
+ */
 async function* patientsOf(studies: AsyncIterable<Match | 'cut'>, query: Query): AsyncGenerator<Match | 'cut'> {
-  const counted = Object.keys(COUNTS).some((tag) => query.include === 'all' || query.include.has(tag));
+  const asked = PATIENT_COUNTS.filter((tag) => query.include === 'all' || query.include.has(tag));
   const found = new Map<string, { match: Match; counts: Record<string, number> }>();
+  const waiting: Match[] = [];
   for await (const match of studies) {
     if (match === 'cut') {
       yield match;
@@ -235,18 +247,18 @@ async function* patientsOf(studies: AsyncIterable<Match | 'cut'>, query: Query):
         break;
       }
       const counts: Record<string, number> = {};
-      const element = (tag: string): Element | undefined => {
-        if (tag in COUNTS) return { vr: 'IS', Value: [counts[tag] ?? 0] };
-        return match.element(tag);
-      };
+      const element = (tag: string): Element | undefined =>
+        match.element(tag) ?? (PATIENT_COUNTS.includes(tag) ? { vr: 'IS', Value: [counts[tag] ?? 0] } : undefined);
       patient = { match: { key, element }, counts };
       found.set(key, patient);
-      if (!counted) yield patient.match;
+      if (asked.every((tag) => match.element(tag) !== undefined)) yield patient.match;
+      else waiting.push(patient.match);
     }
-    for (const [tag, ofStudy] of Object.entries(COUNTS)) {
+    for (const [i, tag] of PATIENT_COUNTS.entries()) {
+      const ofStudy = OF_STUDY[i];
       const more = ofStudy === undefined ? 1 : Number(match.element(ofStudy)?.Value?.[0] ?? 0);
       patient.counts[tag] = (patient.counts[tag] ?? 0) + more;
     }
   }
-  if (counted) for (const { match } of found.values()) yield match;
+  yield* waiting;
 }

@@ -257,6 +257,71 @@ describe('the study list', () => {
     expect([status, body, headers['x-total-count']]).toEqual([200, '[]', '0']);
   });
 
+  describe('what there is of a patient', () => {
+    const countsOf = ({ results }: Answer) =>
+      results.map((result) => ['00201200', '00201202', '00201204'].map((tag) => result[tag]?.Value?.[0]));
+    const asked = 'includefield=NumberOfPatientRelatedStudies,00201202,NumberOfPatientRelatedInstances';
+
+    beforeAll(async () => {
+      const again = (uid: string, PatientID: string, issuer?: string) =>
+        given('patients', uid, {
+          study: { '00100020': text('LO', PatientID), ...(issuer && { '00100021': text('LO', issuer) }) },
+          series: [
+            { uid: `${uid}.1`, modality: 'CT', attributes: {}, instances: slices(1, 2) },
+            { uid: `${uid}.2`, modality: 'CT', attributes: {}, instances: slices(1) },
+          ],
+        });
+      await again('2.1', 'P1', 'HOSPITAL');
+      await again('2.2', 'P1', 'HOSPITAL');
+      await again('2.3', 'P1');
+      await again('2.4', ' ');
+    });
+    const of = (url: string) => get(url, { tenant: 'patients' });
+
+    test('is counted where it is asked for: the same ID of another issuer is somebody else, no ID is nobody', async () => {
+      expect(countsOf(await of(`/studies?orderby=StudyDate&${asked}`))).toEqual([
+        [2, 4, 6],
+        [2, 4, 6],
+        [1, 2, 3],
+        [undefined, undefined, undefined],
+      ]);
+      expect(countsOf(await of('/studies?StudyInstanceUID=2.1&includefield=all'))).toEqual([[2, 4, 6]]);
+      const [one] = (await of('/studies?StudyInstanceUID=2.1&NumberOfPatientRelatedStudies=')).results;
+      expect(one!['00201200']).toEqual(text('IS', 2));
+    });
+
+    test('also with series and instances', async () => {
+      expect(countsOf(await of(`/studies/2.1/series?${asked}`))).toEqual([
+        [2, 4, 6],
+        [2, 4, 6],
+      ]);
+      expect(countsOf(await of(`/studies/2.3/series/2.3.2/instances?${asked}`))).toEqual([[1, 2, 3]]);
+    });
+
+    test('is not counted unasked, nor of another tenant', async () => {
+      expect(countsOf(await of('/studies?StudyInstanceUID=2.1'))).toEqual([[undefined, undefined, undefined]]);
+      expect(countsOf(await get(`/studies?StudyInstanceUID=1.1&${asked}`))).toEqual([[1, 2, 4]]);
+    });
+
+    test('is no key to match or sort by', async () => {
+      const { uids, headers } = await of(
+        '/studies?NumberOfPatientRelatedStudies=7&orderby=-NumberOfPatientRelatedSeries',
+      );
+      expect(uids).toHaveLength(4);
+      expect(headers.warning).toMatch(/ignored: NumberOfPatientRelatedStudies orderby/);
+    });
+
+    test('is left out, and the answer says so, when it would take too many reads', async () => {
+      const { results, headers } = await get(`/studies?StudyInstanceUID=2.1&${asked}`, {
+        tenant: 'patients',
+        limits: { searchRecords: 3 },
+      });
+      expect(results).toHaveLength(1);
+      expect(countsOf({ results } as Answer)).toEqual([[undefined, undefined, undefined]]);
+      expect(headers.warning).toBe(`299 ${ROOT}: The studies of some patients are too many to be counted.`);
+    });
+  });
+
   test.each([
     ['PatientName=m%C3%BCller*', ['1.2', '1.1']],
     ['00100010=*ANNA', ['1.2', '1.1']],
