@@ -29,12 +29,16 @@ export interface Archive {
 /** The archive on one machine: objects in the file system, index and queues in LMDB, both under the data folder. */
 export async function openArchive(
   config: Pick<Config, 'dataDir' | 'limits' | 'policy'> &
-    Partial<Pick<Config, 'encryptionKeyFile'>> & { readonly packed?: boolean },
+    Partial<Pick<Config, 'encryptionKeyFile'>> & {
+      readonly packed?: boolean;
+      /** name of the index file in the data folder */
+      readonly index?: string;
+    },
 ): Promise<Archive> {
   await mkdir(config.dataDir, { recursive: true });
   const blobs = await FsBlobStore.open(config.dataDir, { packed: config.packed ?? true });
   const stored = await encryptedWhere(config, blobs);
-  const index = await LmdbIndexTable.open(join(config.dataDir, 'index'));
+  const index = await openIndex(config.dataDir, config.index, blobs);
   const clock = systemClock;
   const pixels = new WorkerPixelEngine({ limits: { ...DEFAULT_LIMITS, ...config.limits } });
   const jobs = new IndexJobQueue(index, clock);
@@ -49,6 +53,21 @@ export async function openArchive(
       await blobs.close();
     },
   };
+}
+
+/**
+ * The index of the data folder, or the one that is being made anew beside it.
+ * @throws ConfigError where there are objects and no index: who began with an empty one would let anybody be the first administrator, and show no study
+ */
+async function openIndex(dataDir: string, name = 'index', blobs: BlobStore): Promise<LmdbIndexTable> {
+  const path = join(dataDir, name);
+  if (name === 'index' && !existsSync(path)) {
+    for await (const _ of blobs.list(''))
+      throw new ConfigError(
+        `${dataDir} holds objects but no index: make it anew by nephos rebuild (see nephos rebuild --help)`,
+      );
+  }
+  return LmdbIndexTable.open(path);
 }
 
 /**

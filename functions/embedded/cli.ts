@@ -2,7 +2,6 @@ import { createReadStream, readFileSync } from 'node:fs';
 import { mkdir, open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { rebuildIndex } from '#core/archive/rebuild.ts';
 import { selectedInstances } from '#core/archive/remove.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { sweep } from '#core/archive/sweep.ts';
@@ -19,12 +18,12 @@ import {
 } from './audit-command.ts';
 import { clientsCommand, enrolmentCommand } from './clients-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
-import { lockDataDir } from './data-lock.ts';
 import { deidentifyCommand } from './deidentify-command.ts';
 import { hashPasscode } from './dicom-users.ts';
 import { gatewayCommand } from './gateway-command.ts';
 import { keysCommand } from './keys-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
+import { backupCommand, rebuildCommand } from './rebuild-command.ts';
 import { usersCommand } from './users-command.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
@@ -33,7 +32,8 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos export STUDY_UID --to FOLDER    write a study's objects, as received, one file each
   nephos verify                          read every object and compare it with its SHA-256
   nephos sweep                           put right what interruptions left
-  nephos rebuild                         make the index anew from the blobs alone (the index folder must be moved away first)
+  nephos backup --to FILE                copy what no object tells: accounts, tokens, grants, links, worklist, … (see nephos backup --help)
+  nephos rebuild                         make the index anew from the objects, with what else it holds (see nephos rebuild --help)
   nephos token                           a new administrator's token; the one before stops working
   nephos token --gateway ID              a new token of the edge gateway of that id
   nephos clients …                       programs that ask by themselves (see nephos clients --help)
@@ -47,7 +47,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos deidentify …                    de-identified copies of files, without an archive (see nephos deidentify --help)
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
-import, export, verify, sweep, token, clients, enrol and audit also work while the archive is running.
+import, export, verify, sweep, backup, token, clients, enrol and audit also work while the archive is running.
 `;
 
 type Command = (
@@ -160,23 +160,6 @@ const sweepNow: Command = async ({ services }, config) => {
   return 0;
 };
 
-const rebuild: Command = async ({ services }, config) => {
-  const unlock = lockDataDir(config.dataDir);
-  try {
-    const report = await rebuildIndex(services, config.tenant, (done) => {
-      if (done % 10_000 === 0) say(`${done} objects read`);
-    });
-    for (const { blobKey, code } of report.failed) say(`${code}  ${blobKey}`);
-    const { instances, held, trashed, superseded, failed } = report;
-    say(
-      `${instances} instances, ${held} held, ${trashed} in the trash, ${superseded} superseded, ${failed.length} failed`,
-    );
-    return failed.length > 0 ? 1 : 0;
-  } finally {
-    unlock();
-  }
-};
-
 const token: Command = async ({ tokens }, config, _, { gateway }) => {
   if (gateway !== undefined && !isGatewayId(gateway))
     throw new ConfigError('a gateway’s id is [a-z0-9][a-z0-9-]{0,62}');
@@ -206,7 +189,6 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   export: exportStudy,
   verify,
   sweep: sweepNow,
-  rebuild,
   token,
   audit,
 };
@@ -233,6 +215,8 @@ async function main(): Promise<number> {
     say(await hashPasscode(readFileSync(0, 'utf8').replace(/\r?\n$/, '')));
     return 0;
   }
+  if (process.argv[2] === 'rebuild') return told(rebuildCommand(process.argv.slice(3), readConfig(process.env), say));
+  if (process.argv[2] === 'backup') return told(backupCommand(process.argv.slice(3), readConfig(process.env), say));
   if (process.argv[2] === 'clients') return told(clientsCommand(process.argv.slice(3), openOwn, say));
   if (process.argv[2] === 'enrol') return told(enrolmentCommand(process.argv.slice(3), openOwn, say));
   if (process.argv[2] === 'users') return told(usersCommand(process.argv.slice(3), openOwn, say));

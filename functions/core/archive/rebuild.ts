@@ -1,5 +1,7 @@
-import { restoreAudit } from '../audit/seal.ts';
+import { restoreAudit, sealedUpTo } from '../audit/seal.ts';
+import { countRebuiltStudy } from '../costs/count-study.ts';
 import { asPacsError, PacsError } from '../errors.ts';
+import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
 import { readManifests } from './manifest.ts';
@@ -19,7 +21,7 @@ export interface RebuildReport {
 export const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z]{26})(?:\.[a-z0-9-]+)?\.dcm$/;
 
 /**
- * Makes the index of a tenant anew from its blobs alone; the index must be empty. Decisions (deleted, held, superseded) come
+ * Makes the index of a tenant anew from its blobs; the index must hold no study, but may hold what no blob tells (kept-records.ts). Decisions (deleted, held, superseded) come
  * from the manifests; a UID that two blobs claim and no manifest speaks of goes through the conflict policy, oldest first.
  * @throws PacsError CONFLICT when the index holds studies already
  */
@@ -28,8 +30,8 @@ export async function rebuildIndex(
   tenant: Tenant,
   onProgress: (done: number) => void = () => {},
 ): Promise<RebuildReport> {
-  const feed = await services.index.query({ partition: keys.feed(tenant), log: true, limit: 1 });
-  if (feed.records.length > 0) throw new PacsError('CONFLICT', 'the index is not empty: move it away before a rebuild');
+  const listed = await services.index.query({ partition: partitions.list(tenant), limit: 1, keysOnly: true });
+  if (listed.records.length > 0) throw new PacsError('CONFLICT', 'the index holds studies already');
   const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [] };
   const setAside = await restoreDecisions(services, tenant, report);
   const studies = new Set<string>();
@@ -55,9 +57,29 @@ export async function rebuildIndex(
     }
     onProgress(++done);
   }
-  for (const study of studies) await services.folder.fold(tenant, study);
-  await restoreAudit(services, tenant);
+  for (const study of studies) {
+    await services.folder.fold(tenant, study);
+    await countRebuiltStudy(services, tenant, study);
+  }
+  if ((await sealedUpTo(services, tenant)).segments === 0) await restoreAudit(services, tenant);
   return report;
+}
+
+/** The tenants that any object of the store belongs to. */
+export async function tenantsIn({ blobs }: Pick<Services, 'blobs'>): Promise<string[]> {
+  const found: string[] = [];
+  for (let after = ''; ; ) {
+    const tenant = await firstBehind(blobs, after);
+    if (tenant === undefined) return found;
+    if (/^[a-z0-9-]{1,32}$/.test(tenant)) found.push(tenant);
+    // `0` stands directly behind `/`: behind all that this one has
+    after = `${tenant}0`;
+  }
+}
+
+async function firstBehind(blobs: Services['blobs'], after: string): Promise<string | undefined> {
+  for await (const { key } of blobs.list('', after)) return key.split('/', 1)[0];
+  return undefined;
 }
 
 /** Writes the records of held, trashed and superseded objects; returns their blob keys. */

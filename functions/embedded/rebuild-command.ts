@@ -1,0 +1,149 @@
+import { existsSync } from 'node:fs';
+import { link, rename, rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { syncUpwards } from '#adapters/local/durable-directories.ts';
+import { copyIndex } from '#adapters/local/lmdb-copy.ts';
+import { keptByBackup, keptByRebuild, kindOf } from '#core/archive/kept-records.ts';
+import { type RebuildReport, rebuildIndex, tenantsIn } from '#core/archive/rebuild.ts';
+import { openArchive } from './archive.ts';
+import { type Config, ConfigError } from './config.ts';
+import { lockDataDir } from './data-lock.ts';
+
+const REBUILD_USAGE = `nephos rebuild — make the index anew from the objects
+
+  nephos rebuild                   with all else that the index holds: accounts, tokens, clients, grants, restrictions, share links, gateways,
+                                   worklist, procedure steps, the audit trail, the feed, jobs under way
+  nephos rebuild --from BACKUP     with what nephos backup has put into that file, where the index is lost or damaged
+  nephos rebuild --objects-alone   with nothing else: no account, no token, no grant, no restriction of a patient, no link remains
+
+The archive must be stopped. The index before is kept beside the new one (index.before-…), and is in place until the new one is complete.
+`;
+
+const BACKUP_USAGE = `nephos backup --to FILE — copy what the index holds and no object tells, as it is at this moment
+
+Accounts, tokens, clients, grants, restrictions, emergency accesses, share links, gateways and their configurations, worklist, procedure steps,
+de-identification projects. The archive may be running. The file is new, for its owner's eyes alone, and as secret as the index: it holds hashes of
+tokens and passwords, keys of second factors, and names of patients in the worklist. Sessions, one-time links and codes, jobs under way and
+uploads are left out. The rest of the data folder (objects, keys) is copied as files; nephos rebuild --from FILE puts the two together.
+
+What was revoked after the backup was made is in force again when it is restored.
+`;
+
+/** The data folder's own names. */
+const INDEX = 'index';
+const NEW_INDEX = 'index.rebuilding';
+
+export async function backupCommand(
+  args: readonly string[],
+  { dataDir }: Config,
+  say: (text: string) => void,
+): Promise<number> {
+  const { values } = parsed(args, { to: { type: 'string' }, help: { type: 'boolean' } });
+  if (values.help || typeof values.to !== 'string') {
+    say(BACKUP_USAGE);
+    return values.help ? 0 : 2;
+  }
+  const from = join(dataDir, INDEX);
+  if (!existsSync(from)) throw new ConfigError(`there is no index in ${dataDir}`);
+  const { to } = values;
+  if (existsSync(to)) throw new ConfigError(`${to} exists already`);
+  const partial = `${to}.partial`;
+  await removeIndex(partial);
+  const copied = await copyIndex(from, partial, {
+    keeps: keptByBackup,
+    countsOn: (partition) => kindOf(partition) === 'feed' || keptByBackup(partition),
+  });
+  await rename(partial, to);
+  syncUpwards(dirname(resolve(to)));
+  await removeIndex(partial);
+  say(`${copied} records written to ${to}`);
+  return 0;
+}
+
+export async function rebuildCommand(
+  args: readonly string[],
+  config: Config,
+  say: (text: string) => void,
+): Promise<number> {
+  const { values } = parsed(args, {
+    from: { type: 'string' },
+    'objects-alone': { type: 'boolean' },
+    help: { type: 'boolean' },
+  });
+  if (values.help) {
+    say(REBUILD_USAGE);
+    return 0;
+  }
+  if (!existsSync(config.dataDir)) throw new ConfigError(`there is no ${config.dataDir}`);
+  const unlock = lockDataDir(config.dataDir);
+  try {
+    const fresh = join(config.dataDir, NEW_INDEX);
+    await removeIndex(fresh);
+    if (!values['objects-alone']) say(`${await keep(config.dataDir, values.from, fresh)} records kept`);
+    const failed = await rebuildAll(config, say);
+    const index = join(config.dataDir, INDEX);
+    if (existsSync(index)) {
+      const before = `${index}.before-${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}`;
+      await link(index, before);
+      say(`the index before is ${before}`);
+    }
+    // One step: there is never no index, which would be an archive without anything in it.
+    await rename(fresh, index);
+    syncUpwards(config.dataDir);
+    // Lock files tell nothing of a file that nobody has open.
+    await Promise.all([rm(`${fresh}-lock`, { force: true }), rm(`${index}-lock`, { force: true })]);
+    return failed > 0 ? 1 : 0;
+  } finally {
+    unlock();
+  }
+}
+
+/** Copies what no object tells into the new index. @throws ConfigError where there is nothing to keep it from */
+async function keep(dataDir: string, backup: unknown, fresh: string): Promise<number> {
+  const from = typeof backup === 'string' ? backup : join(dataDir, INDEX);
+  const instead = 'name a backup (--from FILE), or go without accounts, grants and links (--objects-alone)';
+  if (!existsSync(from)) throw new ConfigError(`there is no ${from}: ${instead}`);
+  try {
+    return await copyIndex(from, fresh, { keeps: keptByRebuild, countsOn: keptByRebuild });
+  } catch (error) {
+    throw new ConfigError(`${from} cannot be read (${(error as Error).message}): ${instead}`);
+  }
+}
+
+/** @returns how many objects could not be read */
+async function rebuildAll(config: Config, say: (text: string) => void): Promise<number> {
+  const archive = await openArchive({ ...config, index: NEW_INDEX });
+  const sum = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: 0 };
+  try {
+    for (const tenant of await tenantsIn(archive.services)) {
+      const report: RebuildReport = await rebuildIndex(archive.services, tenant, (done) => {
+        if (done % 10_000 === 0) say(`${done} objects read`);
+      });
+      for (const { blobKey, code } of report.failed) say(`${code}  ${blobKey}`);
+      sum.instances += report.instances;
+      sum.held += report.held;
+      sum.trashed += report.trashed;
+      sum.superseded += report.superseded;
+      sum.failed += report.failed.length;
+    }
+  } finally {
+    await archive.close();
+  }
+  say(
+    `${sum.instances} instances, ${sum.held} held, ${sum.trashed} in the trash, ${sum.superseded} superseded, ${sum.failed} failed`,
+  );
+  return sum.failed;
+}
+
+const removeIndex = async (path: string): Promise<void> => {
+  await Promise.all([rm(path, { force: true }), rm(`${path}-lock`, { force: true })]);
+};
+
+function parsed(args: readonly string[], options: NonNullable<Parameters<typeof parseArgs>[0]>['options']) {
+  try {
+    return parseArgs({ args: [...args], options: options! });
+  } catch (error) {
+    throw new ConfigError((error as Error).message);
+  }
+}
