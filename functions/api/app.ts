@@ -49,6 +49,8 @@ export interface Answered {
   readonly response: HttpResponse;
   /** name of the route that answered, for metrics */
   readonly route: string | undefined;
+  /** of who asked, where that is known: for what is counted of a tenant */
+  readonly tenant?: string | undefined;
 }
 
 export interface Identified {
@@ -122,7 +124,7 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       if (error && error.row.http >= 500) onFailure(error, route);
       if (bringsSecret(request) && isRefusedSecret(response)) throttle?.tokenFailed(request.remoteAddress);
       const answer = throttle && principal ? throttle.answer(response, principal) : response;
-      return { response: withHeaders(answer, cors), route };
+      return { response: withHeaders(answer, cors), route, tenant: principal?.tenant };
     },
   };
 }

@@ -1,14 +1,6 @@
-/** What is said of grants, restrictions and emergency access in the OpenAPI document. */
+import { flag, list, object, text, time } from './openapi-schema.ts';
 
-const text = { type: 'string' };
-const flag = { type: 'boolean' };
-const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
-const list = (items: object) => ({ type: 'array', items });
-const object = (properties: Record<string, object>, optional: readonly string[] = []) => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter((name) => !optional.includes(name)),
-});
+/** What is said of grants, restrictions and emergency access in the OpenAPI document. */
 
 const patient = object({ id: text, issuer: text }, ['issuer']);
 /** A rule of reach: all that it names must be met; of several rules any suffices (docs/roles.md). */

@@ -1,7 +1,6 @@
-/** What is said of the audit trail and of access tokens in the OpenAPI document. */
+import { object, text, whole } from './openapi-schema.ts';
 
-const text = { type: 'string' };
-const whole = { type: 'integer', minimum: 0 };
+/** What is said of the audit trail and of access tokens in the OpenAPI document. */
 
 const entry = {
   type: 'object',
@@ -44,11 +43,6 @@ const issued = {
   createdBy: text,
   expiresAt: { type: ['integer', 'null'] },
 };
-const object = (properties: Record<string, object>, optional: readonly string[] = []) => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter((name) => !optional.includes(name)),
-});
 
 export const AUDIT_OPERATIONS = {
   ListTokens: {

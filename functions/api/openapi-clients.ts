@@ -1,13 +1,6 @@
-/** What is said of machine clients, their tokens, the enrolment of gateways and of who sends people here in the OpenAPI document. */
+import { list, object, text, time } from './openapi-schema.ts';
 
-const text = { type: 'string' };
-const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
-const list = (items: object) => ({ type: 'array', items });
-const object = (properties: Record<string, object>, optional: readonly string[] = []) => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter((name) => !optional.includes(name)),
-});
+/** What is said of machine clients, their tokens, the enrolment of gateways and of who sends people here in the OpenAPI document. */
 
 const jwk = { type: 'object', description: 'a public JWK: EC P-256 or P-384, Ed25519, RSA from 2048 bits on' };
 const certificate = {

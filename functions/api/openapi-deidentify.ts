@@ -1,19 +1,9 @@
 import { REFUSALS } from '#core/deidentify/judge.ts';
 import { DATE_POLICIES, PROFILE_FLAGS } from '#core/deidentify/profile.ts';
+import { list, object, type Schema, text, time, whole } from './openapi-schema.ts';
 
 /** What is said of de-identified copies in the OpenAPI document. */
 
-type Schema = Record<string, unknown>;
-
-const text = { type: 'string' };
-const whole = { type: 'integer', minimum: 0 };
-const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
-const object = (properties: Record<string, Schema>, optional: readonly string[] = []): Schema => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter((name) => !optional.includes(name)),
-});
-const list = (items: Schema): Schema => ({ type: 'array', items });
 const paged = [
   { name: 'after', description: 'the `next` of the page before', schema: text },
   { name: 'limit', description: 'items of the page', schema: whole },

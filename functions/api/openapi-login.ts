@@ -1,14 +1,6 @@
-type Schema = Record<string, unknown>;
+import { flag, object, text, time } from './openapi-schema.ts';
 
-const text = { type: 'string' };
-const flag = { type: 'boolean' };
-const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
 const texts = { type: 'array', items: text };
-const object = (properties: Record<string, Schema>, optional: string[] = []): Schema => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter((name) => !optional.includes(name)),
-});
 
 const user = object(
   {

@@ -1,15 +1,9 @@
+import { object, text, time, whole } from './openapi-schema.ts';
+
 /** What is said of the worklist and of procedure steps in the OpenAPI document. */
 
-const text = { type: 'string' };
 const uids = { type: 'array', items: text };
-const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
-const whole = { type: 'integer', minimum: 0 };
 const dataSet = { type: 'object', description: 'a data set of the DICOM JSON Model (PS3.18 Annex F)' };
-const object = (properties: Record<string, Record<string, unknown>>, optional: readonly string[] = []) => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter((name) => !optional.includes(name)),
-});
 
 const item = object({
   version: { ...whole, description: 'also the ETag; give it in If-Match' },

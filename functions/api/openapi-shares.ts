@@ -1,14 +1,6 @@
-/** What is said of share links in the OpenAPI document. */
+import { list, object, page, paging, text, time, whole } from './openapi-schema.ts';
 
-const text = { type: 'string' };
-const whole = { type: 'integer', minimum: 0 };
-const time = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };
-const list = (items: object) => ({ type: 'array', items });
-const object = (properties: Record<string, object>, optional: readonly string[] = []) => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties).filter((name) => !optional.includes(name)),
-});
+/** What is said of share links in the OpenAPI document. */
 
 const scopes = list({ enum: ['view', 'download', 'upload'] });
 const upload = object({ into: { enum: ['shared', 'new'] }, keep: { enum: ['hold', 'store'] } });
@@ -82,11 +74,6 @@ const session = object(
   },
   ['upload'],
 );
-const page = (items: object) => object({ items: list(items), next: text }, ['next']);
-const paging = [
-  { name: 'after', description: 'continue behind this cursor (`next` of the page before)', schema: text },
-  { name: 'limit', description: 'entries of the page', schema: { type: 'integer', minimum: 1 } },
-];
 
 export const SHARE_OPERATIONS = {
   CreateShare: {

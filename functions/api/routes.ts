@@ -7,6 +7,7 @@ import { type Alarm, accessRoutes } from './access.ts';
 import { accountRoutes } from './account.ts';
 import { getAudit } from './audit.ts';
 import { CLIENT_ROUTES } from './clients.ts';
+import { COST_ROUTES } from './costs.ts';
 import { DEIDENTIFICATION_ROUTES } from './deidentifications.ts';
 import { enrolmentRoutes } from './enrolments.ts';
 import { getEvents } from './events.ts';
@@ -114,6 +115,7 @@ export function apiRoutes(
     ...DEIDENTIFICATION_ROUTES,
     ...PROCEDURE_STEP_ROUTES,
     ...GATEWAY_ROUTES,
+    ...COST_ROUTES,
     ...tokenRoutes(tokens),
     ...accessRoutes(onAlarm),
     ...loginRoutes(login),

@@ -70,6 +70,8 @@ export type Action =
   | 'restore'
   | 'administer'
   | 'monitor'
+  /** what is stored, and what that costs */
+  | 'readCosts'
   | 'readEvents'
   /** ask for storage commitment */
   | 'commit'
@@ -105,6 +107,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'restore',
     'administer',
     'monitor',
+    'readCosts',
     'readEvents',
     'commit',
     'readWorklist',
@@ -142,7 +145,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
   ]),
   referrer: new Set<Action>(['search', 'retrieve', 'breakGlass']),
   researcher: new Set<Action>(['search', 'retrieve']),
-  finance: new Set<Action>(['monitor']),
+  finance: new Set<Action>(['monitor', 'readCosts']),
   guest: new Set<Action>(['search', 'retrieve']),
   auditor: new Set<Action>(['readAudit']),
   modality: new Set<Action>(['store', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),

@@ -13,6 +13,7 @@ export const DEFAULT_POLICY: Policy = {
   tiers: [],
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
+  prices: { kind: 'none' },
 };
 
 type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'> &

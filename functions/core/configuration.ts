@@ -1,6 +1,7 @@
 import { PLACEMENT_MODALITIES } from './archive/place.ts';
 import type { TierStep } from './archive/tier-policy.ts';
 import type { AuditPolicy } from './audit/trail.ts';
+import type { PriceSource } from './costs/pricing.ts';
 import { DEFAULT_LIMITS, type Limits, limitVariable } from './limits.ts';
 import type { ConflictPolicy, Policy } from './services.ts';
 
@@ -57,7 +58,18 @@ export const readPolicy = (env: Environment): Policy => ({
   tiers: [],
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
+  prices: readDiskPrice(env),
 });
+
+/** What a terabyte (10^12 bytes) of one's own disk costs a month, as `12.50 EUR`. @throws ConfigError */
+function readDiskPrice(env: Environment): PriceSource {
+  const text = env.NEPHOS_DISK_PRICE;
+  if (text === undefined) return { kind: 'none' };
+  const [, amount, currency] = /^(\d{1,9}(?:\.\d{1,6})?) ([A-Z]{3})$/.exec(text) ?? [];
+  if (amount === undefined || currency === undefined)
+    throw new ConfigError('NEPHOS_DISK_PRICE must be an amount and a currency (ISO 4217), as 12.50 EUR');
+  return { kind: 'disk', currency, perTerabyteMonth: Number(amount) };
+}
 
 /** Steps of the form `tier:idleDays` or `tier:idleDays:studyAgeDays`, warmest first. @throws ConfigError that names the variable */
 export function readTierSteps(env: Environment, name: string): TierStep[] {

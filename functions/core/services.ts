@@ -4,6 +4,7 @@ import type { CommitQueue } from './archive/commit.ts';
 import type { StudyFolder } from './archive/fold.ts';
 import type { TierStep } from './archive/tier-policy.ts';
 import type { AuditPolicy, AuditTrail } from './audit/trail.ts';
+import type { PriceSource } from './costs/pricing.ts';
 import type { Limits } from './limits.ts';
 import type { BlobStore } from './ports/blob-store.ts';
 import type { Clock } from './ports/clock.ts';
@@ -28,6 +29,8 @@ export interface Policy {
   readonly procedureStepListeners: readonly string[];
   /** studies with images of one of these modalities are placed where the host has a placement */
   readonly placementModalities: readonly string[];
+  /** by which costs are reckoned */
+  readonly prices: PriceSource;
 }
 
 /** All that a use case needs; a host makes one (see assemble) and hands it to every call. */

@@ -15,7 +15,9 @@ import { IncomingBody } from './incoming-body.ts';
 import { targetOf } from './request-target.ts';
 
 /** Answers a request; what it throws is a defect and becomes a bare 500. */
-export type Answer = (request: HttpRequest) => Promise<{ response: HttpResponse; route: string | undefined }>;
+export type Answer = (
+  request: HttpRequest,
+) => Promise<{ response: HttpResponse; route: string | undefined; tenant?: string | undefined }>;
 
 export interface HttpHostOptions {
   readonly answer: Answer;
@@ -27,6 +29,8 @@ export interface HttpHostOptions {
   readonly connections?: ConnectionLimits | undefined;
   readonly onDone?: (done: {
     route: string | undefined;
+    /** of who asked, where that is known */
+    tenant: string | undefined;
     status: number;
     seconds: number;
     received: number;
@@ -73,6 +77,7 @@ async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoi
   });
   const body = new IncomingBody(incoming, outgoing);
   let route: string | undefined;
+  let tenant: string | undefined;
   let status = 500;
   let sent = 0;
   try {
@@ -84,7 +89,7 @@ async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoi
       return;
     }
     const answered = await options.answer(request);
-    route = answered.route;
+    ({ route, tenant } = answered);
     status = answered.response.status;
     sent = await send(answered.response, incoming, outgoing, body);
   } catch (error) {
@@ -92,7 +97,8 @@ async function serve(options: HttpHostOptions, incoming: IncomingMessage, outgoi
     if (outgoing.headersSent) outgoing.destroy();
     else outgoing.writeHead(500, BARE).end();
   } finally {
-    options.onDone?.({ route, status, seconds: (performance.now() - startedAt) / 1000, received: body.received, sent });
+    const seconds = (performance.now() - startedAt) / 1000;
+    options.onDone?.({ route, tenant, status, seconds, received: body.received, sent });
   }
 }
 

@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { sweep } from '#core/archive/sweep.ts';
+import { ServedCounts } from '#core/costs/served.ts';
 import { createApp } from './app.ts';
 import { type Archive, openArchive } from './archive.ts';
 import { keepAudit } from './audit-keeper.ts';
@@ -16,6 +17,8 @@ import { observe, startMetrics } from './metrics.ts';
 
 const SWEEP_MS = 10 * 60_000;
 const IDLE_CHECK_MS = 200;
+/** How often what was served is added to its counters. */
+const SERVED_MS = 60_000;
 
 /** One server process: HTTP, DIMSE, and its share of the work in the queues. */
 export async function runServer(config: Config): Promise<void> {
@@ -25,6 +28,7 @@ export async function runServer(config: Config): Promise<void> {
   const closeArchive = guardExit(archive);
   const audit = await keepAudit(archive.services, config, log);
   const login = await openLogin(archive, config, (error) => log.error('issuer-failed', describeError(error)));
+  const served = new ServedCounts(archive.services);
   const { answer } = createApp({ archive, config, log, login });
   const tls = config.tls && readCertificate(config.tls);
   const server = createHttpHost({
@@ -33,9 +37,10 @@ export async function runServer(config: Config): Promise<void> {
     publicUrl: config.publicUrl,
     connections: config.connections,
     onDefect: (error) => log.error('defect', describeError(error)),
-    onDone: ({ route, status, seconds, received, sent }) => {
+    onDone: ({ route, tenant, status, seconds, received, sent }) => {
       const transaction = route ?? 'none';
       observe({ transaction, status, seconds, received, sent });
+      if (tenant !== undefined) served.count(tenant, sent);
       log.debug('request', { transaction, status, ms: Math.round(seconds * 1e6) / 1e3, received, sent });
     },
   });
@@ -65,11 +70,15 @@ export async function runServer(config: Config): Promise<void> {
     sweep(archive.services, config.tenant).catch((error) => log.error('sweep-failed', describeError(error)));
   }, SWEEP_MS);
 
+  const flushServed = () => served.flush().catch((error) => log.error('served-failed', describeError(error)));
+  const flusher = setInterval(() => void flushServed(), SERVED_MS);
+
   /** No new connections, what runs is finished, then the index is closed. A second signal does not hurry it: nothing is lost either way. */
   const shutDown = async (): Promise<void> => {
     if (stop.signal.aborted) return;
     stop.abort();
     clearInterval(sweeper);
+    clearInterval(flusher);
     server.close();
     // A connection that was busy when we closed stays open for its client's next request, which must not come here.
     const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
@@ -78,6 +87,7 @@ export async function runServer(config: Config): Promise<void> {
     clearInterval(idle);
     await queues;
     await audit.close();
+    await flushServed();
     await closeArchive();
     process.exit();
   };

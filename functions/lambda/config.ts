@@ -85,6 +85,7 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
     policy: {
       ...readPolicy(env),
       tiers: readTierSteps(env, ENVIRONMENT.tiers),
+      prices: { kind: 'aws' },
       ...(env[ENVIRONMENT.placementModalities] !== undefined && {
         placementModalities: listOf(env[ENVIRONMENT.placementModalities]),
       }),

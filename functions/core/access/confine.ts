@@ -5,7 +5,13 @@ import { ConfinedIndex } from './confined-index.ts';
 import { type KeptReach, StudyReach } from './reach.ts';
 
 /** These neither show nor change a study: what an auditor or an operator sees is not narrowed down by patients. */
-const OF_NO_STUDY: ReadonlySet<Action> = new Set<Action>(['monitor', 'reportAsGateway', 'readAudit', 'breakGlass']);
+const OF_NO_STUDY: ReadonlySet<Action> = new Set<Action>([
+  'monitor',
+  'readCosts',
+  'reportAsGateway',
+  'readAudit',
+  'breakGlass',
+]);
 /** These write what they need not see: the index is whole, and the use case asks `reach` about what it writes. */
 const WRITING: ReadonlySet<Action> = new Set<Action>(['store', 'performProcedure']);
 

@@ -110,6 +110,8 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   auditseal: nothing,
   auditseals: nothing,
   reconcile: nothing,
+  usage: nothing,
+  served: nothing,
 };
 
 /** records of a log that are looked at for one page; with none found by then the reader goes on behind them */

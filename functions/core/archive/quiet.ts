@@ -1,3 +1,5 @@
+import { recounted } from '../costs/count-study.ts';
+import { monthOf } from '../costs/usage-records.ts';
 import { settleProcedureSteps } from '../procedure/arrival.ts';
 import { prepareSeriesMetadata } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
@@ -31,8 +33,8 @@ export async function settleStudy(
     return 'later';
   }
   const page = await services.index.query({ partition: key.partition, prefix: 'series|', limit: 10_000 });
-  for (const { item: seriesItem } of page.records) {
-    const series = asRecord<SeriesRecord>(seriesItem);
+  const all = page.records.map(({ item: seriesItem }) => asRecord<SeriesRecord>(seriesItem));
+  for (const series of all) {
     if (series.instanceCount >= PREPARE_FROM_INSTANCES && series.prepared?.revision !== series.revision) {
       await prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID, root);
     }
@@ -42,8 +44,11 @@ export async function settleStudy(
   if (isToBePlaced(services, record)) await beginPlacement(services, tenant, study);
   await awaitTiering(services, tenant, study);
   const { quietJobAt: _, ...settled } = record;
+  const { counted, operations } = recounted(tenant, record, all, monthOf(services.clock.now()));
+  const after = asItem({ ...settled, counted, version: record.version + 1 });
   const outcome = await services.index.write([
-    { kind: 'put', key, item: asItem({ ...settled, version: record.version + 1 }), if: { version: record.version } },
+    { kind: 'put', key, item: after, if: { version: record.version } },
+    ...operations,
     eventWrite(tenant, {
       type: 'StudyQuiet',
       at: services.clock.now(),

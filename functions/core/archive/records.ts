@@ -1,11 +1,12 @@
 import type { KeptReach } from '../access/reach.ts';
+import type { CountedStudy } from '../costs/usage-records.ts';
 import type { DataSet } from '../dicom/types.ts';
 import type { Item, Key } from '../ports/index-table.ts';
 
 /**
  * The records of the archive and where they stand in the IndexTable. The tenant opens every partition, so no key of one
  * tenant can be reached from another. One place for all key layouts: nothing else builds keys (the search module's postings,
- * in search/postings.ts, share links, in share-links/records.ts, and the records of worklist and procedure steps, in worklist/records.ts, procedure/records.ts and tier-records.ts, excepted).
+ * in search/postings.ts, share links, in share-links/records.ts, counters of usage, in costs/usage-records.ts, and the records of worklist and procedure steps, in worklist/records.ts, procedure/records.ts and tier-records.ts, excepted).
  *
  * | record    | partition                    | sort                | holds                                         |
  * |-----------|------------------------------|---------------------|-----------------------------------------------|
@@ -65,6 +66,8 @@ export interface StudyRecord {
   revision: string;
   /** a study-quiet job is on its way since then (ms) */
   quietJobAt?: number | undefined;
+  /** what the counters of usage hold of it */
+  counted?: CountedStudy | undefined;
 }
 
 /** institutions of one study that are told apart; an instance of one more counts for none */

@@ -1,3 +1,4 @@
+import { monthOf, usageWrites } from '../costs/usage-records.ts';
 import { newVersion } from '../ids.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -104,6 +105,10 @@ export async function changeStudy(
   });
   const visible = after.instanceCount > 0 ? after : undefined;
   const quietDue = visible !== undefined && startsQuietTime(visible, clock.now(), ports.limits.studyQuietMs);
+  if (visible === undefined && after.counted !== undefined) {
+    operations.push(...usageWrites(tenant, after.counted, undefined, monthOf(clock.now())));
+    after.counted = undefined;
+  }
   operations.push(replace(key, before?.version, after), ...countWrites(tenant, before, visible));
   const left = visible && { study: visible, series: seriesAfter };
   const found = { key, version: after.version, operations, quietDue, after: left, remembered, beingFolded };

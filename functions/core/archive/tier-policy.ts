@@ -1,3 +1,4 @@
+import { countMoved, Moved } from '../costs/count-study.ts';
 import { PacsError } from '../errors.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
 import type { WriteOperation } from '../ports/index-table.ts';
@@ -108,7 +109,9 @@ async function takeStep(
     await settle(services, tenant, study, record, { tier: from, day: since });
     return 'kept';
   }
-  await setTierOfAll(services, blobs.setTier!.bind(blobs), tenant, study, step.tier);
+  const moved = await setTierOfAll(services, blobs.setTier!.bind(blobs), tenant, study, step.tier);
+  // Before the step is noted as taken: after a crash in between it is taken again, and counted as it was.
+  await countMoved(services, tenant, study, step.tier, moved);
   // Whatever was stored meanwhile lets the study wait anew: then this write is lost, and rightly.
   const waits = at + 1 < policy.tiers.length;
   await settle(services, tenant, study, record, { tier: step.tier, ...(waits && { day: since }) });
@@ -123,28 +126,31 @@ function firstDue(study: StudyRecord, { idleDays, studyAgeDays }: TierStep, touc
   return [...touched, ...(studyAgeDays > 0 ? [young] : [])].reduce((latest, one) => (one > latest ? one : latest), '');
 }
 
-/** Objects that are too small to be worth a move stay where they are, and so do tables and documents. */
+/** Objects that are too small to be worth a move stay where they are, and so do tables and documents. @returns what was moved */
 async function setTierOfAll(
   { index, limits }: TierServices,
   setTier: NonNullable<BlobStore['setTier']>,
   tenant: Tenant,
   study: string,
   tier: string,
-): Promise<void> {
+): Promise<Moved> {
+  const moved = new Moved();
   let batch: string[] = [];
   const flush = async (): Promise<void> => {
     await Promise.all(batch.map((key) => setTier(key, tier).catch(passOver)));
     batch = [];
   };
   try {
-    for await (const { blobKey, sizeBytes } of instancesOfStudy({ index }, tenant, study)) {
-      if (sizeBytes < limits.tierLeastBytes) continue;
-      if (batch.push(blobKey) >= AT_ONCE) await flush();
+    for await (const instance of instancesOfStudy({ index }, tenant, study)) {
+      if (instance.sizeBytes < limits.tierLeastBytes) continue;
+      moved.add(instance);
+      if (batch.push(instance.blobKey) >= AT_ONCE) await flush();
     }
   } catch (error) {
     passOver(error);
   }
   await flush();
+  return moved;
 }
 
 /** Removed meanwhile: nothing to be moved. */

@@ -1,0 +1,202 @@
+import { type Operation, object, page, paging, type Schema, text, time, whole } from './openapi-schema.ts';
+
+/** What is said of the session, events, quarantine, the trash and store transactions in the OpenAPI document. */
+
+const uids = { StudyInstanceUID: text, SeriesInstanceUID: text, SOPInstanceUID: text };
+const session = object(
+  {
+    tenant: text,
+    subject: text,
+    roles: { type: 'array', items: text },
+    permits: { type: 'array', items: text, description: 'what the roles permit (docs/roles.md)' },
+    keepsPeople: { type: 'boolean', description: 'people have accounts at this archive' },
+    hasAccount: { type: 'boolean', description: 'this session is of one of them' },
+  },
+  ['keepsPeople', 'hasAccount'],
+);
+const held = object({
+  id: text,
+  kind: {
+    enum: [
+      'otherPatient',
+      'otherStudy',
+      'otherSopClass',
+      'otherTransferSyntax',
+      'otherPixels',
+      'otherHeader',
+      'uploaded',
+    ],
+  },
+  ...uids,
+  sizeBytes: whole,
+  sha256: text,
+  receivedAt: time,
+  source: text,
+  reason: text,
+  existing: object({ sha256: text, sizeBytes: whole, storedAt: time, StudyInstanceUID: text, SeriesInstanceUID: text }),
+});
+const trash = object(
+  {
+    version: whole,
+    id: text,
+    kind: { enum: ['deleted', 'rejected', 'replaced'] },
+    level: { enum: ['study', 'series', 'instance'] },
+    ...uids,
+    state: { enum: ['moving', 'complete', 'restoring', 'purging'] },
+    instanceCount: whole,
+    deletedAt: time,
+    purgeAt: { type: ['integer', 'null'], description: 'ms since 1970; null: kept until a person decides' },
+    reason: text,
+    by: text,
+  },
+  ['SeriesInstanceUID', 'SOPInstanceUID'],
+);
+const event = object(
+  {
+    cursor: text,
+    type: {
+      enum: [
+        'InstanceStored',
+        'StudyQuiet',
+        'Conflict',
+        'ConflictResolved',
+        'Rejected',
+        'Deleted',
+        'Restored',
+        'Purged',
+        'ProcedureStepStarted',
+        'ProcedureStepCompleted',
+        'ProcedureStepDiscontinued',
+        'StudyComplete',
+        'EmergencyAccess',
+        'ShareCreated',
+        'ShareOpened',
+        'ShareRevoked',
+        'ShareExpired',
+      ],
+    },
+    at: time,
+    ...uids,
+    id: text,
+    sha256: text,
+    instances: whole,
+  },
+  ['SeriesInstanceUID', 'SOPInstanceUID', 'id', 'sha256', 'instances'],
+);
+const announcedObject = object({ sizeBytes: whole, sha256: text, SOPInstanceUID: text }, ['SOPInstanceUID']);
+const transaction = object(
+  {
+    id: text,
+    state: { enum: ['open', 'storing', 'done'] },
+    expiresAt: time,
+    StudyInstanceUID: text,
+    objects: {
+      type: 'array',
+      items: object(
+        {
+          ...(announcedObject.properties as Record<string, Schema>),
+          partBytes: whole,
+          parts: whole,
+          arrived: {
+            type: 'array',
+            description: 'ranges of parts, first and last',
+            items: { type: 'array', items: whole },
+          },
+          outcome: { enum: ['stored', 'duplicate', 'replaced', 'held', 'failed'] },
+        },
+        ['SOPInstanceUID', 'arrived', 'outcome'],
+      ),
+    },
+  },
+  ['StudyInstanceUID'],
+);
+const upload = object({
+  part: whole,
+  method: { enum: ['PUT'] },
+  url: text,
+  headers: { type: 'object', additionalProperties: text },
+  authenticate: { type: 'boolean', description: 'whether the usual Authorization goes along' },
+  expiresAt: time,
+});
+
+export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
+  GetSession: { summary: 'Who is signed in; 401 when nobody is', response: { schema: session } },
+  OpenSession: {
+    summary: 'Exchange an access token for the session cookie',
+    requestBody: object({ token: text }),
+    response: { schema: session },
+  },
+  CloseSession: {
+    summary: 'Sign out: 204, or 200 with where a browser is sent to sign out at the issuer as well',
+    response: { schema: object({ next: text }, ['next']) },
+  },
+  GetEvents: {
+    summary: 'The ordered feed of what happened: a page of JSON, or server-sent events for Accept: text/event-stream',
+    parameters: paging,
+    response: { schema: object({ events: { type: 'array', items: event }, next: text }) },
+  },
+  ListQuarantine: {
+    summary: 'Conflicts held in quarantine, newest first',
+    parameters: paging,
+    response: { schema: page(held) },
+  },
+  GetQuarantined: { summary: 'One conflict', response: { schema: held } },
+  GetQuarantinedContent: {
+    summary: 'The held object, as received',
+    response: { type: 'application/dicom', schema: { type: 'string', format: 'binary' } },
+  },
+  GetQuarantinedMetadata: {
+    summary: 'The held object as DICOM JSON',
+    response: { type: 'application/dicom+json', schema: { type: 'array', items: { type: 'object' } } },
+  },
+  GetQuarantinedRendered: {
+    summary: 'What the held object looks like',
+    response: { type: 'image/jpeg', schema: { type: 'string', format: 'binary' } },
+  },
+  DecideQuarantined: {
+    summary:
+      'Decide a conflict: replace the current object by the held one, or discard the held one; the loser goes to the trash',
+    requestBody: object({ action: { enum: ['replace', 'discard'] }, reason: text }, ['reason']),
+    response: { schema: object({ id: text, action: text }) },
+  },
+  ListTrash: {
+    summary: 'What was deleted, rejected or replaced, newest first',
+    parameters: paging,
+    response: { schema: page(trash) },
+  },
+  GetTrashed: { summary: 'One entry of the trash', response: { schema: trash } },
+  DecideTrashed: {
+    summary: 'Restore an entry of the trash',
+    requestBody: object({ action: { enum: ['restore'] } }),
+    response: { schema: object({ id: text, restored: whole, conflicting: whole }) },
+  },
+  PutTransaction: {
+    summary:
+      'Create a store transaction under an id of your own, or find it again: 201, or 200 (docs/store-transactions.md)',
+    requestBody: object(
+      { StudyInstanceUID: text, objects: { type: 'array', maxItems: 1000, items: announcedObject } },
+      ['StudyInstanceUID'],
+    ),
+    response: { schema: transaction },
+  },
+  GetTransaction: { summary: 'How far a store transaction has come', response: { schema: transaction } },
+  GrantParts: {
+    summary: 'Where parts of an object are to be uploaded',
+    requestBody: object({
+      object: { type: 'integer', minimum: 1 },
+      parts: { type: 'array', maxItems: 100, items: object({ part: { type: 'integer', minimum: 1 }, sha256: text }) },
+    }),
+    response: { schema: object({ uploads: { type: 'array', items: upload } }) },
+  },
+  PutTransactionPart: {
+    summary: 'Upload a part, on hosts without signed URLs; Content-Digest carries its SHA-256',
+    requestType: 'application/octet-stream',
+    requestBody: { type: 'string', format: 'binary' },
+  },
+  CommitTransaction: {
+    summary:
+      'Store what was uploaded: the STOW-RS response; 202 with Retry-After while it is not known; 412 when parts are missing',
+    response: { type: 'application/dicom+json', schema: { type: 'object' } },
+  },
+  DeleteTransaction: { summary: 'Abandon a store transaction that is not committed' },
+};
