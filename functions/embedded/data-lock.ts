@@ -1,5 +1,6 @@
 import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { startOf } from '#adapters/local/living-process.ts';
 import { ConfigError } from './config.ts';
 
 /**
@@ -19,32 +20,10 @@ export function lockDataDir(dataDir: string): () => void {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const [id, start] = readFileSync(path, 'utf8').split(' ');
       const pid = Number(id);
-      if (isAlive(pid) && start === startOf(pid)) {
+      if (Number.isInteger(pid) && pid > 0 && start === startOf(pid))
         throw new ConfigError(`${dataDir} is in use by another Nephos (process ${pid})`);
-      }
       rmSync(path, { force: true });
     }
   }
   throw new ConfigError(`${dataDir} cannot be locked`);
-}
-
-/** When a process started, in the system's own terms; '' where it does not say. */
-function startOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The command, in parentheses, may hold anything; field 22 is the 20th behind it.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-  } catch {
-    return '';
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

@@ -11,7 +11,7 @@ const [job, folder, name] = process.argv.slice(2) as [string, string, string];
 /** Synchronous: what was said before a kill -9 stands in the pipe. */
 const say = (line: object): void => void writeSync(1, `${JSON.stringify(line)}\n`);
 const openAll = async () => {
-  const index = LmdbIndexTable.open(`${folder}/index.lmdb`);
+  const index = await LmdbIndexTable.open(`${folder}/index.lmdb`);
   return { index, blobs: await FsBlobStore.open(folder), jobs: new IndexJobQueue(index, systemClock) };
 };
 

@@ -97,7 +97,7 @@ describe('after kill -9', () => {
     }
     expect(acknowledged.length).toBeGreaterThan(500);
 
-    const index = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+    const index = await LmdbIndexTable.open(join(folder, 'index.lmdb'));
     const blobs = await FsBlobStore.open(folder);
     const [left, right, feed] = [await allOf(index, 'left'), await allOf(index, 'right'), await allOf(index, 'feed')];
     for (const { sort, key, sha256 } of acknowledged) {
@@ -138,7 +138,7 @@ describe('several processes on one store', () => {
     const children = ['a', 'b', 'c', 'd'].map((name) => start('rival', name));
     for (const child of children) expect(await child.done).toBe(0);
     const lines = children.flatMap((child) => child.lines);
-    const index = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+    const index = await LmdbIndexTable.open(join(folder, 'index.lmdb'));
     const blobs = await FsBlobStore.open(folder);
     for (let n = 0; n < 20; n++) {
       const winners = lines.filter((line) => line.prize === n);
@@ -155,7 +155,7 @@ describe('several processes on one store', () => {
   });
 
   test('no job goes to two workers', async () => {
-    const index = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+    const index = await LmdbIndexTable.open(join(folder, 'index.lmdb'));
     const jobs = new IndexJobQueue(index, systemClock);
     await Promise.all(Array.from({ length: 200 }, (_, n) => jobs.enqueue('shared', { n })));
     const children = ['a', 'b', 'c'].map((name) => start('work', name));
@@ -167,7 +167,7 @@ describe('several processes on one store', () => {
   });
 
   test('what another process said it has written is seen by the very next read', async () => {
-    const index = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+    const index = await LmdbIndexTable.open(join(folder, 'index.lmdb'));
     const child = start('count');
     const missed: unknown[] = [];
     let checks = Promise.resolve();
@@ -223,7 +223,7 @@ describe('the limits of the machine', () => {
     expect(child.lines.filter((line) => line.stored === undefined)).toStrictEqual(
       [1, 2, 3, 4, 5].map((refused) => ({ code: 'OUT_OF_SPACE', refused })),
     );
-    const index = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+    const index = await LmdbIndexTable.open(join(folder, 'index.lmdb'));
     expect([...(await allOf(index, 'left')).keys()]).toStrictEqual(stored);
     expect([...(await allOf(index, 'right')).keys()]).toStrictEqual(stored);
     expect((await index.write([{ kind: 'put', key: { partition: 'left', sort: 'more' }, item: {} }])).committed).toBe(

@@ -13,7 +13,7 @@ const newFolder = (): string => mkdtempSync(join(tmpdir(), 'nephos-local-'));
 
 const openTable = async () => {
   const folder = newFolder();
-  const table = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+  const table = await LmdbIndexTable.open(join(folder, 'index.lmdb'));
   const close = async (): Promise<void> => {
     await table.close();
     rmSync(folder, { recursive: true });

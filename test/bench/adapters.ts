@@ -56,7 +56,7 @@ await measure('readBytes 16 KB range', 4000, 4, (n) =>
 await measure('head', 4000, 1, (n) => blobs.head(`t/a/${n}`));
 await blobs.close();
 
-const index = LmdbIndexTable.open(join(folder, 'index.lmdb'));
+const index = await LmdbIndexTable.open(join(folder, 'index.lmdb'));
 const attributes = {
   '00100010': { vr: 'PN', Value: [{ Alphabetic: 'Doe^Jane' }] },
   '00080020': { vr: 'DA', Value: ['20240131'] },

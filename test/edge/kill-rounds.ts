@@ -136,7 +136,7 @@ export async function killRounds(rounds: number, random: () => number): Promise<
     stopping = true;
     await line.set({ kind: 'none' });
     await Promise.all(modalities);
-    const index = LmdbIndexTable.open(join(dataDir, 'index'));
+    const index = await LmdbIndexTable.open(join(dataDir, 'index'));
     const queue = new DestinationQueue({ index, clock: systemClock }, TENANT, 'cloud');
     const done = ({ pending, confirmed, held }: ForwardCounts): boolean =>
       pending === 0 && confirmed + held >= acknowledged.size;

@@ -48,7 +48,7 @@ afterAll(async () => {
 
 /** Everything that a gateway took has been confirmed, or is held. */
 async function drained({ dataDir }: Edge, confirmed: number): Promise<ForwardCounts> {
-  const index = LmdbIndexTable.open(join(dataDir, 'index'));
+  const index = await LmdbIndexTable.open(join(dataDir, 'index'));
   try {
     const queue = new DestinationQueue({ index, clock: systemClock }, 'main', 'upstream');
     for (let i = 0; ; i++) {

@@ -24,6 +24,7 @@ import {
 } from '../index-rules.ts';
 import { decodeItem, encodeItem } from '../item-codec.ts';
 import { syncUpwards } from './durable-directories.ts';
+import { IndexDoor, type IndexDoorOptions } from './index-door.ts';
 import { keyRange } from './key-range.ts';
 
 /** A key as LMDB has it: the bytes of `partition U+0000 sort`; strings are written as UTF-8, arrays as they are. */
@@ -60,37 +61,42 @@ export class LmdbIndexTable implements IndexTable {
   /** What fails writes nothing, and nothing is synced. */
   readonly conflictsAreCheap = true;
   readonly #db: Database<Item | Buffer, RawKey>;
+  readonly #door: IndexDoor;
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
+  /** another process wants to open: a transaction is due, even an empty one */
+  #knocked = false;
   #readsThisTurn = 0;
   #closed = false;
 
-  private constructor(db: Database<Item | Buffer, RawKey>) {
+  private constructor(db: Database<Item | Buffer, RawKey>, door: IndexDoor) {
     this.#db = db;
+    this.#door = door;
+    door.listen(() => {
+      this.#knocked = true;
+      this.#committing ??= this.#commitAll();
+    });
   }
 
-  /** @param path of the data file; a lock file `<path>-lock` stands beside it. */
-  static open(path: string): LmdbIndexTable {
-    const db = open<Item | Buffer, RawKey>({
-      path,
-      noSubdir: true,
-      overlappingSync: false,
-      // lmdb-js' own batching leaves a promise that nobody can reach, and that ends the process when a commit fails
-      eventTurnBatching: false,
-      mapSize: MAP_BYTES,
-      maxReaders: MAX_READERS,
-      keyEncoder: { writeKey, readKey },
-      encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
-    } as RootDatabaseOptionsWithPath);
+  /**
+   * @param path of the data file; a lock file `<path>-lock` and a folder `<path>-door` stand beside it.
+   * @throws PacsError BUSY when a process that has it open does not let this one in
+   */
+  static async open(path: string, options: IndexDoorOptions = {}): Promise<LmdbIndexTable> {
+    const door = new IndexDoor(path, options);
+    const db = await door.enter(() => openFile(path));
     syncUpwards(dirname(resolve(path))); // LMDB syncs the file, not its name
-    return new LmdbIndexTable(db);
+    return new LmdbIndexTable(db, door);
   }
-
   /** Waits for the writes under way. */
   async close(): Promise<void> {
     this.#closed = true;
     while (this.#committing !== undefined) await this.#committing;
-    await this.#db.close();
+    await this.#door.leave(async () => {
+      // A last one for a process that wanted in.
+      while (this.#committing !== undefined) await this.#committing;
+      await this.#db.close();
+    });
   }
 
   async get(key: Key, meter: ReadMeter = newReadMeter()): Promise<Item | undefined> {
@@ -151,15 +157,20 @@ export class LmdbIndexTable implements IndexTable {
 
   /** One transaction after another until nobody waits. */
   async #commitAll(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length > 0 || this.#knocked) {
       let group: Waiting[] = [];
+      let mayCommit = false;
+      this.#knocked = false;
       try {
         await this.#db.transaction(() => {
+          mayCommit = this.#door.mayCommit();
+          if (!mayCommit) return;
           // taken as late as possible: what arrived while the lock was awaited goes along
           group = this.#waiting;
           this.#waiting = [];
           for (const waiting of group) this.#apply(waiting);
         });
+        if (!mayCommit && this.#waiting.length > 0) await this.#door.free();
       } catch (error) {
         const reason = await translated(error);
         // if the transaction never began, those who wait have failed with it
@@ -243,6 +254,19 @@ export class LmdbIndexTable implements IndexTable {
     this.#db.resetReadTxn();
   }
 }
+
+const openFile = (path: string): Database<Item | Buffer, RawKey> =>
+  open<Item | Buffer, RawKey>({
+    path,
+    noSubdir: true,
+    overlappingSync: false,
+    // lmdb-js' own batching leaves a promise that nobody can reach, and that ends the process when a commit fails
+    eventTurnBatching: false,
+    mapSize: MAP_BYTES,
+    maxReaders: MAX_READERS,
+    keyEncoder: { writeKey, readKey },
+    encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
+  } as RootDatabaseOptionsWithPath);
 
 const raw = (key: Key): string => `${key.partition}\0${key.sort}`;
 

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from './fs-errors.ts';
+import { startOf } from './living-process.ts';
 
 /** A pack that a process is writing, or was when it died. `folder`: relative to that of blobs, with a '/' at its end. */
 export interface NotedPack {
@@ -134,28 +135,6 @@ export class PackNotes {
     closeSync(this.#fd);
     this.#fd = undefined;
     if (!this.open().some(({ note }) => note === this.#name)) removeIfThere(join(this.#incoming, this.#name));
-  }
-}
-
-/** When a process started, in the system's own terms; '' where it does not say. Undefined: it is gone, or dead and only not buried yet. */
-function startOf(pid: number): string | undefined {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  } catch {
-    return isRunning(pid) ? '' : undefined;
-  }
-  // The command, in parentheses, may hold anything; the state follows it, and field 22 is the 20th.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : (fields[19] ?? '');
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errno(error) === 'EPERM';
   }
 }
 

@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { isAlive, thisProcess } from '#adapters/local/living-process.ts';
+import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
+
+const CHILD = join(import.meta.dirname, 'index-door-child.ts');
+let folder = '';
+let path = '';
+let killers: (() => Promise<unknown>)[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'nephos-door-'));
+  path = join(folder, 'index');
+});
+afterEach(async () => {
+  await Promise.all(killers.map((kill) => kill()));
+  killers = [];
+  rmSync(folder, { recursive: true });
+});
+
+function start(job: string, ...rest: readonly string[]) {
+  const child = spawn(process.execPath, [CHILD, job, path, ...rest], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines: string[] = [];
+  let saidOne = (): void => undefined;
+  const first = new Promise<void>((resolve) => {
+    saidOne = resolve;
+  });
+  const reader = createInterface({ input: child.stdout });
+  reader.on('line', (line) => {
+    lines.push(line);
+    saidOne();
+  });
+  const read = new Promise<void>((resolve) => reader.once('close', () => resolve()));
+  const done = new Promise<number | NodeJS.Signals | null>((resolve) =>
+    child.once('exit', (code, signal) => resolve(signal ?? code)),
+  ).then(async (ended) => {
+    await read;
+    return ended;
+  });
+  const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
+    child.kill(signal);
+    return done;
+  };
+  killers.push(kill);
+  return { lines, first, done, kill, pid: child.pid };
+}
+
+const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+};
+
+const sorts = async (index: LmdbIndexTable): Promise<Set<string>> => {
+  const all = new Set<string>();
+  for (let after: string | undefined, more = true; more; ) {
+    const page = await index.query({ partition: 'all', limit: 10_000, keysOnly: true, ...(after && { after }) });
+    for (const { sort } of page.records) all.add(sort);
+    after = page.records.at(-1)?.sort;
+    more = page.more;
+  }
+  return all;
+};
+
+const notes = (): string[] => readdirSync(`${path}-door`);
+
+describe('processes that open the index while others commit', () => {
+  // LMDB's open sets back the number of the last transaction without its write lock: what was committed meanwhile was overwritten by the
+  // next one, and nobody heard of it (ITS#9496).
+  test('find nobody who commits, however long it takes them', async () => {
+    const writers = ['a', 'b', 'c'].map((name) => start('write', name));
+    await Promise.all(writers.map(({ first }) => first));
+    const slow = start('slow', 'd', '300');
+    expect(await slow.done).toBe(0);
+    expect(slow.lines).toEqual(['opening', 'quiet']);
+    // and then the writers go on
+    const said = writers.map(({ lines }) => lines.length);
+    await until(() => writers.every(({ lines }, i) => lines.length > said[i]! + 5));
+  });
+
+  test('take nothing away that was acknowledged', async () => {
+    const writers = ['a', 'b', 'c'].map((name) => start('write', name));
+    await Promise.all(writers.map(({ first }) => first));
+    const visitors = ['d', 'e'].map((name) => start('visit', name, '60'));
+    for (const visitor of visitors) expect(await visitor.done).toBe(0);
+    await Promise.all(writers.map(({ kill }) => kill()));
+    const acknowledged = writers.flatMap(({ lines }) => lines);
+    expect(acknowledged.length).toBeGreaterThan(50);
+    const index = await LmdbIndexTable.open(path);
+    const stored = await sorts(index);
+    await index.close();
+    expect(acknowledged.filter((sort) => !stored.has(sort))).toEqual([]);
+    expect(notes()).toEqual([]);
+  });
+
+  test('come in one after the other when all come at once', async () => {
+    const children = ['a', 'b', 'c', 'd', 'e'].map((name) => start('write', name));
+    await Promise.all(children.map(({ first }) => first));
+    expect(notes().filter((name) => name.endsWith('.inside'))).toHaveLength(5);
+  });
+
+  test('are let in by one that is idle', async () => {
+    const idle = start('stay');
+    await idle.first;
+    const index = await LmdbIndexTable.open(path);
+    expect((await index.write([{ kind: 'put', key: { partition: 'all', sort: '1' }, item: {} }])).committed).toBe(true);
+    await index.close();
+  });
+
+  test('and are killed in the door hold nobody up, nor those who were killed inside', async () => {
+    const writer = start('write', 'a');
+    await writer.first;
+    const slow = start('slow', 'b', '60000');
+    await slow.first;
+    await slow.kill();
+    const said = writer.lines.length;
+    await until(() => writer.lines.length > said + 5);
+    await writer.kill();
+    expect(notes().length).toBeGreaterThan(1);
+    const index = await LmdbIndexTable.open(path);
+    expect(notes().filter((name) => !name.includes(`-${process.pid}-`))).toEqual([]);
+    expect((await sorts(index)).size).toBeGreaterThanOrEqual(writer.lines.length);
+    await index.close();
+  });
+
+  test('do not wait for ever for one that does not answer', async () => {
+    const idle = start('stay');
+    await idle.first;
+    process.kill(idle.pid!, 'SIGSTOP');
+    await expect(LmdbIndexTable.open(path, { patienceMs: 100 })).rejects.toMatchObject({ code: 'BUSY' });
+    process.kill(idle.pid!, 'SIGCONT');
+    await (await LmdbIndexTable.open(path)).close();
+  });
+
+  test('hold writers up for a time that has an end: what they wanted to write fails, and nothing is written', async () => {
+    const index = await LmdbIndexTable.open(path, { holdMs: 100 });
+    const put = (sort: string) => index.write([{ kind: 'put', key: { partition: 'all', sort }, item: {} }]);
+    await put('before');
+    const slow = start('slow', 'b', '60000');
+    await slow.first;
+    await expect(put('meanwhile')).rejects.toMatchObject({ code: 'BUSY' });
+    await slow.kill();
+    await put('after');
+    expect([...(await sorts(index))]).toEqual(['after', 'before']);
+    await index.close();
+  });
+
+  test('may be one process, twice', async () => {
+    const [one, two] = [await LmdbIndexTable.open(path), await LmdbIndexTable.open(path)];
+    await Promise.all(
+      [one, two].map((index, i) => index.write([{ kind: 'put', key: { partition: 'all', sort: `${i}` }, item: {} }])),
+    );
+    expect((await sorts(two)).size).toBe(2);
+    await one.close();
+    await two.write([{ kind: 'put', key: { partition: 'all', sort: 'x' }, item: {} }]);
+    await two.close();
+  });
+});
+
+describe('a process', () => {
+  test('is known by when it began, not by its id alone', async () => {
+    expect(isAlive(thisProcess())).toBe(true);
+    expect(isAlive(`${thisProcess()}0`)).toBe(false);
+    expect(isAlive(`0${thisProcess()}`)).toBe(false);
+    const idle = start('stay');
+    await idle.first;
+    const name = notes()[0]!.split('.')[0]!;
+    expect(name).toContain(`-${idle.pid}-`);
+    expect(isAlive(name)).toBe(true);
+    await idle.kill();
+    expect(isAlive(name)).toBe(false);
+  });
+});
