@@ -12,6 +12,7 @@ import { TRANSFER_SYNTAXES } from '#core/dicom/transfer-syntaxes.ts';
 import { IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME } from '#core/dicom/writer.ts';
 import { ERRORS } from '#core/errors.ts';
 import { DEFAULT_LIMITS, limitVariable } from '#core/limits.ts';
+import { SPACES } from '#core/pixels/icc/spaces.ts';
 import { PIXEL_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { COMPRESSED_MEDIA_TYPES } from '#core/retrieve/media-types.ts';
 import { ATTRIBUTES, type Level } from '#core/search/attributes.ts';
@@ -152,7 +153,15 @@ ${table(
     aliases.join(', ') || '–',
     transferSyntaxUIDs.join(', '),
   ]),
-)}`;
+)}
+
+Rendered (PS3.18 §8.3.5): \`window\`, \`viewport\`, \`quality\` (JPEG), \`annotation\` (\`patient\`, \`technique\`; \`none\`), \`iccprofile\` (\`no\`, \`yes\`: the object's own,
+otherwise sRGB; ${Object.keys(SPACES)
+    .map((space) => `\`${space}\``)
+    .join(
+      ', ',
+    )}: turned into that space by the object's profile, a matrix or a table of ICC versions 2 and 4, perceptual). Images as JPEG and PNG, multi-frame images also as GIF;
+video, PDF and other documents as they are; reports as HTML and text; presentation states as the first image they are for.`;
 }
 
 function classes(): string {

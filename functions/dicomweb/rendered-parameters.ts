@@ -1,5 +1,6 @@
 import { PacsError } from '#core/errors.ts';
 import type { Limits } from '#core/limits.ts';
+import { isColourSpace, SPACES } from '#core/pixels/icc/spaces.ts';
 import type { RenderingRequest, Viewport } from '#core/pixels/rendering.ts';
 import type { VoiFunction } from '#core/ports/pixel-engine.ts';
 
@@ -27,9 +28,10 @@ export function renderingParameters(
   const annotation = query.get('annotation');
   if (annotation !== null) {
     const kinds = annotation.split(',').map((kind) => kind.trim());
-    if (!kinds.every((kind) => kind === 'patient' || kind === 'technique'))
-      throw bad('annotation', 'patient, technique or both');
-    parameters.annotations = kinds as ('patient' | 'technique')[];
+    const isNone = kinds.length === 1 && (kinds[0] === 'none' || kinds[0] === '');
+    if (!isNone && !kinds.every((kind) => kind === 'patient' || kind === 'technique'))
+      throw bad('annotation', 'patient, technique or both; none');
+    if (!isNone) parameters.annotations = kinds as ('patient' | 'technique')[];
   }
   const quality = query.get('quality');
   if (quality !== null) {
@@ -43,9 +45,9 @@ export function renderingParameters(
   const viewport = parseViewport(query.get('viewport'), limits, true);
   if (viewport !== undefined) parameters.viewport = viewport;
   const profile = query.get('iccprofile');
-  if (profile === 'yes') parameters.iccProfile = true;
-  else if (profile !== null && profile !== 'no')
-    throw bad('iccprofile', 'yes (the profile of the object is passed through) or no; colours are not converted');
+  if (profile === 'yes') parameters.colourSpace = 'own';
+  else if (profile !== null && isColourSpace(profile)) parameters.colourSpace = profile;
+  else if (profile !== null && profile !== 'no') throw bad('iccprofile', `no, yes, ${Object.keys(SPACES).join(', ')}`);
   return parameters;
 }
 

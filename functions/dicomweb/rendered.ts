@@ -34,7 +34,7 @@ const multipart = (offer: Offer): Offer => ({ ...offer, packaging: 'multipart' }
 const IMAGES = [JPEG, PNG, multipart(JPEG), multipart(PNG)];
 
 /** part of every ETag: changes when the renderer draws otherwise */
-const RENDERER = 'r1';
+const RENDERER = 'r2';
 
 /** What is asked for, and what must be on every picture for who asks. */
 const parametersOf = ({ request, services, principal }: Context): RenderingParameters => ({
@@ -113,6 +113,7 @@ async function renderImage(
   const frames = frameCount(instance);
   const choice = negotiate(context.request, frames > 1 ? [JPEG, PNG, GIF, ...IMAGES.slice(2)] : IMAGES);
   const { type, packaging } = choice.offer;
+  if (type === 'image/gif') checkGifColours(parameters);
   if (type === 'image/gif') return gifResponse(context, instance, { ...parameters, mediaType: 'image/gif' });
   const request: RenderingRequest = { ...parameters, mediaType: asSingle(type) };
   if (packaging === 'single') return frameResponse(context, instance, 1, request);
@@ -133,6 +134,14 @@ async function renderMany(
   const instance = await representative();
   if (renderableOf(instance) !== 'image') throw notRenderable();
   return frameResponse(context, instance, (frameCount(instance) >> 1) + 1, rendering, 'private, no-cache');
+}
+
+/** A GIF has no room for a profile: colours that are not those of every browser would be seen wrongly. */
+function checkGifColours({ colourSpace }: RenderingParameters): void {
+  if (colourSpace === undefined || colourSpace === 'own' || colourSpace === 'srgb') return;
+  throw new PacsError('NOT_ACCEPTABLE', 'image/gif cannot say that its colours are of this space', {
+    details: { parameter: 'iccprofile', available: ['image/jpeg', 'image/png'] },
+  });
 }
 
 const allFrames = (instance: InstanceRecord): number[] => Array.from({ length: frameCount(instance) }, (_, i) => i + 1);

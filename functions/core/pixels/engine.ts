@@ -14,7 +14,7 @@ import { Codecs } from './codecs.ts';
 import { decodeFrame } from './decode.ts';
 import { encodeBits, encodeFrame } from './encode.ts';
 import { encodeGif } from './gif.ts';
-import { encodeRaster, rasterize } from './render.ts';
+import { coloured, encodeRaster, rasterize } from './render.ts';
 
 /**
  * The PixelEngine in this thread: for tests, for Lambda, and inside each worker of a pool. Give it the compiled
@@ -50,7 +50,9 @@ export class InProcessPixelEngine implements PixelEngine {
   }
 
   async animate(job: AnimationJob): Promise<RenderedImage> {
-    const rasters = job.frames.map((frame) => rasterize(this.#decode(frame), job.presentation));
+    const rasters = job.frames
+      .map((frame) => rasterize(this.#decode(frame), job.presentation))
+      .map((raster) => coloured(raster, job.presentation.colours).raster);
     const first = rasters[0];
     if (first === undefined) throw new PacsError('NOT_FOUND', 'there is no frame to animate');
     return { mediaType: 'image/gif', bytes: encodeGif(rasters, job.delayMs), columns: first.columns, rows: first.rows };

@@ -2,6 +2,9 @@ import type { DecodedFrame, Presentation, RenderedImage } from '../ports/pixel-e
 import { type Codecs, MONOCHROME2, RGB } from './codecs.ts';
 import { applyShutters, drawAnnotations, drawGraphic, drawOverlay } from './draw.ts';
 import { toDisplay } from './grayscale.ts';
+import { inColourSpace } from './icc/convert.ts';
+import { readProfile } from './icc/profile.ts';
+import { profileOf } from './icc/spaces.ts';
 import { encodePng } from './png.ts';
 import { crop, type Raster, resize, turn } from './raster.ts';
 import { drawWatermark } from './watermark.ts';
@@ -40,10 +43,12 @@ function displayedSize(raster: Raster, presentation: Presentation): { columns: n
   return { columns: Math.max(1, Math.round(width * scale)), rows: Math.max(1, Math.round(height * scale)) };
 }
 
-export function encodeRaster(codecs: Codecs, raster: Raster, presentation: Presentation): RenderedImage {
+/** @throws PacsError UNREADABLE_DATASET where the object's own profile is needed, and is none */
+export function encodeRaster(codecs: Codecs, drawn: Raster, presentation: Presentation): RenderedImage {
+  const { raster, profile } = coloured(drawn, presentation.colours);
   const { columns, rows } = raster;
   if (presentation.mediaType === 'image/png') {
-    return { mediaType: 'image/png', bytes: encodePng(raster, presentation.iccProfile), columns, rows };
+    return { mediaType: 'image/png', bytes: encodePng(raster, profile), columns, rows };
   }
   const gray = raster.channels === 1;
   const jpeg = codecs.encode(
@@ -60,8 +65,25 @@ export function encodeRaster(codecs: Codecs, raster: Raster, presentation: Prese
     },
     { lossy: true, quality: presentation.quality ?? 90, sampleFactor: 0 },
   );
-  const bytes = presentation.iccProfile === undefined ? jpeg : withProfile(jpeg, presentation.iccProfile);
+  const bytes = profile === undefined ? jpeg : withProfile(jpeg, profile);
   return { mediaType: 'image/jpeg', bytes, columns, rows };
+}
+
+/** The picture in the colours that were asked for, and the profile that says so. The object's own is passed on as it is. */
+export function coloured(
+  raster: Raster,
+  colours: Presentation['colours'],
+): { readonly raster: Raster; readonly profile?: Uint8Array } {
+  if (colours === undefined) return { raster };
+  const { profile, space } = colours;
+  // What the object says of colours says nothing of gray.
+  const source = raster.channels === 3 ? profile : undefined;
+  if (space === 'own' && source !== undefined) {
+    readProfile(source);
+    return { raster, profile: source };
+  }
+  const target = space === 'own' ? 'srgb' : space;
+  return { raster: inColourSpace(raster, source && readProfile(source), target), profile: profileOf(target) };
 }
 
 /** ICC profile in APP2 segments (ICC.1 Annex B.4), behind SOI and JFIF. */

@@ -16,7 +16,8 @@ export interface RenderingRequest {
   readonly window?: { readonly center: number; readonly width: number; readonly function: VoiFunction };
   readonly viewport?: Viewport;
   readonly annotations?: readonly ('patient' | 'technique')[];
-  readonly iccProfile?: boolean;
+  /** colours that the picture is to be in, and to say so; `own`: those of the object */
+  readonly colourSpace?: NonNullable<Presentation['colours']>['space'];
   /** not asked for: what who is shown the picture must find on it */
   readonly watermark?: string;
 }
@@ -84,11 +85,20 @@ async function render(
   const presentation = asked(source, own, request, services.limits.renderedSidePixels);
   if (request.annotations !== undefined)
     presentation.annotations = annotationLines(dataSet, frame, request.annotations);
-  if (request.iccProfile === true) {
-    const profile = await iccProfileOf(dataSet, bulkReader(services, instance));
-    if (profile !== undefined && profile.length > 0) presentation.iccProfile = profile;
-  }
+  const colours = await coloursOf(services, instance, dataSet, request);
+  if (colours !== undefined) presentation.colours = colours;
   return services.pixels.render({ ...source, presentation });
+}
+
+async function coloursOf(
+  services: Uses,
+  instance: InstanceRecord,
+  dataSet: DataSet,
+  { colourSpace }: RenderingRequest,
+): Promise<Presentation['colours']> {
+  if (colourSpace === undefined) return undefined;
+  const profile = await iccProfileOf(dataSet, bulkReader(services, instance));
+  return { space: colourSpace, ...(profile !== undefined && profile.length > 0 && { profile }) };
 }
 
 /** All frames as an animated GIF. @throws PacsError NOT_ACCEPTABLE when that would be too much; as renderFrame */
@@ -112,6 +122,8 @@ export async function renderAnimation(
     );
   }
   const presentation = asked(first, own, request, services.limits.renderedSidePixels);
+  const colours = await coloursOf(services, instance, dataSet, request);
+  if (colours !== undefined) presentation.colours = colours;
   return services.pixels.animate({ frames, presentation, delayMs: frameTimeMs(dataSet) });
 }
 

@@ -113,8 +113,11 @@ export interface Presentation {
   readonly watermark?: string;
   /** vector graphics of a presentation state, in image pixels (1-based, PS3.3 C.10.5) */
   readonly graphics?: readonly Graphic[];
-  /** embedded as is */
-  readonly iccProfile?: Uint8Array;
+  /** the picture says in which colours it is: those of the object's own profile (absent: sRGB), or another space, into which it is turned */
+  readonly colours?: {
+    readonly profile?: Uint8Array;
+    readonly space: 'own' | 'srgb' | 'adobergb' | 'rommrgb' | 'displayp3';
+  };
 }
 
 /** PS3.3 C.9.2: one bit a pixel */

@@ -2,6 +2,7 @@ import { inflateSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
 import { codecModule } from '#adapters/local/codec-module.ts';
 import { InProcessPixelEngine } from '#core/pixels/engine.ts';
+import { type ColourSpace, profileOf } from '#core/pixels/icc/spaces.ts';
 import type { Services } from '#core/services.ts';
 import type { Context, Handler } from '#dicomweb/handler.ts';
 import * as rendered from '#dicomweb/rendered.ts';
@@ -196,7 +197,8 @@ describe('parameters (PS3.18 §8.3.5.1)', () => {
     'viewport=99999,1',
     'viewport=1,1,9,9',
     'annotation=name',
-    'iccprofile=adobergb',
+    'annotation=none,patient',
+    'iccprofile=cmyk',
   ])('%s is refused', async (query) => {
     const { get } = await archive(wide);
     expect(await code(get(rendered.renderInstance, query))).toBe('BAD_REQUEST');
@@ -215,7 +217,78 @@ describe('parameters (PS3.18 §8.3.5.1)', () => {
     const lit = async (query: string): Promise<number> =>
       pngPixels((await get(rendered.renderInstance, query)).bytes).data.filter((v) => v > 0).length;
     expect(await lit('')).toBe(0);
+    expect(await lit('annotation=none')).toBe(0);
     expect(await lit('annotation=patient')).toBeGreaterThan(50);
+  });
+});
+
+describe('colours (PS3.18 §8.3.5.1.5)', () => {
+  const spot = (ICCProfile?: Uint8Array): BuilderDataSet =>
+    row([], {
+      Rows: 1,
+      Columns: 2,
+      SamplesPerPixel: 3,
+      PlanarConfiguration: 0,
+      PhotometricInterpretation: 'RGB',
+      BitsAllocated: 8,
+      BitsStored: 8,
+      HighBit: 7,
+      PixelRepresentation: 0,
+      PixelData: Uint8Array.of(242, 203, 80, 255, 255, 255),
+      ...(ICCProfile && { ICCProfile }),
+    });
+  /** ICC profile of a PNG */
+  const profileIn = (png: Buffer): Buffer | undefined => {
+    const at = png.indexOf('iCCP', 0, 'latin1');
+    if (at < 0) return undefined;
+    return inflateSync(png.subarray(at + 4 + 'ICC profile'.length + 2, at + 4 + png.readUInt32BE(at - 4)));
+  };
+
+  test.each<[string, ColourSpace | undefined, readonly number[]]>([
+    ['', undefined, [242, 203, 80]],
+    ['iccprofile=no', undefined, [242, 203, 80]],
+    ['iccprofile=yes', 'srgb', [242, 203, 80]],
+    ['iccprofile=srgb', 'srgb', [242, 203, 80]],
+    ['iccprofile=adobergb', 'adobergb', [231, 202, 90]],
+    ['iccprofile=displayp3', 'displayp3', [236, 204, 101]],
+  ])('%s: the profile is of %s', async (query, space, colour) => {
+    const { get } = await archive(spot());
+    const { bytes } = await get(rendered.renderInstance, query);
+    expect(profileIn(bytes)).toEqual(space && Buffer.from(profileOf(space)));
+    for (const [i, value] of pngPixels(bytes).data.slice(0, 3).entries())
+      expect(Math.abs(value - colour[i]!)).toBeLessThanOrEqual(1);
+  });
+
+  test('yes passes on the profile of the object; another space is made by it', async () => {
+    const own = profileOf('displayp3');
+    const { get } = await archive(spot(own));
+    const kept = await get(rendered.renderInstance, 'iccprofile=yes');
+    expect(profileIn(kept.bytes)).toEqual(Buffer.from(own));
+    expect(pngPixels(kept.bytes).data).toEqual([242, 203, 80, 255, 255, 255]);
+    const turned = pngPixels((await get(rendered.renderInstance, 'iccprofile=srgb')).bytes).data;
+    expect(turned.slice(3)).toEqual([255, 255, 255]);
+    expect(turned[0]).toBeGreaterThan(242);
+    const jpeg = (await get(rendered.renderInstance, 'iccprofile=rommrgb', 'image/jpeg')).bytes;
+    expect(jpeg.includes(Buffer.from(profileOf('rommrgb')))).toBe(true);
+  });
+
+  test('gray becomes RGB for the profile to speak of; unasked it stays gray', async () => {
+    const { get } = await archive(row([-1000, 0, 1000]));
+    expect(pngPixels((await get(rendered.renderInstance)).bytes).channels).toBe(1);
+    const { channels, data } = pngPixels((await get(rendered.renderInstance, 'iccprofile=srgb')).bytes);
+    expect([channels, data]).toEqual([3, [0, 0, 0, 128, 128, 128, 255, 255, 255]]);
+  });
+
+  test('a profile that cannot be read is in the way only where it is needed', async () => {
+    const { get } = await archive(spot(new Uint8Array(200)));
+    expect((await get(rendered.renderInstance)).status).toBe(200);
+    expect(await code(get(rendered.renderInstance, 'iccprofile=srgb'))).toBe('UNREADABLE_DATASET');
+  });
+
+  test('a GIF, which has no profile, is not made in colours that it could not name', async () => {
+    const { get } = await archive(row([0, 1], { NumberOfFrames: '2', PixelData: words(0, 1, 0, 2) }));
+    expect((await get(rendered.renderInstance, 'iccprofile=srgb', 'image/gif')).status).toBe(200);
+    expect(await code(get(rendered.renderInstance, 'iccprofile=adobergb', 'image/gif'))).toBe('NOT_ACCEPTABLE');
   });
 });
 
