@@ -11,9 +11,12 @@ const MOST_MONTHS = 120;
 /**
  * GET /api/costs: what the caller's tenant stores, by month, and what that costs. `months` (1 to 120; 12) that end with this one; `format`: `json`, `csv` (a
  * line a month) or `csv-parts` (a line for each month, tier and modality).
- * @throws PacsError BAD_REQUEST
+ * @throws PacsError BAD_REQUEST; FORBIDDEN for access that is confined to some studies
  */
 const getCosts: Handler = async ({ request, services, principal }) => {
+  // The sums are of every study: they would tell of those out of reach.
+  if (principal.reach !== undefined)
+    throw new PacsError('FORBIDDEN', 'costs are of all studies, and this access reaches some alone');
   const months = wholeNumber(request, 'months', MONTHS, MOST_MONTHS);
   const format = request.query.get('format') ?? 'json';
   if (format !== 'json' && format !== 'csv' && format !== 'csv-parts')

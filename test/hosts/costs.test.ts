@@ -102,6 +102,9 @@ describe.each([
     for (const role of ['viewer', 'radiologist', 'technologist', 'referrer', 'researcher', 'auditor', 'gateway'])
       expect((await ask(await tokenOf(role, role), '/api/costs')).status, role).toBe(403);
     expect((await ask(host.admin, '/api/costs')).status).toBe(200);
+    const asked = { name: 'part', subject: 'part', roles: ['admin'], reach: [{ modalities: ['MR'] }] };
+    const { token } = (await (await ask(host.admin, '/api/tokens', 'POST', asked)).json()) as { token: string };
+    expect((await ask(token, '/api/costs')).status, 'who reaches some studies alone').toBe(403);
   });
 
   test('leave a trace of who read them', async () => {

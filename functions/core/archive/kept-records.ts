@@ -23,7 +23,6 @@ export const MADE_ANEW: ReadonlySet<string> = new Set([
   'evicting',
   'usage',
   'x',
-  'usage',
 ]);
 
 /**
