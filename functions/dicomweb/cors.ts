@@ -3,6 +3,8 @@ import type { HttpRequest, HttpResponse } from './http.ts';
 /** What scripts of another origin may read of a response, beside what they always may. */
 const EXPOSED = [
   'Accept-Ranges',
+  'Allow',
+  'Content-Digest',
   'Content-Disposition',
   'Content-Length',
   'Content-Location',
@@ -10,6 +12,7 @@ const EXPOSED = [
   'ETag',
   'Link',
   'Location',
+  'Repr-Digest',
   'Retry-After',
   'Warning',
   'X-Total-Count',
@@ -19,11 +22,14 @@ const METHODS = 'GET, HEAD, POST, PUT, DELETE, OPTIONS';
 const REQUEST_HEADERS = [
   'Accept',
   'Authorization',
+  'Content-Digest',
   'Content-Type',
+  'Idempotency-Key',
   'If-Match',
   'If-Modified-Since',
   'If-None-Match',
   'If-Range',
+  'Prefer',
   'Range',
   'X-Requested-With',
 ].join(', ');

@@ -10,6 +10,7 @@ import { errorResponse } from './error-response.ts';
 import { admitGuest } from './guest.ts';
 import type { Handler } from './handler.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
+import { SAFE_HEADERS } from './safe-headers.ts';
 
 /** One row of a routes table. The policy stands in the row: a route without one does not compile. */
 export interface Route {
@@ -45,6 +46,10 @@ interface Node {
 
 const newNode = (): Node => ({ children: new Map(), routes: new Map() });
 
+const methodsOf = (routes: ReadonlyMap<string, Route>): string[] => [
+  ...new Set([...routes.keys(), ...(routes.has('GET') ? ['HEAD'] : []), 'OPTIONS']),
+];
+
 /** A table of routes as one function: match, authorize, run, and turn whatever is thrown into its response. */
 export class Router {
   readonly #root = newNode();
@@ -72,6 +77,15 @@ export class Router {
   async handle(request: HttpRequest): Promise<Routed> {
     let act: Act | undefined;
     try {
+      const methods = this.#methods(request);
+      if (methods !== undefined)
+        return {
+          response: {
+            status: 204,
+            headers: { ...SAFE_HEADERS, allow: methods.join(', '), 'cache-control': 'no-store' },
+          },
+          route: undefined,
+        };
       const { route, params } = this.#match(request);
       act = { route, request, principal: request.principal, params, facts: {} };
       const response = await this.#perform(act);
@@ -91,9 +105,19 @@ export class Router {
     const method = request.method === 'HEAD' ? 'GET' : request.method;
     const route = found.routes.get(method);
     if (route) return { route, params: found.params };
-    const allow = [...found.routes.keys()];
-    if (found.routes.has('GET')) allow.push('HEAD');
-    throw new PacsError('METHOD_NOT_ALLOWED', 'the method is not allowed here', { details: { allow } });
+    throw new PacsError('METHOD_NOT_ALLOWED', 'the method is not allowed here', {
+      details: { allow: methodsOf(found.routes) },
+    });
+  }
+
+  /**
+   * What OPTIONS asks of a path that has no route of its own for it (RFC 9110 §9.3.7): by the table alone, which is published, whatever there
+   * is behind it. Below the address of a share link nobody is told what does not exist there.
+   */
+  #methods({ method, path, link }: HttpRequest): readonly string[] | undefined {
+    if (method !== 'OPTIONS' || link !== undefined) return undefined;
+    const routes = this.#find(path)?.routes;
+    return routes === undefined || routes.has('OPTIONS') ? undefined : methodsOf(routes);
   }
 
   async #perform({ route, request, params, facts }: Act): Promise<HttpResponse> {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Host, multipart, partsOf } from './client.ts';
 
@@ -392,11 +393,24 @@ export function dicomwebSuite(name: string, start: () => Promise<Host>, declared
       });
     });
 
-    test('the capabilities document names the transactions', async () => {
+    test('the capabilities document names the transactions, each once and no others', async () => {
       const answer = await host.fetch('/dicomweb/', { method: 'OPTIONS' });
       expect(answer.status).toBe(200);
-      for (const name of ['StoreInstances', 'SearchStudies', 'RetrieveFrames'])
-        expect(answer.body.toString()).toContain(name);
+      const named = [...answer.body.toString().matchAll(/<method name="[A-Z]+" id="(\w+)"/g)].map(([, id]) => id);
+      const routes = DICOMWEB_ROUTES.filter(({ method }) => method !== 'OPTIONS').map(({ name }) => name);
+      expect(named.toSorted()).toEqual(routes.toSorted());
+    });
+
+    test('a resource says which methods it has', async () => {
+      for (const [path, allow] of [
+        ['/dicomweb/studies', 'GET, HEAD, OPTIONS, POST'],
+        [STUDY, 'DELETE, GET, HEAD, OPTIONS, POST'],
+        [`${STUDY}/metadata`, 'GET, HEAD, OPTIONS'],
+      ] as const) {
+        const answer = await host.fetch(path, { method: 'OPTIONS' });
+        expect(answer.status).toBe(204);
+        expect(answer.headers.allow?.split(', ').toSorted().join(', ')).toBe(allow);
+      }
     });
 
     test('deleted, it is gone everywhere; restored, it is back; the feed tells both', async () => {
