@@ -1,6 +1,7 @@
 import type { Limits } from '#core/limits.ts';
 import type { Handler } from './handler.ts';
 import { negotiate, type Offer } from './negotiate.ts';
+import { REPRESENTATIONS } from './representations.ts';
 import type { Route } from './router.ts';
 import { transactionsLink } from './transactions-link.ts';
 
@@ -65,16 +66,42 @@ function resourceXml({ path, methods, children }: Resource): string {
   const parameter = /^\{(.+)\}$/.exec(path)?.[1];
   const inner =
     (parameter === undefined ? '' : `<param name="${escaped(parameter)}" style="template" required="true"/>`) +
-    methods.map(({ name, id }) => `<method name="${name}" id="${escaped(id)}"/>`).join('') +
+    methods.map((method) => methodXml(method)).join('') +
     [...children.values()].map((child) => resourceXml(child)).join('');
   return `<resource path="${escaped(path)}">${inner}</resource>`;
+}
+
+function methodXml({ name, id }: Resource['methods'][number]): string {
+  const known = REPRESENTATIONS[id];
+  const start = `<method name="${name}" id="${escaped(id)}"`;
+  if (known === undefined) return `${start}/>`;
+  const { query = [], request = [], response } = known;
+  const parameters = query.map((parameter) => `<param name="${escaped(parameter)}" style="query"/>`).join('');
+  const bodies = (types: readonly string[]): string =>
+    types.map((type) => `<representation mediaType="${escaped(type)}"/>`).join('');
+  const asked = parameters + bodies(request);
+  const sentIn = asked === '' ? '' : `<request>${asked}</request>`;
+  return `${start}>${sentIn}<response>${bodies(response)}</response></method>`;
+}
+
+function methodJson({ name, id }: Resource['methods'][number]): unknown {
+  const known = REPRESENTATIONS[id];
+  if (known === undefined) return { name, id };
+  const representation = (types: readonly string[]) => types.map((mediaType) => ({ mediaType }));
+  const param = (known.query ?? []).map((parameter) => ({ name: parameter, style: 'query' }));
+  return {
+    name,
+    id,
+    request: { param, representation: representation(known.request ?? []) },
+    response: [{ representation: representation(known.response) }],
+  };
 }
 
 /** With `limits`, beyond WADL: what one STOW request may hold, for senders that make up their requests by it. */
 function wadlJson(root: string, tree: Resource, { storeRequestBytes, storeInstances }: Limits): unknown {
   const resource = ({ path, methods, children }: Resource): unknown => ({
     path,
-    ...(methods.length > 0 && { method: methods }),
+    ...(methods.length > 0 && { method: methods.map(methodJson) }),
     ...(children.size > 0 && { resource: [...children.values()].map(resource) }),
   });
   const resources = { base: root, resource: [...tree.children.values()].map(resource) };

@@ -2,15 +2,17 @@ import { describe, expect, test } from 'vitest';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { capabilities } from '#dicomweb/capabilities.ts';
 import { corsHeaders, preflight } from '#dicomweb/cors.ts';
+import { REPRESENTATIONS } from '#dicomweb/representations.ts';
+import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
 import { ask, ROOT } from './asking.ts';
 
 describe('the capabilities document', () => {
   const routes = [
     { method: 'GET', path: '/studies', name: 'SearchForStudies' },
-    { method: 'POST', path: '/studies', name: 'StoreInstances' },
-    { method: 'GET', path: '/studies/{study}', name: 'RetrieveStudy' },
-    { method: 'GET', path: '/studies/{study}/bulkdata/{bulk*}', name: 'RetrieveBulkdata' },
+    { method: 'POST', path: '/studies', name: 'Store' },
+    { method: 'GET', path: '/studies/{study}', name: 'Retrieve' },
+    { method: 'GET', path: '/studies/{study}/bulkdata/{bulk*}', name: 'Bulkdata' },
     { method: 'OPTIONS', path: '/', name: 'RetrieveCapabilities' },
   ] as const;
   const get = (accept?: string) =>
@@ -28,9 +30,9 @@ describe('the capabilities document', () => {
       expect(body.toString()).toBe(
         '<?xml version="1.0" encoding="UTF-8"?><application xmlns="http://wadl.dev.java.net/2009/02">' +
           `<resources base="${ROOT}"><resource path="studies"><method name="GET" id="SearchForStudies"/>` +
-          '<method name="POST" id="StoreInstances"/><resource path="{study}"><param name="study" style="template" required="true"/>' +
-          '<method name="GET" id="RetrieveStudy"/><resource path="bulkdata"><resource path="{bulk}">' +
-          '<param name="bulk" style="template" required="true"/><method name="GET" id="RetrieveBulkdata"/>' +
+          '<method name="POST" id="Store"/><resource path="{study}"><param name="study" style="template" required="true"/>' +
+          '<method name="GET" id="Retrieve"/><resource path="bulkdata"><resource path="{bulk}">' +
+          '<param name="bulk" style="template" required="true"/><method name="GET" id="Bulkdata"/>' +
           '</resource></resource></resource></resource></resources></application>',
       );
     }
@@ -43,10 +45,27 @@ describe('the capabilities document', () => {
     expect(application.resources.base).toBe(ROOT);
     expect(application.resources.resource[0].method).toEqual([
       { name: 'GET', id: 'SearchForStudies' },
-      { name: 'POST', id: 'StoreInstances' },
+      { name: 'POST', id: 'Store' },
     ]);
     const { storeRequestBytes, storeInstances } = DEFAULT_LIMITS;
     expect(application.limits).toEqual({ storeRequestBytes, storeInstances });
+  });
+
+  test('says of each transaction what may be asked, sent in and had', async () => {
+    const named = DICOMWEB_ROUTES.filter(({ method }) => method !== 'OPTIONS').map(({ name }) => name);
+    expect(Object.keys(REPRESENTATIONS).toSorted()).toEqual(named.toSorted());
+    const own = capabilities(() => DICOMWEB_ROUTES);
+    const xml = (await ask(memoryServices(), own, {}, {})).body.toString();
+    const [store] = /<method name="POST" id="StoreInstances">.*?<\/method>/.exec(xml) ?? [];
+    expect(store).toContain(
+      '<request><representation mediaType="multipart/related; type=&quot;application/dicom&quot;"/>',
+    );
+    expect(store).toContain('<response><representation mediaType="application/dicom+json"/>');
+    const json = JSON.parse((await ask(memoryServices(), own, {}, { accept: 'application/json' })).body.toString());
+    const [studies] = json.application.resources.resource;
+    const search = studies.method.find(({ id }: { id: string }) => id === 'SearchStudies');
+    expect(search.request.param).toContainEqual({ name: 'limit', style: 'query' });
+    expect(search.response[0].representation).toContainEqual({ mediaType: 'application/dicom+json' });
   });
 
   test('is nothing else', async () => {
