@@ -10,6 +10,7 @@ import { AccountPage } from './pages/account.tsx';
 import { ArrivedPage, isOnTheWay, LaunchPage } from './pages/arrived.tsx';
 import { AuditPage } from './pages/audit.tsx';
 import { ClientsPage } from './pages/clients.tsx';
+import { CostsPage } from './pages/costs.tsx';
 import { GatewaysPage } from './pages/gateways.tsx';
 import { PeoplePage } from './pages/people.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
@@ -73,6 +74,8 @@ function Page({ route }: { route: Route }) {
       return <UploadPage />;
     case '/quarantine':
       return <QuarantinePage selected={route.query.get('id') ?? ''} />;
+    case '/costs':
+      return <CostsPage />;
     case '/gateways':
       return <GatewaysPage />;
     case '/shares':

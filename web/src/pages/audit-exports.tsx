@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type AuditFormat, type AuditQuery, exportAudit } from '../api/audit.ts';
+import { download } from '../components/download.ts';
 import { messageOf } from '../components/use-loaded.ts';
 
 const FORMATS: readonly (readonly [AuditFormat, string, string])[] = [
@@ -57,13 +58,4 @@ export function AuditExports({ query }: { query: AuditQuery }) {
       )}
     </div>
   );
-}
-
-function download(file: Blob, name: string): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  // The browser has read the address by the next minute.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
