@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
@@ -12,6 +12,7 @@ import {
   SQSClient,
 } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { BUNDLE_LIMIT_BYTES } from '#lambda/bundling.ts';
 import { FUNCTIONS } from '#lambda/functions.ts';
 import { largeObject } from '#test/bench/large-data.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
@@ -22,7 +23,8 @@ import { freePort } from '#test/peers/helpers/nephos.ts';
 import { runOk } from '#test/peers/helpers/programs.ts';
 import { openBrowser, openPage } from '#test/peers/web/browser.ts';
 import { waitForImage } from '#test/peers/web/drawn.ts';
-import { type Deployed, deploy, PUBLIC_HOST, STAGE } from './helpers/deployment.ts';
+import { bundlesOf, contentsOf } from './helpers/assembly.ts';
+import { type Deployed, deploy, PUBLIC_HOST, regionOf, SECOND_REGION, STAGE } from './helpers/deployment.ts';
 import { misconfigure, redrive, streamOfIndex } from './helpers/drills.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { putSite, startFront } from './helpers/front.ts';
@@ -32,12 +34,13 @@ import lacks from './ministack-lacks.json' with { type: 'json' };
 import unusedGrants from './unused-grants.json' with { type: 'json' };
 
 /**
- * The real app, deployed by the real command line to MiniStack, and asked through its API. What the engine cannot show (IAM, the
- * firewall, CloudFront, a second region, streaming) is in docs/deploy-aws.md, "What is not proved".
+ * The real app in two regions, deployed by the real command line to MiniStack, and asked through its APIs. What the engine cannot show (IAM, the
+ * firewall, CloudFront, streaming) is in docs/deploy-aws.md, "What is not proved".
  */
 const FRAME_BYTES = 512 * 512 * 2;
 /** what a wrong deployment names; no role grants it */
 const WRONG_BUCKET = 'no-such-bucket';
+const WRONG_TABLE = 'no-such-table';
 let deployed: Deployed;
 const ADMIN = 'admin@example.org';
 /** of the quarter of an hour that a token holds */
@@ -76,15 +79,40 @@ const eventually = async <T>(look: () => Promise<T | undefined>, withinMs = 60_0
 
 describe('the deployment', () => {
   test('had everything in it but what the list says that the engine lacks', () => {
-    const { types, properties } = lacks;
+    const { types, properties, 'stands in': standsIn } = lacks;
     expect(Object.keys(deployed.dropped).sort()).toEqual(
-      [...new Set([...Object.keys(types), ...Object.keys(properties)])].sort(),
+      [...new Set([types, properties, standsIn].flatMap((list) => Object.keys(list)))].sort(),
     );
   });
 
-  test('answers that it is well', async () => {
-    const answer = await deployed.ask('/healthz');
-    expect(answer.status, answer.body.toString()).toBe(200);
+  test('answers that it is well, in both regions', async () => {
+    for (const ask of [deployed.ask, deployed.askSecond]) {
+      const answer = await ask('/healthz');
+      expect(answer.status, answer.body.toString()).toBe(200);
+    }
+  });
+
+  test('bundles functions of less than 1.5 MB zipped, codecs left out', async () => {
+    const bundles = await bundlesOf(deployed.assembly);
+    expect(bundles.length).toBeGreaterThanOrEqual(Object.keys(FUNCTIONS).length);
+    for (const { asset, zippedBytes } of bundles) expect(zippedBytes, asset).toBeLessThan(BUNDLE_LIMIT_BYTES);
+  });
+});
+
+describe('synthesized again, of sources that nobody changed', () => {
+  test('it has the same templates and assets to the byte, and `cdk diff` finds nothing', async () => {
+    expect(contentsOf(deployed.again)).toEqual(contentsOf(deployed.assembly));
+    const said = await deployed.diff(deployed.again);
+    expect(said).toMatch(/Number of stacks with differences: 0/);
+    expect(said.match(/There were no differences/g)).toHaveLength(
+      [...deployed.templates.keys()].filter((stack) => !(stack in lacks.stacks)).length,
+    );
+  });
+
+  test('… and finds a change where there is one', async () => {
+    const file = join(deployed.again, 'Queues.template.json');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"VisibilityTimeout":900', '"VisibilityTimeout":901'));
+    await expect(deployed.diff(deployed.again, ['Queues'])).rejects.toThrow(/VisibilityTimeout/);
   });
 });
 
@@ -192,7 +220,9 @@ describe('a deployment that was wrong', () => {
     }, 120_000);
     await putRight();
     await setVisibility('900');
-    expect(await redrive(sqs, 'ingest')).toBeGreaterThan(0);
+    expect(await redrive(deployed)).toMatch(/^ingest: [1-9]\d* given up/m);
+    expect(await redrive(deployed, 'ingest')).toMatch(/^ingest: [1-9]\d* put back/m);
+    await expect(redrive(deployed, 'no-such-work')).rejects.toThrow('no kind of work no-such-work');
     await eventually(async () => {
       const answer = await deployed.ask(`/dicomweb/studies?StudyInstanceUID=${study}`, { headers: as(admin) });
       return answer.status === 200 ? true : undefined;
@@ -203,15 +233,12 @@ describe('a deployment that was wrong', () => {
 });
 
 describe('the stream of the index', () => {
-  test('tells which records change, and nothing of what they hold', async () => {
+  test('tells which records change', async () => {
     const { view, records } = await streamOfIndex(deployed);
-    expect(view).toBe('KEYS_ONLY');
+    // What a table with a replica must have; of one region it is KEYS_ONLY (test/infra/templates).
+    expect(view).toBe('NEW_AND_OLD_IMAGES');
     expect(records.length).toBeGreaterThan(0);
-    for (const { dynamodb } of records) {
-      expect(Object.keys(dynamodb.Keys as object).toSorted()).toEqual(['p', 's']);
-      expect(dynamodb).not.toHaveProperty('NewImage');
-      expect(dynamodb).not.toHaveProperty('OldImage');
-    }
+    for (const { dynamodb } of records) expect(Object.keys(dynamodb.Keys as object).toSorted()).toEqual(['p', 's']);
   });
 });
 
@@ -414,6 +441,94 @@ describe.runIf(existsSync('/usr/bin/chromium'))('OHIF in Chromium', () => {
   });
 });
 
+describe('the second region', () => {
+  const study = uid(7501);
+  const [series, sop] = [uid(7502), uid(7503)];
+  const object = buildDicom({ StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop });
+  const inFirst = (path: string, init: Parameters<Deployed['ask']>[1] = {}) =>
+    deployed.ask(path, { ...init, headers: { ...as(admin), ...init.headers } });
+  const inSecond = (path: string, init: Parameters<Deployed['ask']>[1] = {}) =>
+    deployed.askSecond(path, { ...init, headers: { ...as(admin), ...init.headers } });
+  const single = { headers: { accept: 'application/dicom; transfer-syntax=*' } };
+
+  test('lets nobody in whom the first would not', async () => {
+    expect((await deployed.askSecond('/dicomweb/studies')).status).toBe(401);
+  });
+
+  test('finds and reads what was stored in the first: attributes, metadata, frames, images, and every byte', async () => {
+    const stored = await inFirst('/dicomweb/studies', multipart([object]));
+    expect(stored.status, stored.body.toString()).toBe(200);
+    const [found] = await eventually(async () => {
+      const answer = await inSecond(`/dicomweb/studies?StudyInstanceUID=${study}&includefield=all`);
+      return answer.status === 200 ? JSON.parse(answer.body.toString()) : undefined;
+    });
+    expect(found['00201208'].Value).toEqual([1]);
+    const path = `/dicomweb/studies/${study}/series/${series}/instances/${sop}`;
+    const instance = await eventually(async () => {
+      const answer = await inSecond(path, single);
+      return answer.status === 200 ? answer : undefined;
+    });
+    expect(Buffer.compare(instance.body, Buffer.from(object))).toBe(0);
+    for (const [what, accept] of [
+      ['/metadata', 'application/dicom+json'],
+      ['/frames/1', 'multipart/related; type="application/octet-stream"; transfer-syntax=*'],
+      ['/rendered', 'image/jpeg'],
+    ] as const) {
+      const [here, there] = await Promise.all(
+        [inFirst, inSecond].map((ask) => ask(path + what, { headers: { accept } })),
+      );
+      expect([here!.status, there!.status], what).toEqual([200, 200]);
+      expect(there!.body.length, what).toBe(here!.body.length);
+    }
+  });
+
+  test('takes changes where a person sends them there, and the first knows of them', async () => {
+    const other = uid(7511);
+    const sent = buildDicom({ StudyInstanceUID: other, SeriesInstanceUID: uid(7512), SOPInstanceUID: uid(7513) });
+    const stored = await inSecond('/dicomweb/studies', multipart([sent]));
+    expect(stored.status, stored.body.toString()).toBe(200);
+    // What the first has taken already is a success there as well, and counted once.
+    expect((await inSecond('/dicomweb/studies', multipart([object]))).status).toBe(200);
+    for (const [ask, uids] of [
+      [inFirst, [other, study]],
+      [inSecond, [other, study]],
+    ] as const)
+      for (const one of uids) {
+        const [found] = await eventually(async () => {
+          const answer = await ask(`/dicomweb/studies?StudyInstanceUID=${one}&includefield=00201208`);
+          return answer.status === 200 ? JSON.parse(answer.body.toString()) : undefined;
+        });
+        expect(found['00201208'].Value).toEqual([1]);
+      }
+  });
+
+  test('answers readers by itself while the first fails, and takes no change in its place', async () => {
+    const putRight = await misconfigure(deployed, 'search', { NEPHOS_TABLE: WRONG_TABLE });
+    const front = await startFront(deployed);
+    try {
+      expect((await inFirst('/dicomweb/studies?limit=1')).status).toBe(500);
+      const search = `${front.origin}/dicomweb/studies?StudyInstanceUID=${study}`;
+      const found = await fetch(search, { headers: as(admin) });
+      expect(found.status).toBe(200);
+      expect(await found.json()).toHaveLength(1);
+      const form = { method: 'POST', headers: { ...as(admin), 'content-type': 'application/dicom+json' } };
+      expect((await fetch(search, form)).status).toBeGreaterThanOrEqual(400);
+    } finally {
+      await front.stop();
+      await putRight();
+    }
+    expect((await inFirst('/dicomweb/studies?limit=1')).status).toBe(200);
+  });
+
+  test('asks nothing of the first', () => {
+    const asked = [...deployed.recorders]
+      .filter(([name]) => regionOf(name) === SECOND_REGION)
+      .flatMap(([, recorder]) => [...recorder.asked]);
+    expect(asked.length).toBeGreaterThan(10);
+    expect(asked.filter((call) => call.includes('us-east-1'))).toEqual([]);
+  });
+});
+
 describe('a study that nothing more comes for', () => {
   test('is settled by the worker, and the feed says so', async () => {
     const settled = await eventually(async () => {
@@ -425,24 +540,27 @@ describe('a study that nothing more comes for', () => {
 });
 
 describe('every call of the functions to AWS', () => {
-  const functions = () =>
-    [...deployed.templates].flatMap(([stack, template]) =>
-      Object.entries(template.Resources)
-        .filter(
-          ([, { Type, Properties }]) => Type === 'AWS::Lambda::Function' && typeof Properties.FunctionName === 'string',
-        )
-        .map(([id, { Properties }]) => {
-          const name = String(Properties.FunctionName);
-          return {
-            name: name.replace(`nephos-${STAGE}-`, ''),
-            role: roleOf(deployed.templates.get(stack)!, id, deployed.resolve),
-            asked: [...deployed.recorders.get(name)!.asked].map(
-              (line) => line.split(' ', 1).concat(line.slice(line.indexOf(' ') + 1)) as [string, string],
-            ),
-            unknown: [...deployed.recorders.get(name)!.unknown],
-          };
-        }),
-    );
+  const functions = (stacks: (stack: string) => boolean = () => true) =>
+    [...deployed.templates]
+      .filter(([stack]) => stacks(stack))
+      .flatMap(([stack, template]) =>
+        Object.entries(template.Resources)
+          .filter(
+            ([, { Type, Properties }]) =>
+              Type === 'AWS::Lambda::Function' && typeof Properties.FunctionName === 'string',
+          )
+          .map(([id, { Properties }]) => {
+            const name = String(Properties.FunctionName);
+            return {
+              name: name.replace(`nephos-${STAGE}-`, ''),
+              role: roleOf(deployed.templates.get(stack)!, id, regionOf(stack), deployed.resolve),
+              asked: [...deployed.recorders.get(`${stack}/${name}`)!.asked].map(
+                (line) => line.split(' ', 1).concat(line.slice(line.indexOf(' ') + 1)) as [string, string],
+              ),
+              unknown: [...deployed.recorders.get(`${stack}/${name}`)!.unknown],
+            };
+          }),
+      );
 
   test('is understood, and allowed by the role of the function that made it', () => {
     const seen = functions();
@@ -452,15 +570,15 @@ describe('every call of the functions to AWS', () => {
         .filter(([action, resource]) => allows(role, action, resource) === undefined)
         .map((call) => `${name} ${call.join(' ')}`),
     );
-    expect(refused.filter((call) => !call.includes(WRONG_BUCKET))).toEqual([]);
+    expect(refused.filter((call) => !call.includes(WRONG_BUCKET) && !call.includes(WRONG_TABLE))).toEqual([]);
     expect(refused).not.toEqual([]);
     expect(seen.filter(({ asked }) => asked.length > 0).map(({ name }) => name)).toEqual(
       expect.arrayContaining(['store', 'search', 'retrieve', 'render', 'admin', 'transactions', 'ingest', 'worker']),
     );
   });
 
-  test('accounts for what the roles grant, but for a list with reasons', () => {
-    const unasked = functions().flatMap(({ name, role, asked }) =>
+  test('accounts for what the roles of the first region grant, but for a list with reasons', () => {
+    const unasked = functions((stack) => regionOf(stack) !== SECOND_REGION).flatMap(({ name, role, asked }) =>
       role.flatMap((statement) =>
         statement.actions
           .filter((action) => !asked.some(([other, resource]) => other === action && concerns(statement, resource)))

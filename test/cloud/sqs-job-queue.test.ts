@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CreateQueueCommand, GetQueueUrlCommand, SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import {
+  CreateQueueCommand,
+  GetQueueUrlCommand,
+  ReceiveMessageCommand,
+  SendMessageCommand,
+  type SQSClient,
+} from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sqsClient } from '#adapters/aws/clients.ts';
 import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
@@ -82,4 +88,18 @@ describe('in whole seconds', () => {
     await client.send(new SendMessageCommand({ QueueUrl, MessageBody: early }));
     expect(await jobs.receive('long', { max: 10, visibilityMs: 1_000 })).toMatchObject([{ payload: { n: 2 } }]);
   });
+});
+
+test('dead letters that somebody else sent, as S3 does, go back as they came', async () => {
+  const jobs = queuesOnDemand(systemClock);
+  await jobs.enqueue('landed', {});
+  await jobs.complete('landed', (await jobs.receive('landed', { max: 1, visibilityMs: 1_000 }))[0]!);
+  const event = '{"Records":[{"s3":{"object":{"key":"incoming/main/IM_1"}}}]}';
+  const urlOf = async (QueueName: string) => (await client.send(new GetQueueUrlCommand({ QueueName }))).QueueUrl;
+  await client.send(new SendMessageCommand({ QueueUrl: await urlOf('landed-dead'), MessageBody: event }));
+  expect(await jobs.deadLetters('landed', 10)).toMatchObject([{ payload: { body: event } }]);
+  expect(await jobs.redrive('landed')).toBe(1);
+  const asked = new ReceiveMessageCommand({ QueueUrl: await urlOf('landed') });
+  expect((await client.send(asked)).Messages?.map(({ Body }) => Body)).toEqual([event]);
+  expect(await jobs.depth('landed')).toMatchObject({ dead: 0 });
 });

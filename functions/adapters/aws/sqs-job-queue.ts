@@ -13,7 +13,7 @@ import type { Item } from '#core/ports/index-table.ts';
 import type { Job, JobQueue } from '#core/ports/job-queue.ts';
 import { type RetryPolicy, retrying } from './retry.ts';
 import { SQS_DELAY_LIMIT_SECONDS, SQS_VISIBILITY_LIMIT_SECONDS } from './schema.ts';
-import { encodeMessage, parseMessage } from './sqs-message.ts';
+import { encodeMessage, parseMessage, type QueueMessage } from './sqs-message.ts';
 
 export interface SqsOptions {
   readonly client: SQSClient;
@@ -132,7 +132,7 @@ export class SqsJobQueue implements JobQueue {
       const messages = await this.#receive(url, Math.min(BATCH, limit - jobs.length), LOOK_MS, false);
       if (messages.length === 0) break;
       for (const { MessageId = '', Body = '', ReceiptHandle = '', Attributes } of messages) {
-        const { payload, id, attempt } = parseMessage(Body);
+        const { payload, id, attempt } = ownMessage(Body) ?? { payload: { body: Body } };
         receipts.push(ReceiptHandle);
         const attempts = attempt ?? Number(Attributes?.ApproximateReceiveCount ?? 1);
         jobs.push({ id: id ?? MessageId, payload, attempt: attempts });
@@ -142,15 +142,16 @@ export class SqsJobQueue implements JobQueue {
     return jobs;
   }
 
+  /** What others sent, as S3 does of objects that land, goes back as it came. To the queue first: a crash in between leaves it in both. */
   async redrive(queue: string): Promise<number> {
     const dead = this.#options.deadLetterUrl(queue);
     let moved = 0;
     for (;;) {
-      const messages = await this.#receive(dead, BATCH, 60_000, false);
+      const messages = await this.#receive(dead, BATCH, 60_000, true);
       if (messages.length === 0) return moved;
       for (const { Body = '', ReceiptHandle = '' } of messages) {
-        const { payload } = parseMessage(Body);
-        await this.#send(this.#options.queueUrl(queue), encodeMessage({ payload }), 0);
+        const own = ownMessage(Body);
+        await this.#send(this.#options.queueUrl(queue), own ? encodeMessage({ payload: own.payload }) : Body, 0);
         await this.#delete(dead, ReceiptHandle);
         moved++;
       }
@@ -235,6 +236,16 @@ export class SqsJobQueue implements JobQueue {
   #call<T>(call: () => Promise<T>): Promise<T> {
     const { clock, retry } = this.#options;
     return retrying({ clock, policy: retry, changes: false }, call);
+  }
+}
+
+/** Undefined for what is no message of ours. */
+function ownMessage(body: string): QueueMessage | undefined {
+  try {
+    return parseMessage(body);
+  } catch (error) {
+    if (error instanceof PacsError && error.code === 'BAD_REQUEST') return undefined;
+    throw error;
   }
 }
 

@@ -21,6 +21,8 @@ const TABLE_NAME = 'index';
 
 /** AWS as one archive needs it: table, bucket and queues on their engines. */
 export interface Cloud {
+  /** of the engine that has everything but the table */
+  readonly endpoint: string;
   /** another function of the deployment: clients and an archive of its own, on the same data */
   open(options?: {
     faults?: FaultOptions;
@@ -28,6 +30,8 @@ export interface Cloud {
     retry?: RetryPolicy;
     /** calls of AWS after which the function is dead */
     diesAfter?: number;
+    /** size of the parts that objects are uploaded in; the engine minds none */
+    partBytes?: number;
   }): CloudArchive;
   stop(): Promise<void>;
 }
@@ -36,6 +40,8 @@ export interface CloudArchive {
   readonly services: Services;
   /** its client of the table, to look at calls */
   readonly dynamo: DynamoDBClient;
+  /** all its clients */
+  readonly clients: readonly unknown[];
   readonly counts: { readonly dynamo: CallCounts; readonly s3: CallCounts; readonly sqs: CallCounts };
   calls(): number;
   reset(): void;
@@ -55,7 +61,8 @@ export async function startCloud(): Promise<Cloud> {
   const clients: { destroy(): void }[] = [sqs];
 
   return {
-    open({ faults, limits = {}, retry, diesAfter } = {}) {
+    endpoint: stackEngine.endpoint,
+    open({ faults, limits = {}, retry, diesAfter, partBytes } = {}) {
       const clientOf = { dynamo: dynamoClient(table), s3: s3Client(s3Config), sqs: sqsClient(stack) };
       clients.push(...Object.values(clientOf));
       const counts = {
@@ -70,7 +77,7 @@ export async function startCloud(): Promise<Cloud> {
         {
           ...common,
           index: new DynamoIndexTable({ ...common, client: clientOf.dynamo, tableName: TABLE_NAME }),
-          blobs: new S3BlobStore({ ...common, client: clientOf.s3, bucket: BUCKET }),
+          blobs: new S3BlobStore({ ...common, client: clientOf.s3, bucket: BUCKET, ...(partBytes && { partBytes }) }),
           jobs: new SqsJobQueue({
             ...common,
             client: clientOf.sqs,
@@ -85,6 +92,7 @@ export async function startCloud(): Promise<Cloud> {
       return {
         services,
         dynamo: clientOf.dynamo,
+        clients: Object.values(clientOf),
         counts,
         calls: () => all.reduce((sum, one) => sum + one.total(), 0),
         reset: () => {

@@ -8,14 +8,20 @@ import { ROOT, run } from './command.ts';
 import { type Engine, startMiniStack } from './engines.ts';
 import { callThrough, localize, redirectKeys } from './localize.ts';
 import { type Recorder, record } from './recorder.ts';
+import { replicate } from './second-region.ts';
 
 const ACCOUNT = '000000000000';
 const REGION = 'us-east-1';
+export const SECOND_REGION = 'us-west-2';
 export const STAGE = 'dev';
+const PEERS = process.env.NEPHOS_PEERS_DIR ?? '/var/tmp/nephos-peers';
+/** beside the project's packages: what functions of CDK itself find in Lambda's runtime */
+const LAMBDA_SDK = join(PEERS, 'lambda-sdk/node_modules');
 
-/** All that one region can have, so that the engine sees every stack. */
+/** All that a deployment in two regions can have, so that the engine sees every stack. */
 export const SETTINGS = {
   kind: 'dev',
+  secondRegion: SECOND_REGION,
   firewall: true,
   audit: true,
   backup: true,
@@ -36,14 +42,17 @@ export interface Deployed {
   readonly engine: Engine;
   /** as the CDK synthesized them, before anything was taken out */
   readonly templates: ReadonlyMap<string, Template>;
-  /** of what the engine lacks: type → resources */
+  /** of what the engine lacks, or has something else for: type → resources */
   readonly dropped: Readonly<Record<string, number>>;
   output(stack: string, name: string): string;
   /** what the REST API answers, asked as CloudFront asks: below the stage, with the name the client used */
   ask(path: string, init?: { method?: string; headers?: Record<string, string>; body?: Uint8Array }): Promise<Answer>;
-  /** the stage of the REST API in the engine */
+  /** the same of the second region's API */
+  askSecond: Deployed['ask'];
+  /** the stages of the REST APIs in the engine */
   readonly api: URL;
-  /** what each function asked of AWS */
+  readonly secondApi: URL;
+  /** what each function (`stack/name`) asked of AWS */
   readonly recorders: ReadonlyMap<string, Recorder>;
   /** the most memory that a process of the function has had so far (bytes) */
   peakRssBytes(name: string): Promise<number>;
@@ -52,6 +61,10 @@ export interface Deployed {
   readonly environment: Readonly<Record<string, string>>;
   /** folder of the cloud assembly that was deployed */
   readonly assembly: string;
+  /** folder of another assembly of the same sources and settings, synthesized while the first one was deployed, and made ready for the engine as it was */
+  readonly again: string;
+  /** `cdk diff` of stacks as they are in an assembly with what is deployed. @throws when they differ: what it said */
+  diff(assembly: string, stacks?: readonly string[]): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -63,7 +76,7 @@ export async function deploy(): Promise<Deployed> {
   const folder = mkdtempSync(join(tmpdir(), 'nephos-deploy-'));
   const engine = await startMiniStack({
     PATH: `${join(ROOT, 'node_modules/node/bin')}:${process.env.PATH}`,
-    NODE_PATH: join(ROOT, 'node_modules'),
+    NODE_PATH: `${join(ROOT, 'node_modules')}:${LAMBDA_SDK}`,
     CLOUDTRAIL_RECORDING: '1',
     TMPDIR: folder,
   });
@@ -84,30 +97,43 @@ export async function deploy(): Promise<Deployed> {
     const context = ['-c', `nephos=${JSON.stringify(SETTINGS)}`];
     const assembly = join(folder, 'cdk.out');
     // From a folder without an app: it would be synthesized for nothing.
-    await run('cdk', ['bootstrap', `aws://${ACCOUNT}/${REGION}`], { env: environment, cwd: folder });
-    await run('cdk', ['synth', '-q', ...context, '-o', assembly], { env: environment });
+    const places = [REGION, SECOND_REGION].map((region) => `aws://${ACCOUNT}/${region}`);
+    await run('cdk', ['bootstrap', ...places], { env: environment, cwd: folder });
+    const synthesize = (output: string) => run('cdk', ['synth', '-q', ...context, '-o', output], { env: environment });
+    await synthesize(assembly);
     const templates = readTemplates(assembly);
-    const dropped = localize(assembly, lacks);
-    if (redirectKeys(assembly, engine.endpoint) === 0) throw new Error('no function asks for keys');
     const recorders = new Map<string, Recorder>();
-    for (const name of functionNames(templates)) recorders.set(name, await record(name, engine.endpoint));
-    callThrough(assembly, recorders);
+    for (const name of functionNames(templates))
+      recorders.set(name, await record(name, regionOf(name), engine.endpoint));
+    const makeReady = (of: string): Record<string, number> => {
+      const taken = localize(of, lacks);
+      if (redirectKeys(of, engine.endpoint) === 0) throw new Error('no function asks for keys');
+      callThrough(of, recorders);
+      return taken;
+    };
+    const dropped = makeReady(assembly);
     const stacks = [...templates.keys()].filter((stack) => !(stack in lacks.stacks));
     const outputsFile = join(folder, 'outputs.json');
-    await run(
-      'cdk',
-      ['deploy', ...stacks, '--app', assembly, '--require-approval', 'never', '--outputs-file', outputsFile],
-      {
-        env: environment,
-      },
-    );
+    const again = join(folder, 'again');
+    const how = ['--concurrency', '4', '--require-approval', 'never', '--outputs-file', outputsFile];
+    // CloudFormation mostly waits, and so there is time.
+    await Promise.all([
+      run('cdk', ['deploy', ...stacks, '--app', assembly, ...how], { env: environment }),
+      synthesize(again),
+    ]);
+    makeReady(again);
     const outputs = JSON.parse(readFileSync(outputsFile, 'utf8')) as Record<string, Record<string, string>>;
     const output = (stack: string, name: string): string => {
       const found = outputs[`Nephos-${STAGE}-${stack}`]?.[name];
       if (found === undefined) throw new Error(`${stack} has no output ${name}`);
       return found;
     };
-    const api = new URL(`/_aws/execute-api/${output('Api', 'ApiId')}/live`, engine.endpoint);
+    const apiOf = (stack: string) => new URL(`/_aws/execute-api/${output(stack, 'ApiId')}/live`, engine.endpoint);
+    const [api, secondApi] = [apiOf('Api'), apiOf('Api2')];
+    await replicate(engine, `nephos-${STAGE}-index`, [
+      output('Storage', 'ArchiveBucket'),
+      output('Storage2', 'ArchiveBucket'),
+    ]);
     return {
       engine,
       templates,
@@ -115,10 +141,14 @@ export async function deploy(): Promise<Deployed> {
       output,
       environment,
       assembly,
+      again,
+      diff: (of, some = stacks) => run('cdk', ['diff', ...some, '--app', of, '--fail'], { env: environment }),
       recorders,
       api,
+      secondApi,
       ask: (path, init) => ask(api, path, init),
-      peakRssBytes: (name) => peakRssBytes(recorders.get(`nephos-${STAGE}-${name}`)!.endpoint),
+      askSecond: (path, init) => ask(secondApi, path, init),
+      peakRssBytes: (name) => peakRssBytes(recorders.get(`Workers/nephos-${STAGE}-${name}`)!.endpoint),
       resolve(reference) {
         const [stack = '', name = ''] = reference.split(':');
         return outputs[stack]?.[name] ?? `unresolved:${reference}`;
@@ -151,10 +181,15 @@ async function peakRssBytes(endpoint: string): Promise<number> {
   return most;
 }
 
+/** Of a stack, or of what begins with the name of one: the second region's end in 2. */
+export const regionOf = (name: string): string => (/^[A-Za-z]+2(\/|$)/.test(name) ? SECOND_REGION : REGION);
+
 const functionNames = (templates: ReadonlyMap<string, Template>): string[] =>
-  [...templates.values()].flatMap(({ Resources }) =>
+  [...templates].flatMap(([stack, { Resources }]) =>
     Object.values(Resources).flatMap(({ Type, Properties }) =>
-      Type === 'AWS::Lambda::Function' && typeof Properties.FunctionName === 'string' ? [Properties.FunctionName] : [],
+      Type === 'AWS::Lambda::Function' && typeof Properties.FunctionName === 'string'
+        ? [`${stack}/${Properties.FunctionName}`]
+        : [],
     ),
   );
 

@@ -1,10 +1,4 @@
-import {
-  DeleteMessageCommand,
-  GetQueueUrlCommand,
-  ReceiveMessageCommand,
-  SendMessageCommand,
-  type SQSClient,
-} from '@aws-sdk/client-sqs';
+import { run } from './command.ts';
 import { type Deployed, STAGE } from './deployment.ts';
 
 /** Calls of services whose clients would be a package for one call. @throws Error with what the engine answered */
@@ -43,20 +37,9 @@ export async function misconfigure(
   return () => put(Variables);
 }
 
-/** SQS's "Start DLQ redrive", which the engine lacks: what lies among the dead letters goes back to where it came from. @returns how many */
-export async function redrive(sqs: SQSClient, queue: string): Promise<number> {
-  const urlOf = async (QueueName: string) => (await sqs.send(new GetQueueUrlCommand({ QueueName }))).QueueUrl!;
-  const [dead, alive] = [await urlOf(`nephos-${STAGE}-${queue}-dead`), await urlOf(`nephos-${STAGE}-${queue}`)];
-  for (let moved = 0; ; ) {
-    const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl: dead, MaxNumberOfMessages: 10 }));
-    if (Messages.length === 0) return moved;
-    for (const { Body, ReceiptHandle } of Messages) {
-      await sqs.send(new SendMessageCommand({ QueueUrl: alive, MessageBody: Body }));
-      await sqs.send(new DeleteMessageCommand({ QueueUrl: dead, ReceiptHandle }));
-      moved++;
-    }
-  }
-}
+/** As a person does it (docs/deploy-aws.md, "When an alarm rings"). @returns what the command says */
+export const redrive = (deployed: Deployed, ...queues: readonly string[]): Promise<string> =>
+  run('node', ['scripts/redrive.ts', '--stage', STAGE, ...queues], { env: deployed.environment });
 
 export interface StreamRecord {
   readonly eventName: string;

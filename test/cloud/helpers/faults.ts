@@ -22,7 +22,8 @@ interface Client {
 
 type Next = (args: unknown) => Promise<{ output: { Body?: Readable } }>;
 
-const FAULTS = ['throttled', 'failed', 'failedAfter', 'answerLost', 'unreachable'] as const;
+export const FAULTS = ['throttled', 'failed', 'failedAfter', 'answerLost', 'unreachable'] as const;
+export type Fault = (typeof FAULTS)[number];
 
 /**
  * Counts what goes through a client, attempts included, and makes some of it fail as services and networks do: refused before
@@ -39,19 +40,12 @@ export function watch(client: unknown, faults: FaultOptions = { rate: 0, random:
       if (faults.random() >= faults.rate) return next(args);
       const fault = FAULTS[Math.floor(faults.random() * FAULTS.length)]!;
       count(injected, fault);
-      if (fault === 'throttled') throw thrown('ThrottlingException', 400);
-      if (fault === 'failed') throw thrown('InternalServerError', 500);
-      if (fault === 'unreachable') throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
-      const answer = await next(args);
-      const body = answer.output.Body;
-      if (body !== undefined) {
-        count(injected, 'torn');
-        const { output } = answer;
-        return { ...answer, output: { ...output, Body: torn(body, Math.floor(faults.random() * 2_000)) } };
-      }
-      throw fault === 'failedAfter'
-        ? thrown('ServiceUnavailable', 503)
-        : Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
+      return failing(
+        fault,
+        () => next(args),
+        faults.random,
+        () => count(injected, 'torn'),
+      );
     };
   (client as Client).middlewareStack.add(middleware as never, {
     step: 'finalizeRequest',
@@ -64,6 +58,51 @@ export function watch(client: unknown, faults: FaultOptions = { rate: 0, random:
     total: () => [...calls.values()].reduce((sum, n) => sum + n, 0),
     reset: () => calls.clear(),
   };
+}
+
+/** One call, as services and networks fail it: before it was carried out, after it, or in the middle of the answer's body. */
+async function failing(
+  fault: Fault,
+  call: () => ReturnType<Next>,
+  random: () => number,
+  onTorn: () => void,
+): ReturnType<Next> {
+  if (fault === 'throttled') throw thrown('ThrottlingException', 400);
+  if (fault === 'failed') throw thrown('InternalServerError', 500);
+  if (fault === 'unreachable') throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+  const answer = await call();
+  const { Body } = answer.output;
+  if (Body !== undefined) {
+    onTorn();
+    return { ...answer, output: { ...answer.output, Body: torn(Body, Math.floor(random() * 2_000)) } } as never;
+  }
+  throw fault === 'failedAfter'
+    ? thrown('ServiceUnavailable', 503)
+    : Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
+}
+
+/** Fails the first call of a command, whoever of the clients makes it. @returns whether that has happened */
+export function failFirst(clients: readonly unknown[], command: string, fault: Fault): () => boolean {
+  let failed = false;
+  const middleware =
+    (next: Next, { commandName }: { commandName: string }) =>
+    async (args: unknown) => {
+      if (failed || commandName !== command) return next(args);
+      failed = true;
+      return failing(
+        fault,
+        () => next(args),
+        () => 0.5,
+        () => {},
+      );
+    };
+  for (const client of clients)
+    (client as Client).middlewareStack.add(middleware as never, {
+      step: 'finalizeRequest',
+      priority: 'low',
+      name: 'failFirst',
+    });
+  return () => failed;
 }
 
 /** Ends what a client can do after so many calls, as a process that is killed: nothing it sends arrives any more. */

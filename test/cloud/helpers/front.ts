@@ -16,6 +16,11 @@ interface Behaviour {
     readonly FunctionARN: { readonly 'Fn::GetAtt': readonly [string, string] };
   }[];
 }
+/** What CloudFront's function asks for where reading may fail over. */
+interface OriginGroup {
+  readonly originIds: readonly { readonly originId: string }[];
+  readonly failoverCriteria: { readonly statusCodes: readonly number[] };
+}
 // biome-ignore lint/suspicious/noExplicitAny: a template is whatever CloudFormation takes
 type Properties = Record<string, any>;
 
@@ -29,7 +34,7 @@ export async function putSite(deployed: Deployed): Promise<void> {
 }
 
 /**
- * CloudFront, as far as a browser needs it: behaviours by path, their functions and headers, all read from the template that was deployed;
+ * CloudFront, as far as a browser needs it: behaviours by path, their functions, headers and origin groups, all read from the template that was deployed;
  * the site from its bucket in the engine, the rest from the API. Over HTTP on loopback, which browsers trust as they trust TLS.
  */
 export async function startFront(deployed: Deployed): Promise<{ origin: string; stop(): Promise<void> }> {
@@ -44,51 +49,66 @@ export async function startFront(deployed: Deployed): Promise<{ origin: string; 
   };
   const behaviourOf = (path: string): Behaviour =>
     CacheBehaviors.find(({ PathPattern }) => patternOf(PathPattern!).test(path)) ?? DefaultCacheBehavior;
-  const rewritten = ({ FunctionAssociations }: Behaviour, uri: string, host: string) => {
+  const rewritten = ({ FunctionAssociations }: Behaviour, method: string, uri: string, host: string) => {
     const id = FunctionAssociations[0]!.FunctionARN['Fn::GetAtt'][0];
     const code = String((Resources[id]!.Properties as Properties).FunctionCode).replace(
       "import cf from 'cloudfront';",
       '',
     );
-    const event = { request: { method: 'GET', uri, headers: { host: { value: host } } } };
-    return runInNewContext(`${code}; handler(event)`, { event }) as {
+    const event = { request: { method, uri, headers: { host: { value: host } } } };
+    let group: OriginGroup | undefined;
+    const cf = { createRequestOriginGroup: (asked: OriginGroup) => (group = asked) };
+    const request = runInNewContext(`${code}; handler(event)`, { cf, event }) as {
       uri: string;
       headers: Record<string, { value: string }>;
     };
+    return { ...request, group };
   };
+  const apis: Readonly<Record<string, URL>> = { 'api-primary': deployed.api, 'api-secondary': deployed.secondApi };
 
   const answer = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     const url = incoming.url ?? '/';
     const path = url.split('?', 1)[0]!;
     const behaviour = behaviourOf(path);
-    const request = rewritten(behaviour, path, incoming.headers.host ?? '');
+    const request = rewritten(behaviour, incoming.method ?? 'GET', path, incoming.headers.host ?? '');
     const headers = headersOf(
       (Resources[behaviour.ResponseHeadersPolicyId.Ref]!.Properties as Properties).ResponseHeadersPolicyConfig,
     );
     if (behaviour.TargetOriginId.startsWith('api-')) {
       const forwarded = request.headers['x-forwarded-host']!.value;
-      const { hostname, port, pathname } = deployed.api;
-      const passed = httpRequest(
-        {
-          hostname,
-          port,
-          method: incoming.method,
-          path: `${pathname}${url}`,
-          // The page is on loopback without TLS; a deployed front says https.
-          headers: {
-            ...incoming.headers,
-            host: `${hostname}:${port}`,
-            'x-forwarded-host': forwarded,
-            'x-forwarded-proto': 'http',
+      const { group } = request;
+      const [first = 'api-primary', ...others] = group?.originIds.map(({ originId }) => originId) ?? [];
+      const pass = (api: URL, rest: readonly string[]): void => {
+        const passed = httpRequest(
+          {
+            hostname: api.hostname,
+            port: api.port,
+            method: incoming.method,
+            path: `${api.pathname}${url}`,
+            // The page is on loopback without TLS; a deployed front says https.
+            headers: {
+              ...incoming.headers,
+              host: api.host,
+              'x-forwarded-host': forwarded,
+              'x-forwarded-proto': 'http',
+            },
           },
-        },
-        (from) => {
-          outgoing.writeHead(from.statusCode ?? 502, { ...from.headers, ...headers });
-          from.pipe(outgoing);
-        },
-      );
-      passed.on('error', () => outgoing.destroy());
-      incoming.pipe(passed);
+          (from) => {
+            const [next, ...further] = rest;
+            if (next !== undefined && group?.failoverCriteria.statusCodes.includes(from.statusCode ?? 502)) {
+              from.resume();
+              return pass(apis[next]!, further);
+            }
+            outgoing.writeHead(from.statusCode ?? 502, { ...from.headers, ...headers });
+            from.pipe(outgoing);
+          },
+        );
+        passed.on('error', () => outgoing.destroy());
+        // What may go elsewhere has no body.
+        if (group === undefined) incoming.pipe(passed);
+        else passed.end();
+      };
+      pass(apis[first]!, others);
       return;
     }
     try {

@@ -15,27 +15,41 @@ export interface Lacks {
   readonly types: Readonly<Record<string, string>>;
   /** by type: resources that have one of these properties */
   readonly properties: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** by type: what the engine has in its place, and which properties that does not take */
+  readonly 'stands in': Readonly<Record<string, { readonly type: string; readonly without: readonly string[] }>>;
 }
 
 /**
- * Takes resources of types that the engine lacks out of the templates of a cloud assembly, in place.
+ * Takes resources of types that the engine lacks out of the templates of a cloud assembly, or puts others in their place; in place.
  * @returns type and number of what was taken out
  * @throws when something that stays refers to what was taken out: the engine would then deploy something else than the template says
  */
-export function localize(assembly: string, { types, properties }: Lacks): Record<string, number> {
+export function localize(
+  assembly: string,
+  { types, properties, 'stands in': standsIn }: Lacks,
+): Record<string, number> {
   const dropped: Record<string, number> = {};
   for (const file of readdirSync(assembly).filter((name) => name.endsWith('.template.json'))) {
     const path = join(assembly, file);
     const template = JSON.parse(readFileSync(path, 'utf8')) as Template;
     const gone = new Set<string>();
+    let replaced = 0;
     for (const [id, { Type, Properties }] of Object.entries(template.Resources)) {
+      const other = standsIn[Type];
+      if (other !== undefined) {
+        const kept = Object.entries(Properties ?? {}).filter(([name]) => !other.without.includes(name));
+        Object.assign(template.Resources[id]!, { Type: other.type, Properties: Object.fromEntries(kept) });
+        dropped[Type] = (dropped[Type] ?? 0) + 1;
+        replaced++;
+        continue;
+      }
       const lacking = Object.keys(properties[Type] ?? {}).some((name) => name in (Properties ?? {}));
       if (types[Type] === undefined && !lacking) continue;
       gone.add(id);
       delete template.Resources[id];
       dropped[Type] = (dropped[Type] ?? 0) + 1;
     }
-    if (gone.size === 0) continue;
+    if (gone.size + replaced === 0) continue;
     for (const resource of Object.values(template.Resources)) {
       const after = [resource.DependsOn ?? []].flat().filter((id) => !gone.has(id));
       if (after.length === 0) delete resource.DependsOn;
@@ -56,7 +70,10 @@ export function localize(assembly: string, { types, properties }: Lacks): Record
 type Variables = Record<string, unknown>;
 
 /** Changes the variables of every function of the assembly, in place. @returns functions that `change` took */
-function changeVariables(assembly: string, change: (variables: Variables, name: string) => boolean): number {
+function changeVariables(
+  assembly: string,
+  change: (variables: Variables, name: string, stack: string) => boolean,
+): number {
   let changed = 0;
   for (const file of readdirSync(assembly).filter((name) => name.endsWith('.template.json'))) {
     const path = join(assembly, file);
@@ -68,7 +85,7 @@ function changeVariables(assembly: string, change: (variables: Variables, name: 
         Environment?: { Variables?: Variables };
       };
       if (FunctionName === undefined || Environment?.Variables === undefined) continue;
-      if (change(Environment.Variables, FunctionName)) changed++;
+      if (change(Environment.Variables, FunctionName, file.replace('.template.json', ''))) changed++;
     }
     writeFileSync(path, JSON.stringify(template));
   }
@@ -85,10 +102,10 @@ export const redirectKeys = (assembly: string, endpoint: string): number =>
     return true;
   });
 
-/** Each function calls AWS through a recorder of its own; SQS too, whose clients go where a queue's URL says. */
+/** Each function (`stack/name`) calls AWS through a recorder of its own; SQS too, whose clients go where a queue's URL says. */
 export const callThrough = (assembly: string, recorders: ReadonlyMap<string, Recorder>): number =>
-  changeVariables(assembly, (variables, name) => {
-    const recorder = recorders.get(name);
+  changeVariables(assembly, (variables, name, stack) => {
+    const recorder = recorders.get(`${stack}/${name}`);
     if (recorder === undefined) return false;
     variables.AWS_ENDPOINT_URL = recorder.endpoint;
     const prefix = name.slice(0, name.lastIndexOf('-'));

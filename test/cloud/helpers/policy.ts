@@ -15,9 +15,15 @@ export interface Statement {
 
 type Value = string | readonly Value[] | { readonly [name: string]: Value };
 
-/** Reads the statements of the policies that stand on the role of a function, with references resolved by `resolve`. */
-export function roleOf(template: Template, functionId: string, resolve: (reference: string) => string): Statement[] {
+/** Reads the statements of the policies that stand on the role of a function of a region, with references resolved by `resolve`. */
+export function roleOf(
+  template: Template,
+  functionId: string,
+  region: string,
+  resolveOther: (reference: string) => string,
+): Statement[] {
   const { Resources } = template;
+  const resolve = (reference: string): string => (reference === 'AWS::Region' ? region : resolveOther(reference));
   const found = Resources[functionId]?.Properties.Role as { 'Fn::GetAtt': [string, string] } | undefined;
   if (found === undefined) throw new Error(`there is no function ${functionId}`);
   const [role] = found['Fn::GetAtt'];
@@ -48,7 +54,6 @@ function conditionOf(condition: Value | undefined): Pick<Statement, 'conditional
 
 const PSEUDO: Readonly<Record<string, string>> = {
   'AWS::Partition': 'aws',
-  'AWS::Region': 'us-east-1',
   'AWS::AccountId': '000000000000',
 };
 

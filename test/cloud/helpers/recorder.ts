@@ -20,8 +20,8 @@ export interface Recorder {
   close(): Promise<void>;
 }
 
-/** Stands between one caller and the engine: passes everything on, and notes the action and resource of every call. */
-export async function record(caller: string, engine: string): Promise<Recorder> {
+/** Stands between one caller, in its region, and the engine: passes everything on, and notes the action and resource of every call. */
+export async function record(caller: string, region: string, engine: string): Promise<Recorder> {
   const asked = new Set<string>();
   const unknown = new Set<string>();
   const { hostname, port } = new URL(engine);
@@ -38,7 +38,13 @@ export async function record(caller: string, engine: string): Promise<Recorder> 
     const isJson = incoming.headers['x-amz-target'] !== undefined;
     incoming.on('data', (chunk: Buffer) => isJson && chunks.push(chunk));
     incoming.on('end', () => {
-      const calls = actionsOf(incoming.method ?? 'GET', incoming.url ?? '/', incoming.headers, Buffer.concat(chunks));
+      const calls = actionsOf(
+        `${region}:000000000000`,
+        incoming.method ?? 'GET',
+        incoming.url ?? '/',
+        incoming.headers,
+        Buffer.concat(chunks),
+      );
       if (calls === undefined) unknown.add(`${incoming.method} ${incoming.headers['x-amz-target'] ?? 'S3'}`);
       for (const { action, resource } of calls ?? []) asked.add(`${action} ${resource}`);
     });
@@ -59,24 +65,28 @@ export async function record(caller: string, engine: string): Promise<Recorder> 
   };
 }
 
-const ARN = 'us-east-1:000000000000';
-
-function actionsOf(method: string, url: string, headers: IncomingHttpHeaders, body: Buffer): Asked[] | undefined {
+/** `place`: region and account, as ARNs have them */
+function actionsOf(
+  place: string,
+  method: string,
+  url: string,
+  headers: IncomingHttpHeaders,
+  body: Buffer,
+): Asked[] | undefined {
   const target = headers['x-amz-target'];
   if (typeof target !== 'string') return s3Actions(method, url);
   const [service = '', operation = ''] = target.split('.');
   const parameters = JSON.parse(body.toString()) as Record<string, never>;
-  if (service === 'DynamoDB_20120810') return dynamoActions(operation, parameters);
+  if (service === 'DynamoDB_20120810') return dynamoActions(place, operation, parameters);
   if (service === 'AmazonSQS') {
     const name = String(parameters.QueueUrl).split('/').at(-1);
-    return [{ action: `sqs:${operation}`, resource: `arn:aws:sqs:${ARN}:${name}` }];
+    return [{ action: `sqs:${operation}`, resource: `arn:aws:sqs:${place}:${name}` }];
   }
   // KMS, by the name that its protocol has for it.
   if (service === 'TrentService') return [{ action: `kms:${operation}`, resource: String(parameters.KeyId) }];
   return undefined;
 }
 
-const table = (name: unknown): string => `arn:aws:dynamodb:${ARN}:table/${String(name)}`;
 /** A transaction asks for each of its operations. */
 const TRANSACTION = {
   Put: 'PutItem',
@@ -86,7 +96,8 @@ const TRANSACTION = {
   Get: 'GetItem',
 } as const;
 
-function dynamoActions(operation: string, parameters: Record<string, never>): Asked[] {
+function dynamoActions(place: string, operation: string, parameters: Record<string, never>): Asked[] {
+  const table = (name: unknown): string => `arn:aws:dynamodb:${place}:table/${String(name)}`;
   if (operation === 'TransactWriteItems' || operation === 'TransactGetItems') {
     const items = parameters.TransactItems as unknown as Record<keyof typeof TRANSACTION, { TableName: string }>[];
     return items.flatMap((item) =>
