@@ -24,6 +24,7 @@ const RECORDED: Readonly<
   performProcedure: { look: 'ProcedureRecord', change: ['ProcedureRecord', 'U'] },
   readAudit: { look: 'AuditLogUsed', change: ['AuditLogUsed', 'R'] },
   readProcedures: { look: 'ProcedureRecord', change: ['ProcedureRecord', 'R'] },
+  readRouting: { look: 'Query', change: ['Query', 'E'] },
   share: { look: 'Query', change: ['SecurityConfiguration', 'U'] },
 };
 const OTHERS = { look: 'UseOfRestrictedFunction', change: ['SecurityConfiguration', 'U'] } as const;

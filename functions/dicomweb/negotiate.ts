@@ -11,6 +11,8 @@ export interface Offer {
   readonly aliases?: readonly string[];
   /** whether it can be had in the transfer syntax asked for (undefined: none named); absent: the parameter has no meaning */
   readonly accepts?: (transferSyntax: string | undefined) => boolean;
+  /** those it can be had in, for who has asked for another; asked for only then */
+  readonly transferSyntaxes?: () => readonly string[];
 }
 
 /** A representation that the client takes and the resource has. */
@@ -37,7 +39,7 @@ interface AcceptRange {
  * The offers that the client accepts, best first, never empty (PS3.18 §8.7.5, §8.7.8): those of the `accept` query parameter, then those
  * of the Accept header, each by quality, then by how exactly they are named, then in the client's order. A request without
  * either takes anything; so does, behind all else, a range whose type is `tolerate`.
- * @throws PacsError NOT_ACCEPTABLE; `details.available` lists the media types there are.
+ * @throws PacsError NOT_ACCEPTABLE; `details.available` lists the media types there are, `details.transferSyntaxes` what they can be had in.
  */
 export function acceptable<O extends Offer>(
   request: Pick<HttpRequest, 'headers' | 'query'>,
@@ -71,8 +73,9 @@ export function acceptable<O extends Offer>(
   const available = offers.map(({ type, packaging }) =>
     packaging === 'multipart' ? `multipart/related; type="${type}"` : type,
   );
+  const transferSyntaxes = [...new Set(offers.flatMap((offer) => offer.transferSyntaxes?.() ?? []))];
   throw new PacsError('NOT_ACCEPTABLE', `none of the accepted media types is available: ${available.join(', ')}`, {
-    details: { available },
+    details: { available, ...(transferSyntaxes.length > 0 && { transferSyntaxes }) },
   });
 }
 

@@ -1,6 +1,7 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
+import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { transcodeFrame } from '#core/pixels/transcode.ts';
 import { findInstance } from '#core/retrieve/find.ts';
 import { frameCount, openFrames } from '#core/retrieve/frames.ts';
@@ -165,7 +166,8 @@ function offersFor(instance: InstanceRecord, single: boolean): Offer[] {
   const rows = [...COMPRESSED_MEDIA_TYPES].sort((a, b) => Number(b.type === stored) - Number(a.type === stored));
   return [{ type: OCTET_STREAM, aliases: [] }, ...rows].flatMap(({ type, aliases }) => {
     const accepts = (syntax: string | undefined): boolean => frameDelivery(instance, type, syntax) !== undefined;
-    const offer: Offer = { type, aliases, packaging: 'multipart', accepts };
+    const transferSyntaxes = () => [instance.transferSyntaxUID, ...PRODUCED_SYNTAXES].filter(accepts);
+    const offer: Offer = { type, aliases, packaging: 'multipart', accepts, transferSyntaxes };
     return single ? [offer, { ...offer, packaging: 'single' }] : [offer];
   });
 }

@@ -2,6 +2,7 @@ import type { InstanceRecord } from '#core/archive/records.ts';
 import { checkOnline } from '#core/archive/tiering.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
+import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
 import { type Delivery, deliveryOf, openDelivery, readDelivery } from '#core/retrieve/objects.ts';
 import { releasePayload, startAhead } from '#core/retrieve/stream.ts';
@@ -49,7 +50,8 @@ export const retrieveInstance: Handler = async (context) => {
   const instance = await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
   admitObject(principal, instance);
   const canDeliver = (syntax: string | undefined): boolean => deliveryOf(services, instance, syntax) !== undefined;
-  const parts: Offer = { ...PARTS, accepts: canDeliver };
+  const transferSyntaxes = () => [instance.transferSyntaxUID, ...PRODUCED_SYNTAXES.filter(canDeliver)];
+  const parts: Offer = { ...PARTS, accepts: canDeliver, transferSyntaxes };
   const alone: Offer = { type: DICOM, packaging: 'single', accepts: canDeliver };
   // Whoever takes either gets a large one by itself: only so it can be had in ranges, or from elsewhere.
   const isLarge = instance.sizeBytes > services.limits.redirectBytes;

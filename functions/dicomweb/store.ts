@@ -3,6 +3,7 @@ import type { Identity } from '#core/archive/instance.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
+import { archiveId, ROUTE_HEADERS, readWay } from '#core/routing/way.ts';
 import type { Services } from '#core/services.ts';
 import { subjectOf } from '#core/share-links/guest.ts';
 import { admissionOf } from '#core/share-links/uploads.ts';
@@ -31,12 +32,19 @@ export const storeInstances: Handler = async (context) => {
     if (announced > context.services.limits.storeRequestBytes) throw tooLarge(context.services);
     const outcomes = await storeAll(context, study);
     noteFacts(context, outcomes);
-    return withWayOut(context, storeResponse(outcomes, { root: context.root, study, xml }));
+    return withWayOut(context, await withName(context, storeResponse(outcomes, { root: context.root, study, xml })));
   } catch (error) {
     if (!(error instanceof PacsError && error.code === 'TOO_LARGE')) throw error;
     return withWayOut(context, errorResponse(error).response);
   }
 };
+
+/** Who says by which archives objects have come is told the name of this one, so that they do not go round in circles. */
+async function withName({ request, services, principal }: Context, response: HttpResponse): Promise<HttpResponse> {
+  if (request.headers[ROUTE_HEADERS.way] === undefined) return response;
+  const id = await archiveId(services, principal.tenant);
+  return { ...response, headers: { ...response.headers, [ROUTE_HEADERS.archive]: id } };
+}
 
 /** What is too large for a request is not too large for the archive. */
 const withWayOut = ({ request }: Context, response: HttpResponse): HttpResponse =>
@@ -74,6 +82,7 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
   // What a guest may send in is for his link to say.
   const services = admit ? { ...context.services, reach: undefined } : context.services;
   const { type, objects } = objectsOf(request, services, principal.tenant);
+  const route = readWay(request.headers[ROUTE_HEADERS.way]);
   const { storeConcurrency, storeInFlightBytes } = services.limits;
   /** objects that are being made durable, with the bytes each holds */
   const pending = new Map<Promise<void>, number>();
@@ -95,6 +104,7 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
         {
           tenant: principal.tenant,
           source: guest ? subjectOf(guest.link) : 'STOW',
+          route,
           StudyInstanceUID: study,
           sha256: object.sha256,
           admit,

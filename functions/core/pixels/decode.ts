@@ -22,6 +22,8 @@ export function decodeFrame(codecs: Codecs, frame: EncodedFrame, limitBytes: num
   switch (syntax.coding) {
     case 'native':
       return fromNative(codestream, image, transferSyntaxUID === EXPLICIT_VR_BIG_ENDIAN);
+    case 'uncompressedFrame':
+      return fromNative(codestream, image, false);
     case 'deflatedFrame':
       return fromNative(inflate(codestream, image), image, false);
     case 'rle': {

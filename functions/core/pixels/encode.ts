@@ -33,6 +33,8 @@ export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: Encode
   switch (syntax.coding) {
     case 'native':
       return done(frame.samples, image);
+    case 'uncompressedFrame':
+      return done(even(frame.samples), image);
     case 'deflatedFrame':
       return done(even(deflateRawSync(frame.samples)), image);
     case 'rle': {
@@ -65,6 +67,7 @@ export function encodeBits(frame: DecodedFrame, transferSyntaxUID: string): Enco
   const packed = packBits(frame.samples);
   const image: ImageDescription = { ...frame.image, BitsAllocated: 1, BitsStored: 1, HighBit: 0 };
   if (coding === 'native') return { codestream: packed, transferSyntaxUID, image };
+  if (coding === 'uncompressedFrame') return { codestream: even(packed), transferSyntaxUID, image };
   if (coding === 'rle') return { codestream: encodeRle(packed, packed.length, 1, 1, 1), transferSyntaxUID, image };
   if (coding === 'deflatedFrame') return { codestream: even(deflateRawSync(packed)), transferSyntaxUID, image };
   throw cannot('pixels of one bit cannot be compressed in this syntax', transferSyntaxUID);

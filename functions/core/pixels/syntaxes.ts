@@ -1,5 +1,13 @@
 /** Which codec reads and writes a transfer syntax (PS3.5 Annex A, PS3.6 Table A-1). What is absent here cannot be decoded. */
-export type Coding = 'native' | 'deflatedFrame' | 'rle' | 'jpeg' | 'jpegLs' | 'jpeg2000' | 'jpegXl';
+export type Coding =
+  | 'native'
+  | 'uncompressedFrame'
+  | 'deflatedFrame'
+  | 'rle'
+  | 'jpeg'
+  | 'jpegLs'
+  | 'jpeg2000'
+  | 'jpegXl';
 
 export interface PixelSyntax {
   readonly coding: Coding;
@@ -25,6 +33,8 @@ export const PIXEL_SYNTAXES: Readonly<Record<string, PixelSyntax>> = {
   [EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
   [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, false),
   [EXPLICIT_VR_BIG_ENDIAN]: entry('native', true, false),
+  // Encapsulated Uncompressed Explicit VR Little Endian: a fragment a frame
+  [`${UID}.1.98`]: entry('uncompressedFrame', true, true),
   // Deflated Image Frame Compression
   [`${UID}.8.1`]: entry('deflatedFrame', true, true),
   [`${UID}.5`]: entry('rle', true, true),
@@ -50,6 +60,11 @@ export const PIXEL_SYNTAXES: Readonly<Record<string, PixelSyntax>> = {
   [`${UID}.4.202`]: entry('jpeg2000', true, true),
   [`${UID}.4.203`]: entry('jpeg2000', false, true),
 };
+
+/** what we write */
+export const PRODUCED_SYNTAXES: readonly string[] = Object.keys(PIXEL_SYNTAXES).filter(
+  (uid) => PIXEL_SYNTAXES[uid]!.encodes,
+);
 
 /** written with the High Throughput block coder */
 export const isHighThroughput = (uid: string): boolean => uid.startsWith(`${UID}.4.20`);

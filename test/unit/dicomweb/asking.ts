@@ -18,6 +18,8 @@ export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
+  /** of an error */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 export interface AnsweredPart {
@@ -52,7 +54,7 @@ export async function ask(
     return { status, headers, body: await wholeBody(body) };
   } catch (error) {
     if (!(error instanceof PacsError)) throw error;
-    return { status: error.row.http, headers: {}, body: Buffer.from(error.code) };
+    return { status: error.row.http, headers: {}, body: Buffer.from(error.code), details: error.details };
   }
 }
 

@@ -314,6 +314,20 @@ describe('an instance in another transfer syntax', () => {
     const services = memoryServices();
     await store(services, plain);
     const accept = 'application/dicom; transfer-syntax=1.2.840.10008.1.2.4.100';
-    expect((await ask(services, retrieveInstance, params, { accept })).status).toBe(406);
+    const { status, details } = await ask(services, retrieveInstance, params, { accept });
+    expect(status).toBe(406);
+    expect(details!.available).toContain('application/dicom');
+    // What it says can be had can be had.
+    const transferSyntaxes = details!.transferSyntaxes as string[];
+    expect(transferSyntaxes).toContain('1.2.840.10008.1.2.4.90');
+    const pixels = new InProcessPixelEngine(codecModule(), DEFAULT_LIMITS);
+    const withCodecs = memoryServices({ pixels });
+    await store(withCodecs, plain);
+    for (const syntax of transferSyntaxes) {
+      const one = await ask(withCodecs, retrieveInstance, params, {
+        accept: `application/dicom; transfer-syntax=${syntax}`,
+      });
+      expect([syntax, one.status]).toEqual([syntax, 200]);
+    }
   });
 });
