@@ -208,12 +208,15 @@ const RECEIVING_ASSOCIATIONS = 16;
 /** How long senders may go on when the C-MOVE has got its final response (ms). */
 const CLOSE_MS = 5_000;
 
-/** C-STORE sub-operations. Of a C-MOVE that somebody else asked for, nothing is taken. */
+/**
+ * C-STORE sub-operations. Of a C-MOVE that somebody else asked for, nothing is taken. Some PACS (pynetdicom's among them) name
+ * themselves as the originator: that says nothing of who asked.
+ */
 const receiving =
   (callingAETitle: string, sink: ObjectSink): Service =>
-  async ({ context, command, dataSet, respond }) => {
+  async ({ session, context, command, dataSet, respond }) => {
     const { AffectedSOPInstanceUID: SOPInstanceUID, MoveOriginatorApplicationEntityTitle: originator } = command;
-    if (originator !== undefined && originator !== callingAETitle) {
+    if (originator !== undefined && originator !== callingAETitle && originator !== session.callingAETitle) {
       await respond({ Status: ERRORS.FORBIDDEN.dimse, ErrorComment: 'nobody here has asked for this' });
       return;
     }

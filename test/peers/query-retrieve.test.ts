@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
 import { freePort, projectRoot } from './helpers/nephos.ts';
 import { type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
-import { type Output, runOk } from './helpers/programs.ts';
+import { type Output, PYTHON, peerScript, runOk } from './helpers/programs.ts';
 
 process.env.TCP_NODELAY = '1';
 const SLICES = 12;
@@ -19,6 +19,8 @@ const files = study.slices.map(({ header, pixels }) => Buffer.concat([header, pi
 
 let receivePort: number;
 const tls = { key: join(dir, 'key.pem'), cert: join(dir, 'cert.pem') };
+
+const TLS_OPTIONS = ['--tls', '--tls-ca', tls.cert, '--tls-cert', tls.cert, '--tls-key', tls.key];
 
 /** A PACS of somebody else's: how to reach it, and how to end it. */
 interface Peer {
@@ -93,6 +95,20 @@ async function startDcmqrscp(): Promise<Peer> {
   };
 }
 
+/** It sends over TLS only where it is asked to: what we listen to for a C-MOVE is for trusted networks. */
+async function startPynetdicom(): Promise<Peer> {
+  const port = await freePort();
+  const args = [peerScript('query-retrieve-scp.py'), String(port), join(dir, 'study'), String(receivePort)];
+  const env = { ...process.env, NEPHOS_PEER_TLS: `${tls.cert},${tls.key}` };
+  const child = spawn(PYTHON, args, { stdio: 'ignore', env });
+  await listening(port);
+  return {
+    address: `PYPACS@127.0.0.1:${port}`,
+    options: TLS_OPTIONS,
+    stop: async () => void child.kill(),
+  };
+}
+
 async function startOrthancPeer(version: OrthancVersion, secure = false): Promise<Peer> {
   const ports = { httpPort: await freePort(), dicomPort: await freePort() };
   const orthanc = await startOrthanc({
@@ -118,7 +134,7 @@ async function startOrthancPeer(version: OrthancVersion, secure = false): Promis
   }
   return {
     address: `ORTHANC@127.0.0.1:${ports.dicomPort}`,
-    options: secure ? ['--tls', '--tls-ca', tls.cert, '--tls-cert', tls.cert, '--tls-key', tls.key] : [],
+    options: secure ? TLS_OPTIONS : [],
     stop: () => orthanc.stop(),
   };
 }
@@ -128,6 +144,7 @@ describe.each<[string, () => Promise<Peer>]>([
   ['Orthanc 1.12', () => startOrthancPeer('1.12')],
   ['Orthanc 1.12 over TLS, certificates on both sides', () => startOrthancPeer('1.12', true)],
   ['Orthanc 1.10', () => startOrthancPeer('1.10')],
+  ['pynetdicom over TLS, certificates on both sides', () => startPynetdicom()],
 ])('nephos query-retrieve and %s', (_, start) => {
   let peer: Peer;
   let folder: string;

@@ -15,13 +15,19 @@ export interface Output {
 export function run(
   command: string,
   args: readonly string[],
-  options: { cwd?: string; timeoutMs?: number } = {},
+  options: { cwd?: string; timeoutMs?: number; env?: Readonly<Record<string, string>> } = {},
 ): Promise<Output> {
   return new Promise((resolve, reject) => {
     execFile(
       command,
       args,
-      { cwd: options.cwd, timeout: options.timeoutMs ?? 120_000, maxBuffer: 256 * 2 ** 20, encoding: 'utf8' },
+      {
+        cwd: options.cwd,
+        env: { ...process.env, ...options.env },
+        timeout: options.timeoutMs ?? 120_000,
+        maxBuffer: 256 * 2 ** 20,
+        encoding: 'utf8',
+      },
       (error, stdout, stderr) => {
         if (error !== null && typeof error.code !== 'number') reject(error);
         else resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
@@ -34,7 +40,7 @@ export function run(
 export async function runOk(
   command: string,
   args: readonly string[],
-  options: { cwd?: string; timeoutMs?: number } = {},
+  options: { cwd?: string; timeoutMs?: number; env?: Readonly<Record<string, string>> } = {},
 ): Promise<string> {
   const { code, stdout, stderr } = await run(command, args, options);
   if (code !== 0)
@@ -46,11 +52,15 @@ export async function runOk(
 export async function python<T>(
   script: string,
   args: readonly string[],
-  options: { timeoutMs?: number } = {},
+  options: { timeoutMs?: number; env?: Readonly<Record<string, string>> } = {},
 ): Promise<T> {
-  const file = fileURLToPath(new URL(`../../../scripts/peers/${script}`, import.meta.url));
-  return JSON.parse(await runOk(join(peersDir, 'python/bin/python'), [file, ...args], options)) as T;
+  return JSON.parse(await runOk(PYTHON, [peerScript(script), ...args], options)) as T;
 }
+
+export const PYTHON = join(peersDir, 'python/bin/python');
+/** the path of a script of scripts/peers */
+export const peerScript = (script: string): string =>
+  fileURLToPath(new URL(`../../../scripts/peers/${script}`, import.meta.url));
 
 /** The shared corpus beside the project; suites that need it are skipped where it is not. */
 export const corpusDir = join(projectRoot, '../shared/testdata');
