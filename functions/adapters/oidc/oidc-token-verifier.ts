@@ -14,7 +14,9 @@ import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { OidcSettings } from './settings.ts';
 
 /** Signatures by keys that are not secret to us; `none` and HMAC with a public key as its secret are no signatures. */
-const ALGORITHMS = ['RS256', 'ES256'];
+const ALGORITHMS = ['RS', 'PS', 'ES']
+  .flatMap((family) => [256, 384, 512].map((bits) => `${family}${bits}`))
+  .concat('EdDSA');
 /** how far the issuer's clock may be from ours (s) */
 const CLOCK_TOLERANCE_SECONDS = 30;
 /** how long keys are used without asking again (ms); a key id that is not known asks at once, but at most so often */

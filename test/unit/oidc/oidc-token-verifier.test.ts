@@ -99,6 +99,61 @@ describe('a token of an OIDC issuer', () => {
     expect(await verifier().verify(await signed(rsa, claims))).toBeUndefined();
   });
 
+  test.each(['RS384', 'RS512', 'PS256', 'PS512', 'ES384', 'ES512', 'EdDSA'])(
+    'signed by %s as well: which one is the issuer’s choice',
+    async (alg) => {
+      const key = await newKey(alg, alg);
+      issuer.keys = [key];
+      expect(await verifier().verify(await signed(key))).toMatchObject({ subject: 'dr-house', roles: ['finder'] });
+    },
+  );
+
+  /** What ID tokens of these issuers hold, as their makers document them; names and numbers are made up. */
+  test.each([
+    [
+      'Microsoft Entra ID, groups by their object ids',
+      { NEPHOS_OIDC_ROLES_CLAIM: 'groups', NEPHOS_OIDC_ROLES: '8c0e0e1e-55aa-4bb1-9a8f-0d4f1f2b7c11=radiologist' },
+      {
+        ...{ ver: '2.0', tid: '72f988bf-86f1-41af-91ab-2d7cd011db47', oid: '690222be-ff1a-4d56-abd1-7e4f7d38e474' },
+        ...{ preferred_username: 'ida@clinic.example', uti: 'x' },
+        groups: ['8c0e0e1e-55aa-4bb1-9a8f-0d4f1f2b7c11', '11111111-2222-3333-4444-555555555555'],
+      },
+    ],
+    [
+      'Microsoft Entra ID, roles of the application',
+      { NEPHOS_OIDC_ROLES_CLAIM: 'roles', NEPHOS_OIDC_ROLES: 'Pacs.Read=radiologist' },
+      { ver: '2.0', oid: '690222be-ff1a-4d56-abd1-7e4f7d38e474', roles: ['Pacs.Read', 'Other.App'] },
+    ],
+    [
+      'Okta',
+      { NEPHOS_OIDC_ROLES_CLAIM: 'groups', NEPHOS_OIDC_ROLES: 'PACS Readers=radiologist' },
+      { ver: 1, amr: ['pwd', 'mfa'], idp: '00o1', groups: ['Everyone', 'PACS Readers'] },
+    ],
+    [
+      'Amazon Cognito',
+      { NEPHOS_OIDC_ROLES_CLAIM: 'cognito:groups' },
+      { token_use: 'id', 'cognito:username': 'ida', 'cognito:groups': ['radiologist', 'eu-west-1_abc_SAML'] },
+    ],
+    [
+      'Keycloak',
+      { NEPHOS_OIDC_ROLES_CLAIM: 'realm_access.roles', NEPHOS_OIDC_ROLES: 'radiology=radiologist' },
+      { typ: 'ID', azp: 'nephos', realm_access: { roles: ['offline_access', 'radiology'] }, resource_access: {} },
+    ],
+  ])('of %s: the groups that mean something here are roles, all others are none', async (_, settings, claims) => {
+    const token = await signed(rsa, { roles: undefined, ...claims });
+    expect((await verifier(settings).verify(token))?.roles).toEqual(['radiologist']);
+  });
+
+  test('of Entra where somebody is in too many groups: it names none, so he has no role, and no error', async () => {
+    const settings = { NEPHOS_OIDC_ROLES_CLAIM: 'groups', NEPHOS_OIDC_ROLES: 'a=radiologist' };
+    const overage = {
+      _claim_names: { groups: 'src1' },
+      _claim_sources: { src1: { endpoint: 'https://graph.test/me' } },
+    };
+    const token = await signed(rsa, { roles: undefined, ...overage });
+    expect((await verifier(settings).verify(token))?.roles).toEqual([]);
+  });
+
   test('within the tolerance of clocks it is still good', async () => {
     expect(await verifier().verify(await signed(rsa, { exp: SECONDS - 10 }))).toBeDefined();
   });
