@@ -129,6 +129,17 @@ describe('docs/deploy-aws.md', () => {
     expect(read({ ...nephos, ...fargate }).fargate).toMatchObject({ tasks: 1, cpu: 1_024 });
   });
 
+  test('has the console built before the CDK is called, which would not start without it', () => {
+    const [block = ''] = [...page.matchAll(/```sh\n([\s\S]*?)```/g)]
+      .map(([, text = '']) => text)
+      .filter((text) => text.includes('cdk bootstrap'));
+    const commands = block.split('\n').map((line) => line.replace(/\s+#.*/, ''));
+    expect(commands.slice(0, 2)).toEqual(['npm ci', 'npm run build:web']);
+    expect(commands.at(-2)).toBe('npm run deploy');
+    const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'));
+    for (const name of ['build:web', 'deploy', 'redrive']) expect(scripts[name]).toBeDefined();
+  });
+
   test('names every key there is', () => {
     const rows = [...page.matchAll(/^\| (`[^|]+?) \|/gm)].flatMap(([, cell = '']) =>
       [...cell.matchAll(/`(\.?[a-zA-Z]+(?:\.[a-zA-Z]+)?)`/g)].map(([, key = '']) => key),
