@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { Ajv, type ErrorObject } from 'ajv';
 import type { Condition } from '#core/routing/conditions.ts';
 import { ConfigError, isNetwork } from '#embedded/config.ts';
+import { readDestination } from '#embedded/dicom-destinations.ts';
 import schema from './config.schema.json' with { type: 'json' };
 
 /**
@@ -246,7 +247,7 @@ export function underEnvironment(document: Document, env: Environment): Document
   if (Object.keys(dicom).length > 0) made.dicom = dicom;
   if (env.NEPHOS_DICOM_ALLOWED_AES !== undefined) made.allowed = allowedOf(env.NEPHOS_DICOM_ALLOWED_AES);
   if (env.NEPHOS_DICOM_DESTINATIONS !== undefined)
-    made.moveDestinations = listOf(env.NEPHOS_DICOM_DESTINATIONS).map(destinationOf);
+    made.moveDestinations = listOf(env.NEPHOS_DICOM_DESTINATIONS).map(destinationOf(env));
   const http = defined({
     port: number(env.NEPHOS_HTTP_PORT),
     bind: env.NEPHOS_HTTP_BIND,
@@ -282,11 +283,15 @@ function allowedOf(text: string): unknown {
   });
 }
 
-function destinationOf(text: string): Document {
-  const match = /^([^@]+)@(\[[0-9A-Fa-f:.]+\]|[^@:\s]+):(\d{1,5})$/.exec(text);
-  if (match === null) throw new ConfigError(`NEPHOS_DICOM_DESTINATIONS: ${JSON.stringify(text)} is not AET@host:port`);
-  return { aeTitle: match[1], host: match[2]!.replace(/^\[|\]$/g, ''), port: Number(match[3]) };
-}
+/** `WS1@10.0.0.8:104`, `WS1@10.0.0.8:2762/tls`: with the certificates of the gateway's own TLS port */
+const destinationOf =
+  (env: Environment) =>
+  (text: string): Document => {
+    const { secure, ...entity } = readDestination('NEPHOS_DICOM_DESTINATIONS')(text);
+    if (!secure) return entity;
+    const { NEPHOS_DICOM_TLS_CERT: cert, NEPHOS_DICOM_TLS_KEY: key, NEPHOS_DICOM_TLS_CA: ca } = env;
+    return { ...entity, tls: defined({ cert, key, ca }) };
+  };
 
 const listOf = (text: string): string[] =>
   text

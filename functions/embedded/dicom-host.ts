@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { TlsOptions, Server as TlsServer } from 'node:tls';
 import type { Principal } from '#core/access.ts';
@@ -13,6 +12,7 @@ import { PROCEDURE_STEP_ENDED } from '#core/procedure/procedure-step.ts';
 import type { Services } from '#core/services.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import { COMMAND } from '#dimse/command-set.ts';
+import type { RemoteEntity } from '#dimse/scu.ts';
 import { createDimseServer, type DimseServer, type DimseServerOptions, entityOf } from '#dimse/server.ts';
 import { sendAvailability } from '#dimse/services/availability.ts';
 import { answerCommitment } from '#dimse/services/commitment.ts';
@@ -21,6 +21,7 @@ import { notifyOfStep } from '#dimse/services/procedure-scu.ts';
 import type { Session } from '#dimse/session.ts';
 import { watchCertificate } from './certificate.ts';
 import { type Config, ConfigError } from './config.ts';
+import { BCP_195_CIPHERS, type DicomDestination, pem, remoteOf } from './dicom-destinations.ts';
 import { identityPolicy } from './dicom-users.ts';
 import type { JobHandlers } from './jobs.ts';
 import { describeError, type Log } from './log.ts';
@@ -46,12 +47,15 @@ export async function listenDicom(
   tokens: TokenVerifier = NO_TOKENS,
 ): Promise<DicomHost> {
   const { dicom, tenant } = config;
-  const destinations = new Map(dicom.destinations.map((remote) => [remote.aeTitle, remote]));
+  const reached = (destination: DicomDestination | undefined): RemoteEntity | undefined =>
+    destination && remoteOf(destination, dicom.tls);
+  // Files that cannot be read are told of now, and not when somebody is to be called.
+  for (const one of [...dicom.destinations, ...dicom.availability, ...dicom.stepListeners]) reached(one);
   const access: MoveAccess = {
     services,
     aeTitle: dicom.aeTitle,
     principalOf: (callingAETitle, session) => session.principal ?? entityPrincipal(config, callingAETitle, session),
-    destinationOf: (aeTitle) => destinations.get(aeTitle),
+    destinationOf: (title) => reached(dicom.destinations.find(({ aeTitle }) => aeTitle === title)),
   };
   const options: DimseServerOptions = {
     aeTitle: dicom.aeTitle,
@@ -100,13 +104,13 @@ export async function listenDicom(
         [STORAGE_COMMITMENT]: (_, payload) => answerCommitment(access, payload.tenant as string, payload.id as string),
         [INSTANCE_AVAILABILITY]: async (_, payload) => {
           const { tenant, study, destination, uid } = payload as Record<string, string>;
-          const remote = dicom.availability.find(({ aeTitle }) => aeTitle === destination);
+          const remote = reached(dicom.availability.find(({ aeTitle }) => aeTitle === destination));
           // Nobody is to be told any more who has been taken off the list.
           if (remote !== undefined) await sendAvailability(access, tenant!, study!, remote, uid!);
         },
         [PROCEDURE_STEP_NOTICE]: async (_, payload) => {
           const notice = payload as unknown as NoticeOfStep;
-          const remote = dicom.stepListeners.find(({ aeTitle }) => aeTitle === notice.listener);
+          const remote = reached(dicom.stepListeners.find(({ aeTitle }) => aeTitle === notice.listener));
           if (remote !== undefined) await notifyOfStep(access, notice, remote);
         },
       }),
@@ -188,28 +192,8 @@ const patient = (log: Log, handlers: JobHandlers): JobHandlers =>
     ]),
   );
 
-/** The BCP 195 TLS Secure Transport Connection Profile (PS3.15 B.9): 1.2 or later, forward secrecy, authenticated encryption. */
-const BCP_195_CIPHERS = [
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'TLS_AES_128_GCM_SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'DHE-RSA-AES256-GCM-SHA384',
-  'DHE-RSA-AES128-GCM-SHA256',
-].join(':');
-
 /** For an acceptor, from PEM files. @throws ConfigError when one cannot be read */
 export function tlsOptions({ cert, key, ca }: Omit<NonNullable<Config['dicom']['tls']>, 'port'>): TlsOptions {
-  const pem = (path: string): Buffer => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new ConfigError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
-    }
-  };
   return {
     cert: pem(cert),
     key: pem(key),

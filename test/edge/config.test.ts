@@ -58,7 +58,9 @@ test('the environment sets what containers set', () => {
     NEPHOS_AE_TITLE: 'EDGE1',
     NEPHOS_DATA_DIR: '/data',
     NEPHOS_DICOM_ALLOWED_AES: 'CT1@10.0.0.7=store+query, MR1',
-    NEPHOS_DICOM_DESTINATIONS: 'WS1@10.0.0.8:104',
+    NEPHOS_DICOM_TLS_CERT: '/run/secrets/cert.pem',
+    NEPHOS_DICOM_TLS_KEY: '/run/secrets/key.pem',
+    NEPHOS_DICOM_DESTINATIONS: 'WS1@10.0.0.8:104,WS2@ws2.clinic:2762/tls',
   });
   expect(config).toMatchObject({
     aeTitle: 'EDGE1',
@@ -68,7 +70,15 @@ test('the environment sets what containers set', () => {
       { aeTitle: 'CT1', address: '10.0.0.7', rights: ['store', 'query'], priority: 'routine' },
       { aeTitle: 'MR1', rights: expect.arrayContaining(['store', 'query', 'retrieve']) },
     ],
-    moveDestinations: [{ aeTitle: 'WS1', host: '10.0.0.8', port: 104 }],
+    moveDestinations: [
+      { aeTitle: 'WS1', host: '10.0.0.8', port: 104 },
+      {
+        aeTitle: 'WS2',
+        host: 'ws2.clinic',
+        port: 2762,
+        tls: { cert: '/run/secrets/cert.pem', key: '/run/secrets/key.pem' },
+      },
+    ],
     upstreams: [{ auth: { bearerToken: { file: '/run/secrets/token' } } }],
   });
 });

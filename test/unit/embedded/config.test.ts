@@ -29,6 +29,7 @@ describe('configuration', () => {
     [{ NEPHOS_DICOM_USERS: 'users.json' }, /NEPHOS_DICOM_IDENTITY/],
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1:104' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1@host:70000' }, /NEPHOS_DICOM_DESTINATIONS/],
+    [{ NEPHOS_DICOM_DESTINATIONS: 'WS1@host:104/ssl' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_TLS_CERT: 'cert.pem' }, /NEPHOS_DICOM_TLS_KEY/],
   ])('%j is refused by name', (env, message) => {
     expect(() => readConfig(env)).toThrow(ConfigError);
@@ -62,6 +63,10 @@ describe('configuration', () => {
     expect(readConfig({ NEPHOS_DICOM_DESTINATIONS: 'WS1@ws1.local:104,WS2@[::1]:11113' }).dicom.destinations).toEqual([
       { aeTitle: 'WS1', host: 'ws1.local', port: 104 },
       { aeTitle: 'WS2', host: '::1', port: 11_113 },
+    ]);
+    expect(readConfig({ NEPHOS_DICOM_IAN: 'RIS@10.0.0.9:2762/tls,RIS2@[::1]:104' }).dicom.availability).toEqual([
+      { aeTitle: 'RIS', host: '10.0.0.9', port: 2762, secure: true },
+      { aeTitle: 'RIS2', host: '::1', port: 104 },
     ]);
   });
 
