@@ -203,6 +203,7 @@ export class Deployment {
         imaging: imaging && { datastoreArn: imaging.datastoreArn, importRoleArn: imaging.importRole.roleArn },
         auditKeyArn: auditKey.key.keyArn,
         auditSecretArn: settings.auditRepository?.secretArn,
+        routingSecretArn: settings.routing?.credentialsSecretArn,
         queueArn: (queue: QueueName) => queues.queues[queue].queueArn,
       },
     };

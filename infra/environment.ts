@@ -54,6 +54,9 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
     ...set(ENVIRONMENT.auditKey, grants.seals && deployed.auditKeyArn),
     ...set(ENVIRONMENT.auditRepository, grants.seals && addressOf(settings.auditRepository)),
     ...set(ENVIRONMENT.auditSecret, grants.seals && settings.auditRepository?.secretArn),
+    ...set(ENVIRONMENT.routingHosts, settings.routing?.hosts.join(',')),
+    ...set(ENVIRONMENT.routingNetworks, settings.routing?.networks.join(',')),
+    ...set(ENVIRONMENT.routingSecret, grants.routes && settings.routing?.credentialsSecretArn),
     ...set(ENVIRONMENT.oidcIssuer, issuer.url),
     ...set(ENVIRONMENT.oidcAudience, issuer.audience),
     // No function need ask for it first.

@@ -19,6 +19,8 @@ export interface Resources {
   readonly auditKeyArn: string;
   /** of the certificates for an audit repository, where there is one */
   readonly auditSecretArn: string | undefined;
+  /** of the credentials that are shown to other archives, where there are any */
+  readonly routingSecretArn: string | undefined;
   readonly queueArn: (name: Grants['sends'][number]) => string;
 }
 
@@ -125,6 +127,8 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
     if (resources.auditSecretArn !== undefined)
       allow('Certificates', ['secretsmanager:GetSecretValue'], [resources.auditSecretArn]);
   }
+  if (grants.routes && resources.routingSecretArn !== undefined)
+    allow('Credentials', ['secretsmanager:GetSecretValue'], [resources.routingSecretArn]);
   allow('Send', ['sqs:SendMessage'], [...grants.sends].map(resources.queueArn));
   const via = (sid: string, service: string, actions: readonly string[], keyArns: readonly string[]) => {
     if (actions.length === 0) return;

@@ -11,6 +11,7 @@ import {
   type LogDays,
   type RecordSystemRow,
   type Retention,
+  type Routing,
   type Settings,
   SettingsError,
   type Tier,
@@ -79,6 +80,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     firewall: at.section('firewall', readFirewall, prod ? {} : undefined),
     audit: at.flag('audit', prod),
     auditRepository: at.section('auditRepository', readAuditRepository),
+    routing: at.section('routing', readRouting),
     backup: at.section('backup', readBackup, prod ? {} : undefined),
     alarmEmails: at.texts('alarmEmails', /^[^@\s]+@[^@\s]+$/),
     monthlyBudgetUsd: at.optionalNumber('monthlyBudgetUsd', 1, 10_000_000),
@@ -122,10 +124,18 @@ const readDomain = (at: Reader): Domain => ({
   hostedZoneId: at.optionalText('hostedZoneId', /^Z[A-Z0-9]+$/),
 });
 
+const SECRET_ARN = /^arn:aws[\w-]*:secretsmanager:[\w-]+:\d{12}:secret:[\w/+=.@-]+$/;
+
 const readAuditRepository = (at: Reader): AuditRepository => ({
   host: at.text('host', /^([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+$/),
   port: at.number('port', 1, 65_535, 6514),
-  secretArn: at.optionalText('secretArn', /^arn:aws[\w-]*:secretsmanager:[\w-]+:\d{12}:secret:[\w/+=.@-]+$/),
+  secretArn: at.optionalText('secretArn', SECRET_ARN),
+});
+
+const readRouting = (at: Reader): Routing => ({
+  hosts: at.texts('hosts', /^(https?:\/\/)?(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/),
+  networks: at.texts('networks', /^[0-9a-fA-F:.]+(\/\d{1,3})?$/),
+  credentialsSecretArn: at.optionalText('credentialsSecretArn', SECRET_ARN),
 });
 
 const readIssuer = (at: Reader): Issuer => ({

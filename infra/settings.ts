@@ -42,6 +42,8 @@ export interface Settings {
   readonly costExport: boolean;
   /** where the audit trail is handed over to, by syslog over TLS; undefined: it is kept alone */
   readonly auditRepository: AuditRepository | undefined;
+  /** where studies may be sent on to, by rules; undefined: nowhere */
+  readonly routing: Routing | undefined;
   /** origins of other viewers that may read answers */
   readonly corsOrigins: readonly string[];
   /** that open the archive for the patient on their screens (SMART App Launch), as public clients: a secret would stand in the environment */
@@ -62,6 +64,15 @@ export interface AuditRepository {
   readonly port: number;
   /** secret of Secrets Manager: JSON of `ca`, `cert` and `key` in PEM; undefined: no client certificate, authorities that Node trusts */
   readonly secretArn: string | undefined;
+}
+
+export interface Routing {
+  /** `[http://][*.]host[:port]` */
+  readonly hosts: readonly string[];
+  /** addresses and networks beside the public internet; the function has no network of its own, so they must be reachable from AWS */
+  readonly networks: readonly string[];
+  /** secret of Secrets Manager with the credentials that are shown there (docs/routing.md) */
+  readonly credentialsSecretArn: string | undefined;
 }
 
 export interface Domain {

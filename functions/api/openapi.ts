@@ -9,6 +9,7 @@ import { COST_OPERATIONS } from './openapi-costs.ts';
 import { DEIDENTIFICATION_OPERATIONS } from './openapi-deidentify.ts';
 import { GATEWAY_OPERATIONS } from './openapi-gateways.ts';
 import { LOGIN_OPERATIONS } from './openapi-login.ts';
+import { ROUTING_OPERATIONS } from './openapi-routing.ts';
 import { SCHEDULE_OPERATIONS } from './openapi-schedule.ts';
 import { type Operation, object, text, whole } from './openapi-schema.ts';
 import { SHARE_OPERATIONS } from './openapi-shares.ts';
@@ -25,6 +26,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...DEIDENTIFICATION_OPERATIONS,
   ...SCHEDULE_OPERATIONS,
   ...SHARE_OPERATIONS,
+  ...ROUTING_OPERATIONS,
   GetOpenApi: { summary: 'This document', response: { schema: { type: 'object' } } },
 };
 

@@ -25,6 +25,7 @@ import {
   getQuarantinedRendered,
   listQuarantine,
 } from './quarantine.ts';
+import { ROUTING_ROUTES } from './routing.ts';
 import { closeSession, getSession, openSession } from './session.ts';
 import { SHARE_ROUTES } from './shares.ts';
 import { clientTokenRoutes } from './token.ts';
@@ -115,6 +116,7 @@ export function apiRoutes(
     ...DEIDENTIFICATION_ROUTES,
     ...PROCEDURE_STEP_ROUTES,
     ...GATEWAY_ROUTES,
+    ...ROUTING_ROUTES,
     ...COST_ROUTES,
     ...tokenRoutes(tokens),
     ...accessRoutes(onAlarm),

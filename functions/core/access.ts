@@ -83,6 +83,8 @@ export type Action =
   /** a gateway's heartbeat */
   | 'reportAsGateway'
   | 'readAudit'
+  /** see where studies are sent by rules, and how that goes */
+  | 'readRouting'
   /** make de-identified copies of studies */
   | 'deidentify'
   /** take reach for a time, with a reason and an alarm */
@@ -116,6 +118,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'readProcedures',
     'reportAsGateway',
     'readAudit',
+    'readRouting',
     'deidentify',
     'breakGlass',
     'share',
@@ -128,6 +131,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'readEvents',
     'readWorklist',
     'readProcedures',
+    'readRouting',
     'breakGlass',
     'share',
   ]),
@@ -140,6 +144,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
     'changeWorklist',
     'performProcedure',
     'readProcedures',
+    'readRouting',
     'breakGlass',
     'share',
   ]),

@@ -4,6 +4,7 @@ import { StudyFolder } from './archive/fold.ts';
 import { PLACEMENT_MODALITIES } from './archive/place.ts';
 import { AuditTrail } from './audit/trail.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { NO_DESTINATIONS } from './routing/allowed.ts';
 import type { Policy, Services } from './services.ts';
 
 export const DEFAULT_POLICY: Policy = {
@@ -14,16 +15,17 @@ export const DEFAULT_POLICY: Policy = {
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
   prices: { kind: 'none' },
+  routing: NO_DESTINATIONS,
 };
 
 type Ports = Pick<Services, 'blobs' | 'index' | 'jobs' | 'clock' | 'pixels'> &
-  Partial<Pick<Services, 'placement' | 'landing' | 'direct'>>;
+  Partial<Pick<Services, 'placement' | 'sender' | 'landing' | 'direct'>>;
 
 /** Puts the archive together on a host's ports. */
 export function assemble(ports: Ports, options: { limits?: Partial<Limits>; policy?: Partial<Policy> } = {}): Services {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const policy = { ...DEFAULT_POLICY, ...options.policy };
-  const folder = new StudyFolder({ ...ports, limits });
+  const folder = new StudyFolder({ ...ports, limits, policy });
   return {
     landing: ports.blobs,
     direct: {},

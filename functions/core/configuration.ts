@@ -3,6 +3,7 @@ import type { TierStep } from './archive/tier-policy.ts';
 import type { AuditPolicy } from './audit/trail.ts';
 import type { PriceSource } from './costs/pricing.ts';
 import { DEFAULT_LIMITS, type Limits, limitVariable } from './limits.ts';
+import { type AllowedDestinations, isNetworkText, parseHost } from './routing/allowed.ts';
 import type { ConflictPolicy, Policy } from './services.ts';
 
 /** Names and texts, as a host's environment has them; core does not read it by itself. */
@@ -50,6 +51,23 @@ export function readLimits(env: Environment): Partial<Limits> {
   return limits;
 }
 
+const ROUTING_HOSTS = 'NEPHOS_ROUTING_HOSTS';
+const ROUTING_NETWORKS = 'NEPHOS_ROUTING_NETWORKS';
+
+/** @throws ConfigError */
+function readAllowedDestinations(env: Environment): AllowedDestinations {
+  const networks = listOf(env[ROUTING_NETWORKS]);
+  if (!networks.every(isNetworkText))
+    throw new ConfigError(`${ROUTING_NETWORKS} must be addresses or networks (10.0.0.0/8), separated by commas`);
+  const hosts = listOf(env[ROUTING_HOSTS]).map((text) => {
+    const host = parseHost(text);
+    if (host === undefined)
+      throw new ConfigError(`${ROUTING_HOSTS}: ${JSON.stringify(text)} is not [http://][*.]host[:port]`);
+    return host;
+  });
+  return { hosts, networks };
+}
+
 /** @throws ConfigError */
 export const readPolicy = (env: Environment): Policy => ({
   conflict: oneOf<ConflictPolicy>(env, 'NEPHOS_CONFLICT_POLICY', ['keepFirst', 'version', 'replace'], 'keepFirst'),
@@ -59,6 +77,7 @@ export const readPolicy = (env: Environment): Policy => ({
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
   prices: readDiskPrice(env),
+  routing: readAllowedDestinations(env),
 });
 
 /** What a terabyte (10^12 bytes) of one's own disk costs a month, as `12.50 EUR`. @throws ConfigError */

@@ -10,6 +10,8 @@ import { PLACEMENT } from './ports/frame-placement.ts';
 import type { Item } from './ports/index-table.ts';
 import { endProcedureStep } from './procedure/availability.ts';
 import { PROCEDURE_STEP_ENDED } from './procedure/procedure-step.ts';
+import { ROUTE } from './routing/enqueue.ts';
+import { workRoute } from './routing/work.ts';
 import type { Services } from './services.ts';
 
 /** What a queue's jobs do, by the queue's name. Each may run twice. `root`: the DICOMweb root that most clients use. */
@@ -26,6 +28,7 @@ export const ARCHIVE_JOBS = {
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
   [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
   [DEIDENTIFY]: (services, payload) => copyStudy(services, payload as unknown as CopyJob),
+  [ROUTE]: (services, payload) => workRoute(services, payload),
   // Hosts with DIMSE replace it by one that also notifies other systems.
   [PROCEDURE_STEP_ENDED]: (services, payload) =>
     endProcedureStep(services, payload.tenant as string, payload.sop as string),

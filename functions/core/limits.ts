@@ -129,6 +129,24 @@ export const DEFAULT_LIMITS = {
   sharePinGuesses: 5,
   /** what may be sent in by one share link, in all (bytes) */
   shareUploadBytes: 20 * 1024 * 1024 * 1024,
+  /** while a study is arriving, rules that want each instance at once look for new ones this often (ms) */
+  routingStoredMs: 2_000,
+  /** instances, and bytes, that one request takes to another archive; of larger objects one */
+  routingRequestInstances: 40,
+  routingRequestBytes: 256 * 1024 * 1024,
+  /** how long another archive may be silent where a destination does not say (ms) */
+  routingTimeoutMs: 60_000,
+  /** after this time the rest of a study that is being sent elsewhere is left to the next job (ms) */
+  routingTurnMs: 60_000,
+  /** a sender that is not heard of for this long has died (ms) */
+  routingLeaseMs: 5 * 60 * 1000,
+  /** how long what failed on its way to another archive waits: first, and at most, however often it has failed (ms) */
+  routingFirstRetryMs: 5_000,
+  routingMostRetryMs: 15 * 60 * 1000,
+  /** what could not be sent for this long is held until a person decides (ms) */
+  routingGiveUpMs: 3 * 24 * 60 * 60 * 1000,
+  /** an instance that another archive has refused so often is held */
+  routingRefusals: 3,
   /** how often an answer that is still on its way to a guest looks whether the link has been revoked (ms) */
   shareCheckMs: 2_000,
 } as const;

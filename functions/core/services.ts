@@ -12,7 +12,9 @@ import type { DirectAccess } from './ports/direct-access.ts';
 import type { FramePlacement } from './ports/frame-placement.ts';
 import type { IndexTable } from './ports/index-table.ts';
 import type { JobQueue } from './ports/job-queue.ts';
+import type { ObjectSender } from './ports/object-sender.ts';
 import type { PixelEngine } from './ports/pixel-engine.ts';
+import type { AllowedDestinations } from './routing/allowed.ts';
 
 /** What the same UID with other bytes leads to; nothing is dropped by any of them. */
 export type ConflictPolicy = 'keepFirst' | 'version' | 'replace';
@@ -31,6 +33,8 @@ export interface Policy {
   readonly placementModalities: readonly string[];
   /** by which costs are reckoned */
   readonly prices: PriceSource;
+  /** where objects may be sent by routing; without hosts there is no routing */
+  readonly routing: AllowedDestinations;
 }
 
 /** All that a use case needs; a host makes one (see assemble) and hands it to every call. */
@@ -46,6 +50,8 @@ export interface Services {
   readonly pixels: PixelEngine;
   /** a second home of frames, ready in another transfer syntax; where the host has one */
   readonly placement?: FramePlacement | undefined;
+  /** what sends objects elsewhere, in programs that do the work of the queue `route` */
+  readonly sender?: ObjectSender | undefined;
   readonly limits: Limits;
   readonly policy: Policy;
   readonly commits: CommitQueue;

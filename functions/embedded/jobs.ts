@@ -1,4 +1,5 @@
 import { ARCHIVE_JOBS, type JobHandlers } from '#core/jobs.ts';
+import { ROUTE } from '#core/routing/enqueue.ts';
 import type { Services } from '#core/services.ts';
 import { describeError, type Log } from './log.ts';
 
@@ -9,6 +10,9 @@ const MAX_ATTEMPTS = 10;
 
 export type { JobHandlers };
 
+/** What is sent elsewhere has workers of its own (routing.ts): an archive that does not answer must not hold up the work of this one. */
+const { [ROUTE]: _, ...OWN_JOBS } = ARCHIVE_JOBS;
+
 /** Works off the queues, `root` being the DICOMweb root that clients are likely to use, until `signal` aborts. Every process may run one: the queue shares the jobs out. */
 export async function workQueues(
   services: Services,
@@ -17,12 +21,23 @@ export async function workQueues(
   signal: AbortSignal,
   others: JobHandlers = {},
 ): Promise<void> {
-  const handlers = { ...ARCHIVE_JOBS, ...others };
+  await workEach(services, root, log, signal, { ...OWN_JOBS, ...others });
+}
+
+/** Works off the queues that there are handlers for, `batch` jobs of each at a time, one after the other. */
+export async function workEach(
+  services: Services,
+  root: string,
+  log: Log,
+  signal: AbortSignal,
+  handlers: JobHandlers,
+  batch = BATCH,
+): Promise<void> {
   while (!signal.aborted) {
     let worked = 0;
     for (const [queue, handler] of Object.entries(handlers)) {
       try {
-        worked += await workQueue(services, root, log, queue, handler, signal);
+        worked += await workQueue(services, root, log, queue, handler, signal, batch);
       } catch (error) {
         log.error('queue-failed', { queue, ...describeError(error) });
       }
@@ -38,9 +53,10 @@ async function workQueue(
   queue: string,
   handler: JobHandlers[string],
   signal: AbortSignal,
+  max: number,
 ): Promise<number> {
   const jobs = await services.jobs.receive(queue, {
-    max: BATCH,
+    max,
     visibilityMs: VISIBILITY_MS,
     maxAttempts: MAX_ATTEMPTS,
   });

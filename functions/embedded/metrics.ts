@@ -1,5 +1,7 @@
 import cluster from 'node:cluster';
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, register } from 'prom-client';
+import type { DeliveryReport } from '#core/routing/deliver.ts';
+import type { DestinationBacklog } from '#core/routing/deliveries.ts';
 
 /** Classes of sizes, so that a slow 2 GB object does not hide among fast small ones. */
 const SIZE_CLASSES: readonly [limitBytes: number, name: string][] = [
@@ -103,6 +105,50 @@ interface AuditExported {
   readonly sent: number;
   readonly lagMs: number | undefined;
   readonly failed: boolean;
+}
+
+const routingWaiting = new Gauge({
+  name: 'nephos_routing_waiting',
+  help: 'Studies that wait to be sent to a destination',
+  labelNames: ['destination'],
+  // Every process counts the same ones.
+  aggregator: 'max',
+});
+const routingHeld = new Gauge({
+  name: 'nephos_routing_held',
+  help: 'Studies that could not be sent to a destination, and wait for a person',
+  labelNames: ['destination'],
+  aggregator: 'max',
+});
+const routingOldest = new Gauge({
+  name: 'nephos_routing_oldest_seconds',
+  help: 'How long the study that has waited longest for a destination has done so',
+  labelNames: ['destination'],
+  aggregator: 'max',
+});
+const routingSent = new Counter({
+  name: 'nephos_routing_sent_instances_total',
+  help: 'Instances that a destination has taken',
+  labelNames: ['destination'],
+});
+const routingFailures = new Counter({
+  name: 'nephos_routing_failures_total',
+  help: 'Attempts that failed, and instances that were refused, by destination and class of failure',
+  labelNames: ['destination', 'class'],
+});
+
+export function observeBacklog(backlog: ReadonlyMap<string, DestinationBacklog>, now: number): void {
+  for (const gauge of [routingWaiting, routingHeld, routingOldest]) gauge.reset();
+  for (const [destination, { waiting, held, oldestAt }] of backlog) {
+    routingWaiting.set({ destination }, waiting);
+    routingHeld.set({ destination }, held);
+    routingOldest.set({ destination }, oldestAt === undefined ? 0 : Math.max(0, now - oldestAt) / 1000);
+  }
+}
+
+export function observeDelivery({ destination, sent, failures }: DeliveryReport): void {
+  if (sent > 0) routingSent.inc({ destination }, sent);
+  for (const [name, count] of Object.entries(failures)) routingFailures.inc({ destination, class: name }, count);
 }
 
 const emergencies = new Counter({

@@ -14,6 +14,7 @@ import { openLogin } from './issuer/login.ts';
 import { workQueues } from './jobs.ts';
 import { createLog, describeError } from './log.ts';
 import { observe, startMetrics } from './metrics.ts';
+import { keepRouting } from './routing.ts';
 
 const SWEEP_MS = 10 * 60_000;
 const IDLE_CHECK_MS = 200;
@@ -66,6 +67,7 @@ export async function runServer(config: Config): Promise<void> {
 
   const stop = new AbortController();
   const queues = workQueues(archive.services, `${originOf(config, port)}/dicomweb`, log, stop.signal, dicom.jobs);
+  const routing = keepRouting(archive.services, config, log, stop.signal);
   const sweeper = setInterval(() => {
     sweep(archive.services, config.tenant).catch((error) => log.error('sweep-failed', describeError(error)));
   }, SWEEP_MS);
@@ -85,7 +87,7 @@ export async function runServer(config: Config): Promise<void> {
     server.closeIdleConnections();
     await Promise.all([once(server, 'close'), dicom.close()]);
     clearInterval(idle);
-    await queues;
+    await Promise.all([queues, routing.close()]);
     await audit.close();
     await flushServed();
     await closeArchive();

@@ -40,6 +40,8 @@ export interface CloudConfig {
     readonly repository: { readonly host: string; readonly port: number } | undefined;
     readonly secretArn: string | undefined;
   };
+  /** secret with the credentials that are shown to other archives */
+  readonly routing: { readonly secretArn: string | undefined };
   /** @throws ConfigError when the function was not given the queue */
   readonly queueUrl: (kind: string) => string;
 }
@@ -109,6 +111,7 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
       repository: readRepository(env[ENVIRONMENT.auditRepository]),
       secretArn: env[ENVIRONMENT.auditSecret],
     },
+    routing: { secretArn: env[ENVIRONMENT.routingSecret] },
     queueUrl: (kind) => {
       const url = env[queueVariable(kind)];
       if (url === undefined)

@@ -42,6 +42,11 @@ export const ENVIRONMENT = {
   auditSecret: 'NEPHOS_AUDIT_SECRET',
   /** what stops while the audit trail cannot be written: writes, all, off: nothing */
   audit: 'NEPHOS_AUDIT',
+  /** hosts that studies may be sent on to, and networks beside the public internet, separated by commas (core/configuration.ts) */
+  routingHosts: 'NEPHOS_ROUTING_HOSTS',
+  routingNetworks: 'NEPHOS_ROUTING_NETWORKS',
+  /** secret with the credentials that are shown there: JSON by name (docs/routing.md) */
+  routingSecret: 'NEPHOS_ROUTING_SECRET',
   /** `stream` (default where the runtime can) or `buffered`: for engines that cannot stream responses */
   responseMode: 'NEPHOS_RESPONSE_MODE',
 } as const;

@@ -56,6 +56,8 @@ export interface Grants {
   readonly inventory?: true;
   /** signs with the key of the audit trail, and reads the certificates for its repository */
   readonly seals?: true;
+  /** reads the credentials that are shown to other archives */
+  readonly routes?: true;
   /** queues that it sends to */
   readonly sends: readonly QueueName[];
   /**
@@ -219,7 +221,7 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list'],
       landing: [],
-      sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended', 'deidentify'],
+      sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended', 'deidentify', 'route'],
     },
   },
   ingest: {
@@ -256,7 +258,7 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list', 'restore'],
       landing: [],
-      sends: ['study-quiet', 'finish-removal', 'restore', 'placement', 'procedure-step-ended'],
+      sends: ['study-quiet', 'finish-removal', 'restore', 'placement', 'procedure-step-ended', 'route'],
       imaging: 'import',
     },
   },
@@ -275,6 +277,16 @@ export const FUNCTIONS = {
       sends: ['study-quiet', 'finish-removal', 'restore', 'deidentify'],
     },
   },
+  route: {
+    entry: 'functions/lambda/route.ts',
+    purpose: 'Sends studies on to other archives, by rules',
+    memoryMiB: 1024,
+    timeoutSeconds: 900,
+    streaming: false,
+    codecs: false,
+    triggers: [queue('route', 1, 10)],
+    grants: { index: 'write', archive: ['read'], landing: [], routes: true, sends: ['route', 'restore'] },
+  },
   sweep: {
     entry: 'functions/lambda/sweep.ts',
     purpose: 'Puts right what interruptions left; empties the trash; ends store transactions that nobody committed',
@@ -287,7 +299,7 @@ export const FUNCTIONS = {
       index: 'write',
       archive: ['read', 'write', 'delete', 'list'],
       landing: ['delete', 'list'],
-      sends: ['study-quiet', 'store-uploaded', 'placement', 'deidentify'],
+      sends: ['study-quiet', 'store-uploaded', 'placement', 'deidentify', 'route'],
       imaging: 'tell',
     },
   },

@@ -3,6 +3,8 @@ import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import type { MiddlewareObj } from '@middy/core';
 import type { Context } from 'aws-lambda';
 import { describeError } from '#core/errors.ts';
+import type { DeliveryReport } from '#core/routing/deliver.ts';
+import type { DestinationBacklog } from '#core/routing/deliveries.ts';
 import type { FunctionName } from './functions.ts';
 
 /** JSON lines with the request's id. Names of transactions, codes, times and sizes; never paths, queries or bodies: they hold names. */
@@ -71,6 +73,36 @@ export function countAudit(tenant: string, { sent, lagMs }: { sent: number; lagM
   const other = metrics.singleMetric();
   other.addDimension('tenant', tenant);
   other.addMetric('auditLag', MetricUnit.Seconds, lagMs / 1000);
+}
+
+/** What became of a study on its way to another archive. */
+export function countDelivery({ destination, sent, held, failures }: DeliveryReport): void {
+  const count = (name: string, value: number, failureClass?: string): void => {
+    if (value === 0) return;
+    const single = metrics.singleMetric();
+    single.addDimension('destination', destination);
+    if (failureClass !== undefined) single.addDimension('class', failureClass);
+    single.addMetric(name, MetricUnit.Count, value);
+  };
+  count('routingSent', sent);
+  count('routingHeld', held);
+  for (const [name, value] of Object.entries(failures)) count('routingFailures', value, name);
+}
+
+/** Studies of a tenant that wait to be sent on, and how long the oldest of them has. */
+export function countBacklog(tenant: string, backlog: ReadonlyMap<string, DestinationBacklog>, now: number): void {
+  const all = [...backlog.values()];
+  const waiting = metrics.singleMetric();
+  waiting.addDimension('tenant', tenant);
+  waiting.addMetric(
+    'routingWaiting',
+    MetricUnit.Count,
+    all.reduce((sum, one) => sum + one.waiting, 0),
+  );
+  const oldest = metrics.singleMetric();
+  oldest.addDimension('tenant', tenant);
+  const oldestAt = Math.min(now, ...all.map((one) => one.oldestAt ?? now));
+  oldest.addMetric('routingOldest', MetricUnit.Seconds, (now - oldestAt) / 1000);
 }
 
 /** What a nightly comparison has found, as metrics of the tenant. */

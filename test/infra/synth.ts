@@ -19,6 +19,10 @@ export const PROD = {
   secondRegion: 'eu-central-1',
   replicationTimeControl: true,
   healthImaging: true,
+  routing: {
+    hosts: ['pacs.example', '*.reading.example:8443'],
+    credentialsSecretArn: `arn:aws:secretsmanager:eu-west-1:${ACCOUNT}:secret:nephos-routing-AbCdEf`,
+  },
   alarmEmails: ['pacs@example.org'],
   monthlyBudgetUsd: 500,
   domain: {

@@ -118,6 +118,8 @@ export const QUEUES = {
   placement: { visibilitySeconds: 900, maxReceiveCount: 100 },
   /** studies of which de-identified copies are made */
   deidentify: { visibilitySeconds: 900, maxReceiveCount: 10 },
+  /** studies that are sent on to other archives; what was stored, to be taken in by the rules */
+  route: { visibilitySeconds: 900, maxReceiveCount: 10 },
   /** EventBridge's events of objects that S3 has moved or restored */
   moved: { visibilitySeconds: 300, maxReceiveCount: 10 },
   /** S3 events of objects that came to rest below `LANDING_BUCKET.incomingPrefix` */

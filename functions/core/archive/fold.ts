@@ -5,7 +5,7 @@ import type { Services } from '../services.ts';
 import { asItem, asRecord, type Delta, type FoldLease, keys, type StudyRecord, type Tenant } from './records.ts';
 import { changeStudy, type KnownStudy, type StudyChange } from './study-change.ts';
 
-type FoldPorts = Pick<Services, 'index' | 'clock' | 'jobs' | 'limits'>;
+type FoldPorts = Pick<Services, 'index' | 'clock' | 'jobs' | 'limits' | 'policy'>;
 
 /** Deltas of one atomic fold: two operations each, and room left for the study, its series and the counters. */
 const DELTAS_PER_FOLD = 40;
@@ -148,6 +148,13 @@ export class StudyFolder {
     }
   }
 
+  /** Rules may want what is stored to be sent on at once: then somebody looks before the study is quiet. */
+  get #firstLookMs(): number {
+    const { limits, policy } = this.#ports;
+    const { studyQuietMs, routingStoredMs } = limits;
+    return policy.routing.hosts.length > 0 ? Math.min(studyQuietMs, routingStoredMs) : studyQuietMs;
+  }
+
   #pause(leastMs: number, mostMs: number): Promise<void> {
     const { clock } = this.#ports;
     return clock.sleep(leastMs + ((mostMs - leastMs) * (clock.randomBytes(1)[0] ?? 0)) / 255);
@@ -209,7 +216,7 @@ export class StudyFolder {
     change: StudyChange,
     alongside: readonly WriteOperation[],
   ): Promise<WriteOutcome> {
-    const { index, jobs, limits } = this.#ports;
+    const { index, jobs } = this.#ports;
     const { operations, vocabulary, puts, deletes } = change;
     const atomic = [...alongside, ...operations];
     if (atomic.length > WRITE_LIMIT_OPERATIONS) {
@@ -220,7 +227,7 @@ export class StudyFolder {
     if (!together) await this.#writeAll(hints);
     const [outcome] = await Promise.all([
       index.write(together ? [...atomic, ...hints, ...deletes] : atomic),
-      change.quietDue && jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: limits.studyQuietMs }),
+      change.quietDue && jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: this.#firstLookMs }),
     ]);
     this.#remember(`${tenant}|${study}`, outcome.committed ? change.after : undefined);
     if (outcome.committed && !together) await this.#deletePostings(tenant, change);

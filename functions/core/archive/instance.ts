@@ -109,12 +109,13 @@ export async function prepareInstance(
     sizeBytes: number;
     sha256: string;
     source: string;
+    route?: readonly string[];
     storedAt: number;
     guard: BlobGuard;
   },
   { json, Modality, judged, ...attributes }: Description = describe(scanned.dataSet, stored.id),
 ): Promise<PreparedInstance> {
-  const { tenant, id, version, blobKey, sizeBytes, sha256, source, storedAt, guard } = stored;
+  const { tenant, id, version, blobKey, sizeBytes, sha256, source, route, storedAt, guard } = stored;
   const side = blobKey.slice(0, -'.dcm'.length);
   const instance: InstanceRecord = {
     ...id,
@@ -127,6 +128,7 @@ export async function prepareInstance(
     dataSetOffset: scanned.dataSetOffset,
     storedAt,
     source,
+    ...(route !== undefined && { route }),
     attributes: attributes.instanceAttributes,
     ...judged,
     pixels: await keepPixels(services, scanned, `${side}.frames`),

@@ -2,6 +2,8 @@ import { recounted } from '../costs/count-study.ts';
 import { monthOf } from '../costs/usage-records.ts';
 import { settleProcedureSteps } from '../procedure/arrival.ts';
 import { prepareSeriesMetadata } from '../retrieve/prepare.ts';
+import { routesAtOnce } from '../routing/intake.ts';
+import { askForIntake } from '../routing/work.ts';
 import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
 import { STUDY_QUIET } from './fold.ts';
@@ -26,10 +28,14 @@ export async function settleStudy(
   const item = await services.index.get(key);
   if (!item) return 'gone';
   const record = asRecord<StudyRecord>(item);
-  if (record.quietJobAt === undefined) return 'quiet';
+  if (record.quietJobAt === undefined) {
+    // Whoever said so may have been cut off before he asked.
+    await askForIntake(services, tenant);
+    return 'quiet';
+  }
   const waitMs = record.lastStoredAt + services.limits.studyQuietMs - services.clock.now();
   if (waitMs > 0) {
-    await services.jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: waitMs });
+    await services.jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: await pauseMs(services, tenant, waitMs) });
     return 'later';
   }
   const page = await services.index.query({ partition: key.partition, prefix: 'series|', limit: 10_000 });
@@ -56,8 +62,18 @@ export async function settleStudy(
       instances: record.instanceCount,
     }),
   ]);
-  if (outcome.committed) return 'quiet';
+  if (outcome.committed) {
+    await askForIntake(services, tenant);
+    return 'quiet';
+  }
   // A new instance came in between: quiet again later.
   await services.jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: services.limits.studyQuietMs });
   return 'later';
+}
+
+/** How long to wait for what is left of the silence; where rules send instances on at once, they have them looked at meanwhile. */
+async function pauseMs(services: Services, tenant: Tenant, waitMs: number): Promise<number> {
+  if (services.policy.routing.hosts.length === 0 || !(await routesAtOnce(services, tenant))) return waitMs;
+  await askForIntake(services, tenant);
+  return Math.min(waitMs, services.limits.routingStoredMs);
 }

@@ -107,6 +107,8 @@ export interface InstanceRecord {
   storedAt: number;
   /** AE title or 'STOW' etc: where it came from */
   source: string;
+  /** archives that it has come through by routing, first to last */
+  route?: readonly string[] | undefined;
   /** instance level attributes (INSTANCE_ATTRIBUTES), DICOM JSON */
   attributes: DataSet;
   /** PatientIdentityRemoved (0012,0062) is YES */

@@ -27,6 +27,8 @@ export interface StoreContext {
   readonly tenant: Tenant;
   /** where the object came from: 'STOW', an AE title; never an address of a person */
   readonly source: string;
+  /** archives that it has come through by routing, first to last */
+  readonly route?: readonly string[] | undefined;
   /** when given, the object must belong to it */
   readonly StudyInstanceUID?: string | undefined;
   /** what the sender says the object is: when given, it must be that */
@@ -276,7 +278,7 @@ class IncomingObject {
     blob: { key: string; size: number; sha256: string },
     description = describe(scanned.dataSet, id),
   ): Promise<StoreOutcome> {
-    const { tenant, source } = this.#context;
+    const { tenant, source, route } = this.#context;
     const about = {
       tenant,
       id,
@@ -285,6 +287,7 @@ class IncomingObject {
       sizeBytes: blob.size,
       sha256: blob.sha256,
       source,
+      ...(route !== undefined && route.length > 0 && { route }),
       storedAt: this.#services.clock.now(),
       guard: this.#guard,
     };

@@ -102,4 +102,27 @@ describe('the roles', () => {
     const second = prodDeployment().all('Workers2', 'AWS::IAM::Policy');
     expect(JSON.stringify(second)).not.toContain('medical-imaging');
   });
+
+  test('credentials for other archives: the function that sends there reads the one secret; every function knows the hosts, and it alone the secret', () => {
+    const statements = names.flatMap((name) => statementsOf(name).map((statement) => ({ name, ...statement })));
+    const reading = statements.filter(({ Action }) => listOf(Action).includes('secretsmanager:GetSecretValue'));
+    const { routing } = prodDeployment().settings;
+    expect(reading.map(({ name, Resource }) => ({ name, Resource }))).toEqual([
+      { name: 'route', Resource: routing?.credentialsSecretArn },
+    ]);
+    expect(actionsOf('route', 's3:')).toEqual(['s3:GetObject', 's3:ListBucket']);
+    for (const name of names) {
+      const stack = FUNCTIONS[name].triggers.some(({ kind }) => kind === 'queue' || kind === 'schedule')
+        ? 'Workers'
+        : 'Api';
+      const { Environment } = prodDeployment().one(
+        stack,
+        'AWS::Lambda::Function',
+        ({ FunctionName }) => FunctionName?.endsWith(`-${name}`) ?? false,
+      ).Properties;
+      const { NEPHOS_ROUTING_HOSTS, NEPHOS_ROUTING_SECRET } = Environment.Variables;
+      expect(NEPHOS_ROUTING_HOSTS, name).toBe('pacs.example,*.reading.example:8443');
+      expect(NEPHOS_ROUTING_SECRET, name).toBe(name === 'route' ? routing?.credentialsSecretArn : undefined);
+    }
+  });
 });
