@@ -18,11 +18,11 @@ import {
 } from '#core/configuration.ts';
 import type { Limits } from '#core/limits.ts';
 import type { Policy } from '#core/services.ts';
-import type { RemoteEntity } from '#dimse/scu.ts';
 import type { AllowedEntity } from '#dimse/server.ts';
 import { type AuditRepositorySettings, readAuditRepository } from './audit-repository.ts';
 import type { CertificateFiles } from './certificate.ts';
 import type { ConnectionLimits } from './connection-limits.ts';
+import { aeTitle, type DicomDestination, readDestination } from './dicom-destinations.ts';
 
 /** What the environment says, checked. Names and defaults of DESIGN §10. */
 export interface Config {
@@ -77,11 +77,11 @@ export interface DicomConfig {
   readonly users: string | undefined;
   readonly identity: 'off' | 'optional' | 'required';
   /** who is told by Instance Availability Notification that a study is here */
-  readonly availability: readonly RemoteEntity[];
+  readonly availability: readonly DicomDestination[];
   /** who is told by N-EVENT-REPORT that a performed procedure step has changed */
-  readonly stepListeners: readonly RemoteEntity[];
+  readonly stepListeners: readonly DicomDestination[];
   /** where C-MOVE sends to, by AE title */
-  readonly destinations: readonly RemoteEntity[];
+  readonly destinations: readonly DicomDestination[];
   /** of one server process */
   readonly maxAssociations: number;
   /** files in PEM; with `ca` clients must show a certificate of it */
@@ -190,13 +190,6 @@ function readDicom(env: Environment, bind: string): DicomConfig {
   };
 }
 
-/** PS3.5 §6.2: 1 to 16 characters without backslash and control characters */
-function aeTitle(name: string, text: string): string {
-  if (!/^[!-[\]-~](?:[ -[\]-~]{0,14}[!-[\]-~])?$/.test(text))
-    throw new ConfigError(`${name}: ${JSON.stringify(text)} is no AE title`);
-  return text;
-}
-
 function readIdentity(env: Environment): DicomConfig['identity'] {
   const identity = oneOf(env, 'NEPHOS_DICOM_IDENTITY', ['off', 'optional', 'required'], 'off');
   if (env.NEPHOS_DICOM_USERS !== undefined && identity === 'off')
@@ -253,17 +246,6 @@ export const roleOf =
     const role = DICOM_RIGHTS[right];
     if (role === undefined) throw new ConfigError(`${name}: a right is one of ${Object.keys(DICOM_RIGHTS).join(', ')}`);
     return role;
-  };
-
-const readDestination =
-  (name: string) =>
-  (text: string): RemoteEntity => {
-    const match = /^([^@]+)@(\[[0-9A-Fa-f:.]+\]|[^@:\s]+):(\d{1,5})$/.exec(text);
-    const port = Number(match?.[3] ?? 0);
-    if (match === null || port < 1 || port > 65_535)
-      throw new ConfigError(`${name}: ${JSON.stringify(text)} is not AET@host:port`);
-    const [, title = '', host = ''] = match;
-    return { aeTitle: aeTitle(name, title), host: host.replace(/^\[|\]$/g, ''), port };
   };
 
 function readDicomTls(env: Environment): DicomConfig['tls'] {
