@@ -4,6 +4,8 @@
                                                     complete: it has all UIDs, agrees: they are those of the file meta}]
     dimse-session.py get HOST PORT WANTED.json        WANTED: [{sop, cls, syntax}]. {sop: sha256 of what came, "statuses": [...]}
     dimse-session.py services HOST PORT STUDY MOVEPORT  what C-ECHO, C-FIND, C-MOVE and a cancelled C-FIND answer, for one study
+    dimse-session.py commit HOST PORT STUDY LISTENPORT  Storage Commitment of a study, and of an instance that is not there: what
+                                                    N-EVENT-REPORT says over the same association, and over another one
 
 Prints JSON.
 """
@@ -11,15 +13,19 @@ Prints JSON.
 import hashlib
 import json
 import pathlib
+import queue
 import sys
 import warnings
 
+import peer_tls
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from pynetdicom import AE, _config, build_context, build_role, evt
 from pynetdicom.dsutils import split_dataset
 from pynetdicom.sop_class import (
     PatientRootQueryRetrieveInformationModelFind,
+    StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
@@ -40,7 +46,7 @@ def entity():
 
 
 def associate(ae, host, port, contexts, **more):
-    association = ae.associate(host, int(port), contexts=contexts, ae_title="NEPHOS", **more)
+    association = ae.associate(host, int(port), contexts=contexts, ae_title="NEPHOS", tls_args=peer_tls.client(), **more)
     if not association.is_established:
         raise SystemExit("no association")
     return association
@@ -149,7 +155,8 @@ def services(host, port, study, move_port):
     receiver = AE(ae_title="PYSCP")
     from pynetdicom import StoragePresentationContexts
     receiver.supported_contexts = StoragePresentationContexts
-    server = receiver.start_server(("127.0.0.1", int(move_port)), block=False, evt_handlers=[(evt.EVT_C_STORE, take)])
+    server = receiver.start_server(
+        ("127.0.0.1", int(move_port)), block=False, evt_handlers=[(evt.EVT_C_STORE, take)], ssl_context=peer_tls.server())
     query = Dataset()
     query.QueryRetrieveLevel = "STUDY"
     query.StudyInstanceUID = study
@@ -161,9 +168,65 @@ def services(host, port, study, move_port):
     return report
 
 
+def commit(host, port, study, listen_port):
+    reports = queue.Queue()
+
+    def heard(event):
+        reports.put((event.event_type, event.event_information))
+        return 0x0000, None
+
+    def counts(kind, information):
+        failed = information.get("FailedSOPSequence") or []
+        return {"event": kind, "transaction": str(information.TransactionUID), "committed": len(information.get("ReferencedSOPSequence") or []),
+                "failed": [[str(item.ReferencedSOPInstanceUID), item.FailureReason] for item in failed]}
+
+    ae = entity()
+    association = associate(ae, host, port, [build_context(StudyRootQueryRetrieveInformationModelFind)])
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    query.StudyInstanceUID = study
+    query.SOPInstanceUID = query.SOPClassUID = ""
+    found = [(str(one.SOPClassUID), str(one.SOPInstanceUID)) for _, one in
+             association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind) if one is not None]
+    association.release()
+
+    def ask(association, instances):
+        action = Dataset()
+        action.TransactionUID = generate_uid()
+        action.ReferencedSOPSequence = []
+        for cls, sop in instances:
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = cls, sop
+            action.ReferencedSOPSequence.append(item)
+        status, _ = association.send_n_action(action, 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
+        return str(action.TransactionUID), status.Status
+
+    handlers = [(evt.EVT_N_EVENT_REPORT, heard)]
+    report = {"found": len(found)}
+    # The same association, which stays open until it has been told.
+    association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)], evt_handlers=handlers)
+    uid, report["action"] = ask(association, [*found, (found[0][0], "1.2.3.4")])
+    report["same"] = counts(*reports.get(timeout=60))
+    report["same"]["mine"] = report["same"].pop("transaction") == uid
+    association.release()
+
+    # Released at once: it is called back, by an SCP that has negotiated its role.
+    listener = AE(ae_title="PYNETDICOM")
+    listener.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
+    server = listener.start_server(
+        ("127.0.0.1", int(listen_port)), block=False, evt_handlers=handlers, ssl_context=peer_tls.server())
+    association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)])
+    uid, _ = ask(association, found)
+    association.release()
+    report["other"] = counts(*reports.get(timeout=60))
+    report["other"]["mine"] = report["other"].pop("transaction") == uid
+    server.shutdown()
+    return report
+
+
 command, host, port, *rest = sys.argv[1:]
-if command == "services":
-    answer = services(host, port, *rest)
+if command in ("services", "commit"):
+    answer = {"services": services, "commit": commit}[command](host, port, *rest)
 else:
     answer = {"store": store, "get": get}[command](host, port, json.loads(pathlib.Path(rest[0]).read_text()))
 json.dump(answer, sys.stdout)

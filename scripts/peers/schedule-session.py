@@ -3,6 +3,8 @@
     schedule-session.py modality HOST PORT STUDY STEP    a modality's day: C-FIND of the worklist, N-CREATE, N-SET, N-GET of MPPS
     schedule-session.py identity HOST PORT NAME PASSCODE  who is let in: {"right": [accepted, response], "wrong": ..., "nobody": ...}
     schedule-session.py listen PORT SECONDS               an SCP of Instance Availability Notification; what it was told first
+    schedule-session.py department PORT MESSAGES SECONDS  a department system: an SCP of MPPS that also takes MPPS Notification, and
+                                                    what it was told by so many messages
 
 Prints JSON.
 """
@@ -12,6 +14,7 @@ import queue
 import sys
 import warnings
 
+import peer_tls
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_context, evt
@@ -19,6 +22,7 @@ from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.sop_class import (
     InstanceAvailabilityNotification,
     ModalityPerformedProcedureStep,
+    ModalityPerformedProcedureStepNotification,
     ModalityPerformedProcedureStepRetrieve,
     ModalityWorklistInformationFind,
     Verification,
@@ -31,7 +35,9 @@ SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 def associate(host, port, classes, **more):
     ae = AE(ae_title="PYMODALITY")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
-    return ae.associate(host, int(port), contexts=[build_context(uid, SYNTAXES) for uid in classes], ae_title="NEPHOS", **more)
+    return ae.associate(
+        host, int(port), contexts=[build_context(uid, SYNTAXES) for uid in classes], ae_title="NEPHOS",
+        tls_args=peer_tls.client(), **more)
 
 
 def item_of(**values):
@@ -141,11 +147,40 @@ def listen(port, seconds):
 
     ae = AE(ae_title="PYRIS")
     ae.add_supported_context(InstanceAvailabilityNotification, SYNTAXES)
-    server = ae.start_server(("127.0.0.1", int(port)), block=False, evt_handlers=[(evt.EVT_N_CREATE, take)])
+    server = ae.start_server(
+        ("127.0.0.1", int(port)), block=False, evt_handlers=[(evt.EVT_N_CREATE, take)], ssl_context=peer_tls.server())
     uid, attributes = told.get(timeout=int(seconds))
     server.shutdown()
     return {"uid": uid, "attributes": attributes.to_json_dict()}
 
 
+def department(port, messages, seconds):
+    told = queue.Queue()
+
+    def created(event):
+        attributes = event.attribute_list
+        told.put(["create", str(event.request.AffectedSOPInstanceUID), attributes.PerformedProcedureStepStatus, str(attributes.PatientName)])
+        return 0x0000, attributes
+
+    def changed(event):
+        attributes = event.modification_list
+        told.put(["set", str(event.request.RequestedSOPInstanceUID), attributes.get("PerformedProcedureStepStatus")])
+        return 0x0000, attributes
+
+    def notified(event):
+        told.put(["event", str(event.request.AffectedSOPInstanceUID), event.event_type])
+        return 0x0000, None
+
+    ae = AE(ae_title="PYRIS")
+    ae.add_supported_context(ModalityPerformedProcedureStep, SYNTAXES)
+    ae.add_supported_context(ModalityPerformedProcedureStepNotification, SYNTAXES, scu_role=False, scp_role=True)
+    handlers = [(evt.EVT_N_CREATE, created), (evt.EVT_N_SET, changed), (evt.EVT_N_EVENT_REPORT, notified)]
+    server = ae.start_server(("127.0.0.1", int(port)), block=False, evt_handlers=handlers, ssl_context=peer_tls.server())
+    heard = [told.get(timeout=int(seconds)) for _ in range(int(messages))]
+    server.shutdown()
+    return heard
+
+
+COMMANDS = {"modality": modality, "identity": identity, "listen": listen, "department": department}
 command, *rest = sys.argv[1:]
-json.dump({"modality": modality, "identity": identity, "listen": listen}[command](*rest), sys.stdout)
+json.dump(COMMANDS[command](*rest), sys.stdout)
