@@ -146,6 +146,21 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
     await page.context().close();
   });
 
+  test('a report is read, a document opened, where there is no picture to look at', async () => {
+    const { page, complaints } = await openPage(browser);
+    const report = await store(nephos.root, [join(corpus, 'sr/test-SR.dcm')]);
+    await page.goto(`${nephos.origin}/#/study/${report.study}`);
+    await page.getByRole('region', { name: 'Report' }).getByText('COMPLETE').waitFor();
+    await picture(page, 'report');
+    const document = await store(nephos.root, [join(corpus, 'encapsulated/encapsulated-pdf.dcm')]);
+    await page.goto(`${nephos.origin}/#/study/${document.study}`);
+    const link = page.getByRole('link', { name: 'Open the document' });
+    const opened = await fetch(new URL((await link.getAttribute('href'))!, nephos.origin));
+    expect(opened.headers.get('content-type')).toBe('application/pdf');
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
   test('what is deleted goes to the trash and comes back', async () => {
     const { page } = await openPage(browser);
     const { study } = await store(nephos.root, [join(corpus, 'us/us-multiframe-30-jpeg-baseline.dcm')]);

@@ -7,7 +7,7 @@ import { TagTable } from '../components/tag-table.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
 import { type DataSet, numberOf, plural, textOf } from '../dicom/json.ts';
 import { href, navigate } from '../router.ts';
-import { InstancePreview } from './study-preview.tsx';
+import { InstancePreview, kindOf } from './study-preview.tsx';
 
 const PAGE_SIZE = 50;
 
@@ -96,7 +96,7 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
             <div class="instance-head">
               <nav class="tabs" aria-label="Show">
                 <a href={link({ show: undefined })} aria-current={showsTags ? undefined : 'true'}>
-                  Image
+                  {kindOf(selected)}
                 </a>
                 <a href={link({ show: 'tags' })} aria-current={showsTags ? 'true' : undefined}>
                   Tags
