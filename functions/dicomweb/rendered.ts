@@ -201,20 +201,37 @@ const gifResponse = (context: Context, instance: InstanceRecord, request: Render
     return { type: image.mediaType, body: image.bytes };
   });
 
+/**
+ * An image as a presentation state of its study has it (PS3.18 §9.1.2.4).
+ * @throws PacsError BAD_REQUEST when the state is none, or not for this image; NOT_FOUND; NOT_ACCEPTABLE
+ */
+export function renderPresented(
+  context: Context,
+  state: InstanceRecord,
+  of: { readonly SOPInstanceUID: string; readonly frame?: number },
+): Promise<HttpResponse> {
+  if (renderableOf(state) !== 'state')
+    throw new PacsError('BAD_REQUEST', 'presentationUID names no presentation state', {
+      details: { parameter: 'presentationUID' },
+    });
+  return stateResponse(context, state, parametersOf(context), of);
+}
+
 /** The image may change under the state (another version, a deletion), so nothing is kept without asking. */
 function stateResponse(
   context: Context,
   state: InstanceRecord,
   parameters: RenderingParameters,
+  of?: { readonly SOPInstanceUID: string; readonly frame?: number },
 ): Promise<HttpResponse> {
   const choice = negotiate(context.request, [JPEG, PNG]);
   const request: RenderingRequest = { ...parameters, mediaType: asSingle(choice.offer.type) };
   return answer(
     context,
     state,
-    ['state', JSON.stringify(request)],
+    ['state', JSON.stringify(request), JSON.stringify(of ?? '')],
     async () => {
-      const image = await renderState(context.services, context.principal.tenant, state, request);
+      const image = await renderState(context.services, context.principal.tenant, state, request, of);
       return { type: image.mediaType, body: image.bytes };
     },
     'private, no-store',

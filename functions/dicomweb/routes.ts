@@ -13,6 +13,7 @@ import type { Handler } from './handler.ts';
 import {
   renderFrames,
   renderInstance,
+  renderPresented,
   renderSeries,
   renderStudy,
   thumbnailFrames,
@@ -95,5 +96,5 @@ export const DICOMWEB_ROUTES: readonly Route[] = [
 
 /** The URI service at /wado: PS3.18 §9. */
 export const WADO_URI_ROUTES: readonly Route[] = [
-  retrieve('/', 'RetrieveByUri', wadoUri(renderInstance, renderFrames)),
+  retrieve('/', 'RetrieveByUri', wadoUri(renderInstance, renderFrames, renderPresented)),
 ];

@@ -1,11 +1,13 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
+import { renderableOf } from '#core/pixels/renderable.ts';
 import { findInstance } from '#core/retrieve/find.ts';
 import { frameCount } from '#core/retrieve/frames.ts';
 import { deliveryOf } from '#core/retrieve/objects.ts';
 import { retrieveBulkdata } from './bulkdata.ts';
 import type { Context, Handler } from './handler.ts';
+import type { HttpResponse } from './http.ts';
 import { parseMediaType, splitOutsideQuotes } from './media-type.ts';
 import { sendObject } from './retrieve-instances.ts';
 
@@ -13,11 +15,20 @@ const DICOM = 'application/dicom';
 
 /**
  * The URI service (PS3.18 §9): GET ?requestType=WADO&studyUID=…&seriesUID=…&objectUID=… onto the plans of the RESTful one.
- * `rendered` and `renderedFrames` answer for rendered media types; they get the query that a RESTful client would have sent.
+ * `rendered` and `renderedFrames` answer for rendered media types, `presented` for images as a presentation state has them; they get the query
+ * that a RESTful client would have sent.
  * @throws PacsError BAD_REQUEST, NOT_FOUND, NOT_ACCEPTABLE
  */
 export const wadoUri =
-  (rendered: Handler, renderedFrames: Handler): Handler =>
+  (
+    rendered: Handler,
+    renderedFrames: Handler,
+    presented: (
+      context: Context,
+      state: InstanceRecord,
+      of: { readonly SOPInstanceUID: string; readonly frame?: number },
+    ) => Promise<HttpResponse>,
+  ): Handler =>
   async (context) => {
     const { services, request, principal } = context;
     const { query } = request;
@@ -38,7 +49,8 @@ export const wadoUri =
 
     const first = types.find((type) => type !== '*/*') ?? (frameCount(instance) > 0 ? 'image/jpeg' : DICOM);
     if (first === DICOM) return retrieveObject({ ...context, params }, instance);
-    if (instance.pixels === undefined) {
+    const kind = renderableOf(instance);
+    if (instance.pixels === undefined && kind !== 'report' && kind !== 'state') {
       const accept = types.join(', ');
       const headers = { ...request.headers, accept };
       return retrieveBulkdata({
@@ -51,8 +63,27 @@ export const wadoUri =
     const headers = { ...request.headers, accept: types.length > 0 ? types.join(', ') : 'image/jpeg' };
     const asked: Context = { ...context, request: { ...request, query: restful, headers }, params };
     const frame = query.get('frameNumber');
+    if (query.has('presentationUID') || query.has('presentationSeriesUID')) {
+      // What the state says of window and area stands (§9.1.2.4.3).
+      for (const name of ['windowCenter', 'windowWidth', 'region'])
+        if (query.has(name)) throw new PacsError('BAD_REQUEST', `${name} does not go with presentationUID`);
+      const [series, uid] = [uidOf(query, 'presentationSeriesUID'), uidOf(query, 'presentationUID')];
+      const state = await findInstance(services, principal.tenant, study, series, uid);
+      return presented(asked, state, {
+        SOPInstanceUID: sop,
+        ...(frame !== null && { frame: frameOf(frame, instance) }),
+      });
+    }
     return frame === null ? rendered(asked) : renderedFrames({ ...asked, params: { ...params, frames: frame } });
   };
+
+/** @throws PacsError BAD_REQUEST, NOT_FOUND */
+function frameOf(text: string, instance: InstanceRecord): number {
+  if (!/^[1-9]\d{0,9}$/.test(text)) throw new PacsError('BAD_REQUEST', 'frameNumber counts from 1');
+  const frames = frameCount(instance);
+  if (Number(text) > frames) throw new PacsError('NOT_FOUND', 'there is no such frame', { details: { frames } });
+  return Number(text);
+}
 
 async function retrieveObject(context: Context, instance: InstanceRecord) {
   const { query } = context.request;

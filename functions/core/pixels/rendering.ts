@@ -50,15 +50,20 @@ export async function renderFrame(
   return render(services, instance, dataSet, frame, own, request);
 }
 
-/** The image that a presentation state is for, as it says. @throws PacsError NOT_FOUND when that image is not here; as renderFrame */
+/**
+ * An image that a presentation state is for, as it says: the first one, unless another is named.
+ * @param of the image, and its frame from 1, where one is named
+ * @throws PacsError NOT_FOUND when that image is not here; BAD_REQUEST when the state is not for it; as renderFrame
+ */
 export async function renderState(
   services: Uses,
   tenant: Tenant,
   state: InstanceRecord,
   request: RenderingRequest,
+  of?: { readonly SOPInstanceUID: string; readonly frame?: number },
 ): Promise<RenderedImage> {
   const stateData = await dataSetOf(services, state);
-  const reference = firstReference(stateData);
+  const reference = of === undefined ? firstReference(stateData) : referenceTo(stateData, of);
   const { SeriesInstanceUID, SOPInstanceUID, frame } = reference;
   const instance = await findInstance(services, tenant, state.StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
   const dataSet = await dataSetOf(services, instance);
@@ -71,6 +76,15 @@ function firstReference(state: DataSet): ImageReference {
   const [reference] = referencedImages(state);
   if (reference === undefined) throw new PacsError('NOT_FOUND', 'the presentation state names no image');
   return reference;
+}
+
+function referenceTo(
+  state: DataSet,
+  { SOPInstanceUID, frame }: { readonly SOPInstanceUID: string; readonly frame?: number },
+): ImageReference {
+  const reference = referencedImages(state).find((one) => one.SOPInstanceUID === SOPInstanceUID);
+  if (reference === undefined) throw new PacsError('BAD_REQUEST', 'the presentation state is not for this object');
+  return frame === undefined ? reference : { ...reference, frame };
 }
 
 async function render(

@@ -19,7 +19,16 @@ describe('the URI service', () => {
       return { status: 200, headers: {}, body: kind };
     };
   const get = (query: string, accept = '*/*') =>
-    ask(services, wadoUri(recorder('instance'), recorder('frames')), {}, { query, accept });
+    ask(
+      services,
+      wadoUri(recorder('instance'), recorder('frames'), async ({ params, request }, { SOPInstanceUID }, { frame }) => {
+        const query = decodeURIComponent(request.query.toString());
+        seen.push({ kind: `state ${SOPInstanceUID} ${frame}`, accept: request.headers.accept, query, params });
+        return { status: 200, headers: {}, body: 'state' };
+      }),
+      {},
+      { query, accept },
+    );
 
   beforeEach(async () => {
     seen.length = 0;
@@ -76,6 +85,42 @@ describe('the URI service', () => {
     ['rows that are no number', `${OBJECT}&rows=many`, 400],
   ])('refuses %s', async (_why, query, status) => {
     expect((await get(query)).status).toBe(status);
+  });
+
+  test('shows an image as a presentation state has it', async () => {
+    const state = {
+      PixelData: undefined,
+      SOPClassUID: '1.2.840.10008.5.1.4.1.1.11.1',
+      SOPInstanceUID: uid(9),
+      SeriesInstanceUID: uid(8),
+    };
+    await store(services, buildDicom(state));
+    const presented = `${OBJECT}&presentationUID=${uid(9)}&presentationSeriesUID=${uid(8)}`;
+    expect((await get(`${presented}&frameNumber=1&rows=8`)).status).toBe(200);
+    expect(seen).toMatchObject([{ kind: `state ${uid(9)} 1`, accept: 'image/jpeg', query: 'viewport=4,8' }]);
+    for (const [query, status] of [
+      [`${presented}&frameNumber=0`, 400],
+      [`${presented}&frameNumber=2`, 404],
+      [`${presented}&windowCenter=1&windowWidth=2`, 400],
+      [`${presented}&region=0,0,1,1`, 400],
+      [`${OBJECT}&presentationUID=${uid(9)}`, 400],
+      [presented.replace(uid(9), uid(99)), 404],
+    ] as const)
+      expect([query, (await get(query)).status]).toEqual([query, status]);
+  });
+
+  test('gives a report as HTML or text', async () => {
+    const report = {
+      PixelData: undefined,
+      SOPClassUID: '1.2.840.10008.5.1.4.1.1.88.11',
+      SOPInstanceUID: uid(5),
+      Modality: 'SR',
+    };
+    await store(services, buildDicom(report));
+    const query = OBJECT.replace(uid(3), uid(5));
+    await get(`${query}&contentType=text/html`);
+    expect(seen).toMatchObject([{ kind: 'instance', accept: 'text/html', params: { instance: uid(5) } }]);
+    expect((await get(query)).headers['content-type']).toBe('application/dicom');
   });
 
   test('gives what has no pixels as the object, or a document as itself', async () => {

@@ -6,6 +6,7 @@ import { type ColourSpace, profileOf } from '#core/pixels/icc/spaces.ts';
 import type { Services } from '#core/services.ts';
 import type { Context, Handler } from '#dicomweb/handler.ts';
 import * as rendered from '#dicomweb/rendered.ts';
+import { wadoUri } from '#dicomweb/wado-uri.ts';
 import { type BuilderDataSet, buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 
@@ -384,6 +385,12 @@ describe('what a resource is rendered as', () => {
       (await get(rendered.renderInstance, '', 'image/png', { series: uid(8), instance: uid(9) })).bytes,
     );
     expect(image).toStrictEqual({ columns: 1, rows: 3, channels: 1, data: [255, 128, 0] });
+    const uri = wadoUri(rendered.renderInstance, rendered.renderFrames, rendered.renderPresented);
+    const object = `requestType=WADO&contentType=image/png&studyUID=${STUDY}&seriesUID=${SERIES}&objectUID=${uid(3)}`;
+    const presented = await get(uri, `${object}&presentationSeriesUID=${uid(8)}&presentationUID=${uid(9)}`);
+    expect(pngPixels(presented.bytes)).toStrictEqual(image);
+    const own = `${object}&presentationSeriesUID=${SERIES}&presentationUID=${uid(3)}`;
+    expect(await code(get(uri, own))).toBe('BAD_REQUEST');
   });
 
   test('a study is represented by the middle image of its largest image series', async () => {
