@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { issueSecret, listClients, type MachineClient, revokeClient, revokeSecret } from '../api/clients.ts';
 import type { GrantableRole } from '../api/tokens.ts';
 import { Confirm } from '../components/confirm.tsx';
+import { ListTable } from '../components/list-table.tsx';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { messageOf, useLoaded } from '../components/use-loaded.ts';
@@ -55,50 +56,35 @@ export function ClientsPage() {
       )}
       {error && <Failure message={error} onRetry={reload} />}
       {failed && <Failure message={failed} />}
-      {value?.items.length === 0 && (
-        <Empty title="No machine has been registered">
-          <p>Gateways register themselves by a code: see Gateways.</p>
-        </Empty>
-      )}
-      {value !== undefined && value.items.length > 0 && (
-        <div class="table-frame">
-          <table class="cards">
-            <caption class="visually-hidden">Machine clients</caption>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Roles</th>
-                <th scope="col">Shows itself by</th>
-                <th scope="col">Registered</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {value.items.map((client) => (
-                <Row
-                  key={client.id}
-                  client={client}
-                  onSecret={() =>
-                    attempt(async () => {
-                      setShown(await issueSecret(client.id));
-                      done('');
-                    })
-                  }
-                  onDrop={(secret) =>
-                    attempt(async () => {
-                      await revokeSecret(client.id, secret);
-                      done(`A secret of ${client.name} was taken back.`);
-                    })
-                  }
-                  onRevoke={() => setLeaving(client)}
-                />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      <ListTable
+        name="Machine clients"
+        columns={['Name', 'Roles', 'Shows itself by', 'Registered']}
+        items={value?.items}
+        empty={
+          <Empty title="No machine has been registered">
+            <p>Gateways register themselves by a code: see Gateways.</p>
+          </Empty>
+        }
+        row={(client) => (
+          <Row
+            key={client.id}
+            client={client}
+            onSecret={() =>
+              attempt(async () => {
+                setShown(await issueSecret(client.id));
+                done('');
+              })
+            }
+            onDrop={(secret) =>
+              attempt(async () => {
+                await revokeSecret(client.id, secret);
+                done(`A secret of ${client.name} was taken back.`);
+              })
+            }
+            onRevoke={() => setLeaving(client)}
+          />
+        )}
+      />
       {asking && (
         <ClientForm
           roles={asking}

@@ -1,4 +1,4 @@
-import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useState } from 'preact/hooks';
 import {
   beginRun,
   type DatePolicy,
@@ -9,6 +9,9 @@ import {
   readReasons,
   readRun,
 } from '../api/deidentify.ts';
+import { CheckList } from '../components/check-list.tsx';
+import { Dialog, DialogForm } from '../components/dialog.tsx';
+import { ChoiceField, TextField } from '../components/fields.tsx';
 import { messageOf, useLoaded } from '../components/use-loaded.ts';
 import { plural } from '../dicom/json.ts';
 import { href } from '../router.ts';
@@ -24,18 +27,17 @@ interface Props {
 
 /** Asks for the project and what is kept; then shows how the copy comes along, and where it is. */
 export function DeidentifyForm({ study, onClose }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const titleId = useId();
   const [run, setRun] = useState<Run>();
-  useLayoutEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} class="wide" aria-labelledby={titleId} onClose={onClose}>
-      {run === undefined ? (
-        <Questions titleId={titleId} study={study} onBegun={setRun} onClose={onClose} />
-      ) : (
-        <Result titleId={titleId} begun={run} onClose={onClose} />
-      )}
-    </dialog>
+    <Dialog wide onClose={onClose}>
+      {(titleId) =>
+        run === undefined ? (
+          <Questions titleId={titleId} study={study} onBegun={setRun} onClose={onClose} />
+        ) : (
+          <Result titleId={titleId} begun={run} onClose={onClose} />
+        )
+      }
+    </Dialog>
   );
 }
 
@@ -52,88 +54,49 @@ function Questions({ titleId, study, onBegun, onClose }: QuestionsProps) {
   const [project, setProject] = useState('');
   const [dates, setDates] = useState<DatePolicy>('shift');
   const [options, setOptions] = useState<readonly string[]>(['cleanDescriptors']);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
   const known = projects.find((one) => one.project === project);
   const shown = known?.profile ?? profileOf(dates, options);
-  const submit = async (event: Event) => {
-    event.preventDefault();
-    setBusy(true);
-    setError('');
-    try {
-      onBegun(await beginRun(study, project, known === undefined ? profileOf(dates, options) : undefined));
-    } catch (failure) {
-      setError(messageOf(failure));
-      setBusy(false);
-    }
-  };
+  const begin = async () =>
+    onBegun(await beginRun(study, project, known === undefined ? profileOf(dates, options) : undefined));
   return (
-    <form onSubmit={submit}>
-      <h2 id={titleId}>De-identified copy</h2>
+    <DialogForm titleId={titleId} title="De-identified copy" action="Make the copy" onSubmit={begin} onClose={onClose}>
       <p>
         The study is copied without what identifies the patient. The original stays as it is. Faces in the images, and
         text in them that nobody has told of, are not looked for.
       </p>
-      <label class="field">
-        <span>Project: its patients keep one pseudonym each</span>
-        <input
-          required
-          pattern="[a-z0-9][a-z0-9\-]{0,62}"
-          title="small letters, digits and hyphens"
-          maxLength={63}
-          autoComplete="off"
-          list={listId}
-          value={project}
-          onInput={(event) => setProject(event.currentTarget.value.trim())}
-        />
-        <datalist id={listId}>
-          {projects
-            .filter(({ destroyedAt }) => destroyedAt === undefined)
-            .map((one) => (
-              <option key={one.project} value={one.project} />
-            ))}
-        </datalist>
-      </label>
+      <TextField
+        label="Project: its patients keep one pseudonym each"
+        required
+        pattern="[a-z0-9][a-z0-9\-]{0,62}"
+        title="small letters, digits and hyphens"
+        maxLength={63}
+        list={listId}
+        value={project}
+        onChange={(text) => setProject(text.trim())}
+      />
+      <datalist id={listId}>
+        {projects
+          .filter(({ destroyedAt }) => destroyedAt === undefined)
+          .map((one) => (
+            <option key={one.project} value={one.project} />
+          ))}
+      </datalist>
       {known && <p class="hint">The project has its options from its beginning.</p>}
-      <fieldset class="field roles" disabled={known !== undefined}>
-        <legend>What is kept</legend>
-        <label class="field">
-          <span>Dates</span>
-          <select value={shown.dates} onChange={(event) => setDates(event.currentTarget.value as DatePolicy)}>
-            {Object.entries(DATE_WORDS).map(([one, word]) => (
-              <option key={one} value={one}>
-                {word}
-              </option>
-            ))}
-          </select>
-        </label>
-        {Object.entries(OPTION_WORDS).map(([option, word]) => (
-          <label key={option}>
-            <input
-              type="checkbox"
-              checked={shown[option] === true}
-              onChange={(event) =>
-                setOptions(event.currentTarget.checked ? [...options, option] : options.filter((one) => one !== option))
-              }
-            />
-            <span>{word}</span>
-          </label>
-        ))}
-      </fieldset>
-      {error && (
-        <p class="error" role="alert">
-          {error}
-        </p>
-      )}
-      <div class="buttons">
-        <button type="button" onClick={onClose}>
-          Cancel
-        </button>
-        <button type="submit" class="primary" disabled={busy}>
-          {busy ? 'Working…' : 'Make the copy'}
-        </button>
-      </div>
-    </form>
+      <CheckList
+        legend="What is kept"
+        disabled={known !== undefined}
+        options={Object.entries(OPTION_WORDS).map(([value, word]) => ({ value, word }))}
+        chosen={Object.keys(OPTION_WORDS).filter((option) => shown[option] === true)}
+        onChoose={setOptions}
+      >
+        <ChoiceField
+          label="Dates"
+          value={shown.dates}
+          options={Object.entries(DATE_WORDS)}
+          onChange={(value) => setDates(value as DatePolicy)}
+        />
+      </CheckList>
+    </DialogForm>
   );
 }
 

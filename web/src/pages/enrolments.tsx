@@ -1,6 +1,8 @@
-import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { createEnrolment, type Enrolment, listEnrolments, withdrawEnrolment } from '../api/clients.ts';
 import { may } from '../api/session.ts';
+import { FormDialog } from '../components/dialog.tsx';
+import { ChoiceField, LongTextField, NAME_INPUT, TextField } from '../components/fields.tsx';
 import { Failure } from '../components/notice.tsx';
 import { messageOf, useLoaded } from '../components/use-loaded.ts';
 import { formatMoment } from '../dicom/json.ts';
@@ -87,77 +89,36 @@ interface Props {
 }
 
 function EnrolmentForm({ onCreated, onClose }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const titleId = useId();
   const [gateway, setGateway] = useState('');
   const [minutes, setMinutes] = useState<string>('60');
   const [key, setKey] = useState('');
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
-  useLayoutEffect(() => dialog.current?.showModal(), []);
-  const create = async (event: Event) => {
-    event.preventDefault();
-    setBusy(true);
-    setError('');
-    try {
-      const asked = { gateway: gateway.trim(), expiresInMinutes: Number(minutes) };
-      onCreated(await createEnrolment(key.trim() === '' ? asked : { ...asked, configurationKey: key.trim() }));
-      onClose();
-    } catch (failure) {
-      setError(messageOf(failure));
-      setBusy(false);
-    }
+  const create = async () => {
+    const asked = { gateway: gateway.trim(), expiresInMinutes: Number(minutes) };
+    onCreated(await createEnrolment(key.trim() === '' ? asked : { ...asked, configurationKey: key.trim() }));
   };
   return (
-    <dialog ref={dialog} class="wide" aria-labelledby={titleId} onClose={onClose}>
-      <form onSubmit={create}>
-        <h2 id={titleId}>Enrol a gateway</h2>
-        <p class="hint">
-          A gateway of this id that is known already gets a new identity; the one before ends when the code is used.
-        </p>
-        <div class="pairs">
-          <label class="field">
-            <span>Gateway (letters, digits, hyphens)</span>
-            <input
-              required
-              pattern="[a-z0-9][a-z0-9\-]*"
-              maxLength={63}
-              autoComplete="off"
-              autoCapitalize="off"
-              spellcheck={false}
-              value={gateway}
-              onInput={(event) => setGateway(event.currentTarget.value)}
-            />
-          </label>
-          <label class="field">
-            <span>The code holds for</span>
-            <select value={minutes} onChange={(event) => setMinutes(event.currentTarget.value)}>
-              {LIVES.map(([value, word]) => (
-                <option key={value} value={value}>
-                  {word}
-                </option>
-              ))}
-            </select>
-          </label>
-        </div>
-        <label class="field">
-          <span>Public key whose signed configurations it takes (optional, Ed25519 in PEM)</span>
-          <textarea rows={3} spellcheck={false} value={key} onInput={(event) => setKey(event.currentTarget.value)} />
-        </label>
-        {error && (
-          <p class="error" role="alert">
-            {error}
-          </p>
-        )}
-        <div class="buttons">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={busy}>
-            {busy ? 'Working…' : 'Make a code'}
-          </button>
-        </div>
-      </form>
-    </dialog>
+    <FormDialog wide title="Enrol a gateway" action="Make a code" onSubmit={create} onClose={onClose}>
+      <p class="hint">
+        A gateway of this id that is known already gets a new identity; the one before ends when the code is used.
+      </p>
+      <div class="pairs">
+        <TextField
+          label="Gateway (letters, digits, hyphens)"
+          {...NAME_INPUT}
+          required
+          pattern="[a-z0-9][a-z0-9\-]*"
+          maxLength={63}
+          value={gateway}
+          onChange={setGateway}
+        />
+        <ChoiceField label="The code holds for" value={minutes} options={LIVES} onChange={setMinutes} />
+      </div>
+      <LongTextField
+        label="Public key whose signed configurations it takes (optional, Ed25519 in PEM)"
+        rows={3}
+        value={key}
+        onChange={setKey}
+      />
+    </FormDialog>
   );
 }

@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { forgetGateway, type Gateway, type GatewayQueue, listGateways } from '../api/gateways.ts';
 import { Confirm } from '../components/confirm.tsx';
+import { ListTable } from '../components/list-table.tsx';
 import { Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
@@ -24,35 +25,17 @@ export function GatewaysPage() {
       </PageTitle>
       <Enrolments />
       {error && <Failure message={error} onRetry={reload} />}
-      {gateways?.length === 0 && (
-        <Empty title="No gateway has reported yet">
-          <p>A gateway reports when its configuration has a heartbeat.</p>
-        </Empty>
-      )}
-      {gateways !== undefined && gateways.length > 0 && (
-        <div class="table-frame">
-          <table class="cards" aria-label="Gateways">
-            <thead>
-              <tr>
-                <th scope="col">Gateway</th>
-                <th scope="col">State</th>
-                <th scope="col">Waits there</th>
-                <th scope="col">Room</th>
-                <th scope="col">Modalities</th>
-                <th scope="col">Last report</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {gateways.map((gateway) => (
-                <Row key={gateway.id} gateway={gateway} onForget={() => setLeaving(gateway)} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      <ListTable
+        name="Gateways"
+        columns={['Gateway', 'State', 'Waits there', 'Room', 'Modalities', 'Last report']}
+        items={gateways}
+        empty={
+          <Empty title="No gateway has reported yet">
+            <p>A gateway reports when its configuration has a heartbeat.</p>
+          </Empty>
+        }
+        row={(gateway) => <Row key={gateway.id} gateway={gateway} onForget={() => setLeaving(gateway)} />}
+      />
       {leaving && (
         <Confirm
           title={`Forget ${leaving.id}?`}

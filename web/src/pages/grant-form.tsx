@@ -1,6 +1,7 @@
-import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { addGrant, type Grantee, type ReachRule } from '../api/access.ts';
-import { messageOf } from '../components/use-loaded.ts';
+import { FormDialog } from '../components/dialog.tsx';
+import { CheckField, ChoiceField, NAME_INPUT, TextField } from '../components/fields.tsx';
 import { listIn } from './access-words.ts';
 import { ROLE_WORDS, wordFor } from './words.ts';
 
@@ -26,113 +27,54 @@ const FIELDS = [
 ] as const;
 
 export function GrantForm({ roles, onAdded, onClose }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const titleId = useId();
   const [kind, setKind] = useState<(typeof KINDS)[number][0]>('subject');
   const [who, setWho] = useState('');
   const [role, setRole] = useState(roles[0] ?? '');
   const [texts, setTexts] = useState<Readonly<Record<string, string>>>({});
   const [deidentified, setDeidentified] = useState(false);
   const [note, setNote] = useState('');
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
-  useLayoutEffect(() => dialog.current?.showModal(), []);
-  const add = async (event: Event) => {
-    event.preventDefault();
-    setBusy(true);
-    setError('');
+  const add = async () => {
     const to: Grantee = kind === 'role' ? { role } : kind === 'claim' ? { claim: who.trim() } : { subject: who.trim() };
-    try {
-      await addGrant({ to, rules: [ruleOf(texts, deidentified)], note: note.trim() });
-      onAdded();
-      onClose();
-    } catch (failure) {
-      setError(messageOf(failure));
-      setBusy(false);
-    }
+    await addGrant({ to, rules: [ruleOf(texts, deidentified)], note: note.trim() });
+    onAdded();
   };
   return (
-    <dialog ref={dialog} class="wide" aria-labelledby={titleId} onClose={onClose}>
-      <form onSubmit={add}>
-        <h2 id={titleId}>New grant</h2>
-        <div class="pairs">
-          <label class="field">
-            <span>For</span>
-            <select value={kind} onChange={(event) => setKind(event.currentTarget.value as typeof kind)}>
-              {KINDS.map(([value, words]) => (
-                <option key={value} value={value}>
-                  {words}
-                </option>
-              ))}
-            </select>
-          </label>
-          {kind === 'role' ? (
-            <label class="field">
-              <span>Role</span>
-              <select value={role} onChange={(event) => setRole(event.currentTarget.value)}>
-                {roles.map((one) => (
-                  <option key={one} value={one}>
-                    {wordFor(ROLE_WORDS, one)}
-                  </option>
-                ))}
-              </select>
-            </label>
-          ) : (
-            <label class="field">
-              <span>{kind === 'claim' ? 'Claim: name=value' : 'Name (as in the audit trail)'}</span>
-              <input
-                required
-                maxLength={200}
-                autoComplete="off"
-                autoCapitalize="off"
-                spellcheck={false}
-                value={who}
-                onInput={(event) => setWho(event.currentTarget.value)}
-              />
-            </label>
-          )}
-        </div>
-        <fieldset class="field">
-          <legend>Studies that meet all of this; what is left empty does not count</legend>
-          {FIELDS.map(([name, label, example]) => (
-            <label key={name} class="field">
-              <span>{label}</span>
-              <input
-                autoComplete="off"
-                placeholder={example}
-                value={texts[name] ?? ''}
-                onInput={(event) => setTexts({ ...texts, [name]: event.currentTarget.value })}
-              />
-            </label>
-          ))}
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={deidentified}
-              onChange={(event) => setDeidentified(event.currentTarget.checked)}
-            />
-            De-identified studies only
-          </label>
-        </fieldset>
-        <label class="field">
-          <span>Note</span>
-          <input maxLength={200} value={note} onInput={(event) => setNote(event.currentTarget.value)} />
-        </label>
-        {error && (
-          <p class="error" role="alert">
-            {error}
-          </p>
+    <FormDialog wide title="New grant" action="Grant" onSubmit={add} onClose={onClose}>
+      <div class="pairs">
+        <ChoiceField label="For" value={kind} options={KINDS} onChange={(value) => setKind(value as typeof kind)} />
+        {kind === 'role' ? (
+          <ChoiceField
+            label="Role"
+            value={role}
+            options={roles.map((one) => [one, wordFor(ROLE_WORDS, one)] as const)}
+            onChange={setRole}
+          />
+        ) : (
+          <TextField
+            label={kind === 'claim' ? 'Claim: name=value' : 'Name (as in the audit trail)'}
+            {...NAME_INPUT}
+            required
+            maxLength={200}
+            value={who}
+            onChange={setWho}
+          />
         )}
-        <div class="buttons">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={busy}>
-            {busy ? 'Working…' : 'Grant'}
-          </button>
-        </div>
-      </form>
-    </dialog>
+      </div>
+      <fieldset class="field">
+        <legend>Studies that meet all of this; what is left empty does not count</legend>
+        {FIELDS.map(([name, label, example]) => (
+          <TextField
+            key={name}
+            label={label}
+            placeholder={example}
+            value={texts[name] ?? ''}
+            onChange={(text) => setTexts({ ...texts, [name]: text })}
+          />
+        ))}
+        <CheckField label="De-identified studies only" checked={deidentified} onChange={setDeidentified} />
+      </fieldset>
+      <TextField label="Note" maxLength={200} value={note} onChange={setNote} />
+    </FormDialog>
   );
 }
 

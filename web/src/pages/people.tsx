@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { listPeople, type OneTimeLink, type Person, renewLink } from '../api/users.ts';
 import { Confirm } from '../components/confirm.tsx';
+import { ListTable } from '../components/list-table.tsx';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
@@ -42,36 +43,20 @@ export function PeoplePage() {
         </ShownOnce>
       )}
       {error && <Failure message={error} onRetry={reload} />}
-      {value?.items.length === 0 && <Empty title="Nobody has an account yet" />}
-      {value !== undefined && value.items.length > 0 && (
-        <div class="table-frame">
-          <table class="cards">
-            <caption class="visually-hidden">People</caption>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Signs in as</th>
-                <th scope="col">Roles</th>
-                <th scope="col">Last here</th>
-                <th scope="col">State</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {value.items.map((person) => (
-                <Row
-                  key={person.name}
-                  person={person}
-                  onEdit={() => setEditing({ person })}
-                  onLink={() => setLinking(person)}
-                />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      <ListTable
+        name="People"
+        columns={['Name', 'Signs in as', 'Roles', 'Last here', 'State']}
+        items={value?.items}
+        empty={<Empty title="Nobody has an account yet" />}
+        row={(person) => (
+          <Row
+            key={person.name}
+            person={person}
+            onEdit={() => setEditing({ person })}
+            onLink={() => setLinking(person)}
+          />
+        )}
+      />
       {editing && value && (
         <PersonForm
           person={editing.person}

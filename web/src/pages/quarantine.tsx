@@ -1,6 +1,7 @@
 import { type HeldObject, listQuarantine } from '../api/archive.ts';
 import { useArchiveEvents } from '../api/events.ts';
-import { Empty, Failure } from '../components/notice.tsx';
+import { PagedTable } from '../components/list-table.tsx';
+import { Empty } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { usePages } from '../components/use-pages.ts';
 import { formatBytes, formatMoment } from '../dicom/json.ts';
@@ -22,7 +23,8 @@ const KINDS: Record<string, string> = {
 const kindOf = (held: HeldObject) => KINDS[held.kind] ?? held.kind;
 
 export function QuarantinePage({ selected }: { selected: string }) {
-  const { items, error, hasMore, loadMore, reload } = usePages(listQuarantine);
+  const pages = usePages(listQuarantine);
+  const { items, reload } = pages;
   useArchiveEvents(EVENTS, reload);
   const held = items?.find(({ id }) => id === selected);
   const close = () => {
@@ -36,53 +38,29 @@ export function QuarantinePage({ selected }: { selected: string }) {
           Objects that came again under the same UID with other bytes. The archive goes on answering with the first.
         </p>
       </PageTitle>
-      {error && <Failure message={error} onRetry={reload} />}
-      {items?.length === 0 && <Empty title="Nothing is held" />}
-      {items !== undefined && items.length > 0 && (
-        <div class="table-frame">
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">Conflict</th>
-                <th scope="col">Object</th>
-                <th scope="col">Received</th>
-                <th scope="col">Size</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((one) => (
-                <tr key={one.id} class={one === held ? 'selected' : undefined}>
-                  <td>
-                    <span class={`chip ${one.kind === 'otherPatient' ? 'alarming' : 'cold'}`}>{kindOf(one)}</span>
-                  </td>
-                  <td>
-                    <span class="uid">{one.SOPInstanceUID}</span>
-                  </td>
-                  <td data-label="Received">{formatMoment(one.receivedAt)}</td>
-                  <td data-label="Size">{formatBytes(one.sizeBytes)}</td>
-                  <td class="actions">
-                    <a
-                      class="button"
-                      href={href('/quarantine', { id: one.id })}
-                      aria-label={`Compare ${one.SOPInstanceUID}`}
-                    >
-                      Compare
-                    </a>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-      {hasMore && (
-        <button type="button" onClick={loadMore}>
-          Show more
-        </button>
-      )}
+      <PagedTable
+        pages={pages}
+        name="Quarantine"
+        columns={['Conflict', 'Object', 'Received', 'Size']}
+        empty={<Empty title="Nothing is held" />}
+        row={(one) => (
+          <tr key={one.id} class={one === held ? 'selected' : undefined}>
+            <td>
+              <span class={`chip ${one.kind === 'otherPatient' ? 'alarming' : 'cold'}`}>{kindOf(one)}</span>
+            </td>
+            <td>
+              <span class="uid">{one.SOPInstanceUID}</span>
+            </td>
+            <td data-label="Received">{formatMoment(one.receivedAt)}</td>
+            <td data-label="Size">{formatBytes(one.sizeBytes)}</td>
+            <td class="actions">
+              <a class="button" href={href('/quarantine', { id: one.id })} aria-label={`Compare ${one.SOPInstanceUID}`}>
+                Compare
+              </a>
+            </td>
+          </tr>
+        )}
+      />
       {held && <Comparison key={held.id} held={held} kind={kindOf(held)} onResolved={close} />}
     </div>
   );

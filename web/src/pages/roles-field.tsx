@@ -1,4 +1,5 @@
 import type { GrantableRole } from '../api/tokens.ts';
+import { CheckList } from '../components/check-list.tsx';
 import { ACTION_WORDS, ROLE_WORDS, wordFor } from './words.ts';
 
 interface Props {
@@ -10,26 +11,17 @@ interface Props {
 
 /** Which roles somebody is given, each with what it permits. */
 export function RolesField({ roles, chosen, onChoose }: Props) {
-  return (
-    <fieldset class="field roles">
-      <legend>Roles</legend>
-      {roles.map(({ role, permits }) => (
-        <label key={role}>
-          <input
-            type="checkbox"
-            checked={chosen.includes(role)}
-            onChange={(event) =>
-              onChoose(event.currentTarget.checked ? [...chosen, role] : chosen.filter((one) => one !== role))
-            }
-          />
-          <span>
-            {wordFor(ROLE_WORDS, role)}
-            <span class="hint">{inWords(permits)}</span>
-          </span>
-        </label>
-      ))}
-    </fieldset>
-  );
+  const options = roles.map(({ role, permits }) => ({
+    value: role,
+    word: wordFor(ROLE_WORDS, role),
+    hint: inWords(permits),
+  }));
+  return <CheckList legend="Roles" options={options} chosen={chosen} onChoose={onChoose} />;
+}
+
+/** @throws Error with words for whoever chose no role */
+export function atLeastOne(roles: readonly string[]): void {
+  if (roles.length === 0) throw new Error('Choose at least one role.');
 }
 
 /** What somebody with the role can do; what people do comes before what machines do. */

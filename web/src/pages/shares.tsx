@@ -3,6 +3,7 @@ import { useArchiveEvents } from '../api/events.ts';
 import { may } from '../api/session.ts';
 import { decideUploads, listShares, listUploads, readTrail, revokeShare, type Share } from '../api/shares.ts';
 import { Confirm } from '../components/confirm.tsx';
+import { PagedTable } from '../components/list-table.tsx';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
@@ -16,7 +17,8 @@ const EVENTS = ['ShareCreated', 'ShareOpened', 'ShareRevoked', 'ShareExpired'] a
 
 /** The links that have been given out: to whom, for what, how often they were opened, and their ends. */
 export function SharesPage({ selected }: { selected: string }) {
-  const { items, error, hasMore, loadMore, reload } = usePages(listShares);
+  const pages = usePages(listShares);
+  const { reload } = pages;
   useArchiveEvents(EVENTS, reload);
   const [asking, setAsking] = useState(false);
   const [leaving, setLeaving] = useState<Share>();
@@ -32,48 +34,26 @@ export function SharesPage({ selected }: { selected: string }) {
         )}
       </PageTitle>
       <Announcement text={said} />
-      {error && <Failure message={error} onRetry={reload} />}
-      {items?.length === 0 && (
-        <Empty title="Nothing has been shared">
-          <p>Open a study, or select some in the list, and choose Share.</p>
-        </Empty>
-      )}
-      {items !== undefined && items.length > 0 && (
-        <div class="table-frame">
-          <table class="cards">
-            <caption class="visually-hidden">Share links</caption>
-            <thead>
-              <tr>
-                <th scope="col">Receiver</th>
-                <th scope="col">Studies</th>
-                <th scope="col">May</th>
-                <th scope="col">Opened</th>
-                <th scope="col">Until</th>
-                <th scope="col">State</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((link) => (
-                <Row
-                  key={link.id}
-                  link={link}
-                  isSelected={link.id === selected}
-                  onRevoke={() => setLeaving(link)}
-                  onDecided={(text) => setSaid(text)}
-                />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-      {hasMore && (
-        <button type="button" onClick={loadMore}>
-          Show earlier
-        </button>
-      )}
+      <PagedTable
+        pages={pages}
+        more="Show earlier"
+        name="Share links"
+        columns={['Receiver', 'Studies', 'May', 'Opened', 'Until', 'State']}
+        empty={
+          <Empty title="Nothing has been shared">
+            <p>Open a study, or select some in the list, and choose Share.</p>
+          </Empty>
+        }
+        row={(link) => (
+          <Row
+            key={link.id}
+            link={link}
+            isSelected={link.id === selected}
+            onRevoke={() => setLeaving(link)}
+            onDecided={(text) => setSaid(text)}
+          />
+        )}
+      />
       {asking && <ShareForm studies={[]} onCreated={reload} onClose={() => setAsking(false)} />}
       {leaving && (
         <Confirm

@@ -1,7 +1,8 @@
-import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { type GrantableRole, type IssuedToken, issueToken } from '../api/tokens.ts';
-import { messageOf } from '../components/use-loaded.ts';
-import { RolesField } from './roles-field.tsx';
+import { FormDialog } from '../components/dialog.tsx';
+import { ChoiceField, NAME_INPUT, TextField } from '../components/fields.tsx';
+import { atLeastOne, RolesField } from './roles-field.tsx';
 
 const NEVER = 'never';
 const EXPIRIES = [
@@ -21,83 +22,31 @@ interface Props {
 }
 
 export function TokenForm({ roles, onIssued, onClose }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const titleId = useId();
   const [name, setName] = useState('');
   const [subject, setSubject] = useState('');
   const [chosen, setChosen] = useState<readonly string[]>([]);
   const [days, setDays] = useState<string>('90');
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
-  useLayoutEffect(() => dialog.current?.showModal(), []);
-  const issue = async (event: Event) => {
-    event.preventDefault();
-    if (chosen.length === 0) return setError('Choose at least one role.');
-    setBusy(true);
-    setError('');
-    try {
-      const expiresInDays = days === NEVER ? null : Number(days);
-      onIssued(await issueToken({ name: name.trim(), subject: subject.trim(), roles: chosen, expiresInDays }));
-      onClose();
-    } catch (failure) {
-      setError(messageOf(failure));
-      setBusy(false);
-    }
+  const issue = async () => {
+    atLeastOne(chosen);
+    const expiresInDays = days === NEVER ? null : Number(days);
+    onIssued(await issueToken({ name: name.trim(), subject: subject.trim(), roles: chosen, expiresInDays }));
   };
   return (
-    <dialog ref={dialog} class="wide" aria-labelledby={titleId} onClose={onClose}>
-      <form onSubmit={issue}>
-        <h2 id={titleId}>New access token</h2>
-        <label class="field">
-          <span>Name: what it is for</span>
-          <input
-            required
-            maxLength={100}
-            autoComplete="off"
-            value={name}
-            onInput={(event) => setName(event.currentTarget.value)}
-          />
-        </label>
-        <div class="pairs">
-          <label class="field">
-            <span>Acts as (in the audit trail)</span>
-            <input
-              required
-              minLength={2}
-              maxLength={64}
-              autoComplete="off"
-              autoCapitalize="off"
-              spellcheck={false}
-              value={subject}
-              onInput={(event) => setSubject(event.currentTarget.value)}
-            />
-          </label>
-          <label class="field">
-            <span>Expires</span>
-            <select value={days} onChange={(event) => setDays(event.currentTarget.value)}>
-              {EXPIRIES.map(([value, word]) => (
-                <option key={value} value={value}>
-                  {word}
-                </option>
-              ))}
-            </select>
-          </label>
-        </div>
-        <RolesField roles={roles} chosen={chosen} onChoose={setChosen} />
-        {error && (
-          <p class="error" role="alert">
-            {error}
-          </p>
-        )}
-        <div class="buttons">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={busy}>
-            {busy ? 'Working…' : 'Issue'}
-          </button>
-        </div>
-      </form>
-    </dialog>
+    <FormDialog wide title="New access token" action="Issue" onSubmit={issue} onClose={onClose}>
+      <TextField label="Name: what it is for" required maxLength={100} value={name} onChange={setName} />
+      <div class="pairs">
+        <TextField
+          label="Acts as (in the audit trail)"
+          {...NAME_INPUT}
+          required
+          minLength={2}
+          maxLength={64}
+          value={subject}
+          onChange={setSubject}
+        />
+        <ChoiceField label="Expires" value={days} options={EXPIRIES} onChange={setDays} />
+      </div>
+      <RolesField roles={roles} chosen={chosen} onChoose={setChosen} />
+    </FormDialog>
   );
 }

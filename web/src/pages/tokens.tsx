@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { type GrantableRole, type IssuedToken, listTokens, revokeToken } from '../api/tokens.ts';
 import { Confirm } from '../components/confirm.tsx';
+import { ListTable } from '../components/list-table.tsx';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
@@ -29,35 +30,17 @@ export function TokensPage() {
       <Announcement text={said} />
       {shown && <TokenShown key={shown.id} issued={shown} onDone={() => setShown(undefined)} />}
       {error && <Failure message={error} onRetry={reload} />}
-      {value?.items.length === 0 && (
-        <Empty title="No token has been given out">
-          <p>The administrator’s first one, printed when the archive was started, is not listed here.</p>
-        </Empty>
-      )}
-      {value !== undefined && value.items.length > 0 && (
-        <div class="table-frame">
-          <table class="cards">
-            <caption class="visually-hidden">Access tokens</caption>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Acts as</th>
-                <th scope="col">Roles</th>
-                <th scope="col">Created</th>
-                <th scope="col">Expires</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {value.items.map((issued) => (
-                <Row key={issued.id} issued={issued} onRevoke={() => setLeaving(issued)} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      <ListTable
+        name="Access tokens"
+        columns={['Name', 'Acts as', 'Roles', 'Created', 'Expires']}
+        items={value?.items}
+        empty={
+          <Empty title="No token has been given out">
+            <p>The administrator’s first one, printed when the archive was started, is not listed here.</p>
+          </Empty>
+        }
+        row={(issued) => <Row key={issued.id} issued={issued} onRevoke={() => setLeaving(issued)} />}
+      />
       {asking && (
         <TokenForm
           roles={asking}

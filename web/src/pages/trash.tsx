@@ -1,7 +1,8 @@
 import { useState } from 'preact/hooks';
 import { listTrash, restoreFromTrash, type TrashEntry } from '../api/archive.ts';
 import { useArchiveEvents } from '../api/events.ts';
-import { Announcement, Empty, Failure } from '../components/notice.tsx';
+import { PagedTable } from '../components/list-table.tsx';
+import { Announcement, Empty } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { messageOf } from '../components/use-loaded.ts';
 import { usePages } from '../components/use-pages.ts';
@@ -11,7 +12,8 @@ import { href } from '../router.ts';
 const EVENTS = ['Deleted', 'Restored', 'Rejected'] as const;
 
 export function TrashPage() {
-  const { items, error, hasMore, loadMore, reload } = usePages(listTrash);
+  const pages = usePages(listTrash);
+  const { reload } = pages;
   useArchiveEvents(EVENTS, reload);
   const [said, setSaid] = useState('');
   const [failed, setFailed] = useState('');
@@ -31,56 +33,37 @@ export function TrashPage() {
         <p class="count">What has been deleted stays here until the time given, then it is gone.</p>
       </PageTitle>
       <Announcement text={said} />
-      {(error ?? failed) && <Failure message={error ?? failed} onRetry={reload} />}
-      {items?.length === 0 && <Empty title="The trash is empty" />}
-      {items !== undefined && items.length > 0 && (
-        <div class="table-frame">
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">What</th>
-                <th scope="col">Reason</th>
-                <th scope="col">Deleted</th>
-                <th scope="col">Gone after</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((entry) => (
-                <tr key={entry.id}>
-                  <td>
-                    <strong class="level">{entry.level}</strong> {entry.kind} · {plural(entry.instanceCount, 'image')}
-                    <span class="uid">{entry.SOPInstanceUID ?? entry.SeriesInstanceUID ?? entry.StudyInstanceUID}</span>
-                  </td>
-                  <td data-label="Reason">{entry.reason || '–'}</td>
-                  <td data-label="Deleted">
-                    {formatMoment(entry.deletedAt)}
-                    {entry.by && <span class="hint"> by {entry.by}</span>}
-                  </td>
-                  <td data-label="Gone after">{entry.purgeAt === null ? 'never' : formatMoment(entry.purgeAt)}</td>
-                  <td class="actions">
-                    {entry.level !== 'study' && (
-                      <a class="button quiet" href={href(`/study/${entry.StudyInstanceUID}`)}>
-                        Study
-                      </a>
-                    )}
-                    <button type="button" onClick={() => void restore(entry)}>
-                      Restore
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-      {hasMore && (
-        <button type="button" onClick={loadMore}>
-          Show more
-        </button>
-      )}
+      <PagedTable
+        pages={pages}
+        failed={failed}
+        name="Trash"
+        columns={['What', 'Reason', 'Deleted', 'Gone after']}
+        empty={<Empty title="The trash is empty" />}
+        row={(entry) => (
+          <tr key={entry.id}>
+            <td>
+              <strong class="level">{entry.level}</strong> {entry.kind} · {plural(entry.instanceCount, 'image')}
+              <span class="uid">{entry.SOPInstanceUID ?? entry.SeriesInstanceUID ?? entry.StudyInstanceUID}</span>
+            </td>
+            <td data-label="Reason">{entry.reason || '–'}</td>
+            <td data-label="Deleted">
+              {formatMoment(entry.deletedAt)}
+              {entry.by && <span class="hint"> by {entry.by}</span>}
+            </td>
+            <td data-label="Gone after">{entry.purgeAt === null ? 'never' : formatMoment(entry.purgeAt)}</td>
+            <td class="actions">
+              {entry.level !== 'study' && (
+                <a class="button quiet" href={href(`/study/${entry.StudyInstanceUID}`)}>
+                  Study
+                </a>
+              )}
+              <button type="button" onClick={() => void restore(entry)}>
+                Restore
+              </button>
+            </td>
+          </tr>
+        )}
+      />
     </div>
   );
 }

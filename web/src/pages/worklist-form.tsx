@@ -1,6 +1,7 @@
-import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { addItem, replaceItem, type WorklistItem } from '../api/worklist.ts';
-import { messageOf } from '../components/use-loaded.ts';
+import { FormDialog } from '../components/dialog.tsx';
+import { ChoiceField, TextField } from '../components/fields.tsx';
 import { type DataSet, type Keyword, TAGS, textOf } from '../dicom/json.ts';
 import { MODALITIES } from './studies-query.ts';
 import { stepOf } from './worklist-row.tsx';
@@ -94,104 +95,63 @@ interface Props {
 }
 
 export function WorklistForm({ item, onSaved, onClose }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const titleId = useId();
   const [fields, setFields] = useState(() => fieldsOf(item?.item ?? {}));
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
-  useLayoutEffect(() => dialog.current?.showModal(), []);
-  const save = async (event: Event) => {
-    event.preventDefault();
-    setBusy(true);
-    setError('');
-    try {
-      const made = withFields(item?.item ?? {}, fields);
-      await (item ? replaceItem(item, made) : addItem(made));
-      onSaved();
-      onClose();
-    } catch (failure) {
-      setError(messageOf(failure));
-      setBusy(false);
-    }
+  const save = async () => {
+    const made = withFields(item?.item ?? {}, fields);
+    await (item ? replaceItem(item, made) : addItem(made));
+    onSaved();
   };
+  const set = (name: keyof Fields) => (value: string) => setFields({ ...fields, [name]: value });
   const input = (
     label: string,
     name: keyof Fields,
     more: { type?: 'text' | 'date' | 'time'; required?: boolean; maxLength?: number } = {},
-  ) => (
-    <label class="field">
-      <span>{label}</span>
-      <input
-        {...(more as { required?: boolean })}
-        autoComplete="off"
-        spellcheck={false}
-        value={fields[name]}
-        onInput={(event) => setFields({ ...fields, [name]: event.currentTarget.value })}
-      />
-    </label>
-  );
+  ) => <TextField label={label} {...more} spellcheck={false} value={fields[name]} onChange={set(name)} />;
   const choice = (
     label: string,
     name: keyof Fields,
     options: readonly (readonly [string, string])[],
     required = false,
   ) => (
-    <label class="field">
-      <span>{label}</span>
-      <select
-        required={required}
-        value={fields[name]}
-        onChange={(event) => setFields({ ...fields, [name]: event.currentTarget.value })}
-      >
-        <option value="">–</option>
-        {options.map(([value, text]) => (
-          <option key={value} value={value}>
-            {text}
-          </option>
-        ))}
-      </select>
-    </label>
+    <ChoiceField
+      label={label}
+      required={required}
+      value={fields[name]}
+      options={[['', '–'], ...options]}
+      onChange={set(name)}
+    />
   );
   return (
-    <dialog ref={dialog} class="wide" aria-labelledby={titleId} onClose={onClose}>
-      <form onSubmit={save}>
-        <h2 id={titleId}>{item ? 'Change a scheduled step' : 'Schedule a step'}</h2>
-        <div class="pairs">
-          {input('Family name', 'family', { required: true, maxLength: 64 })}
-          {input('Given name', 'given', { maxLength: 64 })}
-          {input('MRN', 'PatientID', { required: true, maxLength: 64 })}
-          {input('Accession', 'AccessionNumber', { maxLength: 16 })}
-          {input('Birth date', 'PatientBirthDate', { type: 'date' })}
-          {choice('Sex', 'PatientSex', [
-            ['F', 'female'],
-            ['M', 'male'],
-            ['O', 'other'],
-          ])}
-          {choice(
-            'Modality',
-            'Modality',
-            MODALITIES.map((one) => [one, one] as const),
-            true,
-          )}
-          {input('Station AE title', 'station', { required: true, maxLength: 16 })}
-          {input('Date', 'date', { type: 'date', required: true })}
-          {input('Time', 'time', { type: 'time', required: true })}
-        </div>
-        {input('Description', 'description', { required: true, maxLength: 64 })}
-        {error && (
-          <p class="error" role="alert">
-            {error}
-          </p>
+    <FormDialog
+      wide
+      title={item ? 'Change a scheduled step' : 'Schedule a step'}
+      action="Save"
+      busyAction="Saving…"
+      onSubmit={save}
+      onClose={onClose}
+    >
+      <div class="pairs">
+        {input('Family name', 'family', { required: true, maxLength: 64 })}
+        {input('Given name', 'given', { maxLength: 64 })}
+        {input('MRN', 'PatientID', { required: true, maxLength: 64 })}
+        {input('Accession', 'AccessionNumber', { maxLength: 16 })}
+        {input('Birth date', 'PatientBirthDate', { type: 'date' })}
+        {choice('Sex', 'PatientSex', [
+          ['F', 'female'],
+          ['M', 'male'],
+          ['O', 'other'],
+        ])}
+        {choice(
+          'Modality',
+          'Modality',
+          MODALITIES.map((one) => [one, one] as const),
+          true,
         )}
-        <div class="buttons">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={busy}>
-            {busy ? 'Saving…' : 'Save'}
-          </button>
-        </div>
-      </form>
-    </dialog>
+        {input('Station AE title', 'station', { required: true, maxLength: 16 })}
+        {input('Date', 'date', { type: 'date', required: true })}
+        {input('Time', 'time', { type: 'time', required: true })}
+      </div>
+      {input('Description', 'description', { required: true, maxLength: 64 })}
+    </FormDialog>
   );
 }

@@ -2,7 +2,8 @@ import { useCallback, useState } from 'preact/hooks';
 import { useArchiveEvents } from '../api/events.ts';
 import { decideItem, listWorklist, type WorklistItem, type WorklistQuery } from '../api/worklist.ts';
 import { Confirm } from '../components/confirm.tsx';
-import { Announcement, Empty, Failure } from '../components/notice.tsx';
+import { PagedTable } from '../components/list-table.tsx';
+import { Announcement, Empty } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { SearchField } from '../components/search-field.tsx';
 import { usePages } from '../components/use-pages.ts';
@@ -24,7 +25,8 @@ export function WorklistPage({ params }: { params: URLSearchParams }) {
   const query = readQuery(params);
   const address = hrefOf(query);
   const load = useCallback((after?: string) => listWorklist(query, after), [address]);
-  const { items, error, hasMore, loadMore, reload } = usePages(load);
+  const pages = usePages(load);
+  const { items, hasMore, reload } = pages;
   useArchiveEvents(EVENTS, reload);
   const [form, setForm] = useState<WorklistItem | 'new'>();
   const [cancelling, setCancelling] = useState<WorklistItem>();
@@ -52,47 +54,27 @@ export function WorklistPage({ params }: { params: URLSearchParams }) {
       </PageTitle>
       <Filters query={query} onChange={change} />
       <Announcement text={said || (count ?? '')} />
-      {error && <Failure message={error} onRetry={reload} />}
-      {items?.length === 0 && (
-        <Empty title={isFiltered(query) ? 'No scheduled step matches these filters' : 'Nothing is scheduled'}>
-          <p>Modalities find here what they are to do: by the button above, or by whatever speaks to /api/worklist.</p>
-        </Empty>
-      )}
-      {items !== undefined && items.length > 0 && (
-        <div class="table-frame">
-          <table class="cards">
-            <caption class="visually-hidden">Worklist</caption>
-            <thead>
-              <tr>
-                <th scope="col">Start</th>
-                <th scope="col">Patient</th>
-                <th scope="col">Procedure</th>
-                <th scope="col">Station</th>
-                <th scope="col">State</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((item) => (
-                <WorklistRow
-                  key={item.id}
-                  item={item}
-                  onEdit={() => setForm(item)}
-                  onCancel={() => setCancelling(item)}
-                  onReschedule={() => void decideItem(item.id, 'reschedule').then(() => done('Put back on the list.'))}
-                />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-      {hasMore && (
-        <button type="button" onClick={loadMore}>
-          Show more
-        </button>
-      )}
+      <PagedTable
+        pages={pages}
+        name="Worklist"
+        columns={['Start', 'Patient', 'Procedure', 'Station', 'State']}
+        empty={
+          <Empty title={isFiltered(query) ? 'No scheduled step matches these filters' : 'Nothing is scheduled'}>
+            <p>
+              Modalities find here what they are to do: by the button above, or by whatever speaks to /api/worklist.
+            </p>
+          </Empty>
+        }
+        row={(item) => (
+          <WorklistRow
+            key={item.id}
+            item={item}
+            onEdit={() => setForm(item)}
+            onCancel={() => setCancelling(item)}
+            onReschedule={() => void decideItem(item.id, 'reschedule').then(() => done('Put back on the list.'))}
+          />
+        )}
+      />
       {form !== undefined && (
         <WorklistForm
           item={form === 'new' ? undefined : form}
