@@ -1,4 +1,5 @@
 import type { RemoteEntity } from '#dimse/scu.ts';
+import { BCP_195 } from '#embedded/dicom-destinations.ts';
 import type { MoveDestination } from './config.ts';
 import { tlsOptions } from './upstream.ts';
 
@@ -7,5 +8,5 @@ export const remoteOf = ({ aeTitle, host, port, tls }: MoveDestination): RemoteE
   aeTitle,
   host,
   port,
-  ...(tls !== undefined && { tls: tlsOptions(tls) }),
+  ...(tls !== undefined && { tls: { ...tlsOptions(tls), ...BCP_195 } }),
 });

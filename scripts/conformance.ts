@@ -16,7 +16,10 @@ import type { TokenStore } from '#core/tokens.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
 import { confidentiality } from './conformance/confidentiality.ts';
 import { dimse } from './conformance/dimse.ts';
+import { model, overview } from './conformance/entities.ts';
 import { hex, table, tagText } from './conformance/markdown.ts';
+import { associations, configuration } from './conformance/network.ts';
+import { charactersAndSecurity } from './conformance/security.ts';
 
 /** CONFORMANCE.md follows from the tables the archive runs on. `npm run conformance` writes it; a test compares. */
 export const CONFORMANCE_PATH = join(import.meta.dirname, '../CONFORMANCE.md');
@@ -167,9 +170,11 @@ Made from the code by \`npm run conformance\`; a test fails when the two differ.
 ## 1. Overview
 
 Nephos is an image archive. It stores, finds and serves DICOM composite objects over DICOMweb and DIMSE. What it received it gives back byte for byte.
-Character sets of PS3.3 C.12.1.1.2 are read; JSON and XML are UTF-8. Access: bearer tokens, or the session cookie of the console; TLS by a proxy before it.
+An edge gateway on a hospital's network takes objects and forwards them to it. Roles in DIMSE, by application entity (§10.1):
 
-${[services(), storing(), searching(), syntaxes(), classes(), limits(), dimse(), confidentiality()].join('\n\n')}
+${overview()}
+
+${[services(), storing(), searching(), syntaxes(), classes(), limits(), dimse(), confidentiality(), model(), associations(), configuration(), charactersAndSecurity()].join('\n\n')}
 `;
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -54,8 +54,7 @@ export function remoteOf({ secure, ...entity }: DicomDestination, own: OwnTlsFil
 
 function clientTls(own: OwnTlsFiles | undefined): ConnectionOptions {
   return {
-    minVersion: 'TLSv1.2',
-    ciphers: BCP_195_CIPHERS,
+    ...BCP_195,
     ...(own !== undefined && { cert: pem(own.cert), key: pem(own.key) }),
     ...(own?.ca !== undefined && { ca: pem(own.ca) }),
   };
@@ -82,3 +81,5 @@ export const BCP_195_CIPHERS = [
   'DHE-RSA-AES256-GCM-SHA384',
   'DHE-RSA-AES128-GCM-SHA256',
 ].join(':');
+
+export const BCP_195 = { minVersion: 'TLSv1.2', ciphers: BCP_195_CIPHERS } as const;

@@ -21,7 +21,7 @@ import { notifyOfStep } from '#dimse/services/procedure-scu.ts';
 import type { Session } from '#dimse/session.ts';
 import { watchCertificate } from './certificate.ts';
 import { type Config, ConfigError } from './config.ts';
-import { BCP_195_CIPHERS, type DicomDestination, pem, remoteOf } from './dicom-destinations.ts';
+import { BCP_195, type DicomDestination, pem, remoteOf } from './dicom-destinations.ts';
 import { identityPolicy } from './dicom-users.ts';
 import type { JobHandlers } from './jobs.ts';
 import { describeError, type Log } from './log.ts';
@@ -57,6 +57,8 @@ export async function listenDicom(
     principalOf: (callingAETitle, session) => session.principal ?? entityPrincipal(config, callingAETitle, session),
     destinationOf: (title) => reached(dicom.destinations.find(({ aeTitle }) => aeTitle === title)),
   };
+  const tenantOf = (session: Session): string | undefined =>
+    access.principalOf(session.callingAETitle, session)?.tenant;
   const options: DimseServerOptions = {
     aeTitle: dicom.aeTitle,
     checkCalledAETitle: dicom.checkCalledAETitle,
@@ -66,16 +68,17 @@ export async function listenDicom(
     identity: identityPolicy(dicom, tokens, tenant),
     services: archiveServices(access),
     onDefect: (error) => log.error('operation-failed', describeError(error)),
-    onOperation: ({ commandField, status, seconds }) => {
+    onOperation: ({ session, commandField, status, seconds }) => {
       const command = COMMAND_NAMES.get(commandField) ?? 'other';
       observeOperation({ command, status, seconds });
-      log.debug('operation', { command, status, ms: Math.round(seconds * 1e6) / 1e3 });
+      log.debug('operation', { tenant: tenantOf(session), command, status, ms: Math.round(seconds * 1e6) / 1e3 });
     },
-    onEnd: ({ callingAETitle, address, accepted, error, operations, received, sent, seconds }) => {
+    onEnd: ({ callingAETitle, session, address, accepted, error, operations, received, sent, seconds }) => {
       const outcome = error?.kind ?? 'released';
       observeAssociation({ outcome, received, sent });
       const ms = Math.round(seconds * 1e3);
-      log.info('association', { callingAETitle, address, accepted, outcome, operations, received, sent, ms });
+      const of = { tenant: session && tenantOf(session), callingAETitle, address };
+      log.info('association', { ...of, accepted, outcome, operations, received, sent, ms });
     },
   };
   const servers: DimseServer[] = [];
@@ -197,8 +200,7 @@ export function tlsOptions({ cert, key, ca }: Omit<NonNullable<Config['dicom']['
   return {
     cert: pem(cert),
     key: pem(key),
-    minVersion: 'TLSv1.2',
-    ciphers: BCP_195_CIPHERS,
+    ...BCP_195,
     honorCipherOrder: true,
     // Groups for DHE by the strength of the certificate; without, OpenSSL offers none.
     dhparam: 'auto',

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { DEFAULT_TIMERS } from '#dimse/association.ts';
@@ -7,6 +6,7 @@ import type { RetrieveOptions } from '#dimse/remote-retrieve.ts';
 import type { RemoteEntity } from '#dimse/scu.ts';
 import type { QueryLevel } from '#dimse/services/query.ts';
 import { ConfigError, readConfig } from './config.ts';
+import { BCP_195, pem } from './dicom-destinations.ts';
 
 export const USAGE = `nephos query-retrieve — ask another PACS, by DIMSE
 
@@ -120,15 +120,8 @@ function tlsOf(values: Values): ConnectionOptions | undefined {
     return undefined;
   }
   if ((cert === undefined) !== (key === undefined)) throw new ConfigError('--tls-cert and --tls-key go together');
-  const pem = (path: string): Buffer => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new ConfigError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
-    }
-  };
   return {
-    minVersion: 'TLSv1.2',
+    ...BCP_195,
     ...(ca !== undefined && { ca: pem(ca) }),
     ...(cert !== undefined && { cert: pem(cert) }),
     ...(key !== undefined && { key: pem(key) }),

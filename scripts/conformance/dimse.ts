@@ -35,7 +35,12 @@ export function dimse(): string {
     ...[...GET_CLASSES].map((uid) => [modelName(uid), uid, 'SCP, SCU', 'C-GET']),
     ['Storage Commitment Push Model', STORAGE_COMMITMENT_PUSH_MODEL, 'SCP', 'N-ACTION, N-EVENT-REPORT'],
     ['Modality Worklist Information Model', MODALITY_WORKLIST_FIND, 'SCP', 'C-FIND'],
-    ['Modality Performed Procedure Step', MODALITY_PERFORMED_PROCEDURE_STEP, 'SCP', 'N-CREATE, N-SET'],
+    [
+      'Modality Performed Procedure Step',
+      MODALITY_PERFORMED_PROCEDURE_STEP,
+      'SCP; SCU at the gateway',
+      'N-CREATE, N-SET',
+    ],
     ['Modality Performed Procedure Step Retrieve', MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE, 'SCP', 'N-GET'],
     [
       'Modality Performed Procedure Step Notification',
@@ -49,7 +54,7 @@ export function dimse(): string {
   return `## 8. DIMSE
 
 One port (\`NEPHOS_DICOM_PORT\`) for every service; with \`NEPHOS_DICOM_TLS_CERT\` and \`_KEY\` another one for TLS 1.2 and 1.3 after PS3.15 §B.9, with client
-certificates where \`NEPHOS_DICOM_TLS_CA\` is given.
+certificates where \`NEPHOS_DICOM_TLS_CA\` is given. Roles by application entity are in §1, associations that are initiated in §11.
 
 ### 8.1 SOP classes
 
