@@ -42,7 +42,7 @@ export interface ArchiveAppOptions {
   /** somebody took emergency access: a person is to hear of it */
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined;
   /** what the client sees as a 5xx */
-  readonly onFailure: (error: PacsError, route: string | undefined) => void;
+  readonly onFailure: (error: PacsError, route: string | undefined, tenant?: string) => void;
 }
 
 export interface Answered {
@@ -121,7 +121,7 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       }
       const { response: made, route, error } = await router.handle({ ...admitted, principal });
       const response = guest ? await guests.answer(guest, principal, route, made) : made;
-      if (error && error.row.http >= 500) onFailure(error, route);
+      if (error && error.row.http >= 500) onFailure(error, route, principal?.tenant);
       if (bringsSecret(request) && isRefusedSecret(response)) throttle?.tokenFailed(request.remoteAddress);
       const answer = throttle && principal ? throttle.answer(response, principal) : response;
       return { response: withHeaders(answer, cors), route, tenant: principal?.tenant };

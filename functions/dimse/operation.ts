@@ -36,6 +36,7 @@ export type ServiceTable = ReadonlyMap<number, Service>;
 
 /** An operation of the peer that has got its final response. */
 export interface PerformedOperation {
+  readonly session: Session;
   /** of the request */
   readonly commandField: number;
   readonly status: number;
@@ -74,7 +75,7 @@ export async function perform(
     if (!isPending(fields.Status)) {
       finished = true;
       const seconds = (performance.now() - startedAt) / 1000;
-      onOperation({ commandField: command.CommandField, status: fields.Status, seconds });
+      onOperation({ session, commandField: command.CommandField, status: fields.Status, seconds });
     }
     return write(contextId, { ...answered, ...fields } as Command, responseDataSet);
   };

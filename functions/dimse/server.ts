@@ -36,6 +36,8 @@ export interface DimseServerOptions {
 /** What may be said in a log: nothing of data sets. */
 export interface AssociationSummary extends SessionEnd {
   readonly callingAETitle: string | undefined;
+  /** of an association that was accepted */
+  readonly session?: Session | undefined;
   readonly address: string | undefined;
   readonly accepted: boolean;
   readonly seconds: number;
@@ -131,7 +133,8 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
       if (isCounted) count(-1);
       sessions.delete(session);
       const seconds = (performance.now() - startedAt) / 1000;
-      options.onEnd?.({ ...end, callingAETitle: request?.callingAETitle, address, accepted: isAccepted, seconds });
+      const of = { callingAETitle: request?.callingAETitle, ...(isAccepted && { session }), address };
+      options.onEnd?.({ ...end, ...of, accepted: isAccepted, seconds });
     });
   };
 

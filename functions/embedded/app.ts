@@ -44,7 +44,8 @@ export function createApp({ archive, config, log, login }: AppOptions): { answer
       observeEmergency();
       log.error('emergency-access', { ...alarm });
     },
-    onFailure: (error, transaction) => log.error('request-failed', { transaction, ...describeError(error) }),
+    onFailure: (error, transaction, of) =>
+      log.error('request-failed', { tenant: of, transaction, ...describeError(error) }),
   });
   const site = staticSite({});
 

@@ -3,12 +3,9 @@ import type { AddressInfo } from 'node:net';
 import type { TlsOptions, Server as TlsServer } from 'node:tls';
 import type { Principal } from '#core/access.ts';
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
-import { STUDY_QUIET } from '#core/archive/fold.ts';
-import { ARCHIVE_JOBS } from '#core/jobs.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
-import { endProcedureStep, INSTANCE_AVAILABILITY, requestAvailability } from '#core/procedure/availability.ts';
+import { INSTANCE_AVAILABILITY } from '#core/procedure/availability.ts';
 import { type NoticeOfStep, PROCEDURE_STEP_NOTICE } from '#core/procedure/notices.ts';
-import { PROCEDURE_STEP_ENDED } from '#core/procedure/procedure-step.ts';
 import type { Services } from '#core/services.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import { COMMAND } from '#dimse/command-set.ts';
@@ -26,6 +23,7 @@ import { identityPolicy } from './dicom-users.ts';
 import type { JobHandlers } from './jobs.ts';
 import { describeError, type Log } from './log.ts';
 import { observeAssociation, observeOperation } from './metrics.ts';
+import { availabilityJobs, patient } from './notification-jobs.ts';
 
 /** How long associations may go on when the archive is stopped (ms). */
 const CLOSE_MS = 10_000;
@@ -102,7 +100,7 @@ export async function listenDicom(
     port: plain && portOf(plain),
     tlsPort: secure && portOf(secure),
     jobs: {
-      ...availabilityJobs(dicom),
+      ...availabilityJobs(() => dicom.availability.map(({ aeTitle }) => aeTitle)),
       ...patient(log, {
         [STORAGE_COMMITMENT]: (_, payload) => answerCommitment(access, payload.tenant as string, payload.id as string),
         [INSTANCE_AVAILABILITY]: async (_, payload) => {
@@ -149,51 +147,6 @@ function entityPrincipal({ dicom: { allowed }, tenant }: Config, subject: string
   const entity = entityOf(allowed, subject, session.peerAddress);
   return { tenant: entity?.tenant ?? tenant, subject, roles: entity?.roles ?? [] };
 }
-
-/** Who is configured is told of a study when it gets quiet, and when a procedure step is done and all of it has arrived. */
-function availabilityJobs({ availability }: Config['dicom']): JobHandlers {
-  const destinations = availability.map(({ aeTitle }) => aeTitle);
-  const handlers: JobHandlers = {
-    [PROCEDURE_STEP_ENDED]: (services, payload) =>
-      endProcedureStep(services, payload.tenant as string, payload.sop as string, destinations),
-  };
-  if (destinations.length === 0) return handlers;
-  return {
-    ...handlers,
-    [STUDY_QUIET]: async (services, payload, root) => {
-      const { tenant, study } = payload as { tenant: string; study: string };
-      const outcome = await ARCHIVE_JOBS[STUDY_QUIET](services, payload, root);
-      if (outcome === 'quiet') await requestAvailability(services, tenant, study, destinations);
-    },
-  };
-}
-
-/** Who is to be told over an association of ours, and cannot be reached, is tried for this long (ms), each time after a quarter of the time so far. */
-const CALL_BACK_MS = 7 * 24 * 60 * 60 * 1000;
-const AGAIN_MS = { least: 2_000, most: 10 * 60_000 };
-
-/**
- * A queue gives a job up after some attempts, within minutes. Another system may be down for a weekend: its jobs come again, anew, and
- * only after a week are they left to the queue, and so to the dead letters.
- */
-const patient = (log: Log, handlers: JobHandlers): JobHandlers =>
-  Object.fromEntries(
-    Object.entries(handlers).map(([queue, handler]) => [
-      queue,
-      async (services, payload, root) => {
-        try {
-          await handler(services, payload, root);
-        } catch (error) {
-          const now = services.clock.now();
-          const since = typeof payload.since === 'number' ? payload.since : now;
-          log.info('not-told', { queue, ...describeError(error) });
-          if (now - since > CALL_BACK_MS) throw error;
-          const delayMs = Math.max(AGAIN_MS.least, Math.min(AGAIN_MS.most, (now - since) / 4));
-          await services.jobs.enqueue(queue, { ...payload, since }, { delayMs });
-        }
-      },
-    ]),
-  );
 
 /** For an acceptor, from PEM files. @throws ConfigError when one cannot be read */
 export function tlsOptions({ cert, key, ca }: Omit<NonNullable<Config['dicom']['tls']>, 'port'>): TlsOptions {

@@ -66,7 +66,7 @@ async function workQueue(
       await handler?.(services, job.payload, root);
       await services.jobs.complete(queue, job);
     } catch (error) {
-      log.error('job-failed', { queue, attempt: job.attempt, ...describeError(error) });
+      log.error('job-failed', { tenant: job.payload.tenant, queue, attempt: job.attempt, ...describeError(error) });
       await services.jobs.release(queue, job, Math.min(60_000, 1_000 * 2 ** job.attempt));
     }
   }

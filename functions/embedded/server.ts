@@ -42,7 +42,7 @@ export async function runServer(config: Config): Promise<void> {
       const transaction = route ?? 'none';
       observe({ transaction, status, seconds, received, sent });
       if (tenant !== undefined) served.count(tenant, sent);
-      log.debug('request', { transaction, status, ms: Math.round(seconds * 1e6) / 1e3, received, sent });
+      log.debug('request', { tenant, transaction, status, ms: Math.round(seconds * 1e6) / 1e3, received, sent });
     },
   });
   server.listen(config.httpPort, config.bind);

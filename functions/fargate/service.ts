@@ -46,17 +46,18 @@ export async function startService({ config, ports, port, bind, log }: ServiceOp
     recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
     tenant: config.tenants[0],
     onAlarm: (alarm) => log.error('emergency-access', { ...alarm }),
-    onFailure: (error, transaction) => log.error('request-failed', { transaction, ...describeError(error) }),
+    onFailure: (error, transaction, of) =>
+      log.error('request-failed', { tenant: of, transaction, ...describeError(error) }),
   });
   const answer: Answer = async (request) => (await app.answer(behindProxy(request, config))) ?? notFound();
   const server = createHttpHost({
     answer,
     publicUrl: config.publicUrl,
     onDefect: (error) => log.error('defect', describeError(error)),
-    onDone: ({ route = 'none', status, seconds, received, sent }) => {
+    onDone: ({ route = 'none', tenant, status, seconds, received, sent }) => {
       // The health check asks every few seconds.
       if (route !== 'Health' || status >= 400)
-        log.info('request', { transaction: route, status, ms: Math.round(seconds * 1e3), received, sent });
+        log.info('request', { tenant, transaction: route, status, ms: Math.round(seconds * 1e3), received, sent });
     },
   });
   server.listen(port, bind);

@@ -43,7 +43,8 @@ export function cloudArchive(
       countEmergency();
       logger.error('emergency-access', { ...alarm });
     },
-    onFailure: (error, transaction) => logger.error('request-failed', { transaction, ...describeError(error) }),
+    onFailure: (error, transaction, of) =>
+      logger.error('request-failed', { tenant: of, transaction, ...describeError(error) }),
   });
   return { services, app, config, streaming };
 }

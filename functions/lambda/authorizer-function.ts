@@ -15,7 +15,7 @@ export function authorizerFunction(open: OpenArchive) {
     // Nobody has looked at the token before this.
     const { principal, refused } = await app.identify({ ...request, principal: undefined });
     const status = refused?.status ?? (principal ? 200 : 401);
-    const outcomes = [{ name: 'Authorize', status }];
+    const outcomes = [{ name: 'Authorize', tenant: principal?.tenant, status }];
     if (principal) {
       const { tenant, subject, roles, reach, claims } = principal;
       const context = {

@@ -27,13 +27,13 @@ export function httpFunction(name: FunctionName, open: OpenArchive) {
     deadline.unref();
     gone.signal.addEventListener('abort', () => clearTimeout(deadline));
     const request = toRequest(event, { publicUrl: config.publicUrl, signal: gone.signal });
-    const { response, route = 'none' } = (await app.answer(request)) ?? notFound();
+    const { response, route = 'none', tenant } = (await app.answer(request)) ?? notFound();
     await services.audit.flush();
     const result = streams
       ? await toStream(request, response, responseBytes, () => gone.abort())
       : await toWhole(request, response, responseBytes);
     if (typeof result.body === 'string') gone.abort();
-    return { result, outcomes: [{ name: route, status: response.status }] };
+    return { result, outcomes: [{ name: route, tenant, status: response.status }] };
   };
 
   const executionMode = streams ? streamResponse : executionModeStandard;
@@ -49,4 +49,5 @@ export function httpFunction(name: FunctionName, open: OpenArchive) {
 const notFound = () => ({
   ...errorResponse(new PacsError('NOT_FOUND', 'there is no such resource')),
   route: undefined,
+  tenant: undefined,
 });

@@ -26,7 +26,7 @@ async function storeOne({ services, config }: CloudArchive, key: string): Promis
   if (stored.kind === 'failed') {
     if (stored.error.row.resend !== 'never') throw stored.error;
     // The key is its sender's own choice: it is not written to the log.
-    logger.warn('ingest-refused', { code: stored.error.code, ...stored.id });
+    logger.warn('ingest-refused', { tenant, code: stored.error.code, ...stored.id });
     return 'refused';
   }
   await services.landing.delete(key);

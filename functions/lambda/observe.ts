@@ -15,6 +15,8 @@ export const metrics = new Metrics({ namespace: 'Nephos', serviceName: 'nephos' 
 export interface Outcome {
   /** transaction or queue */
   readonly name: string;
+  /** whose request or job it was, where that is known */
+  readonly tenant?: string | undefined;
   readonly status: number | 'done' | 'retried' | 'refused';
 }
 

@@ -1,6 +1,7 @@
 import middy from '@middy/core';
 import type { SQSBatchItemFailure, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { QUEUES } from '#adapters/aws/schema.ts';
+import { parseMessage } from '#adapters/aws/sqs-message.ts';
 import { describeError } from '#core/errors.ts';
 import type { CloudArchive, OpenArchive } from './archive.ts';
 import type { FunctionName, QueueName } from './functions.ts';
@@ -17,12 +18,13 @@ export function queueFunction(name: FunctionName, open: OpenArchive, work: Work)
     const batchItemFailures: SQSBatchItemFailure[] = [];
     for (const record of Records) {
       const queue = queueOf(record.eventSourceARN);
+      const tenant = tenantOf(record);
       try {
-        outcomes.push({ name: queue, status: await work(archive, queue, record) });
+        outcomes.push({ name: queue, tenant, status: await work(archive, queue, record) });
       } catch (error) {
         const attempt = Number(record.attributes.ApproximateReceiveCount);
-        logger.error('job-failed', { queue, attempt, ...describeError(error) });
-        outcomes.push({ name: queue, status: 'retried' });
+        logger.error('job-failed', { tenant, queue, attempt, ...describeError(error) });
+        outcomes.push({ name: queue, tenant, status: 'retried' });
         batchItemFailures.push({ itemIdentifier: record.messageId });
       }
     }
@@ -32,6 +34,16 @@ export function queueFunction(name: FunctionName, open: OpenArchive, work: Work)
   return middy<SQSEvent, unknown>()
     .use(observing(name))
     .handler(workOff as never);
+}
+
+/** Of our own jobs; messages of S3 and EventBridge say it otherwise, and may speak of several. */
+function tenantOf({ body }: SQSRecord): string | undefined {
+  try {
+    const { tenant } = parseMessage(body).payload;
+    return typeof tenant === 'string' ? tenant : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Queues are named `{stage}-{kind}`. @throws Error for a queue of another kind: the deployment is wrong */
