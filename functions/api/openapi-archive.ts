@@ -35,6 +35,17 @@ const held = object({
   reason: text,
   existing: object({ sha256: text, sizeBytes: whole, storedAt: time, StudyInstanceUID: text, SeriesInstanceUID: text }),
 });
+const version = object({
+  id: text,
+  current: { type: 'boolean' },
+  ...uids,
+  SOPClassUID: text,
+  transferSyntaxUID: text,
+  sizeBytes: whole,
+  sha256: text,
+  storedAt: time,
+  source: text,
+});
 const trash = object(
   {
     version: whole,
@@ -158,6 +169,16 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
       'Decide a conflict: replace the current object by the held one, or discard the held one; the loser goes to the trash',
     requestBody: object({ action: { enum: ['replace', 'discard'] }, reason: text }, ['reason']),
     response: { schema: object({ id: text, action: text }) },
+  },
+  ListVersions: {
+    summary:
+      'What has arrived under a SOPInstanceUID and is kept: the current object, then those it superseded under the conflict policy version, newest first',
+    parameters: [paging[1]!],
+    response: { schema: object({ items: { type: 'array', items: version } }) },
+  },
+  GetVersionContent: {
+    summary: 'The object of a version, as received',
+    response: { type: 'application/dicom', schema: { type: 'string', format: 'binary' } },
   },
   ListTrash: {
     summary: 'What was deleted, rejected or replaced, newest first',

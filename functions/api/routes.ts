@@ -33,6 +33,7 @@ import { tokenRoutes } from './tokens.ts';
 import { TRANSACTION_ROUTES } from './transactions.ts';
 import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
 import { userRoutes } from './users.ts';
+import { getVersionContent, getVersions } from './versions.ts';
 import { WORKLIST_ROUTES } from './worklist.ts';
 
 /** The archive's own HTTP API beside DICOMweb, below /api. Described by openapi.ts; a test compares the two. */
@@ -106,6 +107,22 @@ export function apiRoutes(
       action: 'administer',
       name: 'GetQuarantinedMetadata',
       handler: getQuarantinedMetadata,
+      recordedAs: ['InstancesAccessed', 'R'],
+    },
+    {
+      method: 'GET',
+      path: '/versions/{instance}',
+      action: 'administer',
+      name: 'ListVersions',
+      handler: getVersions,
+      recordedAs: ['InstancesAccessed', 'R'],
+    },
+    {
+      method: 'GET',
+      path: '/versions/{instance}/{id}/content',
+      action: 'administer',
+      name: 'GetVersionContent',
+      handler: getVersionContent,
       recordedAs: ['InstancesAccessed', 'R'],
     },
     { method: 'GET', path: '/trash', action: 'restore', name: 'ListTrash', handler: listTrashed },

@@ -5,6 +5,7 @@ import { readFeed } from '#core/archive/feed.ts';
 import { discardHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
 import { rebuildIndex } from '#core/archive/rebuild.ts';
 import { asRecord, type InstanceRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { REJECTION_TITLES } from '#core/archive/reject.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { getTrash, listTrash, restoreFromTrash } from '#core/archive/trash.ts';
@@ -338,6 +339,17 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
       expect(await restoreFromTrash(services, TENANT, trash!.id)).toEqual({ restored: 1, conflicting: 0 });
       expect(await instanceOf(services, 1)).toMatchObject({ SOPInstanceUID: uid(101) });
       expect(await studyRecord(services, uid(1))).toMatchObject({ modalities: { CT: 2, KO: 1 } });
+    });
+
+    test.each(Object.entries(REJECTION_TITLES))('%s: %s', async (value, reason) => {
+      const services = memoryServices();
+      await store(services, slice(1));
+      await store(services, slice(2));
+      await store(services, note(value, 2));
+      expect(await instanceOf(services, 1)).toBeDefined();
+      expect(await instanceOf(services, 2)).toBeUndefined();
+      expect((await listTrash(services, TENANT, '', 10)).items).toMatchObject([{ kind: 'rejected', reason }]);
+      expect(await eventTypes(services)).toContain('Rejected');
     });
 
     test('other key objects hide nothing', async () => {
