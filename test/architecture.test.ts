@@ -79,3 +79,14 @@ test('dcmjs is behind one folder', () => {
   expect(wrong).toEqual([]);
   expect(imports.some(({ specifier }) => specifier.startsWith('dcmjs/'))).toBe(true);
 });
+
+// Opening LMDB's file beside a writer loses what the writer commits: only who knows of the door may open it.
+test('LMDB is opened behind the door of the index', () => {
+  const opening = imports.filter(({ specifier }) => specifier === 'lmdb').map(({ file }) => file);
+  const knocking = imports.filter(({ specifier }) => specifier === './index-door.ts').map(({ file }) => file);
+  expect(opening.toSorted()).toEqual([
+    'functions/adapters/local/lmdb-copy.ts',
+    'functions/adapters/local/lmdb-index-table.ts',
+  ]);
+  expect(knocking).toEqual(expect.arrayContaining(opening));
+});

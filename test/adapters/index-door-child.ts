@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IndexDoor } from '#adapters/local/index-door.ts';
+import { copyIndex } from '#adapters/local/lmdb-copy.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 
 /** The other processes of index-door.test.ts. */
@@ -43,6 +44,12 @@ const JOBS: Record<string, () => Promise<void>> = {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(count));
       say(before.equals(firstPages()) ? 'quiet' : 'somebody committed');
     });
+  },
+
+  /** Copies all of it, again and again. */
+  async copy() {
+    for (let n = 0; n < Number(count); n++)
+      say(`${await copyIndex(path, `${path}-copy-${n}`, { keeps: () => true, countsOn: () => true })}`);
   },
 
   /** Comes in and stays, idle. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { IndexDoor } from '#adapters/local/index-door.ts';
 import { isAlive, thisProcess } from '#adapters/local/living-process.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 
@@ -83,7 +84,7 @@ describe('processes that open the index while others commit', () => {
   test('take nothing away that was acknowledged', async () => {
     const writers = ['a', 'b', 'c'].map((name) => start('write', name));
     await Promise.all(writers.map(({ first }) => first));
-    const visitors = ['d', 'e'].map((name) => start('visit', name, '60'));
+    const visitors = [start('visit', 'd', '60'), start('visit', 'e', '60'), start('copy', 'f', '5')];
     for (const visitor of visitors) expect(await visitor.done).toBe(0);
     await Promise.all(writers.map(({ kill }) => kill()));
     const acknowledged = writers.flatMap(({ lines }) => lines);
@@ -145,6 +146,15 @@ describe('processes that open the index while others commit', () => {
     await put('after');
     expect([...(await sorts(index))]).toEqual(['after', 'before']);
     await index.close();
+  });
+
+  test('only to read keep nobody waiting', async () => {
+    await (await LmdbIndexTable.open(path)).close();
+    const door = new IndexDoor(path, { readOnly: true });
+    await door.enter(() => undefined);
+    const writer = start('write', 'a');
+    await writer.first;
+    await door.leave(async () => undefined);
   });
 
   test('may be one process, twice', async () => {

@@ -15,9 +15,11 @@ export interface IndexDoorOptions {
   readonly patienceMs?: number;
   /** for who comes in to be in, while the writers wait (ms) */
   readonly holdMs?: number;
+  /** opens to read: whoever comes next need not hear from this process */
+  readonly readOnly?: boolean;
 }
 
-type Kind = 'inside' | 'opening' | 'closing' | 'granted';
+type Kind = 'inside' | 'reading' | 'opening' | 'closing' | 'granted';
 
 interface Note {
   readonly file: string;
@@ -50,12 +52,12 @@ export class IndexDoor {
   #told: readonly string[] = [];
 
   /** @param path of LMDB's data file */
-  constructor(path: string, { patienceMs = 30_000, holdMs = 10_000 }: IndexDoorOptions = {}) {
+  constructor(path: string, { patienceMs = 30_000, holdMs = 10_000, readOnly = false }: IndexDoorOptions = {}) {
     this.#patienceMs = patienceMs;
     this.#holdMs = holdMs;
     this.#folder = `${path}-door`;
     mkdirSync(this.#folder, { recursive: true });
-    this.#inside = this.#noteOf(this.#newTicket(), 'inside');
+    this.#inside = this.#noteOf(this.#newTicket(), readOnly ? 'reading' : 'inside');
   }
 
   /**

@@ -1,5 +1,6 @@
 import { open as openFile, writeFile } from 'node:fs/promises';
 import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
+import { IndexDoor } from './index-door.ts';
 
 /** One write transaction of the copy: small enough to hold, large enough that syncing it costs little. */
 const BATCH_BYTES = 16_000_000;
@@ -21,7 +22,8 @@ export interface CopyRules {
  */
 export async function copyIndex(from: string, to: string, { keeps, countsOn }: CopyRules): Promise<number> {
   await checkMagic(from);
-  const source = openRaw(from, { readOnly: true });
+  const door = new IndexDoor(from, { readOnly: true });
+  const source = await door.enter(() => openRaw(from, { readOnly: true }));
   try {
     // LMDB takes an empty file for a new one; it holds hashes and secrets that nobody else is to read.
     await writeFile(to, '', { flag: 'wx', mode: 0o600 });
@@ -57,7 +59,7 @@ export async function copyIndex(from: string, to: string, { keeps, countsOn }: C
       await target.close();
     }
   } finally {
-    await source.close();
+    await door.leave(() => source.close());
   }
 }
 
