@@ -58,7 +58,7 @@ export const RULE = `what is stored now, and once more the mean growth of the la
 const NOTES = {
   aws:
     'An estimate from what the archive has counted: objects by the default lifecycle as if nobody read them, the index, and taking in. The bill has ' +
-    'more: reading, bytes to the internet, the trash, noncurrent versions, a second region, and what a deployment costs when nobody uses it.',
+    'more: reading, bytes to the internet, the trash, noncurrent versions, a second region, HealthImaging, and what a deployment costs when nobody uses it.',
   disk: 'An estimate: bytes of the objects as received, at the price that was configured. The trash, quarantine and the index take space as well.',
 } as const;
 
