@@ -5,7 +5,7 @@ import { checkFits } from './response-limits.ts';
 
 /** What identifies the state of a representation (RFC 9110 §8.8). */
 export interface Validators {
-  /** strong, with its quotes */
+  /** with its quotes; strong, or `W/` where the bytes differ from answer to answer although they say the same */
   readonly etag: string;
   /** ms since 1970 */
   readonly lastModified?: number;
@@ -41,13 +41,15 @@ function isUnchanged(headers: HttpRequest['headers'], { etag, lastModified }: Va
     return noneMatch
       .split(',')
       .map((candidate) => candidate.trim())
-      .some((candidate) => candidate === '*' || candidate.replace(/^W\//, '') === etag);
+      .some((candidate) => candidate === '*' || opaque(candidate) === opaque(etag));
   }
   const since = headers['if-modified-since'];
   if (since === undefined || lastModified === undefined) return false;
   const time = Date.parse(since);
   return Number.isFinite(time) && Math.floor(lastModified / 1000) * 1000 <= time;
 }
+
+const opaque = (etag: string): string => etag.replace(/^W\//, '');
 
 export type RangeOutcome =
   | { readonly kind: 'whole' }
