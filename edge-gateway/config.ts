@@ -28,6 +28,8 @@ export interface EdgeConfig {
   readonly moveDestinations: readonly MoveDestination[];
   /** systems that are told what modalities say of procedure steps, beside the archive */
   readonly procedureSteps: { readonly forwardTo: readonly MoveDestination[] };
+  /** systems that are told by Instance Availability Notification of what modalities have stored here */
+  readonly availabilityListeners: readonly MoveDestination[];
   /** the first one also answers queries */
   readonly upstreams: readonly [UpstreamConfig, ...UpstreamConfig[]];
   readonly cache: { readonly maxAgeHours: number; readonly maxBytes: number };

@@ -4,6 +4,7 @@ import type { AcceptorPolicy } from '#dimse/negotiation.ts';
 import type { ServiceTable } from '#dimse/session.ts';
 import type { JobHandlers } from '#embedded/jobs.ts';
 import type { EdgeContext } from './context.ts';
+import { availabilityAtTheEdge } from './queues/availability.ts';
 import { answerOrWait, edgeEvidence, FIRST_LOOK_MS } from './queues/commitment.ts';
 import { noteStep } from './queues/procedure-steps.ts';
 import { worklistReady } from './queues/worklist.ts';
@@ -30,6 +31,7 @@ export const edgeServices = (context: EdgeContext): ServiceTable =>
 
 /** Jobs of the local archive's queues that belong to these services. */
 export const edgeJobs = (context: EdgeContext): JobHandlers => ({
+  ...availabilityAtTheEdge(context),
   [STORAGE_COMMITMENT]: (_, payload) =>
     answerOrWait(context, edgeEvidence(context), payload.tenant as string, payload.id as string),
 });

@@ -4,6 +4,7 @@ import { describeError } from '#core/errors.ts';
 import { workQueues } from '#embedded/jobs.ts';
 import type { BackgroundWorker } from './context.ts';
 import { ledgerWorker } from './forward/ledger.ts';
+import { availabilityWorker } from './queues/availability.ts';
 import { procedureStepWorker } from './queues/step-delivery.ts';
 import { worklistWorker } from './queues/worklist.ts';
 import { cacheWorker } from './read/cache.ts';
@@ -47,6 +48,7 @@ export const WORKERS: readonly BackgroundWorker[] = [
   ledgerWorker,
   worklistWorker,
   procedureStepWorker,
+  availabilityWorker,
   statusServer,
   statusKeeper,
   heartbeat,

@@ -144,7 +144,7 @@ discontinued (3) or changed otherwise (4); tried for a week until it is taken. S
 
 ### 8.9 Instance Availability Notification
 
-Sent to \`NEPHOS_DICOM_IAN\` when a study gets quiet, and when a completed step's instances have all arrived; tried for a week until it is taken, under the same SOP Instance UID.
+Sent to \`NEPHOS_DICOM_IAN\` (at the gateway \`availabilityListeners\`) when a study gets quiet, and when a completed step's instances have all arrived; tried for a week until it is taken, under the same SOP Instance UID.
 Retrieve AE Title is ours; a notification names at most 5,000 instances.
 
 ### 8.10 Statuses

@@ -36,7 +36,12 @@ const ARCHIVE: Entity = {
 const GATEWAY: Entity = {
   name: 'gateway',
   answers: new Set([VERIFICATION, 'storage', ...EDGE_POLICY.services]),
-  calls: new Set(['storage', STORAGE_COMMITMENT_PUSH_MODEL, MODALITY_PERFORMED_PROCEDURE_STEP]),
+  calls: new Set([
+    'storage',
+    STORAGE_COMMITMENT_PUSH_MODEL,
+    MODALITY_PERFORMED_PROCEDURE_STEP,
+    INSTANCE_AVAILABILITY_NOTIFICATION,
+  ]),
 };
 const COMMAND_LINE: Entity = {
   name: 'query-retrieve',
@@ -146,7 +151,7 @@ ${table(
       'archive, gateway',
       'C-FIND (MWL), N-CREATE, N-SET, N-GET (MPPS)',
     ],
-    ['a study has come in', 'SCP', 'archive', 'N-CREATE (Instance Availability Notification)'],
+    ['a study has come in', 'SCP', 'archive, gateway', 'N-CREATE (Instance Availability Notification)'],
     ['a procedure step has changed', 'SCU', 'archive', 'N-EVENT-REPORT (MPPS Notification)'],
     [
       'a modality has reported a step',

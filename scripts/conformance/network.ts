@@ -135,7 +135,7 @@ ${table(
 )}
 
 Remote entities, title to address: \`NEPHOS_DICOM_DESTINATIONS\` (C-MOVE, answers to commitment), \`NEPHOS_DICOM_IAN\`, \`NEPHOS_DICOM_MPPS_LISTENERS\`; at the gateway \`moveDestinations\`,
-\`procedureSteps.forwardTo\`. Who may call: \`NEPHOS_DICOM_ALLOWED_AES\`, \`allowed\`. README.md and docs/edge-gateway.md have every parameter; the limits are in §7.
+\`procedureSteps.forwardTo\`, \`availabilityListeners\`. Who may call: \`NEPHOS_DICOM_ALLOWED_AES\`, \`allowed\`. README.md and docs/edge-gateway.md have every parameter; the limits are in §7.
 
 ### 12.3 Parameters
 

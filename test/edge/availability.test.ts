@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { DataSet } from '#core/dicom/types.ts';
+import { COMMAND } from '#dimse/command-set.ts';
+import { decodeIdentifier } from '#dimse/identifiers.ts';
+import { createDimseServer, type DimseServer } from '#dimse/server.ts';
+import { INSTANCE_AVAILABILITY_NOTIFICATION } from '#dimse/sop-classes.ts';
+import { uid } from '#test/fixtures/dicom-builder.ts';
+import {
+  cMove,
+  cStore,
+  eventually,
+  key,
+  localInstances,
+  putUpstream,
+  type Site,
+  slices,
+  startSite,
+} from './read-site.ts';
+
+/** A department system that takes notifications: what it was told, by the SOP Instance UID of the notification. */
+let told: Map<string, DataSet>;
+let ris: DimseServer | undefined;
+let port: number;
+let site: Site;
+
+async function listen(): Promise<void> {
+  ris = createDimseServer({
+    aeTitle: 'RIS',
+    checkCalledAETitle: true,
+    allowed: 'any',
+    maxAssociations: 4,
+    policy: { acceptUnknownSopClasses: false, services: new Set([INSTANCE_AVAILABILITY_NOTIFICATION]) },
+    services: new Map([
+      [
+        COMMAND.nCreate,
+        async ({ command, context, dataSet, respond }) => {
+          told.set(command.AffectedSOPInstanceUID!, decodeIdentifier(await dataSet!.gather(), context.transferSyntax));
+          await respond({ Status: 0 });
+        },
+      ],
+    ]),
+  });
+  ris.server.listen(port, '127.0.0.1');
+  await once(ris.server, 'listening');
+}
+
+beforeEach(async () => {
+  told = new Map();
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  port = (probe.address() as AddressInfo).port;
+  probe.close();
+  await once(probe, 'close');
+  const availabilityListeners = [{ aeTitle: 'RIS', host: '127.0.0.1', port }];
+  site = await startSite({ availabilityListeners }, { studyQuietMs: 100 });
+});
+afterEach(async () => {
+  await site.close();
+  await ris?.close(0);
+  ris = undefined;
+});
+
+const studies = (): unknown[] => [...told.values()].map((one) => one['0020000D']!.Value![0]);
+const itemsOf = (notification: DataSet): DataSet[] =>
+  (notification['00081115']!.Value as DataSet[]).flatMap((series) => series['00081199']!.Value as DataSet[]);
+
+test('the department system hears of a study that a modality has stored, while the line is down, and from the gateway itself', async () => {
+  await listen();
+  await site.line.set('refused');
+  expect(await cStore(site, slices(801, 3))).toEqual([0, 0, 0]);
+  await eventually('it is told', async () => told.size > 0);
+  const [notification] = told.values();
+  expect(studies()).toEqual([uid(801)]);
+  const items = itemsOf(notification!);
+  expect(items.map((item) => item['00081155']!.Value![0]).sort()).toEqual([801_001, 801_002, 801_003].map(uid));
+  for (const item of items) {
+    expect(item['00080054']).toEqual({ vr: 'AE', Value: ['EDGE'] });
+    expect(item['00080056']).toEqual({ vr: 'CS', Value: ['ONLINE'] });
+  }
+});
+
+test('one that is down hears after a restart of the gateway, once', async () => {
+  let attempts = 0;
+  const down = createServer((socket) => {
+    attempts++;
+    socket.destroy();
+  }).listen(port, '127.0.0.1');
+  await once(down, 'listening');
+  await cStore(site, slices(802, 2));
+  await eventually('it is tried', async () => attempts > 0);
+  down.close();
+  await once(down, 'close');
+  await site.restart();
+  await listen();
+  await eventually('it is told', async () => told.size > 0);
+  expect(studies()).toEqual([uid(802)]);
+});
+
+test('a study that was only fetched back is no news', async () => {
+  await listen();
+  await putUpstream(site, slices(803, 2));
+  await cMove(site, 'STUDY', { '0020000D': key('UI', uid(803)) });
+  expect(await localInstances(site, uid(803))).toHaveLength(2);
+  await cStore(site, slices(804, 1));
+  await eventually('what came later is told', async () => told.size > 0);
+  expect(studies()).toEqual([uid(804)]);
+});
