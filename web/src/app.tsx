@@ -14,6 +14,7 @@ import { CostsPage } from './pages/costs.tsx';
 import { GatewaysPage } from './pages/gateways.tsx';
 import { PeoplePage } from './pages/people.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
+import { RoutingPage } from './pages/routing.tsx';
 import { SharesPage } from './pages/shares.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
 import { StudiesPage } from './pages/studies.tsx';
@@ -76,6 +77,8 @@ function Page({ route }: { route: Route }) {
       return <QuarantinePage selected={route.query.get('id') ?? ''} />;
     case '/costs':
       return <CostsPage />;
+    case '/routing':
+      return <RoutingPage />;
     case '/gateways':
       return <GatewaysPage />;
     case '/shares':

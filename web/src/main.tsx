@@ -4,6 +4,7 @@ import './styles/studies.css';
 import './styles/study.css';
 import './styles/upload.css';
 import './styles/gateways.css';
+import './styles/routing.css';
 import './styles/costs.css';
 import './styles/worklist.css';
 import './styles/audit.css';

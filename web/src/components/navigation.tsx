@@ -12,6 +12,7 @@ const PAGES = [
   { path: '/shares', label: 'Shared', action: 'share' },
   { path: '/quarantine', label: 'Quarantine', action: 'administer' },
   { path: '/trash', label: 'Trash', action: 'restore' },
+  { path: '/routing', label: 'Routing', action: 'readRouting' },
   { path: '/costs', label: 'Costs', action: 'readCosts' },
   { path: '/gateways', label: 'Gateways', action: 'monitor' },
   { path: '/audit', label: 'Audit', action: 'readAudit' },

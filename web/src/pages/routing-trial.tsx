@@ -1,0 +1,57 @@
+import { useState } from 'preact/hooks';
+import { type Trial, tryRules } from '../api/routing.ts';
+import { TextField } from '../components/fields.tsx';
+import { messageOf } from '../components/use-loaded.ts';
+import { plural } from '../dicom/json.ts';
+
+/** Which rules would send a study that is here. Nothing is sent. */
+export function RuleTrial() {
+  const [study, setStudy] = useState('');
+  const [trial, setTrial] = useState<Trial>();
+  const [error, setError] = useState('');
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    tryRules(study.trim()).then(
+      (found) => {
+        setTrial(found);
+        setError('');
+      },
+      (failure: unknown) => {
+        setTrial(undefined);
+        setError(messageOf(failure));
+      },
+    );
+  };
+  return (
+    <form class="trial" onSubmit={submit}>
+      <TextField
+        label="Which rules match a study? Its UID"
+        required
+        spellcheck={false}
+        maxLength={64}
+        pattern="[0-9.]+"
+        title="A Study Instance UID"
+        value={study}
+        onChange={setStudy}
+      />
+      <button type="submit">Try</button>
+      <div role="status">
+        {error && <p class="error">{error}</p>}
+        {trial && (
+          <ul>
+            {trial.rules.map(({ name, enabled, matched, destinations }) => (
+              <li key={name}>
+                <strong>{name}</strong>
+                {!enabled && ' (off)'}:{' '}
+                {matched === 0
+                  ? 'nothing of it'
+                  : `${matched} of ${plural(trial.instances, 'instance')} to ${destinations.join(', ')}`}
+              </li>
+            ))}
+            {!trial.whole && <li class="hint">The study has more instances than were looked at.</li>}
+          </ul>
+        )}
+      </div>
+    </form>
+  );
+}
