@@ -11,15 +11,16 @@ function paint(raster: Raster, x: number, y: number, value: number): void {
   for (let c = 0; c < raster.channels; c++) raster.data[at + c] = value;
 }
 
-/** Overlay planes (PS3.3 C.9.2), white, in image pixels. */
+/** Overlay planes (PS3.3 C.9.2), in image pixels. */
 export function drawOverlay(raster: Raster, overlay: OverlayPlane, frame: DecodedFrame): void {
   const top = overlay.origin[0] - 1;
   const left = overlay.origin[1] - 1;
+  const shade = overlay.shade ?? WHITE;
   if (overlay.bits !== undefined) {
     const { bits } = overlay;
     for (let y = 0, i = 0; y < overlay.rows; y++) {
       for (let x = 0; x < overlay.columns; x++, i++) {
-        if (((bits[i >> 3] ?? 0) >> (i & 7)) & 1) paint(raster, left + x, top + y, WHITE);
+        if (((bits[i >> 3] ?? 0) >> (i & 7)) & 1) paint(raster, left + x, top + y, shade);
       }
     }
   } else if (overlay.embeddedBit !== undefined) {
@@ -27,7 +28,7 @@ export function drawOverlay(raster: Raster, overlay: OverlayPlane, frame: Decode
     const bit = overlay.embeddedBit;
     const count = raster.columns * raster.rows;
     for (let i = 0; i < count; i++) {
-      if ((values[i]! >> bit) & 1) paint(raster, i % raster.columns, Math.floor(i / raster.columns), WHITE);
+      if ((values[i]! >> bit) & 1) paint(raster, i % raster.columns, Math.floor(i / raster.columns), shade);
     }
   }
 }
@@ -59,20 +60,21 @@ function inside(shutter: Shutter, column: number, row: number): boolean {
   return odd;
 }
 
-/** Graphic and text objects of a presentation state (PS3.3 C.10.5), one pixel wide, white. */
+/** Graphic and text objects of a presentation state (PS3.3 C.10.5), one pixel wide. */
 export function drawGraphic(raster: Raster, graphic: Graphic): void {
-  const p = graphic.points;
+  const { points: p, shade = WHITE } = graphic;
   switch (graphic.kind) {
     case 'POINT':
-      for (let i = 0; i + 1 < p.length; i += 2) line(raster, p[i]! - 1, p[i + 1]! - 1, p[i]! - 1, p[i + 1]! - 1);
+      for (let i = 0; i + 1 < p.length; i += 2) line(raster, p[i]! - 1, p[i + 1]! - 1, p[i]! - 1, p[i + 1]! - 1, shade);
       break;
     case 'POLYLINE':
-      for (let i = 2; i + 1 < p.length; i += 2) line(raster, p[i - 2]! - 1, p[i - 1]! - 1, p[i]! - 1, p[i + 1]! - 1);
+      for (let i = 2; i + 1 < p.length; i += 2)
+        line(raster, p[i - 2]! - 1, p[i - 1]! - 1, p[i]! - 1, p[i + 1]! - 1, shade);
       break;
     case 'CIRCLE':
       if (p.length >= 4) {
         const radius = Math.hypot(p[2]! - p[0]!, p[3]! - p[1]!);
-        ellipse(raster, p[0]! - 1, p[1]! - 1, radius, 0, radius);
+        ellipse(raster, p[0]! - 1, p[1]! - 1, radius, 0, radius, shade);
       }
       break;
     case 'ELLIPSE':
@@ -87,6 +89,7 @@ export function drawGraphic(raster: Raster, graphic: Graphic): void {
           Math.hypot(dx, dy) / 2,
           Math.atan2(dy, dx),
           minor,
+          shade,
         );
       }
       break;
@@ -94,14 +97,22 @@ export function drawGraphic(raster: Raster, graphic: Graphic): void {
       if (p.length >= 2) {
         const lines = (graphic.text ?? '').split(/\r\n|\r|\n/);
         lines.forEach((text, i) => {
-          drawText(raster, text, Math.round(p[0]! - 1), Math.round(p[1]! - 1) + i * CELL.height, 1);
+          drawText(raster, text, Math.round(p[0]! - 1), Math.round(p[1]! - 1) + i * CELL.height, 1, shade);
         });
       }
       break;
   }
 }
 
-function ellipse(raster: Raster, cx: number, cy: number, major: number, angle: number, minor: number): void {
+function ellipse(
+  raster: Raster,
+  cx: number,
+  cy: number,
+  major: number,
+  angle: number,
+  minor: number,
+  shade: number,
+): void {
   // a presentation state may ask for a circle of any size; its outline never needs more points than this
   const steps = Math.max(12, Math.min(4096, Math.ceil(2 * Math.PI * Math.max(major, minor))));
   let lastX = 0;
@@ -110,25 +121,25 @@ function ellipse(raster: Raster, cx: number, cy: number, major: number, angle: n
     const t = (i / steps) * 2 * Math.PI;
     const x = cx + major * Math.cos(t) * Math.cos(angle) - minor * Math.sin(t) * Math.sin(angle);
     const y = cy + major * Math.cos(t) * Math.sin(angle) + minor * Math.sin(t) * Math.cos(angle);
-    if (i > 0) line(raster, lastX, lastY, x, y);
+    if (i > 0) line(raster, lastX, lastY, x, y, shade);
     lastX = x;
     lastY = y;
   }
 }
 
-function line(raster: Raster, x1: number, y1: number, x2: number, y2: number): void {
+function line(raster: Raster, x1: number, y1: number, x2: number, y2: number, shade: number): void {
   if (![x1, y1, x2, y2].every(Number.isFinite)) return;
   const steps = Math.min(65536, Math.max(1, Math.ceil(Math.max(Math.abs(x2 - x1), Math.abs(y2 - y1)))));
   for (let i = 0; i <= steps; i++) {
-    paint(raster, Math.round(x1 + ((x2 - x1) * i) / steps), Math.round(y1 + ((y2 - y1) * i) / steps), WHITE);
+    paint(raster, Math.round(x1 + ((x2 - x1) * i) / steps), Math.round(y1 + ((y2 - y1) * i) / steps), shade);
   }
 }
 
-/** White with a black shadow, so that it is read on any ground. */
-export function drawText(raster: Raster, text: string, left: number, top: number, scale: number): void {
+/** With a shadow that is black, or white under dark text, so that it is read on any ground. */
+export function drawText(raster: Raster, text: string, left: number, top: number, scale: number, shade = WHITE): void {
   for (const [offset, value] of [
-    [1, 0],
-    [0, WHITE],
+    [1, shade < 128 ? WHITE : 0],
+    [0, shade],
   ] as const) {
     eachDot(text, (x, y) => {
       for (let dy = 0; dy < scale; dy++) {

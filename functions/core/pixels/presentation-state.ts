@@ -1,7 +1,14 @@
 import type { DataSet } from '../dicom/types.ts';
 import type { Graphic } from '../ports/pixel-engine.ts';
 import { type BytesOf, imageDescription, itemsAt, numberAt, numbersAt, textAt } from './attributes.ts';
-import { modalityOf, type OwnPresentation, presentationLutOf, shuttersOf, windowOf } from './presentation.ts';
+import {
+  modalityOf,
+  type OwnPresentation,
+  overlaysOf,
+  presentationLutOf,
+  shuttersOf,
+  windowOf,
+} from './presentation.ts';
 import { sequenceTable } from './tables.ts';
 
 export interface ImageReference {
@@ -36,6 +43,7 @@ export async function applyState(
   state: DataSet,
   reference: ImageReference,
   bytesOf: BytesOf,
+  imageBytesOf: BytesOf,
 ): Promise<OwnPresentation> {
   const signed = imageDescription(image).PixelRepresentation === 1;
   const { modality: _, voi: __, presentationLut: ___, ...kept } = own;
@@ -81,11 +89,46 @@ export async function applyState(
   const rotation = numberAt(state, '00700042');
   if (rotation === 90 || rotation === 180 || rotation === 270) result.rotate = rotation;
   if (textAt(state, '00700041') === 'Y') result.flipHorizontal = true;
+  // PS3.3 C.11.7: an overlay, of the image or of the state, is shown where the state puts it on a layer
+  const layers = layersOf(state);
+  const activated = (group: number): string | undefined =>
+    textAt(state, `${group.toString(16).toUpperCase()}1001`)?.trim() || undefined;
+  const shown = (group: number) => {
+    const layer = activated(group);
+    return layer === undefined ? undefined : (layers.get(layer) ?? UNKNOWN_LAYER);
+  };
+  const overlays = [
+    ...(await overlaysOf(image, reference.frame, imageBytesOf, shown)),
+    ...(await overlaysOf(state, 1, bytesOf, shown)),
+  ];
+  delete result.overlays;
+  if (overlays.length > 0) result.overlays = overlays;
+  const layerOf = (annotation: DataSet): Layer => layers.get(textAt(annotation, '00700002') ?? '') ?? UNKNOWN_LAYER;
   const graphics = itemsAt(state, '00700001')
     .filter(concerns)
-    .flatMap((item) => graphicsOf(item, imageDescription(image)));
+    .toSorted((a, b) => layerOf(a).order - layerOf(b).order)
+    .flatMap((item) => graphicsOf(item, imageDescription(image)).map((one) => ({ ...one, ...shadeOf(layerOf(item)) })));
   if (graphics.length > 0) result.graphics = graphics;
   return result;
+}
+
+interface Layer {
+  readonly order: number;
+  /** 0 to 255, where the layer recommends one */
+  readonly shade?: number;
+}
+const UNKNOWN_LAYER: Layer = { order: 0 };
+const shadeOf = ({ shade }: Layer) => (shade === undefined ? {} : { shade });
+
+/** Layers by their names: those of lower order are drawn first, in the gray they recommend (PS3.3 C.10.7). */
+function layersOf(state: DataSet): ReadonlyMap<string, Layer> {
+  return new Map(
+    itemsAt(state, '00700060').map((layer) => {
+      const gray = numberAt(layer, '00700066');
+      const order = numberAt(layer, '00700062') ?? 0;
+      return [textAt(layer, '00700002') ?? '', { order, ...(gray !== undefined && { shade: gray >> 8 }) }];
+    }),
+  );
 }
 
 /** Objects in image pixels, and those relative to the displayed area, taken as the whole image. */

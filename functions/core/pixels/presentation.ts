@@ -88,14 +88,21 @@ function paddingOf(dataSet: DataSet, bitsStored: number, signed: boolean): Prese
   return { from: Math.min(a, b), to: Math.max(a, b) };
 }
 
-/** Groups 6000 to 60FE (PS3.3 C.9.2). */
-async function overlaysOf(dataSet: DataSet, frame: number, bytesOf: BytesOf): Promise<OverlayPlane[]> {
+/** Groups 6000 to 60FE (PS3.3 C.9.2), those that are to be `shown`, in the gray that is said. */
+export async function overlaysOf(
+  dataSet: DataSet,
+  frame: number,
+  bytesOf: BytesOf,
+  shown: (group: number) => { readonly shade?: number } | undefined = () => ({}),
+): Promise<OverlayPlane[]> {
   const planes: OverlayPlane[] = [];
   for (let group = 0x6000; group <= 0x60fe; group += 2) {
     const tag = (element: string): string => group.toString(16).toUpperCase() + element;
     const rows = numberAt(dataSet, tag('0010'));
     const columns = numberAt(dataSet, tag('0011'));
-    if (rows === undefined || columns === undefined) continue;
+    const how = shown(group);
+    if (rows === undefined || columns === undefined || how === undefined) continue;
+    const shade = how.shade === undefined ? {} : { shade: how.shade };
     const origin = [numberAt(dataSet, tag('0050'), 0) ?? 1, numberAt(dataSet, tag('0050'), 1) ?? 1] as const;
     const data = dataSet[tag('3000')];
     if (data === undefined) {
@@ -104,7 +111,7 @@ async function overlaysOf(dataSet: DataSet, frame: number, bytesOf: BytesOf): Pr
       const image = imageDescription(dataSet);
       const outside =
         embeddedBit !== undefined && (embeddedBit > image.HighBit || embeddedBit <= image.HighBit - image.BitsStored);
-      if (outside && embeddedBit < image.BitsAllocated) planes.push({ rows, columns, origin, embeddedBit });
+      if (outside && embeddedBit < image.BitsAllocated) planes.push({ rows, columns, origin, embeddedBit, ...shade });
       continue;
     }
     const frames = numberAt(dataSet, tag('0015')) ?? 1;
@@ -114,7 +121,7 @@ async function overlaysOf(dataSet: DataSet, frame: number, bytesOf: BytesOf): Pr
     const bytes = await bytesOf(data);
     const start = index * rows * columns;
     const bits = start % 8 === 0 ? bytes.subarray(start / 8) : shifted(bytes, start, rows * columns);
-    planes.push({ rows, columns, origin, bits });
+    planes.push({ rows, columns, origin, bits, ...shade });
   }
   return planes;
 }

@@ -68,7 +68,14 @@ export async function renderState(
   const instance = await findInstance(services, tenant, state.StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
   const dataSet = await dataSetOf(services, instance);
   const own = await presentationOf(dataSet, frame, bulkReader(services, instance));
-  const applied = await applyState(own, dataSet, stateData, reference, bulkReader(services, state));
+  const applied = await applyState(
+    own,
+    dataSet,
+    stateData,
+    reference,
+    bulkReader(services, state),
+    bulkReader(services, instance),
+  );
   return render(services, instance, dataSet, frame, applied, request);
 }
 

@@ -130,6 +130,8 @@ export interface OverlayPlane {
   readonly bits?: Uint8Array;
   /** bit of the stored value (OverlayBitPosition) when there is no OverlayData */
   readonly embeddedBit?: number;
+  /** gray of its layer, 0 to 255; absent: white */
+  readonly shade?: number;
 }
 
 /** PS3.3 C.7.6.11; in image pixels, 1-based. What lies outside is black. */
@@ -150,6 +152,8 @@ export interface Graphic {
   /** column, row pairs */
   readonly points: readonly number[];
   readonly text?: string;
+  /** gray of its layer, 0 to 255; absent: white */
+  readonly shade?: number;
 }
 
 export interface RenderedImage {

@@ -393,6 +393,60 @@ describe('what a resource is rendered as', () => {
     expect(await code(get(uri, own))).toBe('BAD_REQUEST');
   });
 
+  test('a presentation state shows the overlays that it puts on layers, and its graphics, in the order and gray of these', async () => {
+    const bits = (data: number) => ({ vr: 'OW', value: Uint8Array.of(data, 0) });
+    const overlay = (group: string, data: number): BuilderDataSet => ({
+      [`${group}0010`]: { vr: 'US', value: 1 },
+      [`${group}0011`]: { vr: 'US', value: 4 },
+      [`${group}0040`]: { vr: 'CS', value: 'G' },
+      [`${group}0050`]: { vr: 'SS', value: [1, 1] },
+      [`${group}0100`]: { vr: 'US', value: 1 },
+      [`${group}0102`]: { vr: 'US', value: 0 },
+      [`${group}3000`]: bits(data),
+    });
+    const point = (layer: string, column: number) => ({
+      GraphicLayer: layer,
+      GraphicObjectSequence: [
+        {
+          GraphicAnnotationUnits: 'PIXEL',
+          GraphicDimensions: 2,
+          NumberOfGraphicPoints: 1,
+          GraphicData: [column, 1],
+          GraphicType: 'POINT',
+        },
+      ],
+    });
+    const state: BuilderDataSet = {
+      PixelData: undefined,
+      SOPClassUID: '1.2.840.10008.5.1.4.1.1.11.1',
+      SOPInstanceUID: uid(9),
+      StudyInstanceUID: STUDY,
+      SeriesInstanceUID: uid(8),
+      ReferencedSeriesSequence: [
+        {
+          SeriesInstanceUID: SERIES,
+          ReferencedImageSequence: [{ ReferencedSOPClassUID: SC, ReferencedSOPInstanceUID: uid(3) }],
+        },
+      ],
+      SoftcopyVOILUTSequence: [{ WindowCenter: '50', WindowWidth: '100', VOILUTFunction: 'LINEAR_EXACT' }],
+      GraphicLayerSequence: [
+        { GraphicLayer: 'TOP', GraphicLayerOrder: 2, GraphicLayerRecommendedDisplayGrayscaleValue: 0x4000 },
+        { GraphicLayer: 'BASE', GraphicLayerOrder: 1, GraphicLayerRecommendedDisplayGrayscaleValue: 0x8000 },
+      ],
+      GraphicAnnotationSequence: [point('TOP', 4), point('BASE', 4), point('BASE', 3)],
+      // of the image, on a layer; its other one is on none
+      60001001: { vr: 'CS', value: 'BASE' },
+    };
+    const image = row([0, 0, 0, 0], { ...overlay('6000', 0b0001), ...overlay('6002', 0b0010) });
+    const { get } = await archive(image, state);
+    expect(pngPixels((await get(rendered.renderInstance, 'window=50,100,linear-exact')).bytes).data).toEqual([
+      255, 255, 0, 0,
+    ]);
+    const params = { series: uid(8), instance: uid(9) };
+    const { data } = pngPixels((await get(rendered.renderInstance, '', 'image/png', params)).bytes);
+    expect(data).toEqual([0x80, 0, 0x80, 0x40]);
+  });
+
   test('a study is represented by the middle image of its largest image series', async () => {
     const others = [1, 2, 3].map((n) =>
       row([n, n], {
