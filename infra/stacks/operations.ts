@@ -25,20 +25,23 @@ export interface OperationsProps extends Pick<NephosStackProps, 'settings' | 're
 }
 
 const FIVE_MINUTES = Duration.minutes(5);
+/** Without these nobody reads, or nothing is stored; all others can wait for the morning. */
+const READING: readonly FunctionName[] = ['search', 'retrieve', 'authorizer'];
+const STORING: readonly FunctionName[] = ['store', 'transactions', 'ingest'];
 
 /** What somebody looks at, and what wakes somebody: a dashboard, alarms, and above them the one that says that patients are affected. */
 export class OperationsStack extends NephosStack {
   constructor(scope: Construct, { key, ...props }: OperationsProps) {
     super(scope, 'Operations', { ...props, description: 'dashboard and alarms' });
     const topic = alarmTopic(this, key);
-    const reading = [...this.#apiAlarms(props), ...this.#functionAlarms(props, ['search', 'retrieve', 'authorizer'])];
-    const storing = [
-      ...this.#functionAlarms(props, ['store', 'transactions', 'ingest']),
-      ...this.#backlogAlarms(props),
-    ];
+    const reading = [...this.#apiAlarms(props), ...this.#functionAlarms(props, READING)];
+    const storing = [...this.#functionAlarms(props, STORING), ...this.#backlogAlarms(props)];
     const index = this.#indexAlarms();
     const background = [
-      ...this.#functionAlarms(props, ['render', 'events', 'admin', 'worker', 'sweep', 'reconcile', 'tier', 'audit']),
+      ...this.#functionAlarms(
+        props,
+        (Object.keys(props.functions) as FunctionName[]).filter((name) => ![...READING, ...STORING].includes(name)),
+      ),
       ...this.#reconciliationAlarms(),
       ...this.#deadLetterAlarms(props),
       ...(props.replicatesTo === undefined ? [] : [this.#replicationAlarm(props, props.replicatesTo)]),

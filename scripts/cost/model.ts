@@ -115,7 +115,8 @@ function google({ instances, series }: StudyShape, bytes: number, p: PriceList):
 export function idleCost(p: PriceList, regions: 1 | 2): { readonly [what: string]: number } {
   const polls = ASSUMED.queues * ASSUMED.pollsPerQueueMonth * p.queueRequest;
   return {
-    'keys of KMS': regions * p.key,
+    // Two regions have health checks, whose alarms have a key of their own.
+    'keys of KMS': (regions * ASSUMED.keys + (regions - 1)) * p.key,
     'polling of the queues by Lambda': regions * polls,
     'firewalls (CloudFront and API)': (1 + regions) * (p.firewall + ASSUMED.firewallRules * p.firewallRule),
     alarms: regions * ASSUMED.alarms * p.alarm,
