@@ -173,7 +173,7 @@ describe('the menu of a narrow screen', () => {
     expect(await nav.isVisible()).toBe(false);
     await menu.click();
     const links = await nav.getByRole('link').all();
-    expect(links).toHaveLength(13);
+    expect(links).toHaveLength(14);
     for (const link of links) {
       const box = (await link.boundingBox())!;
       expect(box.x + box.width).toBeLessThanOrEqual(360);

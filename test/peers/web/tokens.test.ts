@@ -101,7 +101,7 @@ describe('the console’s page of access tokens', () => {
     await page.getByRole('alert').filter({ hasText: 'Your account may not do this.' }).waitFor();
     expect(await page.getByRole('button', { name: 'New token' }).count()).toBe(0);
     const links = page.getByRole('navigation', { name: 'Pages' }).getByRole('link');
-    expect(await links.allTextContents()).toEqual(['Studies', 'Worklist', 'Upload', 'Shared']);
+    expect(await links.allTextContents()).toEqual(['Studies', 'Worklist', 'Upload', 'Shared', 'Routing']);
     await page.context().close();
   });
 
