@@ -32,7 +32,18 @@ const enrolment = {
 
 const display = object({
   studies: list(
-    object({ StudyInstanceUID: text, patientName: text, date: text, description: text, modalities: list(text) }),
+    object({
+      ...{ StudyInstanceUID: text, patientName: text, date: text, description: text, modalities: list(text) },
+      keyImages: {
+        ...list(
+          object({
+            ...{ StudyInstanceUID: text, SeriesInstanceUID: text, SOPInstanceUID: text },
+            frames: list({ type: 'integer', minimum: 1 }),
+          }),
+        ),
+        description: 'with keyImagesOnly: the images that key objects of the study name',
+      },
+    }),
   ),
   isExact: { type: 'boolean', description: 'nothing is left to choose' },
 });

@@ -1,5 +1,6 @@
 import { PacsError } from './errors.ts';
 import { isUID } from './ids.ts';
+import { type KeyImage, keyImagesOf } from './key-images.ts';
 import type { LaunchContext } from './ports/record-system.ts';
 import { parseQuery } from './search/query.ts';
 import { searchStudyRecords } from './search/studies.ts';
@@ -22,6 +23,8 @@ export interface DisplayRequest {
   readonly to?: DateAndTime;
   readonly modalities?: readonly string[];
   readonly mostRecent?: number;
+  /** nothing but images that key objects name */
+  readonly keyImagesOnly?: true;
 }
 
 interface DateAndTime {
@@ -35,6 +38,8 @@ export interface DisplayedStudy {
   readonly date: string;
   readonly description: string;
   readonly modalities: readonly string[];
+  /** where nothing but key images was asked for: those of the study */
+  readonly keyImages?: readonly KeyImage[];
 }
 
 export interface Display {
@@ -48,8 +53,9 @@ export interface Display {
 export const DISPLAYED = 50;
 const MODALITIES = 20;
 
-/** Parameters of RAD-106 that say how, not what: the viewer shows all images in the quality they were sent in. */
-const UNHEEDED = new Set(['viewerType', 'diagnosticQuality', 'keyImagesOnly', 'patientName']);
+/** Parameters of RAD-106 that say how, not what: the viewer shows images in the quality they were sent in. */
+const UNHEEDED = new Set(['viewerType', 'diagnosticQuality', 'patientName']);
+const OF_BOTH = new Set([...UNHEEDED, 'keyImagesOnly']);
 const OF_PATIENTS = new Set([
   'patientID',
   'patientBirthDate',
@@ -70,7 +76,7 @@ export function readDisplayRequest(given: Readonly<Record<string, unknown>>): Di
   if (requestType !== 'STUDY' && requestType !== 'PATIENT') throw wrong('requestType', 'STUDY or PATIENT');
   const known = requestType === 'STUDY' ? OF_STUDIES : OF_PATIENTS;
   for (const [name, value] of Object.entries(rest)) {
-    if (!known.has(name) && !UNHEEDED.has(name)) {
+    if (!known.has(name) && !OF_BOTH.has(name)) {
       if (OF_STUDIES.has(name) || OF_PATIENTS.has(name)) throw wrong(name, `left out of a ${requestType} request`);
       continue;
     }
@@ -79,7 +85,8 @@ export function readDisplayRequest(given: Readonly<Record<string, unknown>>): Di
   }
   for (const name of ['diagnosticQuality', 'keyImagesOnly'])
     if (!['true', 'false', undefined].includes(parameters.get(name))) throw wrong(name, 'true or false');
-  return requestType === 'STUDY' ? ofStudies(parameters) : ofPatient(parameters);
+  const request = requestType === 'STUDY' ? ofStudies(parameters) : ofPatient(parameters);
+  return parameters.get('keyImagesOnly') === 'true' ? { ...request, keyImagesOnly: true } : request;
 }
 
 function ofStudies(parameters: ReadonlyMap<string, string>): DisplayRequest {
@@ -181,12 +188,24 @@ export async function findDisplayed(services: Services, tenant: string, request:
     }
   const rows = [...found.values()].map(displayed).sort((a, b) => (a.date < b.date ? 1 : -1));
   const asked = studies?.length ?? accessionNumbers?.length;
+  const told = rows.slice(0, limit);
   return {
-    studies: rows.slice(0, limit),
+    studies: request.keyImagesOnly ? await withKeyImages(services, tenant, told) : told,
     // Of a patient with several studies a person picks, unless the newest one was asked for.
     isExact: rows.length > 0 && (rows.length === 1 || (asked !== undefined && rows.length === asked)),
   };
 }
+
+const withKeyImages = async (
+  services: Services,
+  tenant: string,
+  studies: readonly DisplayedStudy[],
+): Promise<DisplayedStudy[]> => {
+  const told: DisplayedStudy[] = [];
+  for (const study of studies)
+    told.push({ ...study, keyImages: await keyImagesOf(services, tenant, study.StudyInstanceUID) });
+  return told;
+};
 
 function rangeOf({ from, to }: DisplayRequest): Record<string, string> {
   if (!from && !to) return {};

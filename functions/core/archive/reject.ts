@@ -6,7 +6,7 @@ import { firstString, type Identity } from './instance.ts';
 import type { Tenant } from './records.ts';
 import { moveToTrash, type Selection } from './remove.ts';
 
-const KEY_OBJECT_SELECTION = '1.2.840.10008.5.1.4.1.1.88.59';
+export const KEY_OBJECT_SELECTION = '1.2.840.10008.5.1.4.1.1.88.59';
 
 /** Document titles of rejection notes: CID 7011 (PS3.16), as IHE RAD IOCM (TF-3 4.66.4.1.3.1.3) uses them. */
 export const REJECTION_TITLES: Readonly<Record<string, string>> = {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { keyObject } from '#test/fixtures/key-object.ts';
 import { CLIENT_ID, type FakeRecordSystem, startRecordSystem } from '#test/fixtures/record-system.ts';
 import { multipart } from '#test/hosts/client.ts';
 import { nephos as command } from '#test/hosts/process.ts';
@@ -49,7 +50,11 @@ beforeAll(async () => {
       PatientID,
       AccessionNumber,
     });
-    const { headers, body } = multipart([{ headers: { 'Content-Type': 'application/dicom' }, body: object }]);
+    const marked = keyObject({ study: n, instance: 900 + n, PatientID }, [[n, 10 + n, 100 + n]]);
+    const stored = n === 3 ? [object, marked] : [object];
+    const { headers, body } = multipart(
+      stored.map((one) => ({ headers: { 'Content-Type': 'application/dicom' }, body: one })),
+    );
     const response = await fetch(`${nephos.root}/studies`, {
       method: 'POST',
       headers: { ...headers, authorization: `Bearer ${admin}` },
@@ -174,6 +179,22 @@ describe('another program', () => {
     await page.getByText('The archive has no study that was asked for').waitFor();
     await page.goto(`${nephos.origin}/iid?requestType=PATIENT&patientID=*`);
     await page.getByRole('alert').filter({ hasText: 'patientID' }).waitFor();
+    await page.context().close();
+  });
+
+  test('has nothing but the key images shown, where it asks for these', async () => {
+    const page = await openAs(admin);
+    await page.goto(`${nephos.origin}/iid?requestType=STUDY&studyUID=${uid(3)}&keyImagesOnly=true`);
+    await page.getByRole('heading', { name: 'Key images' }).waitFor();
+    const image = page.getByRole('img', { name: '1 of 1' });
+    await image.waitFor();
+    await expect.poll(() => image.evaluate((one) => (one as unknown as { naturalWidth: number }).naturalWidth)).toBe(4);
+    expect(await page.getByRole('img').count()).toBe(1);
+    await picture(page, 'iid-key-images');
+    await page.getByRole('link', { name: 'Open all images' }).click();
+    await page.waitForURL(`**/viewer?StudyInstanceUIDs=${uid(3)}`);
+    await page.goto(`${nephos.origin}/iid?requestType=STUDY&studyUID=${uid(1)}&keyImagesOnly=true`);
+    await page.getByText('No images of this study are marked').waitFor();
     await page.context().close();
   });
 

@@ -4,6 +4,7 @@ import type { Principal, Role } from '#core/access.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { Router } from '#dicomweb/router.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { keyObject } from '#test/fixtures/key-object.ts';
 import { chunked, memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 
 let services: ReturnType<typeof memoryServices>;
@@ -88,6 +89,58 @@ describe('Invoke Image Display (IHE RAD-106), of studies', () => {
       json: { isExact: false },
     });
     expect((await study({ accessionNumber: 'A1,A4' })).studies).toEqual([uid(4), uid(1)]);
+  });
+});
+
+describe('of key images only', () => {
+  const image = (studyN: number, series: number, instance: number) => ({
+    ...{ StudyInstanceUID: uid(studyN), SeriesInstanceUID: uid(series), SOPInstanceUID: uid(instance) },
+  });
+  const only = { keyImagesOnly: 'true' };
+
+  test('names those that key objects of the study name and that are here, each once, with the frames that are meant', async () => {
+    await store(
+      services,
+      keyObject({ study: 1, instance: 901 }, [
+        [1, 11, 101],
+        [1, 11, 199],
+      ]),
+    );
+    await store(
+      services,
+      keyObject(
+        { study: 1, instance: 902, title: '113010' },
+        [
+          [1, 11, 101],
+          [2, 12, 102],
+        ],
+        [2, 7],
+      ),
+    );
+    const { json } = await study({ studyUID: uid(1), ...only });
+    expect(json.isExact).toBe(true);
+    expect(json.studies[0].keyImages).toEqual([image(1, 11, 101), { ...image(2, 12, 102), frames: [2, 7] }]);
+    expect((await study({ studyUID: uid(1), keyImagesOnly: 'false' })).json.studies[0].keyImages).toBeUndefined();
+  });
+
+  test('names none where nobody has marked any, or where a note asks for images to be hidden', async () => {
+    expect((await patient({ ...only, mostRecentResults: '1' })).json.studies[0].keyImages).toEqual([]);
+    await store(services, keyObject({ study: 1, instance: 903, title: '113001' }, [[1, 11, 198]]));
+    expect((await study({ studyUID: uid(1), ...only })).json.studies[0].keyImages).toEqual([]);
+  });
+
+  test('names none of a study that the account does not reach', async () => {
+    await store(
+      services,
+      keyObject({ study: 1, instance: 904 }, [
+        [1, 11, 101],
+        [4, 14, 104],
+      ]),
+    );
+    const confined = { ...as('radiologist'), reach: [{ studies: [uid(1)] }] };
+    expect((await study({ studyUID: uid(1), ...only }, confined)).json.studies[0].keyImages).toEqual([
+      image(1, 11, 101),
+    ]);
   });
 });
 

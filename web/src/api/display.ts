@@ -8,9 +8,19 @@ export interface Display {
     readonly date: string;
     readonly description: string;
     readonly modalities: readonly string[];
+    /** where nothing but these was asked for */
+    readonly keyImages?: readonly KeyImage[];
   }[];
   /** nothing is left to choose */
   readonly isExact: boolean;
+}
+
+export interface KeyImage {
+  readonly StudyInstanceUID: string;
+  readonly SeriesInstanceUID: string;
+  readonly SOPInstanceUID: string;
+  /** from 1 */
+  readonly frames?: readonly number[];
 }
 
 export const invokeDisplay = async (parameters: Readonly<Record<string, string>>): Promise<Display> =>

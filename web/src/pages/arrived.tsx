@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { beginLaunch, type Display, endLaunch, invokeDisplay, openLaunched } from '../api/display.ts';
+import { beginLaunch, type Display, endLaunch, invokeDisplay, type KeyImage, openLaunched } from '../api/display.ts';
 import { ArchiveError } from '../api/http.ts';
 import { loadSession } from '../api/session.ts';
 import { type Arrival, setArrival } from '../arrival.ts';
@@ -60,7 +60,7 @@ export function ArrivedPage({ arrival }: { arrival: Shown }) {
     document.title = 'Studies – Nephos';
     find(arrival)
       .then((found) => {
-        if (!found.isExact) return setDisplay(found);
+        if (!found.isExact || found.studies.some(({ keyImages }) => keyImages)) return setDisplay(found);
         setArrivalQuietly();
         location.replace(viewerAddress(found.studies));
       })
@@ -84,6 +84,7 @@ export function ArrivedPage({ arrival }: { arrival: Shown }) {
         <Away />
       </section>
     );
+  if (studies.some(({ keyImages }) => keyImages)) return <KeyImages studies={studies} />;
   return (
     <section class="arrived">
       <Heading>Which study?</Heading>
@@ -106,6 +107,37 @@ export function ArrivedPage({ arrival }: { arrival: Shown }) {
       <Away />
     </section>
   );
+}
+
+/** Nothing but what key objects name, each image or frame as the archive draws it; all others are one click away. */
+function KeyImages({ studies }: { studies: Display['studies'] }) {
+  const images = studies.flatMap(({ keyImages = [] }) => keyImages.flatMap(renderedAddresses));
+  return (
+    <section class="arrived">
+      <Heading>Key images</Heading>
+      <p>
+        {images.length === 0
+          ? 'No images of this study are marked as key images.'
+          : `${images.length} marked as key images.`}{' '}
+        <a href={viewerAddress(studies)}>Open all images</a>
+      </p>
+      <ol class="key-images">
+        {images.map((address, at) => (
+          <li key={address}>
+            <img class="key-image" src={address} alt={`${at + 1} of ${images.length}`} loading="lazy" />
+          </li>
+        ))}
+      </ol>
+      <Away />
+    </section>
+  );
+}
+
+function renderedAddresses({ StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, frames }: KeyImage): string[] {
+  const instance = `/dicomweb/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
+  return frames === undefined
+    ? [`${instance}/rendered`]
+    : frames.map((frame) => `${instance}/frames/${frame}/rendered`);
 }
 
 const find = (arrival: Shown): Promise<Display> =>
