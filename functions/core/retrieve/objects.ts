@@ -1,6 +1,6 @@
 import type { InstanceRecord } from '../archive/records.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, transferSyntax } from '../dicom/transfer-syntaxes.ts';
-import { PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
+import { type Coding, PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
 import { transcodeInstance } from '../pixels/transcode.ts';
 import type { Services } from '../services.ts';
 import { type Payload, payloadOf, WHOLE_READ_BYTES } from './stream.ts';
@@ -66,14 +66,25 @@ function transcoded(services: Services, instance: InstanceRecord, target: string
   };
 }
 
-/** Whether the codecs read the stored syntax and write the other. */
+/** Whether the codecs read the stored syntax and write the other: better said before the first byte than by a torn body. */
 export function canTranscode(instance: InstanceRecord, target: string): boolean {
   const to = PIXEL_SYNTAXES[target];
   if (to === undefined || !to.encodes) return false;
-  // 12-bit images do not fit: better said before the first byte than by a torn body.
-  if (target === JPEG_BASELINE && Number(instance.attributes['00280100']?.Value?.[0] ?? 8) > 8) return false;
-  return instance.pixels === undefined || PIXEL_SYNTAXES[instance.transferSyntaxUID] !== undefined;
+  if (instance.pixels === undefined) return true;
+  const from = PIXEL_SYNTAXES[instance.transferSyntaxUID];
+  if (from === undefined) return false;
+  const number = (tag: string, otherwise: number): number => Number(instance.attributes[tag]?.Value?.[0] ?? otherwise);
+  const bits = number('00280100', 8);
+  // 12-bit images do not fit.
+  if (target === JPEG_BASELINE && bits > 8) return false;
+  if (AS_THEY_ARE.has(to.coding)) return true;
+  // The codec takes colour of 8 bits only.
+  if (to.coding === 'jpeg2000' && bits > 8 && number('00280002', 1) > 1) return false;
+  return bits > 1 && bits <= 16;
 }
+
+/** What holds samples of any kind: packed bits, and those of 32 and 64 */
+const AS_THEY_ARE: ReadonlySet<Coding> = new Set(['native', 'uncompressedFrame', 'deflatedFrame', 'rle']);
 
 /** Starts reading what is delivered. The caller reads the payload to its end, or releases it. */
 export const openDelivery = (services: Services, delivery: Delivery): Promise<Payload> =>

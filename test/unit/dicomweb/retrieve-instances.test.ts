@@ -8,7 +8,15 @@ import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { InProcessPixelEngine } from '#core/pixels/engine.ts';
 import type { Services } from '#core/services.ts';
 import { retrieveInstance, retrieveSeries, retrieveStudy } from '#dicomweb/retrieve-instances.ts';
-import { buildDicom, DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
+import {
+  type BuilderDataSet,
+  buildDicom,
+  DEFLATED_LE,
+  EXPLICIT_BE,
+  IMPLICIT_LE,
+  JPEG_BASELINE,
+  uid,
+} from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store } from '#test/fixtures/services.ts';
 import { ask, partsOf } from './asking.ts';
 
@@ -308,6 +316,28 @@ describe('an instance in another transfer syntax', () => {
     expect([answer.status, (await partsOf(answer)).length]).toEqual([206, 1]);
     const both = await ask(services, retrieveStudy, params, { accept: `${accept}, ${ANY}; q=0.1` });
     expect([both.status, (await partsOf(both)).length]).toEqual([200, 2]);
+  });
+
+  test.each<[why: string, image: BuilderDataSet, syntax: string]>([
+    ['12 bits in JPEG Baseline', { BitsAllocated: 16, BitsStored: 12, HighBit: 11 }, '1.2.840.10008.1.2.4.50'],
+    [
+      'colour of 16 bits in JPEG 2000',
+      { BitsAllocated: 16, SamplesPerPixel: 3, PhotometricInterpretation: 'RGB', PlanarConfiguration: 0 },
+      '1.2.840.10008.1.2.4.90',
+    ],
+    ['packed bits in JPEG-LS', { BitsAllocated: 1, BitsStored: 1, HighBit: 0 }, '1.2.840.10008.1.2.4.80'],
+  ])('that cannot hold such an image is refused before the first byte: %s', async (_why, image, syntax) => {
+    const services = memoryServices();
+    await store(
+      services,
+      buildDicom({ SOPInstanceUID: uid(3), Rows: 2, Columns: 2, ...image, PixelData: new Uint8Array(24) }),
+    );
+    const { status, details } = await ask(services, retrieveInstance, params, {
+      accept: `application/dicom; transfer-syntax=${syntax}`,
+    });
+    expect(status).toBe(406);
+    expect(details!.transferSyntaxes).not.toContain(syntax);
+    expect(details!.transferSyntaxes).toContain('1.2.840.10008.1.2.5');
   });
 
   test('that no codec writes is refused', async () => {
