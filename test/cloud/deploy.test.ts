@@ -24,6 +24,7 @@ import { runOk } from '#test/peers/helpers/programs.ts';
 import { openBrowser, openPage } from '#test/peers/web/browser.ts';
 import { waitForImage } from '#test/peers/web/drawn.ts';
 import { bundlesOf, contentsOf } from './helpers/assembly.ts';
+import { run } from './helpers/command.ts';
 import { type Deployed, deploy, PUBLIC_HOST, regionOf, SECOND_REGION, STAGE } from './helpers/deployment.ts';
 import { misconfigure, redrive, streamOfIndex } from './helpers/drills.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
@@ -232,6 +233,39 @@ describe('a deployment that was wrong', () => {
   });
 });
 
+describe('an object in Deep Archive', () => {
+  test('is fetched from there when somebody reads it; EventBridge brings the news of its return, and readers have it', async () => {
+    const s3 = new S3Client({ ...ENGINE_IDENTITY, endpoint: deployed.engine.endpoint, forcePathStyle: true });
+    const Bucket = deployed.output('Storage', 'ArchiveBucket');
+    const [study, series, sop] = [uid(7601), uid(7602), uid(7603)];
+    const Body = buildDicom({ StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop });
+    const stored = multipart([Body]);
+    await deployed.ask('/dicomweb/studies', { ...stored, headers: { ...stored.headers, ...as(admin) } });
+    const { Contents = [] } = await s3.send(new ListObjectsV2Command({ Bucket, Prefix: `main/${study}/` }));
+    const Key = Contents.map((one) => one.Key!).find((key) => key.endsWith('.dcm'))!;
+    // The engine moves nothing by its rules.
+    await s3.send(new PutObjectCommand({ Bucket, Key, Body, StorageClass: 'DEEP_ARCHIVE' }));
+    s3.destroy();
+
+    const read = () =>
+      deployed.ask(`/dicomweb/studies/${study}/series/${series}/instances/${sop}`, {
+        headers: { ...as(admin), accept: 'application/dicom; transfer-syntax=*' },
+      });
+    const becomes = (expected: string) =>
+      eventually(async () => {
+        const [found] = await json(`/dicomweb/studies?StudyInstanceUID=${study}&includefield=InstanceAvailability`);
+        return found['00080056'].Value[0] === expected ? true : undefined;
+      });
+    const away = await read();
+    expect([away.status, Number(away.headers['retry-after']) > 0], away.body.toString()).toEqual([503, true]);
+    await becomes('NEARLINE');
+    await becomes('ONLINE');
+    const back = await read();
+    expect(back.status).toBe(200);
+    expect(Buffer.compare(back.body, Buffer.from(Body))).toBe(0);
+  });
+});
+
 describe('the stream of the index', () => {
   test('tells which records change', async () => {
     const { view, records } = await streamOfIndex(deployed);
@@ -353,14 +387,23 @@ function* inParts(pieces: Iterable<Buffer>, partBytes: number): Generator<Buffer
 }
 
 describe.runIf(existsSync('/usr/bin/storescu'))('a gateway at the edge', () => {
-  test('forwards what storescu sends it: small objects by STOW-RS, one too large for a request by a store transaction', async () => {
+  test('is enrolled by one command, and forwards what storescu sends it: small objects by STOW-RS, one too large for a request by a store transaction', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nephos-edge-'));
     const front = await startFront(deployed);
+    const made = await deployed.ask('/api/enrolments', {
+      method: 'POST',
+      headers: { ...as(admin), 'content-type': 'application/json' },
+      body: Buffer.from(JSON.stringify({ gateway: 'north-clinic' })),
+    });
+    expect(made.status, made.body.toString()).toBe(201);
+    const { code } = JSON.parse(made.body.toString());
+    const env = { NEPHOS_EDGE_CONFIG: join(folder, 'enrolled.json'), NEPHOS_DATA_DIR: join(folder, 'edge/data') };
+    expect(await run('node', ['edge-gateway/main.ts', 'enrol', front.origin, code], { env })).toContain('north-clinic');
     const dicomPort = await freePort();
     const edge = await startEdge(join(folder, 'edge'), {
       dicomPort,
       httpPort: await freePort(),
-      upstreams: [{ name: 'cloud', url: `${front.origin}/dicomweb`, auth: { bearerToken: admin } }],
+      upstreams: [{ name: 'cloud', url: `${front.origin}/dicomweb`, auth: { enrolled: true } }],
     });
     try {
       const study = uid(7301);

@@ -22,12 +22,12 @@ export function contentsOf(assembly: string): Record<string, string> {
   return contents;
 }
 
-/** The functions' archives, as they are deployed: source maps count, the codecs beside them do not. */
+/** The functions' archives, as they are deployed; without the codecs, and without the maps that are read when an error is told. */
 export async function bundlesOf(assembly: string): Promise<{ asset: string; zippedBytes: number }[]> {
   const assets = readdirSync(assembly).filter((name) => existsSync(join(assembly, name, BUNDLE_FILE)));
   return Promise.all(
     assets.map(async (asset) => {
-      const files = readdirSync(join(assembly, asset)).filter((name) => name !== CODEC_FILE);
+      const files = readdirSync(join(assembly, asset)).filter((name) => name !== CODEC_FILE && !name.endsWith('.map'));
       const zipped = files.map((name) => promisify(deflateRaw)(readFileSync(join(assembly, asset, name))));
       return { asset, zippedBytes: (await Promise.all(zipped)).reduce((sum, { length }) => sum + length, 0) };
     }),
