@@ -1,5 +1,7 @@
 import '#test/fixtures/quiet-powertools.ts';
 import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { SQSBatchResponse } from 'aws-lambda';
 import { describe, expect, test, vi } from 'vitest';
 import { encodeMessage } from '#adapters/aws/sqs-message.ts';
@@ -9,12 +11,15 @@ import { createTransaction, endTransaction, partKeys } from '#core/archive/trans
 import { STORE_UPLOADED } from '#core/archive/uploaded.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Item } from '#core/ports/index-table.ts';
+import { deliveriesOf, sendStudy } from '#core/routing/deliveries.ts';
+import { putDestination, readDestination } from '#core/routing/settings.ts';
 import { cloudArchive } from '#lambda/archive.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
 import { workJob } from '#lambda/jobs.ts';
 import { storeLanded } from '#lambda/landed.ts';
 import { recordMoved } from '#lambda/moved.ts';
 import { queueFunction } from '#lambda/queue-function.ts';
+import { routeWork } from '#lambda/route-work.ts';
 import { scheduledFunction } from '#lambda/scheduled-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { dyingServices } from '#test/fixtures/dying-services.ts';
@@ -250,4 +255,44 @@ describe('killed at any moment', () => {
       }
     },
   );
+});
+
+test('a study is sent on by the function for that, by what its queue says; too early, it is sent again', async () => {
+  const arrived: { url: string | undefined; bytes: number }[] = [];
+  const elsewhere = createServer(async (request, response) => {
+    let bytes = 0;
+    for await (const chunk of request) bytes += (chunk as Buffer).byteLength;
+    arrived.push({ url: request.url, bytes });
+    const sop = uid(101);
+    response.end(JSON.stringify({ '00081199': { vr: 'SQ', Value: [{ '00081155': { vr: 'UI', Value: [sop] } }] } }));
+  });
+  await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
+  const origin = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
+  const environment = {
+    NEPHOS_TENANTS: TENANT,
+    NEPHOS_ROUTING_HOSTS: origin,
+    NEPHOS_ROUTING_NETWORKS: '127.0.0.1',
+  };
+  try {
+    const memory = memoryServices();
+    const archive = cloudArchive(readLambdaConfig(environment, false), memory, false);
+    const { services } = archive;
+    const destination = readDestination(services, { url: `${origin}/dicomweb` });
+    await putDestination(services, TENANT, 'elsewhere', destination, 'ana');
+    await store(services, slice(1));
+    expect(await sendStudy(services, TENANT, uid(1), 'elsewhere')).toBe(1);
+    const route = queueFunction('route', () => archive, routeWork) as unknown as (
+      event: object,
+      context: object,
+    ) => Promise<SQSBatchResponse>;
+    const job = { tenant: TENANT, study: uid(1), destination: 'elsewhere' };
+    const early = batch('route', [message(job, memory.clock.now() + 60_000)]);
+    expect(await route(early, lambdaContext())).toEqual({ batchItemFailures: [] });
+    expect(arrived).toEqual([]);
+    expect(await route(batch('route', [message(job)]), lambdaContext())).toEqual({ batchItemFailures: [] });
+    expect(arrived).toEqual([{ url: '/dicomweb/studies', bytes: expect.any(Number) }]);
+    expect(await deliveriesOf(services, TENANT, uid(1))).toMatchObject([{ state: 'done', sent: 1 }]);
+  } finally {
+    elsewhere.close().closeAllConnections();
+  }
 });
