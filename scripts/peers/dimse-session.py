@@ -5,7 +5,7 @@
     dimse-session.py get HOST PORT WANTED.json        WANTED: [{sop, cls, syntax}]. {sop: sha256 of what came, "statuses": [...]}
     dimse-session.py services HOST PORT STUDY MOVEPORT  what C-ECHO, C-FIND, C-MOVE and a cancelled C-FIND answer, for one study
     dimse-session.py commit HOST PORT STUDY LISTENPORT  Storage Commitment of a study, and of an instance that is not there: what
-                                                    N-EVENT-REPORT says over the same association, and over another one
+                                                    N-EVENT-REPORT says, and whether over an association of its own
 
 Prints JSON.
 """
@@ -172,12 +172,12 @@ def commit(host, port, study, listen_port):
     reports = queue.Queue()
 
     def heard(event):
-        reports.put((event.event_type, event.event_information))
+        reports.put((event.event_type, event.event_information, event.assoc.is_acceptor))
         return 0x0000, None
 
-    def counts(kind, information):
+    def counts(kind, information, called_back):
         failed = information.get("FailedSOPSequence") or []
-        return {"event": kind, "transaction": str(information.TransactionUID), "committed": len(information.get("ReferencedSOPSequence") or []),
+        return {"event": kind, "called back": called_back, "transaction": str(information.TransactionUID), "committed": len(information.get("ReferencedSOPSequence") or []),
                 "failed": [[str(item.ReferencedSOPInstanceUID), item.FailureReason] for item in failed]}
 
     ae = entity()
@@ -203,23 +203,24 @@ def commit(host, port, study, listen_port):
 
     handlers = [(evt.EVT_N_EVENT_REPORT, heard)]
     report = {"found": len(found)}
-    # The same association, which stays open until it has been told.
-    association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)], evt_handlers=handlers)
-    uid, report["action"] = ask(association, [*found, (found[0][0], "1.2.3.4")])
-    report["same"] = counts(*reports.get(timeout=60))
-    report["same"]["mine"] = report["same"].pop("transaction") == uid
-    association.release()
-
-    # Released at once: it is called back, by an SCP that has negotiated its role.
+    # Called back it is by an SCP that has negotiated its role.
     listener = AE(ae_title="PYNETDICOM")
     listener.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     server = listener.start_server(
         ("127.0.0.1", int(listen_port)), block=False, evt_handlers=handlers, ssl_context=peer_tls.server())
+    # This association stays open until it has been told.
+    association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)], evt_handlers=handlers)
+    uid, report["action"] = ask(association, [*found, (found[0][0], "1.2.3.4")])
+    report["kept open"] = counts(*reports.get(timeout=60))
+    report["kept open"]["mine"] = report["kept open"].pop("transaction") == uid
+    association.release()
+
+    # This one is released at once.
     association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)])
     uid, _ = ask(association, found)
     association.release()
-    report["other"] = counts(*reports.get(timeout=60))
-    report["other"]["mine"] = report["other"].pop("transaction") == uid
+    report["released"] = counts(*reports.get(timeout=60))
+    report["released"]["mine"] = report["released"].pop("transaction") == uid
     server.shutdown()
     return report
 

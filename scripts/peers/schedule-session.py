@@ -3,8 +3,8 @@
     schedule-session.py modality HOST PORT STUDY STEP    a modality's day: C-FIND of the worklist, N-CREATE, N-SET, N-GET of MPPS
     schedule-session.py identity HOST PORT NAME PASSCODE  who is let in: {"right": [accepted, response], "wrong": ..., "nobody": ...}
     schedule-session.py listen PORT SECONDS               an SCP of Instance Availability Notification; what it was told first
-    schedule-session.py department PORT MESSAGES SECONDS  a department system: an SCP of MPPS that also takes MPPS Notification, and
-                                                    what it was told by so many messages
+    schedule-session.py department PORT MESSAGES SECONDS  a department system: an SCP of MPPS that also takes MPPS Notification and
+                                                    Instance Availability Notification; what it was told by so many messages
 
 Prints JSON.
 """
@@ -159,6 +159,9 @@ def department(port, messages, seconds):
 
     def created(event):
         attributes = event.attribute_list
+        if event.context.abstract_syntax == InstanceAvailabilityNotification:
+            told.put(["available", str(attributes.StudyInstanceUID)])
+            return 0x0000, attributes
         told.put(["create", str(event.request.AffectedSOPInstanceUID), attributes.PerformedProcedureStepStatus, str(attributes.PatientName)])
         return 0x0000, attributes
 
@@ -173,6 +176,7 @@ def department(port, messages, seconds):
 
     ae = AE(ae_title="PYRIS")
     ae.add_supported_context(ModalityPerformedProcedureStep, SYNTAXES)
+    ae.add_supported_context(InstanceAvailabilityNotification, SYNTAXES)
     ae.add_supported_context(ModalityPerformedProcedureStepNotification, SYNTAXES, scu_role=False, scp_role=True)
     handlers = [(evt.EVT_N_CREATE, created), (evt.EVT_N_SET, changed), (evt.EVT_N_EVENT_REPORT, notified)]
     server = ae.start_server(("127.0.0.1", int(port)), block=False, evt_handlers=handlers, ssl_context=peer_tls.server())

@@ -31,7 +31,7 @@ const children: ChildProcess[] = [];
 let nephos: Nephos;
 let tlsPort: number;
 let plainPort: number;
-const ports = { storescp: 0, pynetdicom: 0, department: 0, orthanc: 0 };
+const ports = { storescp: 0, pynetdicom: 0, department: 0, availability: 0, orthanc: 0 };
 
 async function listening(port: number): Promise<void> {
   for (let i = 0; i < 400; i++) {
@@ -65,7 +65,7 @@ beforeAll(async () => {
         `PYNETDICOM@${at(ports.pynetdicom)}`,
         `ORTHANC@${at(ports.orthanc)}`,
       ].join(),
-      NEPHOS_DICOM_IAN: `PYRIS@${at(ports.department)}`,
+      NEPHOS_DICOM_IAN: `PYRIS@${at(ports.availability)}`,
       NEPHOS_DICOM_MPPS_LISTENERS: `PYRIS@${at(ports.department)}`,
       NEPHOS_LIMIT_STUDY_QUIET_MS: '500',
       NEPHOS_LIMIT_WORKLIST_PAST_MS: String(100 * 365 * 24 * 60 * 60 * 1000),
@@ -161,8 +161,8 @@ describe('pynetdicom over TLS', () => {
     expect(await python('dimse-session.py', args, { env })).toEqual({
       found: SLICES,
       action: 0,
-      same: { event: 2, mine: true, committed: SLICES, failed: [['1.2.3.4', 0x0112]] },
-      other: { event: 1, mine: true, committed: SLICES, failed: [] },
+      'kept open': { event: 2, 'called back': false, mine: true, committed: SLICES, failed: [['1.2.3.4', 0x0112]] },
+      released: { event: 1, 'called back': true, mine: true, committed: SLICES, failed: [] },
     });
   });
 
@@ -182,10 +182,10 @@ describe('pynetdicom over TLS', () => {
   });
 
   test('Instance Availability Notification', async () => {
-    const heard = python<{ attributes: DataSet }>('schedule-session.py', ['listen', String(ports.department), '60'], {
+    const heard = python<{ attributes: DataSet }>('schedule-session.py', ['listen', String(ports.availability), '60'], {
       env,
     });
-    await listening(ports.department);
+    await listening(ports.availability);
     const other = ctStudy(8451, 2, 64);
     const path = folder('other');
     for (const [i, { header, pixels }] of other.slices.entries())

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CtStudy, ctStudy } from '#test/bench/data.ts';
+import { buildDicom } from '#test/fixtures/dicom-builder.ts';
 import { scheduled } from '#test/fixtures/worklist.ts';
 import { stow } from './helpers/dicomweb.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
@@ -255,6 +256,8 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('an edge before Orthanc %s', (ve
 
 describe('an edge before Nephos', () => {
   let ports: { dicomPort: number; httpPort: number };
+  let departmentPort: number;
+  let commitPort: number;
   const StudyInstanceUID = '1.2.826.0.1.3680043.9.9.7';
   let nephos: Nephos;
   let edge: Edge;
@@ -271,7 +274,16 @@ describe('an edge before Nephos', () => {
   beforeAll(async () => {
     nephos = await startNephos();
     ports = { dicomPort: await freePort(), httpPort: await freePort() };
-    edge = await startEdge(join(dir, 'nephos'), { ...ports, upstreams: [{ url: nephos.root }] });
+    [departmentPort, commitPort] = [await freePort(), await freePort()];
+    const department = { aeTitle: 'PYRIS', host: '127.0.0.1', port: departmentPort };
+    edge = await startEdge(join(dir, 'nephos'), {
+      ...ports,
+      upstreams: [{ url: nephos.root }],
+      procedureSteps: { forwardTo: [department] },
+      availabilityListeners: [department],
+      commitment: { unknownSeconds: 1 },
+      moveDestinations: [{ aeTitle: 'PYNETDICOM', host: '127.0.0.1', port: commitPort }],
+    });
   });
   afterAll(async () => {
     await edge?.stop();
@@ -296,6 +308,12 @@ describe('an edge before Nephos', () => {
       ]);
       return /\(Pending\)/.test(said(found));
     });
+    // Of the object that the step will name the department system hears when the step is completed.
+    const file = join(dir, 'performed.dcm');
+    const SOPInstanceUID = `${StudyInstanceUID}.1.1`;
+    writeFileSync(file, buildDicom({ StudyInstanceUID, SeriesInstanceUID: `${StudyInstanceUID}.1`, SOPInstanceUID }));
+    await runOk('storescu', ['-aec', 'NEPHOS', '127.0.0.1', String(ports.dicomPort), file]);
+    const heard = python<unknown[][]>('schedule-session.py', ['department', String(departmentPort), '4', '90']);
     const { uid, ...report } = await python<{ uid: string }>('schedule-session.py', [
       'modality',
       '127.0.0.1',
@@ -317,6 +335,23 @@ describe('an edge before Nephos', () => {
       async () => (await api<{ state: string }>(`/worklist/${id}`)).state === 'COMPLETED',
     );
     expect(await api(`/procedure-steps/${uid}`)).toMatchObject({ source: 'PYMODALITY', state: 'COMPLETED' });
+
+    expect(await heard).toEqual([
+      ['create', uid, 'IN PROGRESS', 'Müller^Jürgen'],
+      ['set', uid, null],
+      ['set', uid, 'COMPLETED'],
+      ['available', StudyInstanceUID],
+    ]);
+  });
+
+  test('storage commitment for pynetdicom: what nobody has sent is waited for, then it is called back', async () => {
+    const args = ['commit', '127.0.0.1', String(ports.dicomPort), StudyInstanceUID, String(commitPort)];
+    expect(await python('dimse-session.py', args)).toEqual({
+      found: 1,
+      action: 0,
+      'kept open': { event: 2, 'called back': true, mine: true, committed: 1, failed: [['1.2.3.4', 0x0112]] },
+      released: { event: 1, 'called back': expect.any(Boolean), mine: true, committed: 1, failed: [] },
+    });
   });
 
   test('findscu and getscu reach a study of the archive, killed and started again in between', async () => {
