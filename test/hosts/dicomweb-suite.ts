@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DataSet } from '#core/dicom/types.ts';
+import { dataSetToXml } from '#core/dicom/xml.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Host, multipart, partsOf } from './client.ts';
@@ -166,14 +168,17 @@ export function dicomwebSuite(name: string, start: () => Promise<Host>, declared
         expect(none.status).toBe(406);
       });
 
-      test('metadata and bulk data apart, as JSON: the object is put together', async () => {
-        const metadata = {
+      test.each([
+        ['JSON', 'application/dicom+json', 70],
+        ['XML', 'application/dicom+xml', 700],
+      ])('metadata and bulk data apart, as %s: the object is put together', async (_, type, n) => {
+        const metadata: DataSet = {
           '00080016': { vr: 'UI', Value: [CT_IMAGE_STORAGE] },
-          '00080018': { vr: 'UI', Value: [uid(71)] },
-          '0020000D': { vr: 'UI', Value: [uid(70)] },
-          '0020000E': { vr: 'UI', Value: [uid(72)] },
+          '00080018': { vr: 'UI', Value: [uid(n + 1)] },
+          '0020000D': { vr: 'UI', Value: [uid(n)] },
+          '0020000E': { vr: 'UI', Value: [uid(n + 2)] },
           '00080060': { vr: 'CS', Value: ['CT'] },
-          '00100010': { vr: 'PN', Value: [{ Alphabetic: 'Müller^Änne' }] },
+          '00100010': { vr: 'PN', Value: [{ Alphabetic: `Müller^Änne${n}` }] },
           '00280002': { vr: 'US', Value: [1] },
           '00280004': { vr: 'CS', Value: ['MONOCHROME2'] },
           '00280010': { vr: 'US', Value: [4] },
@@ -184,32 +189,30 @@ export function dicomwebSuite(name: string, start: () => Promise<Host>, declared
           '00280103': { vr: 'US', Value: [0] },
           '7FE00010': { vr: 'OW', BulkDataURI: 'pixels/1' },
         };
+        const body = type === 'application/dicom+json' ? JSON.stringify([metadata]) : dataSetToXml(metadata, () => '');
         const answer = await host.fetch(
           '/dicomweb/studies',
           multipart(
             [
-              { headers: { 'Content-Type': 'application/dicom+json' }, body: JSON.stringify([metadata]) },
+              { headers: { 'Content-Type': type }, body },
               {
                 headers: { 'Content-Type': 'application/octet-stream', 'Content-Location': 'pixels/1' },
                 body: pixels(5),
               },
             ],
-            'application/dicom+json',
+            type,
           ),
         );
         expect(answer.status).toBe(200);
-        const frame = await get(`/dicomweb/studies/${uid(70)}/series/${uid(72)}/instances/${uid(71)}/frames/1`, {
+        const frame = await get(`/dicomweb/studies/${uid(n)}/series/${uid(n + 2)}/instances/${uid(n + 1)}/frames/1`, {
           accept: 'application/octet-stream',
         });
         expect(frame.body.equals(Buffer.from(pixels(5)))).toBe(true);
-        const [study] = await json(`/dicomweb/studies?PatientName=m%C3%BCller*`);
-        expect(values(study, '0020000D')).toEqual([uid(70)]);
+        const [study] = await json(`/dicomweb/studies?PatientName=m%C3%BCller^*${n}`);
+        expect(values(study, '0020000D')).toEqual([uid(n)]);
         const lost = await host.fetch(
           '/dicomweb/studies',
-          multipart(
-            [{ headers: { 'Content-Type': 'application/dicom+json' }, body: JSON.stringify([metadata]) }],
-            'application/dicom+json',
-          ),
+          multipart([{ headers: { 'Content-Type': type }, body }], type),
         );
         expect(lost.status).toBe(409);
       });
