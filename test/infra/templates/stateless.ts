@@ -143,6 +143,18 @@ describe('the REST API', () => {
     ]);
   });
 
+  test('answers what is over its limits, or those of Lambda, with where larger bodies go', () => {
+    const { ResponseParameters, ResponseTemplates } = prodDeployment().one(
+      'Api',
+      'AWS::ApiGateway::GatewayResponse',
+      ({ ResponseType }) => ResponseType === 'REQUEST_TOO_LARGE',
+    ).Properties;
+    expect(ResponseParameters['gatewayresponse.header.link']).toBe(
+      `'</api/transactions>; rel="urn:nephos:rel:store-transactions"'`,
+    );
+    expect(JSON.parse(ResponseTemplates['application/json'])).toMatchObject({ status: 413, code: 'TOO_LARGE' });
+  });
+
   test('hands bodies on as bytes', () => {
     expect(prodDeployment().one('Api', 'AWS::ApiGateway::RestApi').Properties.BinaryMediaTypes).toEqual(['*/*']);
   });
