@@ -216,10 +216,15 @@ async function recordRefusal(
 
 const refusal = (error: unknown): HttpResponse => errorResponse(error).response;
 
-const withHeaders = (response: HttpResponse, headers: Readonly<Record<string, string>>): HttpResponse => ({
-  ...response,
-  headers: { ...safeHeaders(response), ...headers, ...response.headers },
-});
+function withHeaders(response: HttpResponse, headers: Readonly<Record<string, string>>): HttpResponse {
+  // What the answer depends on adds up: a cache that left out the origin would give one page's permission to another.
+  const named = [response.headers.vary, headers.vary].flatMap((one) => one?.split(/, */) ?? []);
+  const vary = [...new Set(named)].join(', ');
+  return {
+    ...response,
+    headers: { ...safeHeaders(response), ...headers, ...response.headers, ...(vary !== '' && { vary }) },
+  };
+}
 
 /** 200 when the index answers; the body says what was asked. */
 async function health({ index }: Services, onFailure: ArchiveAppOptions['onFailure']): Promise<Answered> {

@@ -55,8 +55,8 @@ export async function embeddedHost(env: Readonly<Record<string, string>> = {}): 
   };
 }
 
-export async function lambdaHost(): Promise<Host> {
-  const config = readLambdaConfig({ NEPHOS_TENANTS: TENANT }, false);
+export async function lambdaHost(env: Readonly<Record<string, string>> = {}): Promise<Host> {
+  const config = readLambdaConfig({ NEPHOS_TENANTS: TENANT, ...env }, false);
   const memory = memoryServices({ pixels: new InProcessPixelEngine(codecModule(), DEFAULT_LIMITS) });
   const archive = cloudArchive(config, memory, false);
   const front = await startLambdaFront(archive);
