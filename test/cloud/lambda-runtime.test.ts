@@ -252,6 +252,25 @@ test('a body that fails on its way ends with the runtime’s error, not as if it
   expect((await retrieve.invoke(event('/dicomweb/studies/1.2.3'))).metadata?.statusCode).toBe(404);
 });
 
+test('every function there is comes up in the runtime: its bundle is whole', async () => {
+  const started = new Set<FunctionName>([
+    'store',
+    'search',
+    'retrieve',
+    'render',
+    'transactions',
+    'ingest',
+    'authorizer',
+  ]);
+  const others = (Object.keys(FUNCTIONS) as FunctionName[]).filter((name) => !started.has(name));
+  expect(others.length).toBeGreaterThan(5);
+  for (const name of others) {
+    const up = await start(name);
+    await expectMemory(name, up);
+    await up.stop();
+  }
+});
+
 test('a function without its configuration does not start, and says what is missing', async () => {
   const { folder, remove } = await bundle('store');
   const wrong = { ...env, [ENVIRONMENT.tenants]: 'No Such Name' };
