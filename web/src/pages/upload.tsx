@@ -138,7 +138,7 @@ function FoundStudy({ study, files, isDone }: { study: string; files: number; is
   const modalities = value ? textsOf(value, 'ModalitiesInStudy') : [];
   return (
     <li>
-      <a href={href(`/study/${study}`)}>{(value && nameOf(value, 'PatientName').main) || study}</a>
+      <a href={href(`/study/${study}`)}>{value ? nameOf(value, 'PatientName').main || 'No name' : study}</a>
       <span>
         {value &&
           [formatDate(textOf(value, 'StudyDate')), modalities.join(', '), textOf(value, 'StudyDescription')]
