@@ -95,6 +95,7 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   placing: nothing,
   routing: nothing,
   'routing-state': nothing,
+  'routing-cursor': nothing,
   folding: nothing,
   imagesets: nothing,
   policy: nothing,

@@ -41,6 +41,7 @@ export const OF_THE_MOMENT: ReadonlySet<string> = new Set([
   'transaction',
   'evicted',
   'reconcile',
+  'routing-cursor',
   // sessions, what opens a door once, failures that are counted for a while, and when each of them ends
   'attempts',
   'enrolmentattempts',

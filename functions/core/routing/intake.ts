@@ -36,8 +36,10 @@ const HOPS = 8;
  */
 export async function takeInRoutes(services: Services, tenant: Tenant): Promise<boolean> {
   const routing = await readRouting(services, tenant);
-  if (routing.cursor === undefined) return false;
-  let { cursor, version } = routing.cursor;
+  if (routing.rules.length === 0) return false;
+  // An archive that was restored has its rules, and a feed that begins anew.
+  const known = await services.index.get(routingKeys.cursor(tenant));
+  let { cursor, version } = known ? asRecord<Cursor>(known) : { cursor: '', version: 0 };
   const states = await destinationStates(services, tenant);
   for (let pages = 0; pages < PAGES; pages++) {
     const { events, next } = await readFeed(services.index, tenant, cursor, EVENTS);
@@ -48,7 +50,7 @@ export async function takeInRoutes(services: Services, tenant: Tenant): Promise<
         kind: 'put',
         key: routingKeys.cursor(tenant),
         item: { version: version + 1, cursor: next },
-        if: { version },
+        if: version === 0 ? 'absent' : { version },
       },
     ]);
     // Another has taken the same in, and goes on with what is behind it.
@@ -63,6 +65,11 @@ export async function takeInRoutes(services: Services, tenant: Tenant): Promise<
 export async function routesAtOnce(services: Pick<Services, 'index'>, tenant: Tenant): Promise<boolean> {
   const { rules } = await readRouting(services, tenant);
   return rules.some(({ enabled, when }) => enabled && when === 'stored');
+}
+
+interface Cursor {
+  readonly version: number;
+  readonly cursor: string;
 }
 
 interface Known {

@@ -9,7 +9,7 @@ import type { Condition } from './conditions.ts';
  * |-------------|--------------------------------------|-----------------------------|------------------------------------------|
  * | destination | t|routing                            | destination|{name}          | DestinationRecord                        |
  * | rule        | t|routing                            | rule|{name}                 | RuleRecord                               |
- * | cursor      | t|routing                            | cursor                      | how far the feed has been taken in       |
+ * | cursor      | t|routing-cursor                     | cursor                      | how far the feed has been taken in       |
  * | identity    | t|routing                            | identity                    | { id }: by which other archives know us  |
  * | condition   | t|routing-state                      | {destination}               | DestinationState                         |
  * | delivery    | t|deliveries|{study}                 | {destination}               | Delivery: a study on its way             |
@@ -143,7 +143,7 @@ export const INSTANCE = 'instance|';
 export const routingKeys = {
   destination: (t: Tenant, name: string): Key => ({ partition: `${t}|routing`, sort: `${DESTINATION}${name}` }),
   rule: (t: Tenant, name: string): Key => ({ partition: `${t}|routing`, sort: `${RULE}${name}` }),
-  cursor: (t: Tenant): Key => ({ partition: `${t}|routing`, sort: 'cursor' }),
+  cursor: (t: Tenant): Key => ({ partition: `${t}|routing-cursor`, sort: 'cursor' }),
   identity: (t: Tenant): Key => ({ partition: `${t}|routing`, sort: 'identity' }),
   state: (t: Tenant, destination: string): Key => ({ partition: `${t}|routing-state`, sort: destination }),
   delivery: (t: Tenant, study: string, destination: string): Key => ({

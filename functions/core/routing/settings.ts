@@ -24,27 +24,23 @@ export interface Routing {
   readonly destinations: ReadonlyMap<string, DestinationRecord>;
   /** in the order in which they are asked */
   readonly rules: readonly RuleRecord[];
-  /** how far the feed has been taken in; undefined: no rule has been made yet */
-  readonly cursor: { readonly version: number; readonly cursor: string } | undefined;
   /** by which other archives know this one; made with the first destination */
   readonly identity: string | undefined;
 }
 
 /** All of a tenant's routing, in one query. */
 export async function readRouting({ index }: Pick<Uses, 'index'>, tenant: Tenant): Promise<Routing> {
-  const { partition } = routingKeys.cursor(tenant);
-  const page = await index.query({ partition, limit: 2 * ROUTING_RECORDS + 2 });
+  const { partition } = routingKeys.identity(tenant);
+  const page = await index.query({ partition, limit: 2 * ROUTING_RECORDS + 1 });
   const destinations = new Map<string, DestinationRecord>();
   const rules: RuleRecord[] = [];
-  let cursor: Routing['cursor'];
   let identity: string | undefined;
   for (const { sort, item } of page.records) {
     if (sort.startsWith(DESTINATION)) destinations.set(sort.slice(DESTINATION.length), asRecord(item));
     else if (sort.startsWith(RULE)) rules.push(asRecord(item));
-    else if (sort === 'cursor') cursor = asRecord(item);
     else if (sort === 'identity') identity = item.id as string;
   }
-  return { destinations, rules: inOrder(rules), cursor, identity };
+  return { destinations, rules: inOrder(rules), identity };
 }
 
 /** What a person says of a destination. */
@@ -151,7 +147,7 @@ export async function putRule(
   expected?: number,
 ): Promise<RuleRecord> {
   const { index, clock } = services;
-  const { rules, destinations, cursor } = await readRouting(services, tenant);
+  const { rules, destinations } = await readRouting(services, tenant);
   const known = rules.find((rule) => rule.name === name);
   checkNew(name, known, rules.length);
   checkVersion(known, expected);
@@ -162,9 +158,12 @@ export async function putRule(
   const since = known?.enabled ? known.since : now;
   const record = { ...asked, name, version: (known?.version ?? 0) + 1, since, changedAt: now, changedBy: by };
   const beside: WriteOperation[] = [];
-  if (cursor === undefined) {
-    const item = { version: 1, cursor: await feedTail(index, tenant) };
-    beside.push({ kind: 'put', key: routingKeys.cursor(tenant), item, if: 'absent' });
+  if (rules.length === 0) {
+    // What was told before need not be looked through.
+    const key = routingKeys.cursor(tenant);
+    const version = ((await index.get(key))?.version as number | undefined) ?? 0;
+    const item = { version: version + 1, cursor: await feedTail(index, tenant) };
+    beside.push({ kind: 'put', key, item, if: version === 0 ? 'absent' : { version } });
   }
   await replace(services, routingKeys.rule(tenant, name), known, record, beside);
   return record;

@@ -310,3 +310,22 @@ test('two senders at the same delivery: one sends', async () => {
   await Promise.all([deliverStudy(services, job), deliverStudy(services, job), deliverStudy(services, job)]);
   expect([...services.sender.arrivals.values()]).toEqual([1, 1, 1]);
 });
+
+test('regression: an archive that was restored, with its rules and a feed that begins anew, sends on what comes then', async () => {
+  const services = routingServices();
+  await addDestination(services);
+  await addRule(services);
+  await store(services, slice(1));
+  await workOff(services);
+  const { sender, clock } = services;
+  const restored = routingServices({ ports: { sender } });
+  restored.clock.advance(clock.now() - restored.clock.now());
+  for (const kind of ['routing', 'routing-state']) {
+    const partition = `${TENANT}|${kind}`;
+    for (const { sort, item } of (await services.index.query({ partition, limit: 100 })).records)
+      await restored.index.write([{ kind: 'put', key: { partition, sort }, item }]);
+  }
+  await store(restored, slice(2));
+  await workOff(restored);
+  expect(sender.kept.has(sliceUid(2))).toBe(true);
+});
