@@ -13,6 +13,8 @@ export interface LoginDoor {
   readonly logins: Logins;
   /** where the archive keeps the people itself */
   readonly people?: { readonly users: Users; readonly signIn: SignIn };
+  /** an issuer does not answer, or its answer does not hold: whoever runs the archive is to hear why; the browser is not told */
+  readonly onRefused?: (error: PacsError) => void;
 }
 
 /** Binds a sign-in to the browser that began it. Lax: it must come along when the issuer sends the browser back. */
@@ -48,6 +50,7 @@ const start =
       };
     } catch (error) {
       if (!(error instanceof PacsError) || error.code === 'INTERNAL') throw error;
+      door?.onRefused?.(error);
       return backWith('unreachable');
     }
   };
@@ -69,6 +72,7 @@ const callback =
     } catch (error) {
       if (!(error instanceof PacsError) || error.code === 'INTERNAL') throw error;
       facts.error = error.code;
+      if (error.code !== 'GONE') door?.onRefused?.(error);
       if (error.code === 'BUSY') return backWith('unreachable');
       return backWith(error.code === 'GONE' ? 'over' : 'refused');
     }

@@ -41,7 +41,10 @@ export async function startService({ config, ports, port, bind, log }: ServiceOp
     services,
     tokens: new TokenStore(services),
     issuer: config.oidc && new OidcTokenVerifier(config.oidc, services.clock),
-    login: issuer && { logins: new Logins(services, issuer) },
+    login: issuer && {
+      logins: new Logins(services, issuer),
+      onRefused: (error) => log.error('sign-in-refused', describeError(error)),
+    },
     corsOrigins: config.corsOrigins,
     recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
     tenant: config.tenants[0],

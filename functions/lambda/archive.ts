@@ -35,7 +35,10 @@ export function cloudArchive(
     services,
     tokens: new TokenStore(services),
     issuer: config.oidc && new OidcTokenVerifier(config.oidc, services.clock),
-    login: issuer && { logins: new Logins(services, issuer) },
+    login: issuer && {
+      logins: new Logins(services, issuer),
+      onRefused: (error) => logger.warn('sign-in-refused', { failure: describeError(error) }),
+    },
     corsOrigins: config.corsOrigins,
     recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
     tenant: config.tenants[0],
@@ -44,7 +47,7 @@ export function cloudArchive(
       logger.error('emergency-access', { ...alarm });
     },
     onFailure: (error, transaction, of) =>
-      logger.error('request-failed', { tenant: of, transaction, ...describeError(error) }),
+      logger.error('request-failed', { tenant: of, transaction, failure: describeError(error) }),
   });
   return { services, app, config, streaming };
 }

@@ -36,7 +36,7 @@ export function inventoryReader(open: (bucket: string) => BlobStore = openBucket
       }
       return kept.tenants.get(tenant) ?? new Map();
     } catch (error) {
-      logger.error('inventory-unusable', describeError(error));
+      logger.error('inventory-unusable', { failure: describeError(error) });
       return undefined;
     }
   };

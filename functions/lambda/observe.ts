@@ -56,7 +56,7 @@ export function observing(name: FunctionName): MiddlewareObj<unknown, unknown, E
     },
     onError({ error }) {
       if (error instanceof ExpectedError) return observe([{ name, status: 400 }]);
-      logger.error('invocation-failed', { function: name, ...describeError(error) });
+      logger.error('invocation-failed', { function: name, failure: describeError(error) });
       observe([{ name, status: 500 }]);
     },
   };

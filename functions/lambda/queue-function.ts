@@ -23,7 +23,7 @@ export function queueFunction(name: FunctionName, open: OpenArchive, work: Work)
         outcomes.push({ name: queue, tenant, status: await work(archive, queue, record) });
       } catch (error) {
         const attempt = Number(record.attributes.ApproximateReceiveCount);
-        logger.error('job-failed', { tenant, queue, attempt, ...describeError(error) });
+        logger.error('job-failed', { tenant, queue, attempt, failure: describeError(error) });
         outcomes.push({ name: queue, tenant, status: 'retried' });
         batchItemFailures.push({ itemIdentifier: record.messageId });
       }

@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { CloudArchive } from '#lambda/archive.ts';
 import { cloudArchive } from '#lambda/archive.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
+import { logger } from '#lambda/observe.ts';
 import { type AnyIssuer, startAnyIssuer } from '#test/fixtures/any-issuer.ts';
 import { FormBrowser, type Seen } from '#test/fixtures/form-browser.ts';
 import { type LambdaFront, startLambdaFront } from '#test/fixtures/lambda-front.ts';
@@ -107,10 +108,14 @@ describe('people who sign in at the issuer of their clinic', () => {
   test('begin again where the issuer cannot be reached, or sends back what was not asked for', async () => {
     const began = await browser.step(`${front.origin}/api/session/start`);
     const state = new URL(began.headers.get('location')!).searchParams.get('state')!;
+    const warned = vi.spyOn(logger, 'warn');
     const back = await browser.step(
       `${front.origin}/api/session/callback?code=made-up&state=${state}&iss=${issuer.url}`,
     );
     expect(back.headers.get('location')).toBe('/?signIn=refused');
+    // The browser is not told why; whoever runs the archive is, without what the issuer or the browser said.
+    expect(warned.mock.calls).toMatchObject([['sign-in-refused', { failure: { message: 'the issuer refuses' } }]]);
+    expect(JSON.stringify(warned.mock.calls)).not.toContain('made-up');
     expect(
       (await browser.step(`${front.origin}/api/session/callback?code=x&state=${state}`)).headers.get('location'),
     ).toBe('/?signIn=over');

@@ -34,7 +34,10 @@ export async function openLogin(
   if (config.auth === 'off') return undefined;
   if (config.oidc !== undefined) {
     const issuer = OidcLogin.of(config.oidc, services.clock);
-    return { door: issuer && { logins: new Logins(services, issuer) }, answer: async () => undefined };
+    return {
+      door: issuer && { logins: new Logins(services, issuer), onRefused: onDefect },
+      answer: async () => undefined,
+    };
   }
   const { index, clock, limits, audit } = services;
   const { tenant, dataDir } = config;
