@@ -18,6 +18,7 @@ import { largeObject } from '#test/bench/large-data.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Host, multipart } from '#test/hosts/client.ts';
 import { dicomwebSuite } from '#test/hosts/dicomweb-suite.ts';
+import { startArchive } from '#test/hosts/process.ts';
 import { startEdge } from '#test/peers/helpers/edge.ts';
 import { freePort } from '#test/peers/helpers/nephos.ts';
 import { runOk } from '#test/peers/helpers/programs.ts';
@@ -25,7 +26,15 @@ import { openBrowser, openPage } from '#test/peers/web/browser.ts';
 import { waitForImage } from '#test/peers/web/drawn.ts';
 import { bundlesOf, contentsOf } from './helpers/assembly.ts';
 import { run } from './helpers/command.ts';
-import { type Deployed, deploy, PUBLIC_HOST, regionOf, SECOND_REGION, STAGE } from './helpers/deployment.ts';
+import {
+  type Deployed,
+  deploy,
+  ELSEWHERE_PORT,
+  PUBLIC_HOST,
+  regionOf,
+  SECOND_REGION,
+  STAGE,
+} from './helpers/deployment.ts';
 import { misconfigure, redrive, streamOfIndex } from './helpers/drills.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { putSite, startFront } from './helpers/front.ts';
@@ -274,6 +283,63 @@ describe('the stream of the index', () => {
     expect(records.length).toBeGreaterThan(0);
     for (const { dynamodb } of records) expect(Object.keys(dynamodb.Keys as object).toSorted()).toEqual(['p', 's']);
   });
+});
+
+describe('a study that a rule sends on', () => {
+  test('arrives at an archive elsewhere, which was down at first, byte for byte; the trail says so', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nephos-elsewhere-'));
+    const study = uid(7701);
+    const put = (path: string, body: object) =>
+      deployed.ask(`/api/routing/${path}`, {
+        method: 'PUT',
+        headers: { ...as(admin), 'content-type': 'application/json' },
+        body: Buffer.from(JSON.stringify(body)),
+      });
+    const destination = { url: `http://127.0.0.1:${ELSEWHERE_PORT}/dicomweb` };
+    const made = await put('destinations/elsewhere', destination);
+    expect(made.status, made.body.toString()).toBe(200);
+    const rule = { when: 'stored', condition: { AccessionNumber: ['ROUTED-*'] }, destinations: ['elsewhere'] };
+    expect((await put('rules/routed', rule)).status).toBe(200);
+    expect((await put('destinations/nowhere', { url: 'http://169.254.169.254/' })).status).toBe(403);
+    const objects = [1, 2, 3].map((n) =>
+      buildDicom({
+        StudyInstanceUID: study,
+        SeriesInstanceUID: uid(7702),
+        SOPInstanceUID: uid(7702 + n),
+        AccessionNumber: 'ROUTED-1',
+      }),
+    );
+    const stored = multipart(objects);
+    const { status } = await deployed.ask('/dicomweb/studies', {
+      ...stored,
+      headers: { ...stored.headers, ...as(admin) },
+    });
+    expect(status).toBe(200);
+    const delivery = async () => (await json(`/api/routing/deliveries?study=${study}`)).items[0];
+    const waits = await eventually(async () => ((await delivery())?.problem ? delivery() : undefined), 120_000);
+    expect(waits).toMatchObject({ state: 'waiting', waiting: 3, problem: { class: 'unreachable' } });
+
+    const elsewhere = await startArchive(folder, { NEPHOS_HTTP_PORT: String(ELSEWHERE_PORT), NEPHOS_WORKERS: '1' });
+    try {
+      await eventually(async () => ((await delivery())?.state === 'done' ? true : undefined), 120_000);
+      for (const [n, object] of objects.entries()) {
+        const path = `/dicomweb/studies/${study}/series/${uid(7702)}/instances/${uid(7703 + n)}`;
+        const got = await fetch(elsewhere.origin + path, {
+          headers: { accept: 'application/dicom; transfer-syntax=*' },
+        });
+        expect(Buffer.compare(Buffer.from(await got.arrayBuffer()), Buffer.from(object))).toBe(0);
+      }
+      expect(await delivery()).toMatchObject({ sent: 3, held: 0, waiting: 0 });
+    } finally {
+      await elsewhere.kill9();
+      rmSync(folder, { recursive: true, force: true });
+    }
+    const { entries } = await json('/api/audit?limit=1000');
+    const exported = entries.filter((entry: { subject: string }) => entry.subject === 'route:elsewhere');
+    expect(exported.map(({ event }: { event: string }) => event)).toEqual(
+      expect.arrayContaining(['BeginTransferringInstances', 'DataExport']),
+    );
+  }, 300_000);
 });
 
 describe('what runs by the clock', () => {
@@ -616,7 +682,17 @@ describe('every call of the functions to AWS', () => {
     expect(refused.filter((call) => !call.includes(WRONG_BUCKET) && !call.includes(WRONG_TABLE))).toEqual([]);
     expect(refused).not.toEqual([]);
     expect(seen.filter(({ asked }) => asked.length > 0).map(({ name }) => name)).toEqual(
-      expect.arrayContaining(['store', 'search', 'retrieve', 'render', 'admin', 'transactions', 'ingest', 'worker']),
+      expect.arrayContaining([
+        'store',
+        'search',
+        'retrieve',
+        'render',
+        'admin',
+        'transactions',
+        'ingest',
+        'worker',
+        'route',
+      ]),
     );
   });
 

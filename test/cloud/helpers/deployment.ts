@@ -18,6 +18,9 @@ const PEERS = process.env.NEPHOS_PEERS_DIR ?? '/var/tmp/nephos-peers';
 /** beside the project's packages: what functions of CDK itself find in Lambda's runtime */
 const LAMBDA_SDK = join(PEERS, 'lambda-sdk/node_modules');
 
+/** where the suite starts an archive that studies may be sent on to: the deployment must know it beforehand */
+export const ELSEWHERE_PORT = 41_477;
+
 /** All that a deployment in two regions can have, so that the engine sees every stack. */
 export const SETTINGS = {
   kind: 'dev',
@@ -31,6 +34,7 @@ export const SETTINGS = {
   // No engine has it: functions that are granted a data store could not be deployed. Its stack is tested as a template.
   healthImaging: false,
   tenantKeys: ['main'],
+  routing: { hosts: [`http://127.0.0.1:${ELSEWHERE_PORT}`], networks: ['127.0.0.1'] },
   bufferedResponses: true,
 };
 
