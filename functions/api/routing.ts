@@ -120,8 +120,9 @@ const tryRules: Handler = async ({ request, services, principal, facts }) => {
   if (typeof study !== 'string') throw new PacsError('BAD_REQUEST', 'study must be a StudyInstanceUID');
   facts.studies = [study];
   const { tenant } = principal;
-  const asked =
-    rule === undefined ? undefined : { name: 'this', ...readRule(rule as Readonly<Record<string, unknown>>) };
+  if (rule !== undefined && (typeof rule !== 'object' || rule === null))
+    throw new PacsError('BAD_REQUEST', 'rule must be an object');
+  const asked = rule && { name: 'this', ...readRule(rule as Readonly<Record<string, unknown>>) };
   const rules = asked ? [asked] : (await readRouting(services, tenant)).rules;
   const instances: InstanceRecord[] = [];
   let isWhole = true;

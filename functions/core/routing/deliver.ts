@@ -128,9 +128,9 @@ class Turn {
   async run(): Promise<DeliveryReport> {
     const { clock, limits } = this.#services;
     const until = clock.now() + limits.routingTurnMs;
-    await this.#audit('BeginTransferringInstances', 0);
     let kind: DeliveryReport['kind'];
     try {
+      await this.#audit('BeginTransferringInstances', 0);
       kind = await this.#work(until);
     } catch (error) {
       // Whoever comes next need not wait for the lease.

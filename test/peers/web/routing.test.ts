@@ -141,6 +141,16 @@ describe('the console’s page of routing', () => {
       await fetch(`${nephos.origin}/api/routing/deliveries?study=${study.StudyInstanceUID}`)
     ).json()) as { items: object[] };
     expect(items).toMatchObject([{ state: 'done', held: 0, discarded: 3 }]);
+    // … until somebody asks for it again.
+    await page.getByLabel(/Which rules match a study/).fill(study.StudyInstanceUID);
+    await page.getByRole('button', { name: 'Try', exact: true }).click();
+    await page.getByLabel(/Send all of it/).selectOption('reading-service');
+    await page.getByRole('button', { name: 'Send it' }).click();
+    await page
+      .getByRole('status')
+      .filter({ hasText: 'The study is sent to reading-service.' })
+      .waitFor({ state: 'attached' });
+    await until(held);
     await page.context().close();
   }, 120_000);
 

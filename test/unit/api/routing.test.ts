@@ -117,6 +117,8 @@ describe('rules and destinations', () => {
       { matched: 3 },
     ]);
     expect((await ask(TECHNOLOGIST, 'POST', '/test', { study: uid(99) })).status).toBe(404);
+    for (const wrong of [null, 'all', 5, []])
+      expect((await ask(TECHNOLOGIST, 'POST', '/test', { study: STUDY, rule: wrong })).status).toBe(400);
     expect(services.sender.requests).toEqual([]);
   });
 });

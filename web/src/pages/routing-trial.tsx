@@ -1,14 +1,27 @@
 import { useState } from 'preact/hooks';
-import { type Trial, tryRules } from '../api/routing.ts';
-import { TextField } from '../components/fields.tsx';
+import { decideDelivery, type Trial, tryRules } from '../api/routing.ts';
+import { may } from '../api/session.ts';
+import { ChoiceField, TextField } from '../components/fields.tsx';
 import { messageOf } from '../components/use-loaded.ts';
 import { plural } from '../dicom/json.ts';
 
-/** Which rules would send a study that is here. Nothing is sent. */
-export function RuleTrial() {
+interface Props {
+  readonly destinations: readonly string[];
+  readonly onSent: (said: string) => void;
+}
+
+/** Which rules would send a study that is here; and what sends it, whatever they say. */
+export function RuleTrial({ destinations, onSent }: Props) {
   const [study, setStudy] = useState('');
   const [trial, setTrial] = useState<Trial>();
   const [error, setError] = useState('');
+  const [destination, setDestination] = useState(destinations[0] ?? '');
+  const send = (): void => {
+    decideDelivery({ StudyInstanceUID: study.trim(), destination }, 'send').then(
+      () => onSent(`The study is sent to ${destination}.`),
+      (failure: unknown) => setError(messageOf(failure)),
+    );
+  };
   const submit = (event: Event): void => {
     event.preventDefault();
     tryRules(study.trim()).then(
@@ -52,6 +65,19 @@ export function RuleTrial() {
           </ul>
         )}
       </div>
+      {trial && may('administer') && (
+        <>
+          <ChoiceField
+            label="Send all of it, sent before or not, to"
+            value={destination}
+            options={destinations.map((name) => [name, name] as const)}
+            onChange={setDestination}
+          />
+          <button type="button" onClick={send}>
+            Send it
+          </button>
+        </>
+      )}
     </form>
   );
 }

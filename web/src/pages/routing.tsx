@@ -114,7 +114,7 @@ export function RoutingPage() {
           />
         )}
       />
-      {value && value.rules.length > 0 && <RuleTrial />}
+      {value && names.length > 0 && <RuleTrial destinations={names} onSent={done} />}
       <Deliveries state="waiting" mayChange={mayChange} changes={changes} onDone={done} />
       {destination !== undefined && value && (
         <DestinationForm
