@@ -29,10 +29,14 @@ export async function openAuditSigner(dataDir: string): Promise<AuditSigner> {
   return { keyId, sign: async (bytes) => sign(null, bytes, privateKey) };
 }
 
-/** The public keys of a folder, by their ids. */
+/** The public keys of a folder, by their ids; none where there is no folder: whatever was sealed is then by a key that is not known. */
 export async function readAuditKeys(folder: string): Promise<Map<string, KeyObject>> {
   const keys = new Map<string, KeyObject>();
-  for (const name of await readdir(folder)) {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  for (const name of names) {
     if (!name.endsWith('.pem')) continue;
     const key = createPublicKey(await readFile(join(folder, name)));
     keys.set(keyIdOf(key), key);

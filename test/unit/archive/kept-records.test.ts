@@ -1,7 +1,12 @@
 import { globSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
+import { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
 import { keptByBackup, keptByRebuild, kindOf, MADE_ANEW, OF_THE_MOMENT } from '#core/archive/kept-records.ts';
+import { tenantsIn } from '#core/archive/rebuild.ts';
 
 /** What stands in the index alone, and is put into a backup. Whoever adds a kind of record decides here, or in kept-records.ts, what becomes of it. */
 const KEPT = [
@@ -88,4 +93,20 @@ test('the kind of a partition', () => {
   expect([keptByRebuild('main|policy'), keptByBackup('main|policy')]).toEqual([true, true]);
   expect([keptByRebuild('queue|jobs|due'), keptByBackup('queue|jobs|due')]).toEqual([true, false]);
   expect([keptByRebuild('main|x|list'), keptByBackup('main|x|list')]).toEqual([false, false]);
+});
+
+test('a rebuild finds every tenant that an object belongs to, whatever their names begin with', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'nephos-tenants-'));
+  const files = await FsBlobStore.open(dir);
+  try {
+    for (const blobs of [new MemoryBlobStore(), files]) {
+      expect(await tenantsIn({ blobs })).toEqual([]);
+      for (const tenant of ['main', 'main-b', 'main0', 'a', 'zebra'])
+        for (const name of ['1/2/3.dcm', 'audit/0.ndjson']) await blobs.put(`${tenant}/${name}`, Buffer.from('x'));
+      expect((await tenantsIn({ blobs })).sort()).toEqual(['a', 'main', 'main-b', 'main0', 'zebra']);
+    }
+  } finally {
+    await files.close();
+    await rm(dir, { recursive: true });
+  }
 });
