@@ -91,20 +91,20 @@ export function countDelivery({ destination, sent, held, failures }: DeliveryRep
   for (const [name, value] of Object.entries(failures)) count('routingFailures', value, name);
 }
 
-/** Studies of a tenant that wait to be sent on, and how long the oldest of them has. */
+/** Studies of a tenant that wait to be sent on, how long the oldest of them has, and those that wait for a person. */
 export function countBacklog(tenant: string, backlog: ReadonlyMap<string, DestinationBacklog>, now: number): void {
   const all = [...backlog.values()];
-  const waiting = metrics.singleMetric();
-  waiting.addDimension('tenant', tenant);
-  waiting.addMetric(
-    'routingWaiting',
-    MetricUnit.Count,
-    all.reduce((sum, one) => sum + one.waiting, 0),
-  );
-  const oldest = metrics.singleMetric();
-  oldest.addDimension('tenant', tenant);
+  const sum = (state: 'waiting' | 'held'): number => all.reduce((count, one) => count + one[state], 0);
   const oldestAt = Math.min(now, ...all.map((one) => one.oldestAt ?? now));
-  oldest.addMetric('routingOldest', MetricUnit.Seconds, (now - oldestAt) / 1000);
+  for (const [name, unit, value] of [
+    ['routingWaiting', MetricUnit.Count, sum('waiting')],
+    ['routingStopped', MetricUnit.Count, sum('held')],
+    ['routingOldest', MetricUnit.Seconds, (now - oldestAt) / 1000],
+  ] as const) {
+    const single = metrics.singleMetric();
+    single.addDimension('tenant', tenant);
+    single.addMetric(name, unit, value);
+  }
 }
 
 /** What a nightly comparison has found, as metrics of the tenant. */

@@ -24,6 +24,7 @@ export interface OperationsProps extends Pick<NephosStackProps, 'settings' | 're
   readonly replicatesTo: string | undefined;
 }
 
+const ROUTING_OLD_SECONDS = 6 * 60 * 60;
 const FIVE_MINUTES = Duration.minutes(5);
 /** Without these nobody reads, or nothing is stored; all others can wait for the morning. */
 const READING: readonly FunctionName[] = ['search', 'retrieve', 'authorizer'];
@@ -43,6 +44,7 @@ export class OperationsStack extends NephosStack {
         (Object.keys(props.functions) as FunctionName[]).filter((name) => ![...READING, ...STORING].includes(name)),
       ),
       ...this.#reconciliationAlarms(),
+      ...this.#routingAlarms(),
       ...this.#deadLetterAlarms(props),
       ...(props.replicatesTo === undefined ? [] : [this.#replicationAlarm(props, props.replicatesTo)]),
     ];
@@ -182,6 +184,37 @@ export class OperationsStack extends NephosStack {
         1,
       ),
     ];
+  }
+
+  /** What the sweeper counts of studies that are sent on (functions/lambda/observe.ts). */
+  #routingAlarms(): cloudwatch.Alarm[] {
+    const { routing, tenants } = this.settings;
+    if (routing === undefined) return [];
+    return tenants.flatMap((tenant) => {
+      const counted = (metricName: string) =>
+        new cloudwatch.Metric({
+          namespace: 'Nephos',
+          metricName,
+          dimensionsMap: { service: 'nephos', tenant },
+          statistic: 'Maximum',
+          period: Duration.minutes(15),
+        });
+      return [
+        this.#alarm(
+          `routing-stopped-${tenant}`,
+          counted('routingStopped'),
+          1,
+          'Studies could not be sent on, and wait for a person: the page Routing of the console says why.',
+          1,
+        ),
+        this.#alarm(
+          `routing-old-${tenant}`,
+          counted('routingOldest'),
+          ROUTING_OLD_SECONDS,
+          'Studies have been waiting to be sent on for six hours: a destination does not take them.',
+        ),
+      ];
+    });
   }
 
   #indexAlarms(): cloudwatch.Alarm[] {

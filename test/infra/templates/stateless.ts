@@ -333,6 +333,28 @@ describe('failing over', () => {
 });
 
 describe('operations', () => {
+  test('somebody is told of studies that could not be sent on, or wait for long', () => {
+    const alarms = prodDeployment()
+      .all('Operations', 'AWS::CloudWatch::Alarm')
+      .map(({ Properties }) => Properties);
+    for (const [MetricName, Threshold] of [
+      ['routingStopped', 1],
+      ['routingOldest', 21_600],
+    ])
+      expect(alarms).toContainEqual(
+        expect.objectContaining({
+          Namespace: 'Nephos',
+          MetricName,
+          Threshold,
+          Dimensions: [
+            { Name: 'service', Value: 'nephos' },
+            { Name: 'tenant', Value: 'main' },
+          ],
+          AlarmActions: [expect.anything()],
+        }),
+      );
+  });
+
   test('somebody is told of objects that are missing or unknown, and of nightly runs that fail', () => {
     const alarms = prodDeployment()
       .all('Operations', 'AWS::CloudWatch::Alarm')
