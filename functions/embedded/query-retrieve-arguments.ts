@@ -76,6 +76,7 @@ export function asked(
   cancel: AbortSignal,
 ): Asked {
   const match = /^([^@]{1,16})@(\[[0-9A-Fa-f:.]+\]|[^@:\s]+):(\d{1,5})$/.exec(peer);
+  if (peer === '') throw new ConfigError('name the peer: AET@HOST:PORT');
   if (match === null) throw new ConfigError(`${JSON.stringify(peer)} is not AET@HOST:PORT`);
   const [, aeTitle = '', host = '', port = ''] = match;
   const root = oneOf('--root', values.root, ['patient', 'study'] as const);
@@ -85,7 +86,7 @@ export function asked(
   const artimMs = values.timeout === undefined ? DEFAULT_TIMERS.artimMs : whole('--timeout', values.timeout) * 1000;
   const idleMs = values.timeout === undefined ? DEFAULT_TIMERS.idleMs : artimMs;
   return {
-    remote: { aeTitle, host: host.replace(/^\[|\]$/g, ''), port: Number(port), ...(tls && { tls }) },
+    remote: { aeTitle, host: host.replace(/^\[|\]$/g, ''), port: portIn(peer, port), ...(tls && { tls }) },
     keys: keys.map((key) => {
       const at = key.indexOf('=');
       return at < 0 ? [key, ''] : [key.slice(0, at), key.slice(at + 1)];
@@ -111,6 +112,12 @@ function oneOf<T extends string>(name: string, value: string, allowed: readonly 
 export function whole(name: string, text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new ConfigError(`${name} is a whole number from 1`);
   return Number(text);
+}
+
+export function portIn(name: string, text: string): number {
+  const port = whole(name, text);
+  if (port > 65_535) throw new ConfigError(`${name}: a port is at most 65535`);
+  return port;
 }
 
 function tlsOf(values: Values): ConnectionOptions | undefined {

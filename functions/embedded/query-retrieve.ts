@@ -1,5 +1,5 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { attribute } from '#core/dicom/dictionary.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import { dataSetToJson } from '#core/dicom/json.ts';
@@ -16,7 +16,7 @@ import { VERIFICATION } from '#dimse/sop-classes.ts';
 import { STATUS } from '#dimse/status.ts';
 import { openArchive } from './archive.ts';
 import { ConfigError, readConfig } from './config.ts';
-import { type Asked, asked, parse, USAGE, whole } from './query-retrieve-arguments.ts';
+import { type Asked, asked, parse, portIn, USAGE, whole } from './query-retrieve-arguments.ts';
 
 /** Runs the command. @returns its exit code */
 export async function queryRetrieve(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -28,9 +28,13 @@ export async function queryRetrieve(args: readonly string[], env: NodeJS.Process
     const { positionals, values } = parse(args);
     const [name = '', peer = '', ...keys] = positionals;
     const command = COMMANDS[name];
-    if (command === undefined || values.help) {
+    if (values.help) {
       process.stdout.write(USAGE);
-      return values.help ? 0 : 2;
+      return 0;
+    }
+    if (command === undefined) {
+      process.stderr.write(`${name === '' ? '' : `there is no command ${JSON.stringify(name)}\n\n`}${USAGE}`);
+      return 2;
     }
     return await command(asked(peer, keys, values, env, cancelling.signal));
   } catch (error) {
@@ -38,7 +42,12 @@ export async function queryRetrieve(args: readonly string[], env: NodeJS.Process
       process.stderr.write(`${error.message}${reasonOf(error)}\n`);
       return 3;
     }
-    const isMisuse = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS') === true;
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (syscall === 'listen') {
+      process.stderr.write(`--receive: cannot listen there: ${code}\n`);
+      return 2;
+    }
+    const isMisuse = code?.startsWith('ERR_PARSE_ARGS') === true;
     if (!(error instanceof ConfigError) && !(error instanceof PacsError) && !isMisuse) throw error;
     process.stderr.write(`${(error as Error).message}\n`);
     return 2;
@@ -155,10 +164,20 @@ const endLine = (): void => {
   if (process.stderr.isTTY) process.stderr.write('\n');
 };
 
+/** By the unique key of the level (PS3.4 C.4.2.1.4): with others, peers answer success and send nothing. */
 function retrievalOf({ level, keys }: Asked): DataSet {
-  if (!keys.some(([, value]) => value !== '')) throw new ConfigError('name what to retrieve: StudyInstanceUID=…');
+  const unique = UNIQUE_KEY[level];
+  if (!keys.some(([path, value]) => value !== '' && attribute(path)?.keyword === unique))
+    throw new ConfigError(`name what to retrieve: at the level ${level.toLowerCase()} it goes by ${unique}=…`);
   return identifierFor(level, keys);
 }
+
+const UNIQUE_KEY: Readonly<Record<QueryLevel, string>> = {
+  PATIENT: 'PatientID',
+  STUDY: 'StudyInstanceUID',
+  SERIES: 'SeriesInstanceUID',
+  IMAGE: 'SOPInstanceUID',
+};
 
 /** C-MOVE to somebody else: nothing arrives here, the peer's counts are all there is to know. */
 async function moveTo(destination: string, request: Asked): Promise<number> {
@@ -189,7 +208,7 @@ const move: Command = async (request) => {
   if (to !== undefined) return moveTo(to, request);
   const receiver = {
     bind: bind ?? readConfig(request.env).bind,
-    port: whole('--receive', receive!),
+    port: portIn('--receive', receive!),
     ...(sender !== undefined && { senders: [sender] }),
   };
   return fetchInto({ ...request, options: { ...request.options, receiver } });
@@ -208,7 +227,10 @@ async function fetchInto(request: Asked): Promise<number> {
     for (const uid of new Set([...failedUIDs, ...missing])) say(`missing  ${uid}`);
     return isComplete(retrieved) && arrived > 0 ? 0 : 1;
   };
-  if (values.out !== undefined) return get(folderSink(values.out));
+  if (values.out !== undefined) {
+    await makeFolder(values.out);
+    return get(folderSink(values.out));
+  }
   const config = readConfig(env);
   const archive = await openArchive(config);
   try {
@@ -225,21 +247,45 @@ const folderSink =
   (folder: string): ObjectSink =>
   async ({ SOPInstanceUID, bytes }) => {
     if (!isUID(SOPInstanceUID)) return STATUS.unableToProcess;
-    await mkdir(folder, { recursive: true });
     const path = join(folder, `${SOPInstanceUID}.dcm`);
     const aside = `${path}.part`;
-    const file = await open(aside, 'w');
+    let file: FileHandle | undefined;
     try {
+      file = await open(aside, 'w');
       await file.writeFile(bytes);
       await file.sync();
       await file.close();
       await rename(aside, path);
       return STATUS.success;
     } catch (error) {
-      await file.close().catch(() => {});
-      await rm(aside, { force: true });
-      throw error;
+      await file?.close().catch(() => {});
+      await rm(aside, { force: true }).catch(() => {});
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === undefined) throw error;
+      process.stderr.write(`${path} cannot be written: ${code}\n`);
+      return STATUS.outOfResources;
     }
   };
+
+/** With all above it. Node's own way tries for ever where the system says ENOENT of a folder that is there. @throws ConfigError */
+async function makeFolder(folder: string): Promise<void> {
+  const make = async (path: string): Promise<void> => {
+    try {
+      await mkdir(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
+      if (code !== 'ENOENT' || dirname(path) === path) throw error;
+      await make(dirname(path));
+      await mkdir(path);
+    }
+  };
+  try {
+    await make(resolve(folder));
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    throw new ConfigError(`--out: ${folder} cannot be written to: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
 
 const COMMANDS: Readonly<Record<string, Command>> = { echo: echoPeer, find, move, get: fetchInto };

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -141,6 +142,30 @@ test('move to others tells what became of it', async () => {
   expect(unreachable).toMatchObject({ code: 1, output: expect.stringContaining('status A702: 0 completed, 4 failed') });
   expect(unreachable.output).toContain(`failed   ${uid(101)}`);
   expect((await ask('move', peer, `StudyInstanceUID=${STUDY}`, '--to', 'UNKNOWN')).output).toContain('status A801');
+});
+
+test('what cannot be done is said before the peer is asked', async () => {
+  const study = `StudyInstanceUID=${STUDY}`;
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const misuses: [string[], RegExp][] = [
+    [['frobnicate', peer], /no command "frobnicate"/],
+    [['find'], /name the peer/],
+    [['get', peer, 'PatientName=X*'], /at the level study it goes by StudyInstanceUID/],
+    [['get', peer, '--level', 'series', study], /it goes by SeriesInstanceUID/],
+    [['move', peer, study, '--receive', '99999'], /a port is at most 65535/],
+    [['move', peer, study, '--receive', String(port)], /cannot listen there: EADDRINUSE/],
+    [['get', peer, study, '--out', '/proc/nowhere/at/all'], /--out: .* cannot be written to: ENOENT/],
+    [['echo', 'PEER@127.0.0.1:99999'], /a port is at most 65535/],
+  ];
+  const answers = await Promise.all(misuses.map(([args]) => ask(...args)));
+  taken.close();
+  for (const [i, { code, output }] of answers.entries()) {
+    expect(output).toMatch(misuses[i]![1]);
+    expect(code).toBe(2);
+    expect(output).not.toMatch(/\n\s+at /);
+  }
 });
 
 test('wrong use is exit code 2, a peer that is not there 3', async () => {
