@@ -1,7 +1,7 @@
 """Worklist, performed procedure steps, availability and user identity, asked by pynetdicom and not by Nephos' own code.
 
     schedule-session.py modality HOST PORT STUDY STEP    a modality's day: C-FIND of the worklist, N-CREATE, N-SET, N-GET of MPPS
-    schedule-session.py identity HOST PORT NAME PASSCODE  who is let in: {"right": [accepted, response], "wrong": ..., "nobody": ...}
+    schedule-session.py identity HOST PORT NAME PASSCODE TOKEN  who is let in: {"right": [accepted, response], "wrong": ..., "nobody": ...}
     schedule-session.py listen PORT SECONDS               an SCP of Instance Availability Notification; what it was told first
     schedule-session.py department PORT MESSAGES SECONDS  a department system: an SCP of MPPS that also takes MPPS Notification and
                                                     Instance Availability Notification; what it was told by so many messages
@@ -111,7 +111,7 @@ def modality(host, port, study, step_id):
     return report
 
 
-def identity(host, port, name, passcode):
+def identity(host, port, name, passcode, token):
     def attempt(user_type, primary, secondary=None):
         negotiation = None
         if user_type is not None:
@@ -133,7 +133,8 @@ def identity(host, port, name, passcode):
         "right": attempt(2, name, passcode),
         "wrong": attempt(2, name, passcode + "x"),
         "name alone": attempt(1, name),
-        "token": attempt(5, "eyJhbGciOiJub25lIn0.e30."),
+        "token": attempt(5, token),
+        "forged token": attempt(5, "eyJhbGciOiJub25lIn0.e30."),
         "nobody": attempt(None, ""),
     }
 

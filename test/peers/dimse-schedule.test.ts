@@ -12,9 +12,9 @@ import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { hashPasscode } from '#embedded/dicom-users.ts';
 import { ctStudy } from '#test/bench/data.ts';
 import { scheduled } from '#test/fixtures/worklist.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { freePort, type Nephos, projectRoot, startNephos } from './helpers/nephos.ts';
 import { startOrthanc } from './helpers/orthanc.ts';
-import { corpusDir, hasCorpus, python, run } from './helpers/programs.ts';
+import { corpusDir, hasCorpus, python, run, runOk } from './helpers/programs.ts';
 import { store } from './web/browser.ts';
 
 process.env.TCP_NODELAY = '1';
@@ -205,12 +205,19 @@ describe('pynetdicom', () => {
     const guarded = await startNephos({
       env: { NEPHOS_DICOM_PORT: String(port), NEPHOS_DICOM_USERS: users, NEPHOS_DICOM_IDENTITY: 'required' },
     });
-    const args = ['identity', '127.0.0.1', String(port), 'ct', 'open sesame'];
+    // A token of this archive; those of an issuer go the same way.
+    const said = await runOk(process.execPath, ['functions/embedded/cli.ts', 'token'], {
+      cwd: projectRoot,
+      env: { NEPHOS_DATA_DIR: guarded.dataDir },
+    });
+    const token = said.trim().split(/\s+/).at(-1)!;
+    const args = ['identity', '127.0.0.1', String(port), 'ct', 'open sesame', token];
     expect(await python('schedule-session.py', args)).toEqual({
       right: [true, true],
       wrong: [false, false],
       'name alone': [false, false],
-      token: [false, false],
+      token: [true, true],
+      'forged token': [false, false],
       nobody: [false, false],
     });
     // DCMTK as well, which asks for no response.
@@ -225,6 +232,9 @@ describe('pynetdicom', () => {
     expect(await echo()).not.toBe(0);
     expect(await storescu('-usr', 'ct', '-pwd', 'open sesame', '-rsp')).toBe(0);
     expect(await storescu('-usr', 'ct', '-pwd', 'wrong')).not.toBe(0);
+    writeFileSync(join(dir, 'token'), token);
+    expect(await storescu('--jwt', join(dir, 'token'), '-rsp')).toBe(0);
+    for (const kind of ['-kt', '--saml']) expect(await storescu(kind, join(dir, 'token'))).not.toBe(0);
     await guarded.stop();
   });
 });
