@@ -120,19 +120,29 @@ ${failed && html`<p class="bad" role="alert">The token is not valid.</p>`}
 function summary({ destinations, disk, left, identity }: GatewayStatus): Html {
   const held = destinations.reduce((sum, one) => sum + one.held, 0);
   const waiting = destinations.reduce((sum, one) => sum + one.pending, 0);
+  const waits = waitingInstances(destinations);
   const down = destinations.filter(({ link, pause }) => link === 'offline' || pause !== undefined);
   if (disk.refusing)
     return html`<strong class="bad">The disk is nearly full: new objects are refused until there is room.</strong>`;
   if (identity?.refusal !== undefined)
-    return html`<strong class="bad">The archive gives this gateway no access: ${identity.refusal}. ${count(waiting, 'instance')} wait here, safe.</strong>`;
+    return html`<strong class="bad">The archive gives this gateway no access: ${identity.refusal}. ${waits} wait here, safe.</strong>`;
   if (held > 0) return html`<strong class="bad">${count(held, 'instance')} held: somebody has to look.</strong>`;
   if (left.length > 0)
-    return html`<strong class="bad">Instances wait for ${left.map(({ name }) => html`${name} `)}which the configuration no longer has: somebody has to look.</strong>`;
+    return html`<strong class="bad">Instances wait for ${listed(left.map(({ name }) => name))}, which the configuration no longer has: somebody has to look.</strong>`;
   if (down.length > 0)
-    return html`<strong class="warn">${down.map(({ name }) => html`${name} `)}cannot be sent to at the moment; ${count(waiting, 'instance')} wait here, safe.</strong>`;
-  if (waiting > 0) return html`<strong class="good">All is well; ${count(waiting, 'instance')} on the way.</strong>`;
+    return html`<strong class="warn">${listed(down.map(({ name }) => name))} cannot be sent to at the moment; ${waits} wait here, safe.</strong>`;
+  if (waiting > 0) return html`<strong class="good">All is well; ${waits} on the way.</strong>`;
   return html`<strong class="good">All is well; nothing waits.</strong>`;
 }
+
+/** An instance waits for each archive that it is meant for: of several, how many instances that is lies between the longest queue and all of them. */
+function waitingInstances(destinations: GatewayStatus['destinations']): string {
+  const queues = destinations.map(({ pending }) => pending);
+  const [least, most] = [Math.max(0, ...queues), queues.reduce((sum, one) => sum + one, 0)];
+  return least === most ? count(most, 'instance') : `${least} to ${count(most, 'instance')}`;
+}
+
+const listed = (names: readonly string[]): string => new Intl.ListFormat('en').format(names);
 
 function destination(one: DestinationState, now: number): Html {
   const { upstream, name } = one;

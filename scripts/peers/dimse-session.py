@@ -149,7 +149,7 @@ def services(host, port, study, move_port):
     report["cancelled"] = status.Status
 
     def take(event):
-        moved.append(str(event.request.AffectedSOPInstanceUID))
+        moved.append((str(event.request.AffectedSOPInstanceUID), event.request.Priority))
         return 0x0000
 
     receiver = AE(ae_title="PYSCP")
@@ -160,9 +160,10 @@ def services(host, port, study, move_port):
     query = Dataset()
     query.QueryRetrieveLevel = "STUDY"
     query.StudyInstanceUID = study
-    for status, _ in association.send_c_move(query, "PYSCP", StudyRootQueryRetrieveInformationModelMove):
+    for status, _ in association.send_c_move(query, "PYSCP", StudyRootQueryRetrieveInformationModelMove, priority=1):
         last = status
-    report["move"] = {"status": last.Status, "completed": last.NumberOfCompletedSuboperations, "received": len(set(moved))}
+    report["move"] = {"status": last.Status, "completed": last.NumberOfCompletedSuboperations, "received": len(set(moved)),
+                      "priorities": sorted({priority for _, priority in moved})}
     server.shutdown()
     association.release()
     return report

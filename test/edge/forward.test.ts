@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { readFeed } from '#core/archive/feed.ts';
 import { asItem, keys } from '#core/archive/records.ts';
 import { storeObject } from '#core/archive/store.ts';
@@ -59,10 +59,16 @@ test('while nobody can be reached, stores go on; when the line is back everythin
   );
   expect(await status(clinic.gateway)).toMatchObject({ confirmed: 0, pause: { reason: /cannot be reached/ } });
   expect((await clinic.gateway.forwarder.evidenceOf(uid(1010))).confirmed).toBe(false);
-  // Days later, after a restart.
-  await clinic.restart();
-  await clinic.line.set({ kind: 'none' });
-  await drained(clinic.gateway, 80);
+  // A month later, far beyond what the cache keeps, after a restart.
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 30 * 24 * 60 * 60 * 1000, shouldAdvanceTime: true });
+  try {
+    await clinic.restart();
+    expect(await status(clinic.gateway)).toMatchObject({ pending: 80, held: 0, confirmed: 0 });
+    await clinic.line.set({ kind: 'none' });
+    await drained(clinic.gateway, 80);
+  } finally {
+    vi.useRealTimers();
+  }
   expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
 });
 

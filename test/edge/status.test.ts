@@ -176,6 +176,20 @@ describe('a gateway that sends on', () => {
   });
 });
 
+test('two archives that cannot be reached are both named, and an instance that waits for both is not told of as two', async () => {
+  const url = 'http://127.0.0.1:1/dicomweb';
+  await start({
+    upstreams: [
+      { name: 'north', url },
+      { name: 'south', url },
+    ],
+  });
+  await store(90);
+  await expect
+    .poll(async () => (await get('/status')).text, { timeout: 20_000 })
+    .toContain('north and south cannot be sent to at the moment; 1 to 2 instances wait here, safe.');
+});
+
 describe('a schedule', () => {
   test('that lets nothing through by day is set aside by "send now"', async () => {
     const upstreams = [{ name: 'cloud', url: `${archive.origin}/dicomweb`, bandwidth: [{ bytesPerSecond: 0 }] }];
