@@ -112,12 +112,16 @@ export class IndexDoor {
   }
 
   /**
-   * Until the processes that were told have opened: a few milliseconds, once in the life of each. Others may have come: they have not been told.
+   * Until the processes that were told have opened (a few milliseconds, once in the life of each), or another one came that has not been
+   * told: those who were may be waiting for it.
    * @throws PacsError BUSY when that takes too long
    */
   async free(): Promise<void> {
     const patience = this.#patience(this.#holdMs);
-    while (this.#openings().some((ticket) => this.#told.includes(ticket))) await patience();
+    for (let openings = this.#told; openings.length > 0; openings = this.#openings()) {
+      if (openings.some((ticket) => !this.#told.includes(ticket))) return;
+      await patience();
+    }
   }
 
   /**
