@@ -27,13 +27,11 @@ const behaviour = fc.oneof(
   fc.constant<Behaviour>('tears'),
   fc.constant<Behaviour>('unreachable'),
   fc.constantFrom(400, 401, 404, 408, 409, 413, 429, 500, 502, 503).map((status): Behaviour => ({ status })),
-  fc
-    .record({ every: fc.integer({ min: 1, max: 4 }), reason: fc.constantFrom(...REASONS) })
-    .map(
-      ({ every, reason }): Behaviour => ({
-        ofInstance: (sop) => (Number(sop.slice(-3)) % every === 0 ? reason : undefined),
-      }),
-    ),
+  fc.record({ every: fc.integer({ min: 1, max: 4 }), reason: fc.constantFrom(...REASONS) }).map(
+    ({ every, reason }): Behaviour => ({
+      ofInstance: (sop) => (Number(sop.slice(-3)) % every === 0 ? reason : undefined),
+    }),
+  ),
 );
 
 test('whatever a destination does for a while, every instance arrives, or is held with its reason', async () => {
