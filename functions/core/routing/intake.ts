@@ -5,6 +5,7 @@ import {
   type InstanceRecord,
   keys,
   type SeriesRecord,
+  type StudyRecord,
   type Tenant,
 } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
@@ -101,7 +102,14 @@ async function takeIn(
   const quiet = new Map<string, number>();
   for (const { type, StudyInstanceUID, at } of events)
     if (type === 'StudyQuiet') quiet.set(StudyInstanceUID, Math.max(at, quiet.get(StudyInstanceUID) ?? 0));
-  for (const [study, at] of quiet) await routeQuiet(services, tenant, known, rulesFor(rules, 'quiet', at), study);
+  const records = await services.index.getMany([...quiet.keys()].map((study) => keys.study(tenant, study)));
+  for (const [i, [study, at]] of [...quiet].entries()) {
+    const item = records[i];
+    if (item === undefined) continue;
+    // When an index has been made anew, every study becomes quiet once more: what counts is when its last object came.
+    const due = asRecord<StudyRecord>(item).lastStoredAt + services.limits.studyQuietMs;
+    await routeQuiet(services, tenant, known, rulesFor(rules, 'quiet', Math.min(at, due)), study);
+  }
 }
 
 /** In pages, as a study may have any number of instances; only rules that send all of it need to see all of it first. */

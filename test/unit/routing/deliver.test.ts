@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { eventWrite } from '#core/archive/feed.ts';
 import { keys } from '#core/archive/records.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { deliverStudy } from '#core/routing/deliver.ts';
@@ -328,4 +329,23 @@ test('regression: an archive that was restored, with its rules and a feed that b
   await store(restored, slice(2));
   await workOff(restored);
   expect(sender.kept.has(sliceUid(2))).toBe(true);
+});
+
+test('regression: a study that was there before the rule is not sent when an index made anew calls it quiet once more', async () => {
+  const services = routingServices();
+  await addDestination(services);
+  await store(services, slice(1));
+  await workOff(services);
+  services.clock.advance(3_600_000);
+  await addRule(services);
+  services.clock.advance(3_600_000);
+  const again = eventWrite(TENANT, { type: 'StudyQuiet', at: services.clock.now(), StudyInstanceUID: STUDY });
+  await services.index.write([again]);
+  await takeInRoutes(services, TENANT);
+  await workOff(services);
+  expect(services.sender.kept.size).toBe(0);
+  // Something new of it makes it due.
+  await store(services, slice(2));
+  await workOff(services);
+  expect(services.sender.kept.size).toBe(2);
 });
