@@ -12,6 +12,7 @@ import { associate, proposing, type RemoteEntity, sendObject } from '#dimse/scu.
 import { checked } from '#edge/config.ts';
 import type { DestinationStatus } from '#edge/forward/forwarder.ts';
 import { type Gateway, type GatewayOptions, openGateway } from '#edge/gateway.ts';
+import { edgeEvidence } from '#edge/queues/commitment.ts';
 import { createApp } from '#embedded/app.ts';
 import { type Archive, openArchive } from '#embedded/archive.ts';
 import { readConfig } from '#embedded/config.ts';
@@ -211,3 +212,27 @@ export const dataSetsOf = (objects: readonly Uint8Array[]): Map<string, string> 
       dataSetHash(object),
     ]),
   );
+
+/** Storage commitment that the gateway gives for the objects now: the SOPInstanceUIDs that it promises, and those that it does not. */
+export async function commitmentOf(
+  gateway: Gateway,
+  objects: readonly Uint8Array[],
+): Promise<{ committed: string[]; others: string[] }> {
+  const evidence = edgeEvidence(gateway);
+  const [committed, others]: [string[], string[]] = [[], []];
+  for (const object of objects) {
+    const { dataSet } = scanPart10(object, DEFAULT_LIMITS);
+    const [SOPClassUID, SOPInstanceUID] = ['00080016', '00080018'].map((tag) => String(dataSet[tag]!.Value![0]));
+    const reference = { SOPClassUID: SOPClassUID!, SOPInstanceUID: SOPInstanceUID! };
+    const request = {
+      id: 'now',
+      aeTitle: 'CT1',
+      TransactionUID: '1.2.3',
+      references: [reference],
+      requestedAt: gateway.clock.now(),
+    };
+    const answer = await evidence(TENANT, request);
+    (answer?.committed.length === 1 ? committed : others).push(reference.SOPInstanceUID);
+  }
+  return { committed, others };
+}

@@ -19,6 +19,9 @@ export type Fault =
   /** requests arrive; the answers to those by which objects are stored are lost */
   | { readonly kind: 'losingAnswers' };
 
+/** A slow line passes on so much at a time (ms). */
+const PIECE_MS = 50;
+
 /** TCP between the gateway and the archive, which a test can spoil in every way that a WAN knows. */
 export class FaultyLine {
   readonly #target: () => number;
@@ -92,9 +95,16 @@ export class FaultyLine {
           return;
         }
         if (fault.kind === 'slow') {
+          // In small pieces, as on a real line: the first bytes of an answer come at once, however long the rest takes.
           from.pause();
-          await new Promise((resolve) => setTimeout(resolve, (changed.length * 1000) / fault.bytesPerSecond));
+          const pieceBytes = Math.ceil((fault.bytesPerSecond * PIECE_MS) / 1000);
+          for (let at = 0; at < changed.length && !to.destroyed; at += pieceBytes) {
+            const piece = changed.subarray(at, at + pieceBytes);
+            await new Promise((resolve) => setTimeout(resolve, (piece.length * 1000) / fault.bytesPerSecond));
+            to.write(piece);
+          }
           from.resume();
+          return;
         }
         if (!to.write(changed)) {
           from.pause();

@@ -5,7 +5,18 @@ import { readFeed } from '#core/archive/feed.ts';
 import { asItem, keys } from '#core/archive/records.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
-import { type Clinic, cStore, dataSetsIn, dataSetsOf, drained, openClinic, status, TENANT, until } from './clinic.ts';
+import {
+  type Clinic,
+  commitmentOf,
+  cStore,
+  dataSetsIn,
+  dataSetsOf,
+  drained,
+  openClinic,
+  status,
+  TENANT,
+  until,
+} from './clinic.ts';
 
 let clinic: Clinic;
 afterEach(() => clinic.close());
@@ -36,13 +47,22 @@ const arrivals = async (): Promise<string[]> =>
     ({ type, SOPInstanceUID }) => (type === 'InstanceStored' ? [SOPInstanceUID!] : []),
   );
 
+/** What has been acknowledged is in the archive, once, with its bytes; and what the gateway promises of it is true, and is all of it. */
+async function expectKept(objects: readonly Uint8Array[]): Promise<void> {
+  const expected = dataSetsOf(objects);
+  expect(await dataSetsIn(clinic.archive.archive)).toEqual(expected);
+  const { committed, others } = await commitmentOf(clinic.gateway, objects);
+  expect(others).toEqual([]);
+  expect(committed.toSorted()).toEqual([...expected.keys()].toSorted());
+}
+
 test('what a modality stores is in the archive, byte for byte, and the archive has vouched for it', async () => {
   clinic = await openClinic();
   const objects = slices(5);
   expect(await cStore(clinic.gateway, objects)).toEqual(ok(5));
   const after = await drained(clinic.gateway, 5);
   expect(after).toMatchObject({ pending: 0, held: 0, confirmed: 5, pause: undefined, upstream: { online: true } });
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
   const evidence = await clinic.gateway.forwarder.evidenceOf(uid(1010));
   expect(evidence).toMatchObject({ known: true, confirmed: true, destinations: [{ evidence: 'digest' }] });
   expect(await clinic.gateway.forwarder.evidenceOf(uid(9))).toMatchObject({ known: false, confirmed: false });
@@ -58,6 +78,7 @@ test('while nobody can be reached, stores go on; when the line is back everythin
     (now) => now.pending === 80 && now.blocked > 5 && now.upstream.online === false,
   );
   expect(await status(clinic.gateway)).toMatchObject({ confirmed: 0, pause: { reason: /cannot be reached/ } });
+  expect((await commitmentOf(clinic.gateway, objects)).committed).toEqual([]);
   expect((await clinic.gateway.forwarder.evidenceOf(uid(1010))).confirmed).toBe(false);
   // A month later, far beyond what the cache keeps, after a restart.
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 30 * 24 * 60 * 60 * 1000, shouldAdvanceTime: true });
@@ -69,7 +90,7 @@ test('while nobody can be reached, stores go on; when the line is back everythin
   } finally {
     vi.useRealTimers();
   }
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
 
 test('an answer that is lost: the archive is asked, and nothing is sent twice', async () => {
@@ -90,7 +111,7 @@ test('an answer that is lost: the archive is asked, and nothing is sent twice', 
   await drained(clinic.gateway, 3);
   expect(stores()).toBe(sent);
   expect(clinic.line.requests.some((line) => line.startsWith('HEAD '))).toBe(true);
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
 
 test.each([
@@ -115,7 +136,7 @@ test.each([
   expect(during.pause?.reason).toBeTruthy();
   await clinic.line.set({ kind: 'none' });
   await drained(clinic.gateway, 12);
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
 
 test('Retry-After is heeded', async () => {
@@ -146,7 +167,7 @@ test('a line that flaps lets everything through in the end, once', async () => {
   expect(await cStore(clinic.gateway, objects)).toEqual(ok(60));
   await flapping;
   await drained(clinic.gateway, 60);
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
 
 test('a line that garbles bytes brings nothing garbled into the archive, and leaves nothing held', async () => {
@@ -160,7 +181,7 @@ test('a line that garbles bytes brings nothing garbled into the archive, and lea
   );
   await clinic.line.set({ kind: 'none' });
   expect(await drained(clinic.gateway, 30)).toMatchObject({ held: 0 });
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
 
 test('over 64 kbit/s a study arrives without a time-out', async () => {
@@ -169,7 +190,7 @@ test('over 64 kbit/s a study arrives without a time-out', async () => {
   const objects = slices(12);
   await cStore(clinic.gateway, objects);
   expect(await drained(clinic.gateway, 12)).toMatchObject({ blocked: 0 });
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
 
 test('an instance that is refused for good is held with the reason, the others go on; released, it goes too', async () => {
@@ -248,7 +269,7 @@ test('a batch that is too large is halved until it fits', async () => {
   );
   await cStore(clinic.gateway, objects);
   await drained(clinic.gateway, 20);
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
 
 describe('order', () => {
@@ -391,5 +412,5 @@ test('a gateway that stops while it sends goes on where it was', async () => {
   await clinic.restart();
   await clinic.restart();
   await drained(clinic.gateway, 40);
-  expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(objects));
+  await expectKept(objects);
 });
