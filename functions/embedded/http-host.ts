@@ -46,8 +46,9 @@ const IDLE_MS = 120_000;
 const HEADERS_MS = 30_000;
 /** An answer waits while this much of it is waiting for the client (bytes). */
 const WAITING_BYTES = 1024 * 1024;
-/** What is left of a refused body is read up to this much, so that the client gets to see the answer (bytes). */
+/** What is left of a refused body is read up to this much (bytes), and as long as some comes within this time (ms), so that the client gets to see the answer. */
 const DRAIN_BYTES = 8 * 1024 * 1024;
+const DRAIN_MS = 2_000;
 
 /** An answer without a body, behind which the connection ends. */
 const BARE = { ...SAFE_HEADERS, 'content-length': '0', connection: 'close' } as const;
@@ -155,10 +156,16 @@ async function send(
   if (unread) headers.connection = 'close';
   outgoing.writeHead(response.status, headers as OutgoingHttpHeaders);
   if (incoming.method === 'HEAD' || content === undefined || whole) {
-    outgoing.end(incoming.method === 'HEAD' || content === undefined ? undefined : content);
+    const text = incoming.method === 'HEAD' || content === undefined || !whole ? '' : content;
+    // Ended at once, the connection would break under a client that is still sending, and the answer be lost.
+    if (unread && incoming.headers.expect === undefined) {
+      outgoing.flushHeaders();
+      if (text.length > 0) outgoing.write(text);
+      await drain(incoming, body);
+      outgoing.end();
+    } else outgoing.end(text);
     // What was opened for an answer that HEAD does not want must be closed.
     if (content !== undefined && !whole) await discard(content);
-    if (unread) await drain(incoming, body);
     return whole && incoming.method !== 'HEAD' ? Buffer.byteLength(content) : 0;
   }
   let sent = 0;
@@ -188,10 +195,16 @@ function drained(outgoing: ServerResponse): Promise<void> {
 
 async function drain(incoming: IncomingMessage, body: IncomingBody): Promise<void> {
   const before = body.received;
+  const late = setTimeout(() => incoming.destroy(), DRAIN_MS);
   try {
-    for await (const _ of body) if (body.received - before > DRAIN_BYTES) break;
+    for await (const _ of body) {
+      if (body.received - before > DRAIN_BYTES) break;
+      late.refresh();
+    }
   } catch {
-    // The client has gone: nothing left to drain.
+    // The client has gone, or takes too long: nothing left to drain.
+  } finally {
+    clearTimeout(late);
   }
   if (!incoming.complete) incoming.destroy();
 }

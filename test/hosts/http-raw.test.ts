@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createArchiveApp } from '#api/app.ts';
@@ -62,10 +62,11 @@ afterEach(() => expect(defects).toEqual([]));
 /** All that is answered to these bytes, on a connection that is left open. */
 async function said(
   bytes: string | Uint8Array,
+  quietMs = 300,
 ): Promise<{ statuses: readonly number[]; rest: string; closed: boolean }> {
   const connection = await RawConnection.open(port);
   connection.write(bytes);
-  const { statuses, rest } = readResponses(await connection.all());
+  const { statuses, rest } = readResponses(await connection.all(quietMs));
   const closed = connection.socket.readableEnded || connection.socket.closed;
   connection.close();
   return { statuses, rest: rest.toString('latin1'), closed };
@@ -239,10 +240,38 @@ describe('a connection', () => {
     expect((await said(store(token))).statuses).toEqual([100]);
   });
 
+  // The connection broke under the sender, who heard EPIPE in place of the 401.
+  test('that is refused while it is still being sent gets its answer, and the rest of it is taken', async () => {
+    const socket = connect(port, '127.0.0.1');
+    const failures: Error[] = [];
+    socket.on('error', (error) => failures.push(error));
+    socket.write(
+      lines(
+        'POST /dicomweb/studies HTTP/1.1',
+        'Host: a',
+        'Content-Type: application/dicom',
+        'Content-Length: 400000',
+        '',
+      ),
+    );
+    const ended = once(socket, 'end');
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    expect(first.toString('latin1')).toContain('HTTP/1.1 401 ');
+    socket.on('data', () => undefined);
+    for (let i = 0; i < 4; i++) {
+      await new Promise((resolve) => socket.write(Buffer.alloc(100_000), resolve));
+      await sleep(20);
+    }
+    await ended;
+    expect(failures).toEqual([]);
+    socket.destroy();
+  });
+
   test('ends behind an answer that leaves a body unread: none of it is taken for a request', async () => {
     const body = HIDDEN.repeat(3);
     const { statuses, closed } = await said(
       lines('POST /nowhere HTTP/1.1', 'Host: a', `Content-Length: ${body.length + 1_000_000}`, '') + body,
+      3_000,
     );
     expect(statuses).toEqual([404]);
     expect(asked).toEqual(['POST /nowhere']);
