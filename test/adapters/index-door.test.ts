@@ -157,6 +157,12 @@ describe('processes that open the index while others commit', () => {
     await door.leave(async () => undefined);
   });
 
+  test('close what has been removed under them', async () => {
+    const index = await LmdbIndexTable.open(path);
+    rmSync(`${path}-door`, { recursive: true });
+    await index.close();
+  });
+
   test('may be one process, twice', async () => {
     const [one, two] = [await LmdbIndexTable.open(path), await LmdbIndexTable.open(path)];
     await Promise.all(

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type FSWatcher, mkdirSync, readdirSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, type FSWatcher, mkdirSync, readdirSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PacsError } from '#core/errors.ts';
@@ -77,14 +77,15 @@ export class IndexDoor {
     });
   }
 
-  /** Closes while nobody opens: the last one out takes the locks apart. */
-  leave(close: () => Promise<void>): Promise<void> {
-    return this.#inTurn('closing', async () => {
+  /** Closes while nobody opens: the last one out takes the locks apart. Where the folder has been removed, nobody comes any more. */
+  async leave(close: () => Promise<void>): Promise<void> {
+    const out = async (): Promise<void> => {
       this.#watcher?.close();
       clearInterval(this.#timer);
       await close();
       rmSync(this.#inside, { force: true });
-    });
+    };
+    await (existsSync(this.#folder) ? this.#inTurn('closing', out) : out());
   }
 
   /** Calls back whenever another process may wait for a `mayCommit`. */
