@@ -190,7 +190,8 @@ describe.each([
     expect(await cStore(edge, objects.slice(8))).toEqual(objects.slice(8).map(() => 0));
     const stopped = await until(
       () => gatewayStatus(edge),
-      ({ identity, destinations: [queue] }) => identity?.refusal !== undefined && queue!.pending >= 16,
+      ({ identity, destinations: [queue] }) =>
+        identity?.refusal !== undefined && queue!.pending >= 16 && queue!.pause !== undefined,
     );
     expect(stopped.identity!.refusal).toContain('it was revoked');
     expect(stopped.destinations[0]!.pause?.reason).toContain('it was revoked');
