@@ -259,6 +259,8 @@ describe('a connection', () => {
     expect(first.toString('latin1')).toContain('HTTP/1.1 401 ');
     socket.on('data', () => undefined);
     for (let i = 0; i < 4; i++) {
+      // It listens as long as there is something to come.
+      expect(socket.readableEnded).toBe(false);
       await new Promise((resolve) => socket.write(Buffer.alloc(100_000), resolve));
       await sleep(20);
     }
