@@ -1,5 +1,17 @@
 import { defineConfig } from 'vitest/config';
 
+/** Suites with peers that measure memory, fill disks or kill processes again and again: they have the machine to themselves. */
+const alone = [
+  'concurrency',
+  'dimse-large',
+  'edge-disk',
+  'edge-image',
+  'edge-kill',
+  'kill',
+  'large',
+  'store-transaction',
+].map((name) => `test/peers/${name}.test.ts`);
+
 /** `default` needs npm packages alone; `peers` and `cloud` need what scripts/install-peers brings. */
 export default defineConfig({
   test: {
@@ -18,10 +30,22 @@ export default defineConfig({
         test: {
           name: 'peers',
           include: ['test/peers/**/*.test.ts'],
+          exclude: alone,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          name: 'peers-alone',
+          include: alone,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           maxWorkers: 1,
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
       {

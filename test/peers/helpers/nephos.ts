@@ -68,13 +68,15 @@ export async function startNephos(options: NephosOptions = {}): Promise<Nephos> 
   };
 }
 
-/** A port of 18700–18799 that nobody listens on. */
+/** Each of the processes that run tests at once looks among ports of its own: what one has found free, no other takes before it is used. */
+const PORTS = 18_700 + 100 * ((Number(process.env.VITEST_POOL_ID ?? 1) - 1) % 4);
+/** A port that nobody listens on. */
 export async function freePort(): Promise<number> {
   for (let i = 0; i < 100; i++) {
-    const port = 18700 + ((process.pid + issued++) % 100);
+    const port = PORTS + ((process.pid + issued++) % 100);
     if (await isFree(port)) return port;
   }
-  throw new Error('no free port between 18700 and 18799');
+  throw new Error(`no free port between ${PORTS} and ${PORTS + 99}`);
 }
 let issued = 0;
 
