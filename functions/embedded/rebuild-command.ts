@@ -91,8 +91,7 @@ export async function rebuildCommand(
     // One step: there is never no index, which would be an archive without anything in it.
     await rename(fresh, index);
     syncUpwards(config.dataDir);
-    // Lock files tell nothing of a file that nobody has open.
-    await Promise.all([rm(`${fresh}-lock`, { force: true }), rm(`${index}-lock`, { force: true })]);
+    await Promise.all([removeLocks(fresh), removeLocks(index)]);
     return failed > 0 ? 1 : 0;
   } finally {
     unlock();
@@ -137,7 +136,12 @@ async function rebuildAll(config: Config, say: (text: string) => void): Promise<
 }
 
 const removeIndex = async (path: string): Promise<void> => {
-  await Promise.all([rm(path, { force: true }), rm(`${path}-lock`, { force: true })]);
+  await Promise.all([rm(path, { force: true }), removeLocks(path)]);
+};
+
+/** They tell nothing of a file that nobody has open. */
+const removeLocks = async (path: string): Promise<void> => {
+  await Promise.all([rm(`${path}-lock`, { force: true }), rm(`${path}-door`, { force: true, recursive: true })]);
 };
 
 function parsed(args: readonly string[], options: NonNullable<Parameters<typeof parseArgs>[0]>['options']) {

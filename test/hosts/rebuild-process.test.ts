@@ -157,6 +157,9 @@ test('a lost index is not taken for an empty archive; with a backup everybody co
   expect(await nephos(data, 'rebuild')).toMatchObject({ code: 2, output: expect.stringContaining('--objects-alone') });
   expect(existsSync(join(data, 'index'))).toBe(false);
   expect(await nephos(data, 'rebuild', '--from', join(dir, 'records'))).toMatchObject({ code: 0 });
+  // Nothing is left beside the backup, nor of the way to the new index.
+  expect((await readdir(dir)).sort()).toEqual(['data', 'records']);
+  expect((await readdir(data)).filter((name) => /rebuilding/.test(name))).toEqual([]);
   await restart();
   await everybodyComesIn();
 }, 60_000);

@@ -1,4 +1,5 @@
-import { open as openFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open as openFile, rm, writeFile } from 'node:fs/promises';
 import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
 import { IndexDoor } from './index-door.ts';
 
@@ -22,8 +23,10 @@ export interface CopyRules {
  */
 export async function copyIndex(from: string, to: string, { keeps, countsOn }: CopyRules): Promise<number> {
   await checkMagic(from);
-  const door = new IndexDoor(from, { readOnly: true });
-  const source = await door.enter(() => openRaw(from, { readOnly: true }));
+  // Where LMDB has left no lock, nobody has it open: a backup, beside which nothing is to be left either.
+  const door = existsSync(`${from}-lock`) ? new IndexDoor(from, { readOnly: true }) : undefined;
+  const openSource = (): Database<Buffer, Buffer> => openRaw(from, { readOnly: true });
+  const source = door ? await door.enter(openSource) : openSource();
   try {
     // LMDB takes an empty file for a new one; it holds hashes and secrets that nobody else is to read.
     await writeFile(to, '', { flag: 'wx', mode: 0o600 });
@@ -59,7 +62,11 @@ export async function copyIndex(from: string, to: string, { keeps, countsOn }: C
       await target.close();
     }
   } finally {
-    await door.leave(() => source.close());
+    if (door) await door.leave(() => source.close());
+    else {
+      await source.close();
+      await rm(`${from}-lock`, { force: true });
+    }
   }
 }
 
