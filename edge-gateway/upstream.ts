@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher, request as send } from 'undici';
+import { codeOf, isUnsent } from '#adapters/unsent.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import { ConfigError } from '#embedded/config.ts';
@@ -217,31 +218,6 @@ export class Upstream {
   async close(): Promise<void> {
     await this.#agent.destroy();
   }
-}
-
-/** Which errors say for certain that no byte of the request left. */
-const UNSENT = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'CERT_HAS_EXPIRED',
-]);
-
-function isUnsent(error: unknown): boolean {
-  if (error instanceof AggregateError) return error.errors.every(isUnsent);
-  return UNSENT.has(codeOf(error));
-}
-
-function codeOf(error: unknown): string {
-  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown };
-  return typeof code === 'string' ? code : typeof name === 'string' ? name : 'unknown';
 }
 
 async function* noting(source: AsyncIterable<Uint8Array>, note: () => void): AsyncGenerator<Uint8Array> {

@@ -5,6 +5,7 @@ import type { Clock } from '#core/ports/clock.ts';
 import type { ObjectSender, SendAnswer, SendRequest, SentObject } from '#core/ports/object-sender.ts';
 import { type AllowedDestinations, destinationUrl } from '#core/routing/allowed.ts';
 import { ROUTE_HEADERS } from '#core/routing/way.ts';
+import { codeOf, isUnsent } from '../unsent.ts';
 import { RouteCredentials } from './credentials.ts';
 import { Networks } from './networks.ts';
 
@@ -130,34 +131,9 @@ async function answerOf({ statusCode, headers, body }: Dispatcher.ResponseData):
   };
 }
 
-/** Which errors say for certain that no byte of the request left. */
-const UNSENT = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'CERT_HAS_EXPIRED',
-]);
-
 function thrownFor(error: unknown): PacsError {
   for (let inner = error; inner instanceof Error; inner = inner.cause) if (inner instanceof PacsError) return inner;
   const code = codeOf(error);
   if (isUnsent(error)) return new PacsError('BUSY', `it cannot be reached: ${code}`, { cause: error });
   return new PacsError('OUTCOME_UNKNOWN', `no answer came: ${code}`, { cause: error });
-}
-
-function isUnsent(error: unknown): boolean {
-  if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(isUnsent);
-  return UNSENT.has(codeOf(error));
-}
-
-function codeOf(error: unknown): string {
-  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown };
-  return typeof code === 'string' ? code : typeof name === 'string' ? name : 'unknown';
 }
