@@ -1,5 +1,5 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
 import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { transcodeFrame } from '#core/pixels/transcode.ts';
@@ -175,13 +175,21 @@ function offersFor(instance: InstanceRecord, single: boolean): Offer[] {
 /** what OHIF and static-wado say for HTJ2K, from before it had UIDs; any of them will do */
 const PROVISIONAL_HTJ2K = '3.2.840.10008.1.2.4.96';
 
+/** Says how a whole data set is written, nothing of frames: those would be native ones, little endian. */
+function isOfDataSets(transferSyntaxUID: string): boolean {
+  const { deflated, littleEndian } = transferSyntax(transferSyntaxUID);
+  return deflated || !littleEndian;
+}
+
 /** How the frames can be had as this media type in this transfer syntax; undefined when they cannot. */
 function frameDelivery(instance: InstanceRecord, type: string, asked: string | undefined): FrameDelivery | undefined {
   const stored = instance.transferSyntaxUID;
   const storedAs = isNativeLittleEndian(stored) ? EXPLICIT_VR_LITTLE_ENDIAN : stored;
   const asStored = (mediaType: string): FrameDelivery => ({ transferSyntaxUID: storedAs, transcode: false, mediaType });
   const made = (transferSyntaxUID: string, mediaType = type): FrameDelivery | undefined =>
-    canTranscode(instance, transferSyntaxUID) ? { transferSyntaxUID, transcode: true, mediaType } : undefined;
+    canTranscode(instance, transferSyntaxUID) && !isOfDataSets(transferSyntaxUID)
+      ? { transferSyntaxUID, transcode: true, mediaType }
+      : undefined;
 
   if (type === OCTET_STREAM) {
     if (asked !== undefined && asked !== '*' && asked !== EXPLICIT_VR_LITTLE_ENDIAN) {

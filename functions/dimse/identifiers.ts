@@ -1,9 +1,9 @@
+import { swapped } from '#core/dicom/byte-order.ts';
 import { decoderFor, UTF8_TERM } from '#core/dicom/character-sets.ts';
 import { encodeValue } from '#core/dicom/encode.ts';
 import { DataSetParser } from '#core/dicom/parser.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
-import { swapped } from '#core/dicom/values.ts';
 import { vrNamed } from '#core/dicom/vr.ts';
 import { PacsError } from '#core/errors.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';

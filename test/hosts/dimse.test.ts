@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { keepCommitmentRequest, STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import { scanPart10 } from '#core/dicom/scanner.ts';
@@ -41,6 +42,7 @@ import {
   type BuilderOptions,
   buildDicom,
   CT_IMAGE_STORAGE,
+  DEFLATED_LE,
   EXPLICIT_BE,
   EXPLICIT_LE,
   IMPLICIT_LE,
@@ -505,6 +507,16 @@ describe('C-GET', () => {
     // But for the 16 pixels, whose bytes are swapped.
     expect(converted.dataSet.subarray(0, -32).equals(dataSetOf(slice(24)).subarray(0, -32))).toBe(true);
     expect(converted.dataSet.subarray(-32)).toEqual(Buffer.from(dataSetOf(STUDY[2]!).subarray(-32)).swap16());
+  });
+
+  test.each([EXPLICIT_BE, DEFLATED_LE])('whoever takes %s alone has it made', async (syntax) => {
+    const { taken, report } = await get([[CT_IMAGE_STORAGE, [syntax]]], all);
+    expect(report).toMatchObject({ status: 0xb000, completed: 3, failed: 2 });
+    const made = taken.get(uid(22))!;
+    expect(made.transferSyntax).toBe(syntax);
+    const dataSet = syntax === DEFLATED_LE ? inflateRawSync(made.dataSet) : made.dataSet;
+    const sent = Buffer.from(dataSetOf(STUDY[0]!).subarray(-32));
+    expect(dataSet.subarray(-32).equals(syntax === DEFLATED_LE ? sent : sent.swap16())).toBe(true);
   });
 
   test('cancelled: what remains is counted', async () => {

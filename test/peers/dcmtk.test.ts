@@ -15,6 +15,8 @@ const JPEG_LS = '1.2.840.10008.1.2.4.80';
 const JPEG_2000_LOSSLESS = '1.2.840.10008.1.2.4.90';
 const HTJ2K_LOSSLESS = '1.2.840.10008.1.2.4.201';
 const RLE = '1.2.840.10008.1.2.5';
+const EXPLICIT_BIG = '1.2.840.10008.1.2.2';
+const DEFLATED = '1.2.840.10008.1.2.1.99';
 
 interface Made extends InstanceUIDs {
   readonly how: string;
@@ -156,6 +158,8 @@ describe('objects that DCMTK made', () => {
     ['JPEG 2000 lossless', JPEG_2000_LOSSLESS],
     ['HTJ2K lossless', HTJ2K_LOSSLESS],
     ['RLE', RLE],
+    ['explicit big endian', EXPLICIT_BIG],
+    ['deflated', DEFLATED],
   ])('can be had as %s without loss, where the archive offers it', async (_name, transferSyntaxUID) => {
     const source = made.find(({ how }) => how === 'dcmconv implicit little endian')!;
     const response = await fetch(instanceUrl(nephos.root, source), {
@@ -170,6 +174,22 @@ describe('objects that DCMTK made', () => {
     expect(await comparePixels([[source.file, file]])).toEqual([{ shape: [512, 512], largest: 0 }]);
   });
 
+  test.each([
+    ['explicit big endian', EXPLICIT_BIG],
+    ['deflated', DEFLATED],
+  ])('can be had as %s: dcmconv makes the same of it as of the original', async (_name, transferSyntaxUID) => {
+    for (const object of made.filter(({ lossy }) => !lossy)) {
+      const plain = async (file: string): Promise<string> => {
+        const converted = join(dir, 'plain.dcm');
+        await runOk('dcmconv', ['+te', '-g', '+e', '-p', file, converted]);
+        const { stdout } = await run('dcmdump', ['-q', '+L', '+R', '4096', converted]);
+        return stdout.replace(/^\(0002,.*$/gm, '').replace(/^#.*$/gm, '');
+      };
+      const original = await transcoded(object, EXPLICIT_LITTLE);
+      expect(await plain(await transcoded(object, transferSyntaxUID)), object.how).toBe(await plain(original));
+    }
+  });
+
   test('have no more faults for dciodvfy after transcoding than before', async () => {
     const errors = async (file: string): Promise<string[]> => {
       const { stderr, stdout } = await run('dciodvfy', [file]);
@@ -181,8 +201,10 @@ describe('objects that DCMTK made', () => {
     for (const object of made.filter(({ lossy }) => !lossy)) {
       // dciodvfy does not read deflated data sets: for that one the faults of what it was made of count.
       const before = new Set([...(await errors(object.file)), ...(await errors(source))]);
-      const added = (await errors(await transcoded(object, EXPLICIT_LITTLE))).filter((line) => !before.has(line));
-      expect(added, object.how).toEqual([]);
+      for (const transferSyntaxUID of [EXPLICIT_LITTLE, EXPLICIT_BIG]) {
+        const added = (await errors(await transcoded(object, transferSyntaxUID))).filter((line) => !before.has(line));
+        expect(added, object.how).toEqual([]);
+      }
     }
   });
 

@@ -1,5 +1,5 @@
+import { swappedStream } from '../dicom/byte-order.ts';
 import { frameRange, stripItemHeaders } from '../dicom/frames.ts';
-import { swappedStream } from '../dicom/rewrite.ts';
 import { Part10Scanner } from '../dicom/scanner.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import type { Bulk, DataSet, Element, PixelLayout } from '../dicom/types.ts';

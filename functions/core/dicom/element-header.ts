@@ -1,6 +1,6 @@
 import { PacsError } from '../errors.ts';
 import { tagText } from './dictionary.ts';
-import { looksLikeVr, UN, type Vr, vrOfBytes } from './vr.ts';
+import { looksLikeVr, UN, type Vr, vrNamed, vrOfBytes } from './vr.ts';
 
 export const ITEM = 0xfffee000;
 export const ITEM_DELIMITER = 0xfffee00d;
@@ -71,3 +71,14 @@ export function unreadable(message: string, offset: number, tag?: number): never
   const details = tag === undefined ? { offset } : { offset, tag: tagText(tag) };
   throw new PacsError('UNREADABLE_DATASET', message, { details });
 }
+
+/** Bytes of the header that is written before a value of so many bytes (PS3.5 §7.1). @throws PacsError BAD_REQUEST */
+export function headerBytes(name: string, length: number, implicit: boolean): 8 | 12 {
+  const vr = vrNamed(name);
+  if (vr === undefined) throw new PacsError('BAD_REQUEST', 'an element has a VR that is none');
+  return implicit || (!vr.long && length <= 0xffff) ? 8 : 12;
+}
+
+/** A value too long for a 16-bit length is written as UN (PS3.5 §6.2.2). */
+export const writtenAs = (vr: string, length: number): string =>
+  headerBytes(vr, length, false) === 12 && !vrNamed(vr)!.long ? 'UN' : vr;

@@ -1,5 +1,6 @@
 import { PacsError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
+import { swapped } from './byte-order.ts';
 import { ChunkReader } from './chunk-reader.ts';
 import { type Attribute, attributeOf, tagText } from './dictionary.ts';
 import {
@@ -16,7 +17,7 @@ import { FragmentReader } from './fragment-reader.ts';
 import type { FragmentCollector, NativePixels } from './frames.ts';
 import { applyElement, detectEncoding, handUndecided, impliedVr, innerLevel, type Level, rootLevel } from './level.ts';
 import type { Bulk, DataSet, Element } from './types.ts';
-import { decodeValue, swapped } from './values.ts';
+import { decodeValue } from './values.ts';
 import { looksLikeVr, OB, OW, SQ, UN, type Vr } from './vr.ts';
 
 const META_GROUP_LENGTH = 0x00020000;

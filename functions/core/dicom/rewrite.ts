@@ -1,10 +1,10 @@
 import { PacsError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
+import { swappedStream } from './byte-order.ts';
 import { hasUnicode } from './encode.ts';
 import { Part10Scanner } from './scanner.ts';
 import { transferSyntax } from './transfer-syntaxes.ts';
 import type { Bulk, DataSet } from './types.ts';
-import { swapped } from './values.ts';
 import { vrNamed } from './vr.ts';
 import { type BulkContent, type Frames, type WriteOptions, writePart10 } from './writer.ts';
 
@@ -13,7 +13,6 @@ export interface Rewrite extends WriteOptions {
   /** the object's bytes from its start; read only until the pixel data has begun, unless fragments are to be copied */
   readonly object: Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
   readonly limits: Limits;
-  /** Implicit or Explicit VR Little Endian, or one that encapsulates */
   readonly transferSyntaxUID: string;
   /** bytes of a bulk value, as they lie in the stored object */
   readonly bulk: (bulk: Bulk) => AsyncIterable<Uint8Array> | Uint8Array;
@@ -44,7 +43,8 @@ export async function* rewritePart10(rewrite: Rewrite): AsyncGenerator<Uint8Arra
     if (bulk === undefined) throw new PacsError('INTERNAL', 'a change refers to bulk data that is not stored');
     const bytes = rewrite.bulk(bulk);
     const width = vrNamed(vr)?.width ?? 1;
-    return littleEndian || width === 1 || bulk.encapsulated ? bytes : swappedStream(bytes, width);
+    if (littleEndian || width === 1 || bulk.encapsulated) return bytes;
+    return swappedStream(bytes instanceof Uint8Array ? [bytes] : bytes, width);
   };
   yield* writePart10(fileMeta, changed, rewrite.transferSyntaxUID, source, rewrite);
 }
@@ -95,19 +95,4 @@ function decoded(dataSet: DataSet): DataSet {
     } else result[tag] = element;
   }
   return result;
-}
-
-/** A big endian value as little endian, chunk by chunk: words may lie across chunks. */
-export async function* swappedStream(
-  bytes: AsyncIterable<Uint8Array> | Uint8Array,
-  width: number,
-): AsyncGenerator<Uint8Array> {
-  let held: Uint8Array = new Uint8Array(0);
-  for await (const chunk of bytes instanceof Uint8Array ? [bytes] : bytes) {
-    const all = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
-    const whole = all.length - (all.length % width);
-    held = all.slice(whole);
-    if (whole > 0) yield swapped(all.subarray(0, whole), width);
-  }
-  if (held.length > 0) yield held;
 }

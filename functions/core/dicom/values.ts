@@ -1,3 +1,4 @@
+import { swapped } from './byte-order.ts';
 import type { Decoder } from './character-sets.ts';
 import type { Element, ElementValue, PersonName } from './types.ts';
 import type { Vr } from './vr.ts';
@@ -202,11 +203,4 @@ function ofTags(bytes: Buffer, start: number, end: number, little: boolean): Ele
 function base64(bytes: Buffer, start: number, end: number, width: number, little: boolean): string {
   if (little || width === 1) return bytes.toString('base64', start, end);
   return swapped(bytes.subarray(start, end), width).toString('base64');
-}
-
-/** The bytes with each word of `width` bytes reversed; a rest shorter than a word stays as it is. */
-export function swapped(bytes: Uint8Array, width: number): Buffer {
-  const copy = Buffer.from(bytes);
-  for (let at = 0; at + width <= copy.length; at += width) copy.subarray(at, at + width).reverse();
-  return copy;
 }

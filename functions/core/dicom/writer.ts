@@ -1,7 +1,11 @@
 import { PacsError } from '../errors.ts';
+import { swapped, swappedStream, WordSwapper } from './byte-order.ts';
 import { UTF8_TERM } from './character-sets.ts';
+import { deflated, deflatedBytes } from './deflate.ts';
+import { headerBytes, writtenAs } from './element-header.ts';
 import { encodeValue, hasUnicode } from './encode.ts';
 import { sortedTags } from './json.ts';
+import { Progress } from './progress.ts';
 import { transferSyntax } from './transfer-syntaxes.ts';
 import type { Bulk, DataSet, Element } from './types.ts';
 import { vrNamed } from './vr.ts';
@@ -21,7 +25,7 @@ export type BulkContent = Uint8Array | AsyncIterable<Uint8Array> | Frames;
 
 /**
  * Gives the bytes of a value that the data set does not hold: of `bulk` (for encapsulated pixel data: its items, to be
- * copied as they are) or of `uri` (a BulkDataURI). Little endian. `path` is as in BulkUri.
+ * copied as they are) or of `uri` (a BulkDataURI). Little endian, whatever is written. `path` is as in BulkUri.
  */
 export type BulkSource = (path: string, bulk: Bulk | undefined, uri: string | undefined, vr: string) => BulkContent;
 
@@ -39,7 +43,7 @@ const EMPTY = Buffer.alloc(0);
 /**
  * Writes a Part 10 object (PS3.10 §7): preamble, File Meta Information, data set in UTF-8, sequences of undefined length.
  * @param fileMeta may hold more than the archive sets by itself (source AE titles, private information)
- * @param transferSyntaxUID Implicit or Explicit VR Little Endian, or one that encapsulates
+ * @param transferSyntaxUID any but those whose pixel data is somewhere else (JPIP)
  * @throws PacsError UNSUPPORTED_TRANSFER_SYNTAX, BAD_REQUEST; DATASET_MISMATCH when bulk content has another length than
  *   `bulk` or `lengths` say
  */
@@ -51,7 +55,15 @@ export async function* writePart10(
   options: WriteOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const writer = new Writer(transferSyntaxUID, bulk, options);
-  for (const piece of writer.part10(fileMeta, dataSet)) {
+  writer.head(fileMeta, dataSet);
+  if (transferSyntax(transferSyntaxUID).deflated) {
+    yield writer.take();
+    yield* deflated(written(writer, dataSet));
+  } else yield* written(writer, dataSet);
+}
+
+async function* written(writer: Writer, dataSet: DataSet): AsyncGenerator<Uint8Array> {
+  for (const piece of writer.body(dataSet)) {
     if (piece instanceof Uint8Array) yield piece;
     else yield* writer.stream(piece);
   }
@@ -67,13 +79,16 @@ export function writePart10Bytes(
   options: WriteOptions = {},
 ): Uint8Array {
   const writer = new Writer(transferSyntaxUID, bulk, options);
+  writer.head(fileMeta, dataSet);
+  const head = writer.take();
   const parts: Uint8Array[] = [];
-  for (const piece of writer.part10(fileMeta, dataSet)) {
+  for (const piece of writer.body(dataSet)) {
     if (!(piece instanceof Uint8Array)) throw new PacsError('INTERNAL', 'a bulk value is not held');
     parts.push(piece);
   }
   parts.push(writer.take());
-  return Buffer.concat(parts);
+  const body = transferSyntax(transferSyntaxUID).deflated ? [deflatedBytes(Buffer.concat(parts))] : parts;
+  return Buffer.concat([head, ...body]);
 }
 
 /** A value that is streamed at this place of the object. */
@@ -86,6 +101,8 @@ interface Pending {
 
 class Writer {
   readonly #implicit: boolean;
+  /** of the data set; File Meta Information is little endian always */
+  #little = true;
   readonly #encapsulated: boolean;
   readonly #syntaxUID: string;
   readonly #bulk: BulkSource;
@@ -95,7 +112,7 @@ class Writer {
 
   constructor(transferSyntaxUID: string, bulk: BulkSource, options: WriteOptions) {
     const syntax = transferSyntax(transferSyntaxUID);
-    if (!syntax.littleEndian || syntax.deflated) {
+    if (syntax.codec === 'jpip') {
       throw new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', 'objects are not written in this transfer syntax', {
         details: { transferSyntaxUID },
       });
@@ -115,9 +132,13 @@ class Writer {
     return bytes;
   }
 
-  *part10(fileMeta: DataSet, dataSet: DataSet): Generator<Uint8Array | Pending> {
+  head(fileMeta: DataSet, dataSet: DataSet): void {
     this.#bytes(Buffer.concat([Buffer.alloc(128), Buffer.from('DICM', 'latin1')]));
     this.#fileMeta(fileMeta, dataSet);
+  }
+
+  *body(dataSet: DataSet): Generator<Uint8Array | Pending> {
+    this.#little = transferSyntax(this.#syntaxUID).littleEndian;
     yield* this.#dataSet(this.#labelled(dataSet), '', this.#implicit);
   }
 
@@ -193,7 +214,8 @@ class Writer {
 
   #value(tag: string, vr: string, value: Uint8Array, implicit: boolean): void {
     this.#header(tag, vr, value.length + (value.length & 1), implicit);
-    this.#bytes(value);
+    const word = this.#wordBytes(vr, value.length);
+    this.#bytes(word === 1 ? value : swapped(value, word));
     if (value.length % 2 === 1) this.#bytes(PADDING[isText(vr) ? 1 : 0]!);
   }
 
@@ -265,9 +287,10 @@ class Writer {
       return;
     }
     const progress = new Progress(tag, kind === 'frames', length);
-    for (const chunk of source) {
-      yield* this.#chunk(chunk, kind, progress);
-    }
+    const word = kind === 'value' ? this.#wordBytes(vr, length!) : 1;
+    const swapper = word === 1 ? undefined : new WordSwapper(word);
+    for (const chunk of source) yield* this.#chunk(swapper?.push(chunk) ?? chunk, kind, progress);
+    if (swapper) yield* this.#chunk(swapper.end(), kind, progress);
     this.#finish(kind, vr, progress);
   }
 
@@ -279,7 +302,9 @@ class Writer {
       return;
     }
     const progress = new Progress(element.tag, kind === 'frames', length);
-    for await (const chunk of source) yield* this.#chunk(chunk, kind, progress);
+    const word = kind === 'value' ? this.#wordBytes(element.vr, length!) : 1;
+    for await (const chunk of word === 1 ? source : swappedStream(source, word))
+      yield* this.#chunk(chunk, kind, progress);
     this.#finish(kind, element.vr, progress);
   }
 
@@ -302,32 +327,42 @@ class Writer {
   }
 
   #header(tag: string, vr: string, length: number, implicit: boolean): void {
-    this.#room(12);
-    const b = this.#buffer;
-    let at = b.writeUInt16LE(Number.parseInt(tag.slice(0, 4), 16), this.#used);
-    at = b.writeUInt16LE(Number.parseInt(tag.slice(4), 16), at);
-    if (implicit) at = b.writeUInt32LE(length, at);
-    else {
-      // A value too long for a 16-bit length is written as UN (PS3.5 §6.2.2).
-      const name = headerBytes(vr, length, false) === 12 && !vrNamed(vr)!.long ? 'UN' : vr;
-      at += b.write(name, at, 'latin1');
-      at =
-        headerBytes(vr, length, false) === 8
-          ? b.writeUInt16LE(length, at)
-          : b.writeUInt32LE(length, b.writeUInt16LE(0, at));
+    this.#uint16(Number.parseInt(tag.slice(0, 4), 16));
+    this.#uint16(Number.parseInt(tag.slice(4), 16));
+    if (implicit) {
+      this.#uint32(length);
+      return;
     }
-    this.#used = at;
+    this.#room(2);
+    this.#used += this.#buffer.write(writtenAs(vr, length), this.#used, 'latin1');
+    if (headerBytes(vr, length, false) === 8) this.#uint16(length);
+    else {
+      this.#uint16(0);
+      this.#uint32(length);
+    }
+  }
+
+  /** Bytes of the words that are reversed in a value of so many bytes; UN is never swapped (PS3.5 §6.2.2). */
+  #wordBytes(vr: string, length: number): number {
+    return this.#little ? 1 : vrNamed(writtenAs(vr, length))!.width;
   }
 
   #item(element: number, length: number): void {
-    this.#room(8);
-    const at = this.#buffer.writeUInt16LE(element, this.#buffer.writeUInt16LE(0xfffe, this.#used));
-    this.#used = this.#buffer.writeUInt32LE(length, at);
+    this.#uint16(0xfffe);
+    this.#uint16(element);
+    this.#uint32(length);
+  }
+
+  #uint16(value: number): void {
+    this.#room(2);
+    const b = this.#buffer;
+    this.#used = this.#little ? b.writeUInt16LE(value, this.#used) : b.writeUInt16BE(value, this.#used);
   }
 
   #uint32(value: number): void {
     this.#room(4);
-    this.#used = this.#buffer.writeUInt32LE(value, this.#used);
+    const b = this.#buffer;
+    this.#used = this.#little ? b.writeUInt32LE(value, this.#used) : b.writeUInt32BE(value, this.#used);
   }
 
   #bytes(bytes: Uint8Array): void {
@@ -351,12 +386,6 @@ function isText(name: string): boolean {
   return vr !== undefined && vr.kind !== 'octets' && vr.kind !== 'numbers' && vr.kind !== 'tags' && name !== 'UI';
 }
 
-function headerBytes(name: string, length: number, implicit: boolean): 8 | 12 {
-  const vr = vrNamed(name);
-  if (vr === undefined) throw new PacsError('BAD_REQUEST', 'an element has a VR that is none');
-  return implicit || (!vr.long && length <= 0xffff) ? 8 : 12;
-}
-
 const isFrames = (content: BulkContent): content is Frames => 'frames' in content;
 
 const iterableOf = (content: Uint8Array | AsyncIterable<Uint8Array>): Pending['source'] =>
@@ -369,32 +398,4 @@ function words64(values: readonly number[]): Uint8Array {
     view.setBigUint64(i * 8, BigInt(value), true);
   });
   return bytes;
-}
-
-/** Counts what a source gives against what the header says it will. */
-class Progress {
-  bytes = 0;
-  #chunks = 0;
-  readonly #tag: string;
-  readonly #countsChunks: boolean;
-  readonly #expected: number | undefined;
-
-  constructor(tag: string, countsChunks: boolean, expected: number | undefined) {
-    this.#tag = tag;
-    this.#countsChunks = countsChunks;
-    this.#expected = expected;
-  }
-
-  add(bytes: number): void {
-    this.bytes += bytes;
-    this.#chunks++;
-  }
-
-  check(): void {
-    const given = this.#countsChunks ? this.#chunks : this.bytes;
-    if (this.#expected === undefined || given === this.#expected) return;
-    throw new PacsError('DATASET_MISMATCH', `the bulk value of ${this.#tag} is not of the length given`, {
-      details: { tag: this.#tag, expected: this.#expected, given },
-    });
-  }
 }

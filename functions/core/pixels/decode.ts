@@ -5,7 +5,17 @@ import { type CodecName, type Codecs, MONOCHROME2, RGB, YBR_FULL } from './codec
 import { type CodestreamHeader, readJpeg2000Header, readJpegHeader, readJpegXlHeader } from './codestream.ts';
 import { expand422, ybrFullToRgb } from './colour.ts';
 import { decodeRle } from './rle.ts';
-import { checkImage, decodedBytes, extend, interleave, plain, sampleBytes, swapBytes, unpackBits } from './samples.ts';
+import {
+  checkImage,
+  decodedBytes,
+  extend,
+  interleave,
+  plain,
+  sampleBytes,
+  swapBytes,
+  unpackBits,
+  wordBytes,
+} from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, JPEG_XL_RECOMPRESSION, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 /** One frame to native samples. @throws PacsError UNREADABLE_DATASET; UNSUPPORTED_TRANSFER_SYNTAX; TOO_LARGE */
@@ -77,7 +87,7 @@ function fromNative(bytes: Uint8Array, image: ImageDescription, bigEndian: boole
   if (bytes.length < length) throw unreadable('pixel data are shorter than the image');
   const size = sampleBytes(image);
   let samples = bytes.subarray(0, length);
-  if (bigEndian && size > 1) samples = swapBytes(samples, size);
+  if (bigEndian && size > 1) samples = swapBytes(samples, wordBytes(image));
   if (image.PlanarConfiguration === 1 && image.SamplesPerPixel > 1)
     samples = interleave(samples, pixels, image.SamplesPerPixel, size);
   // what is returned belongs to the caller, never to whom lent the input

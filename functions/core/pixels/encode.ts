@@ -12,7 +12,7 @@ import {
 } from './codecs.ts';
 import { toRgb } from './decode.ts';
 import { encodeRle } from './rle.ts';
-import { hasForeignBits, packBits, plain, sampleBytes } from './samples.ts';
+import { hasForeignBits, packBits, plain, sampleBytes, swapBytes, wordBytes } from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, isHighThroughput, isRpcl, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 /** Native samples to one codestream. @throws PacsError UNSUPPORTED_TRANSFER_SYNTAX when the syntax cannot hold the image */
@@ -20,7 +20,7 @@ export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: Encode
   const frame = { samples: plain(source.samples), image: source.image };
   const { transferSyntaxUID } = target;
   const syntax = PIXEL_SYNTAXES[transferSyntaxUID];
-  if (syntax === undefined || !syntax.encodes || transferSyntaxUID === EXPLICIT_VR_BIG_ENDIAN) {
+  if (syntax === undefined || !syntax.encodes) {
     throw cannot('there is no encoder for this transfer syntax', transferSyntaxUID);
   }
   const quality = Math.min(100, Math.max(1, Math.round(target.quality ?? 90)));
@@ -32,7 +32,7 @@ export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: Encode
   const { image } = frame;
   switch (syntax.coding) {
     case 'native':
-      return done(frame.samples, image);
+      return done(inByteOrder(frame.samples, image, transferSyntaxUID), image);
     case 'uncompressedFrame':
       return done(even(frame.samples), image);
     case 'deflatedFrame':
@@ -57,6 +57,11 @@ export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: Encode
       return jpeg2000(codecs, frame, transferSyntaxUID, syntax.lossless, quality);
   }
 }
+
+const inByteOrder = (samples: Uint8Array, image: ImageDescription, transferSyntaxUID: string): Uint8Array =>
+  transferSyntaxUID === EXPLICIT_VR_BIG_ENDIAN && sampleBytes(image) > 1
+    ? swapBytes(samples, wordBytes(image))
+    : samples;
 
 /**
  * A frame of one bit a pixel, packed again: its data set says BitsAllocated 1 and goes on saying so. Native, RLE (eight pixels

@@ -64,6 +64,12 @@ export function swapBytes(bytes: Uint8Array, size: number): Uint8Array {
   return own;
 }
 
+/**
+ * Bytes of the words that big endian pixel data of more than 8 bits is made of: OW knows words of 16 bits alone, the lower one of a
+ * sample of 32 first (PS3.5 §8.1.1 and A.3); OF and OD know longer ones.
+ */
+export const wordBytes = (image: ImageDescription): number => (image.float === true ? sampleBytes(image) : 2);
+
 /** One bit a pixel, least significant bit first (PS3.5 §8.1.1), to one byte a pixel. */
 export function unpackBits(packed: Uint8Array, pixels: number): Uint8Array {
   const result = new Uint8Array(pixels);

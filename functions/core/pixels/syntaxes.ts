@@ -31,8 +31,8 @@ export const JPEG_XL_RECOMPRESSION = `${UID}.4.111`;
 export const PIXEL_SYNTAXES: Readonly<Record<string, PixelSyntax>> = {
   [IMPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
   [EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
-  [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, false),
-  [EXPLICIT_VR_BIG_ENDIAN]: entry('native', true, false),
+  [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
+  [EXPLICIT_VR_BIG_ENDIAN]: entry('native', true, true),
   // Encapsulated Uncompressed Explicit VR Little Endian: a fragment a frame
   [`${UID}.1.98`]: entry('uncompressedFrame', true, true),
   // Deflated Image Frame Compression

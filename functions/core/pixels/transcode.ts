@@ -5,13 +5,13 @@ import type { Frames } from '../dicom/writer.ts';
 import { PacsError } from '../errors.ts';
 import type { EncodedFrame, ImageDescription } from '../ports/pixel-engine.ts';
 import { frameCount } from '../retrieve/frames.ts';
-import { inflatedRange } from '../retrieve/inflated.ts';
+import { inflatedStream } from '../retrieve/inflated.ts';
 import { startAhead } from '../retrieve/stream.ts';
 import type { Services } from '../services.ts';
 import { numbersAt, textAt } from './attributes.ts';
 import { dataSetOf, encodedFrame } from './image-source.ts';
 import { joinBits } from './samples.ts';
-import { EXPLICIT_VR_BIG_ENDIAN, PIXEL_SYNTAXES } from './syntaxes.ts';
+import { EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 type Uses = Pick<Services, 'blobs' | 'index' | 'limits' | 'pixels' | 'placement'>;
 
@@ -37,7 +37,7 @@ export async function transcodeFrame(
   return ready ?? (await reencode(services, instance, frameNumber, targetSyntaxUID)).codestream;
 }
 
-/** The frame in the target syntax, with what its data set must then say of it. */
+/** The frame in the target syntax, native samples little endian (big endian is made where the object is written), with what its data set must then say of it. */
 async function reencode(
   services: Uses,
   instance: InstanceRecord,
@@ -45,15 +45,18 @@ async function reencode(
   target: string,
 ): Promise<EncodedFrame> {
   const source = await encodedFrame(services, instance, frameNumber);
-  if (keepsSamples(instance, target)) return { ...source, transferSyntaxUID: target };
-  return services.pixels.transcode({ ...source, target: { transferSyntaxUID: target, quality: QUALITY } });
+  if (keepsSamples(instance, target) && instance.transferSyntaxUID !== EXPLICIT_VR_BIG_ENDIAN)
+    return { ...source, transferSyntaxUID: target };
+  const transferSyntaxUID = isNative(target) ? EXPLICIT_VR_LITTLE_ENDIAN : target;
+  const frame = await services.pixels.transcode({ ...source, target: { transferSyntaxUID, quality: QUALITY } });
+  return { ...frame, transferSyntaxUID: target };
 }
 
 const isNative = (uid: string): boolean => PIXEL_SYNTAXES[uid]?.coding === 'native';
 
-/** Samples stay as they lie between little endian syntaxes: packed bits, planes and subsampled colour too. */
+/** Between native syntaxes samples stay as they lie, packed bits, planes and subsampled colour too: only words are swapped. */
 const keepsSamples = ({ transferSyntaxUID }: InstanceRecord, target: string): boolean =>
-  isNative(target) && isNative(transferSyntaxUID) && transferSyntaxUID !== EXPLICIT_VR_BIG_ENDIAN;
+  isNative(target) && isNative(transferSyntaxUID);
 
 /**
  * The whole object (Part 10) in another transfer syntax, frame by frame: memory holds a few frames, whatever the object holds. The
@@ -168,6 +171,6 @@ async function* rangeOf(
   instance: InstanceRecord,
   { offset, length, inflated }: Bulk,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  if (inflated === true) yield await inflatedRange(services, instance, offset, length);
+  if (inflated === true) yield* inflatedStream(services, instance, offset, length);
   else yield* services.blobs.read(instance.blobKey, { offset, length });
 }

@@ -160,8 +160,8 @@ export function prepare(
 }
 
 const cost = (uid: string): number => {
-  const { lossy, encapsulated } = transferSyntax(uid);
-  return (lossy ? 2 : 0) + (encapsulated ? 1 : 0);
+  const { lossy, encapsulated, deflated, littleEndian } = transferSyntax(uid);
+  return (lossy ? 4 : 0) + (encapsulated ? 2 : 0) + (deflated || !littleEndian ? 1 : 0);
 };
 
 /** An object that fits in one read is read in one. */

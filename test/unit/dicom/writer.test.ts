@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { frameRange, stripItemHeaders } from '#core/dicom/frames.ts';
 import { type Rewrite, rewritePart10 } from '#core/dicom/rewrite.ts';
@@ -6,7 +7,15 @@ import type { DataSet, ScannedObject } from '#core/dicom/types.ts';
 import { IMPLEMENTATION_CLASS_UID, writePart10, writePart10Bytes } from '#core/dicom/writer.ts';
 import { PacsError } from '#core/errors.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
-import { buildDicom, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
+import {
+  buildDicom,
+  DEFLATED_LE,
+  EXPLICIT_BE,
+  EXPLICIT_LE,
+  IMPLICIT_LE,
+  JPEG_BASELINE,
+  uid,
+} from '#test/fixtures/dicom-builder.ts';
 
 const scan = (bytes: Uint8Array): ScannedObject => scanPart10(bytes, DEFAULT_LIMITS);
 
@@ -51,14 +60,14 @@ const REPORT: DataSet = {
 };
 
 describe('an object we make', () => {
-  for (const syntax of [EXPLICIT_LE, IMPLICIT_LE]) {
+  for (const syntax of [EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE]) {
     test(`is read back as it was in ${syntax}`, () => {
       const scanned = scan(writePart10Bytes({ '00020016': { vr: 'AE', Value: ['CT1'] } }, REPORT, syntax));
       expect(scanned.warnings).toEqual([]);
       expect(scanned.transferSyntaxUID).toBe(syntax);
       const { '00080005': characterSet, ...rest } = scanned.dataSet;
       expect(characterSet).toEqual({ vr: 'CS', Value: ['ISO_IR 192'] });
-      if (syntax === EXPLICIT_LE) expect(rest).toEqual(REPORT);
+      if (syntax !== IMPLICIT_LE) expect(rest).toEqual(REPORT);
       else expect(rest['00100010']).toEqual(REPORT['00100010']);
       expect(scanned.fileMeta).toMatchObject({
         '00020002': { Value: ['1.2.840.10008.5.1.4.1.1.88.11'] },
@@ -90,14 +99,63 @@ describe('an object we make', () => {
 
   test('of text too long for its VR is written as UN, and read again', () => {
     const long = 'x'.repeat(70_000);
-    const bytes = writePart10Bytes({}, { '00100020': { vr: 'LO', Value: [long] } }, EXPLICIT_LE);
-    const scanned = scanPart10(bytes, { ...DEFAULT_LIMITS, inlineValueBytes: 100_000 });
-    expect(scanned.dataSet['00100020']).toEqual({ vr: 'LO', Value: [long] });
+    for (const syntax of [EXPLICIT_LE, EXPLICIT_BE]) {
+      const numbers = { vr: 'FD', Value: Array.from({ length: 9_000 }, (_, i) => i) };
+      const bytes = writePart10Bytes({}, { '00100020': { vr: 'LO', Value: [long] }, '00189310': numbers }, syntax);
+      const scanned = scanPart10(bytes, { ...DEFAULT_LIMITS, inlineValueBytes: 100_000 });
+      expect(scanned.dataSet['00100020']).toEqual({ vr: 'LO', Value: [long] });
+      expect(scanned.dataSet['00189310']?.Value?.slice(-2)).toEqual([8_998, 8_999]);
+    }
   });
 
-  test('a big endian or deflated one is not made', () => {
-    for (const syntax of [EXPLICIT_BE, '1.2.840.10008.1.2.1.99']) {
-      expect(() => writePart10Bytes({}, REPORT, syntax)).toThrow(PacsError);
+  test('whose pixels would be somewhere else is not made', () => {
+    expect(() => writePart10Bytes({}, REPORT, '1.2.840.10008.1.2.4.94')).toThrow(PacsError);
+  });
+
+  test('in big endian has the words of every VR reversed, and nothing of UN', () => {
+    const words: DataSet = {
+      '00091001': { vr: 'OW', InlineBinary: Buffer.from('0102').toString('base64') },
+      '00091002': { vr: 'OL', InlineBinary: Buffer.from('0123').toString('base64') },
+      '00091003': { vr: 'OF', InlineBinary: Buffer.from('0123').toString('base64') },
+      '00091004': { vr: 'OD', InlineBinary: Buffer.from('01234567').toString('base64') },
+      '00091005': { vr: 'OV', InlineBinary: Buffer.from('01234567').toString('base64') },
+      '00091006': { vr: 'UN', InlineBinary: Buffer.from('0123').toString('base64') },
+      '00091007': { vr: 'AT', Value: ['00181063'] },
+      '00091008': { vr: 'SQ', Value: [{ '00091001': { vr: 'SS', Value: [-2] } }] },
+    };
+    const bytes = Buffer.from(writePart10Bytes({}, words, EXPLICIT_BE));
+    const value = (header: string, length: number) => {
+      const at = bytes.indexOf(Buffer.from(header, 'hex')) + header.length / 2;
+      return bytes.subarray(at, at + length);
+    };
+    expect(value('000910014f57000000000004', 4).toString()).toBe('1020');
+    expect(value('000910024f4c000000000004', 4).toString()).toBe('3210');
+    expect(value('000910034f46000000000004', 4).toString()).toBe('3210');
+    expect(value('000910044f44000000000008', 8).toString()).toBe('76543210');
+    expect(value('000910054f56000000000008', 8).toString()).toBe('76543210');
+    expect(value('00091006554e000000000004', 4).toString()).toBe('0123');
+    expect(value('0009100741540004', 4).toString('hex')).toBe('00181063');
+    expect(value('fffee000ffffffff000910015353', 4).toString('hex')).toBe('0002fffe');
+    expect(scan(bytes).dataSet).toEqual(words);
+  });
+
+  test('that is deflated is made while it is read, however much that is', async () => {
+    let given = 0;
+    async function* pixels(): AsyncGenerator<Uint8Array> {
+      for (; given < 500; given++) yield randomBytes(100_000);
+    }
+    const image: DataSet = { '7FE00010': { vr: 'OW', bulk: { offset: 0, length: 50_000_000 } } };
+    const parts = writePart10({}, image, DEFLATED_LE, pixels);
+    for (let i = 0; i < 4; i++) await parts.next();
+    expect(given).toBeLessThan(250);
+    await parts.return(undefined);
+  });
+
+  test('that is deflated has an even number of bytes', () => {
+    for (let i = 0; i < 20; i++) {
+      const dataSet: DataSet = { '00104000': { vr: 'LT', Value: ['abcdefghij'.repeat(i)] } };
+      const bytes = writePart10Bytes({}, dataSet, DEFLATED_LE);
+      expect((bytes.length - scan(bytes).dataSetOffset) % 2).toBe(0);
     }
   });
 

@@ -128,6 +128,37 @@ describe('a whole object in another transfer syntax', () => {
     expect(Buffer.compare(await readFrame(again.services, again.instance, 2), expected)).toBe(0);
   });
 
+  test.each([
+    ['colour by plane', { SamplesPerPixel: 3, PlanarConfiguration: 1, PhotometricInterpretation: 'RGB' }, 8, 'OB'],
+    ['8 bits in words', {}, 8, 'OW'],
+    ['packed bits in words', {}, 1, 'OW'],
+    ['32 bits', {}, 32, 'OW'],
+  ])('%s: big endian and back, the samples lie as they did, and each frame is the same', async (_, more, bits, vr) => {
+    const bytes = (of.Rows * of.Columns * bits * ('SamplesPerPixel' in more ? 3 : 1)) >> 3;
+    const value = Uint8Array.from({ length: 2 * bytes }, (_, i) => (i * 7 + (i >> 5)) & 255);
+    const { services, instance } = await stored(
+      buildDicom({
+        ...more,
+        Rows: of.Rows,
+        Columns: of.Columns,
+        NumberOfFrames: '2',
+        BitsAllocated: bits,
+        BitsStored: bits,
+        HighBit: bits - 1,
+        PixelData: { vr, value } as never,
+      }),
+    );
+    const big = await stored(await collect(transcodeInstance(services, instance, EXPLICIT_BE)));
+    expect(big.instance.transferSyntaxUID).toBe(EXPLICIT_BE);
+    const back = await stored(await collect(transcodeInstance(big.services, big.instance, EXPLICIT_LE)));
+    for (const number of [1, 2]) {
+      const frame = await readFrame(services, instance, number);
+      expect(Buffer.compare(await readFrame(back.services, back.instance, number), frame)).toBe(0);
+      const decoded = await transcodeFrame(big.services, big.instance, number, EXPLICIT_LE);
+      if (!('PlanarConfiguration' in more)) expect(Buffer.compare(decoded, frame)).toBe(0);
+    }
+  });
+
   test('frames of packed bits that begin inside a byte are laid end to end again', async () => {
     const bits = { Rows: 3, Columns: 5, BitsAllocated: 1, BitsStored: 1, HighBit: 0, NumberOfFrames: '3' };
     const packed = Uint8Array.of(0xa5, 0x3c, 0x99, 0x77, 0x5a, 0x0f);
