@@ -15,9 +15,16 @@ import {
 /** Secrets are no words: letters that no vocabulary has, and numbers of their own. */
 const secretName = fc.stringMatching(/^[Q-Z][bcdfghjklmnpqrstvwxz]{5,9}$/);
 const secretNumber = fc.stringMatching(/^[QXZ]\d{5,9}$/);
-const secretDate = fc
-  .tuple(fc.integer({ min: 1921, max: 1999 }), fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 28 }))
-  .map(([year, month, day]) => `${year}${String(month).padStart(2, '0')}${String(day).padStart(2, '0')}`);
+const secretDate = (firstYear: number, lastYear: number) =>
+  fc
+    .tuple(
+      fc.integer({ min: firstYear, max: lastYear }),
+      fc.integer({ min: 1, max: 12 }),
+      fc.integer({ min: 1, max: 28 }),
+    )
+    .map(([year, month, day]) => `${year}${String(month).padStart(2, '0')}${String(day).padStart(2, '0')}`);
+/** Dates are shifted by up to ten years: none may become another by that. */
+const secretDates = fc.tuple(secretDate(1921, 1930), secretDate(1945, 1960), secretDate(1975, 1999));
 const secretUid = fc.stringMatching(/^1\.3\.6\.1\.4\.1\.[1-9]\d{7,12}\.[1-9]\d{3,8}$/);
 
 const named = (vrs: readonly string[], isIdentifying: boolean): string[] => {
@@ -65,7 +72,7 @@ const cases: fc.Arbitrary<Case> = fc
   .record({
     names: fc.uniqueArray(secretName, { minLength: 3, maxLength: 3 }),
     numbers: fc.uniqueArray(secretNumber, { minLength: 4, maxLength: 4 }),
-    dates: fc.uniqueArray(secretDate, { minLength: 3, maxLength: 3 }),
+    dates: secretDates,
     uids: fc.uniqueArray(secretUid, { minLength: 5, maxLength: 5 }),
     nameKeywords: fc.uniqueArray(fc.constantFrom(...NAMES), { maxLength: 4 }),
     numberKeywords: fc.uniqueArray(fc.constantFrom(...NUMBERS), { maxLength: 6 }),
@@ -128,7 +135,11 @@ test('no name, number, date or UID of the source is anywhere in the bytes of the
         const { bytes, refused } = await deidentified(object, profile);
         expect(refused).toBeUndefined();
         copies++;
-        const told = bytes.toString('latin1').toLowerCase();
+        // the 39 digits of a new UID may hold those of a date by chance
+        const told = bytes
+          .toString('latin1')
+          .toLowerCase()
+          .replaceAll(/2\.25\.\d{30,}/g, 'UID');
         for (const secret of secrets) expect(told.includes(secret.toLowerCase()), secret).toBe(false);
       },
     ),

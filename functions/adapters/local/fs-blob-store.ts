@@ -46,7 +46,8 @@ export class FsBlobStore implements BlobStore {
         checkBlobKey(key);
         const appended = packs.append(key, bytes);
         appended.catch(() => undefined); // awaited below
-        // the disk works while we hash
+        // its write begins with the next microtask: the disk works while we hash
+        await Promise.resolve();
         const sha256 = hash('sha256', bytes, 'hex');
         const placed = await appended;
         try {

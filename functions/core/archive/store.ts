@@ -145,7 +145,8 @@ class IncomingObject {
     const putting = this.#put(id, bytes);
     let description: Description;
     try {
-      // The disk works meanwhile.
+      // The disk works meanwhile: what writes begins with the next microtask.
+      await Promise.resolve();
       description = describe(scanned.dataSet, id);
     } finally {
       // Whatever fails: what is being written must have come to an end before it can be taken back.
