@@ -43,6 +43,10 @@ interface Region {
   readonly isActive: boolean;
 }
 
+/** A secret as a region has it: a replica differs from what it was made of by its region alone. */
+const replicaIn = (region: string, arn: string | undefined): string | undefined =>
+  arn?.replace(/^(arn:[\w-]+:secretsmanager:)[\w-]+/, `$1${region}`);
+
 export interface DeploymentOptions {
   /** what the site is made of; default: console and viewer (200 MB), which must have been built. None: the bucket stays empty */
   readonly siteContent?: readonly SiteSource[];
@@ -175,6 +179,7 @@ export class Deployment {
       ingestPolicy: queues.ingestPolicy,
     });
     const auditKey = new AuditKeyStack(app, { settings, region });
+    const clientSecretArn = replicaIn(region, issuer.clientSecretArn);
     const compute = {
       settings,
       region,
@@ -190,6 +195,7 @@ export class Deployment {
         auditKeyArn: auditKey.key.keyArn,
         queueUrl: (queue: QueueName) => queues.queues[queue].queueUrl,
         issuer,
+        clientSecretArn,
         ownPool: settings.issuer === undefined,
       },
       resources: {
@@ -204,6 +210,7 @@ export class Deployment {
         auditKeyArn: auditKey.key.keyArn,
         auditSecretArn: settings.auditRepository?.secretArn,
         routingSecretArn: settings.routing?.credentialsSecretArn,
+        clientSecretArn,
         queueArn: (queue: QueueName) => queues.queues[queue].queueArn,
       },
     };

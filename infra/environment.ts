@@ -17,6 +17,8 @@ export interface Deployed {
   readonly auditKeyArn: string;
   readonly queueUrl: (name: QueueName) => string;
   readonly issuer: Issuer;
+  /** of what is shown to the issuer, as this region has it */
+  readonly clientSecretArn: string | undefined;
   /** the pool of the deployment itself has its keys where every pool has them */
   readonly ownPool: boolean;
 }
@@ -61,9 +63,10 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
     ...set(ENVIRONMENT.oidcAudience, issuer.audience),
     // No function need ask for it first.
     ...set(ENVIRONMENT.oidcJwksUrl, deployed.ownPool ? `${issuer.url}/.well-known/jwks.json` : undefined),
-    ...set(ENVIRONMENT.oidcClientId, issuer.clientId),
-    ...set(ENVIRONMENT.oidcScopes, issuer.scopes),
-    ...set(ENVIRONMENT.oidcLogoutUrl, issuer.logoutUrl),
+    ...set(ENVIRONMENT.oidcClientId, grants.signsIn && issuer.clientId),
+    ...set(ENVIRONMENT.oidcClientSecret, grants.signsIn && deployed.clientSecretArn),
+    ...set(ENVIRONMENT.oidcScopes, grants.signsIn && issuer.scopes),
+    ...set(ENVIRONMENT.oidcLogoutUrl, grants.signsIn && issuer.logoutUrl),
     ...set(ENVIRONMENT.oidcRolesClaim, issuer.rolesClaim),
     ...set(ENVIRONMENT.oidcRoles, issuer.roles),
     ...set(ENVIRONMENT.oidcTenantClaim, settings.tenants.length > 1 ? issuer.tenantClaim : undefined),

@@ -21,6 +21,8 @@ export interface Resources {
   readonly auditSecretArn: string | undefined;
   /** of the credentials that are shown to other archives, where there are any */
   readonly routingSecretArn: string | undefined;
+  /** of what is shown to an issuer that wants more than a public client */
+  readonly clientSecretArn: string | undefined;
   readonly queueArn: (name: Grants['sends'][number]) => string;
 }
 
@@ -129,6 +131,8 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
   }
   if (grants.routes && resources.routingSecretArn !== undefined)
     allow('Credentials', ['secretsmanager:GetSecretValue'], [resources.routingSecretArn]);
+  if (grants.signsIn && resources.clientSecretArn !== undefined)
+    allow('ClientSecret', ['secretsmanager:GetSecretValue'], [resources.clientSecretArn]);
   allow('Send', ['sqs:SendMessage'], [...grants.sends].map(resources.queueArn));
   const via = (sid: string, service: string, actions: readonly string[], keyArns: readonly string[]) => {
     if (actions.length === 0) return;

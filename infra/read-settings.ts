@@ -97,6 +97,11 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     throw new SettingsError(`nephos.tenantKeys: ${stranger} is none of the tenants ${tenants.join(', ')}`);
   if (settings.replicationTimeControl && secondRegion === undefined)
     throw new SettingsError('nephos.replicationTimeControl: needs nephos.secondRegion');
+  const { clientId, clientSecretArn } = settings.issuer ?? {};
+  if (clientSecretArn !== undefined && clientId === undefined)
+    throw new SettingsError('nephos.issuer.clientSecretArn: needs nephos.issuer.clientId');
+  if (clientSecretArn !== undefined && clientSecretArn.split(':')[3] !== region)
+    throw new SettingsError(`nephos.issuer.clientSecretArn: must be of ${region}; a second region reads its replica`);
   if (settings.writesTo === 'second' && secondRegion === undefined)
     throw new SettingsError('nephos.writesTo: needs nephos.secondRegion');
   if (settings.healthImaging && !HEALTH_IMAGING_REGIONS.has(region)) {
@@ -142,6 +147,7 @@ const readIssuer = (at: Reader): Issuer => ({
   url: at.text('url', /^https:\/\/[^\s?#]+$/),
   audience: at.text('audience', /^\S{1,200}$/),
   clientId: at.optionalText('clientId', /^\S{1,200}$/),
+  clientSecretArn: at.optionalText('clientSecretArn', SECRET_ARN),
   scopes: at.optionalText('scopes', /^\S+( \S+)*$/),
   logoutUrl: at.optionalText('logoutUrl', /^https:\/\/\S+$/),
   rolesClaim: at.optionalText('rolesClaim', /^\S{1,200}$/),

@@ -96,8 +96,10 @@ export interface RecordSystemRow {
 export interface Issuer {
   readonly url: string;
   readonly audience: string;
-  /** public client (authorization code with PKCE) that people sign in by; undefined: they bring tokens from elsewhere */
+  /** client (authorization code with PKCE) that people sign in by; undefined: they bring tokens from elsewhere */
   readonly clientId: string | undefined;
+  /** secret of Secrets Manager with the secret or private key of that client; undefined: it is a public one */
+  readonly clientSecretArn: string | undefined;
   /** what is asked for at sign-in, separated by spaces; undefined: what every issuer has */
   readonly scopes: string | undefined;
   /** where the issuer does not tell by discovery */

@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { createLog, describeError } from '#embedded/log.ts';
 import { awsPorts } from '#lambda/aws-ports.ts';
 import { readCloudConfig } from '#lambda/config.ts';
+import { readOwnSecret } from '#lambda/read-secret.ts';
 import { startService } from './service.ts';
 import { SERVICE } from './spec.ts';
 
@@ -14,7 +15,14 @@ try {
   const pixels = new WorkerPixelEngine({ limits: { ...DEFAULT_LIMITS, ...config.limits } });
   const port = whole(process.env, 'NEPHOS_HTTP_PORT', SERVICE.port, 0, 65_535);
   const bind = process.env.NEPHOS_BIND ?? '127.0.0.1';
-  const service = await startService({ config, ports: { ...awsPorts(config), pixels }, port, bind, log });
+  const service = await startService({
+    config,
+    ports: { ...awsPorts(config), pixels },
+    port,
+    bind,
+    log,
+    readSecret: readOwnSecret,
+  });
   log.info('listening', { port: service.port });
   let ending = false;
   const end = (): void => {

@@ -12,6 +12,7 @@ import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { type Answer, createHttpHost } from '#embedded/http-host.ts';
 import { describeError, type Log } from '#embedded/log.ts';
+import { clientSecretOf, type ReadSecret } from '#lambda/archive.ts';
 import type { CloudConfig } from '#lambda/config.ts';
 
 /** How often the counts of repeated acts are written to the audit trail (ms). */
@@ -25,6 +26,8 @@ export interface ServiceOptions {
   readonly port: number;
   readonly bind: string;
   readonly log: Log;
+  /** where the configuration names a secret that is shown to the issuer */
+  readonly readSecret?: ReadSecret | undefined;
 }
 
 export interface RunningService {
@@ -34,9 +37,16 @@ export interface RunningService {
 }
 
 /** The embedded host's HTTP before the archive of the cloud: bodies and answers of any size, streamed in constant memory. */
-export async function startService({ config, ports, port, bind, log }: ServiceOptions): Promise<RunningService> {
+export async function startService({
+  config,
+  ports,
+  port,
+  bind,
+  log,
+  readSecret,
+}: ServiceOptions): Promise<RunningService> {
   const services = assemble(ports, config);
-  const issuer = OidcLogin.of(config.oidc, services.clock);
+  const issuer = OidcLogin.of(config.oidc, services.clock, clientSecretOf(config, readSecret));
   const app = createArchiveApp({
     services,
     tokens: new TokenStore(services),

@@ -2,7 +2,7 @@ import type { Grants } from '#lambda/functions.ts';
 
 /**
  * The optional service: what it answers through CloudFront, and what it may touch. Pure constants; infra builds the stack from them. The
- * grants are those of the functions `store` and `retrieve`, whose requests it takes over.
+ * grants are those of the functions `store` and `retrieve`, whose requests it takes over, and of the authorizer.
  */
 export const SERVICE = {
   purpose: 'STOW-RS of any size and whole studies and series in one answer',
@@ -15,6 +15,8 @@ export const SERVICE = {
     archive: ['read', 'write', 'delete'],
     landing: [],
     sends: ['study-quiet', 'finish-removal', 'restore'],
+    // No authorizer stands before it.
+    signsIn: true,
   } satisfies Grants,
 } as const;
 

@@ -1,4 +1,5 @@
-import { awsArchive } from './archive.ts';
+import { awsArchiveWith } from './archive.ts';
 import { httpFunction } from './http-function.ts';
+import { readOwnSecret } from './read-secret.ts';
 
-export const handler = httpFunction('admin', awsArchive);
+export const handler = httpFunction('admin', awsArchiveWith(readOwnSecret));

@@ -3,12 +3,14 @@ import { OidcTokenVerifier } from '#adapters/oidc/oidc-token-verifier.ts';
 import { SmartRecordSystem } from '#adapters/smart/smart-record-system.ts';
 import { type ArchiveApp, createArchiveApp } from '#api/app.ts';
 import { assemble } from '#core/assemble.ts';
+import { ConfigError } from '#core/configuration.ts';
 import { describeError } from '#core/errors.ts';
 import { Logins } from '#core/logins.ts';
 import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { awsPorts } from './aws-ports.ts';
-import { canStream, type LambdaConfig, readLambdaConfig } from './config.ts';
+import { type CloudConfig, canStream, type LambdaConfig, readLambdaConfig } from './config.ts';
+import { ENVIRONMENT } from './environment.ts';
 import { lambdaPixelEngine } from './lambda-pixel-engine.ts';
 import { countEmergency, logger } from './observe.ts';
 
@@ -23,14 +25,18 @@ export interface CloudArchive {
 
 export type OpenArchive = () => CloudArchive;
 
-/** The archive on the ports of a host, as the functions want it: AWS, or memory in tests. */
+/** The text of a secret by its ARN, as it is now. */
+export type ReadSecret = (arn: string) => Promise<string>;
+
+/** The archive on the ports of a host, as the functions want it: AWS, or memory in tests. @param readSecret in functions that sign people in */
 export function cloudArchive(
   config: LambdaConfig,
   ports: Parameters<typeof assemble>[0],
   streaming: boolean,
+  readSecret?: ReadSecret,
 ): CloudArchive {
   const services = assemble(ports, config);
-  const issuer = OidcLogin.of(config.oidc, services.clock);
+  const issuer = OidcLogin.of(config.oidc, services.clock, clientSecretOf(config, readSecret));
   const app = createArchiveApp({
     services,
     tokens: new TokenStore(services),
@@ -52,6 +58,15 @@ export function cloudArchive(
   return { services, app, config, streaming };
 }
 
+/** What reads what the archive shows to its issuer. @throws ConfigError where the program has no way to read it */
+export function clientSecretOf({ signIn }: CloudConfig, readSecret: ReadSecret | undefined) {
+  const { secretArn } = signIn;
+  if (secretArn === undefined) return undefined;
+  if (readSecret === undefined)
+    throw new ConfigError(`${ENVIRONMENT.oidcClientSecret}: this function reads no secrets`);
+  return () => readSecret(secretArn);
+}
+
 let opened: CloudArchive | undefined;
 
 /** S3, DynamoDB and SQS, by the names in the environment; a function gets only what its row in functions.ts names. */
@@ -60,8 +75,16 @@ export const awsArchive: OpenArchive = () => {
   return opened;
 };
 
-function open(): CloudArchive {
+/** The same for functions that sign people in, and may have to show a secret for it. */
+export const awsArchiveWith =
+  (readSecret: ReadSecret): OpenArchive =>
+  () => {
+    opened ??= open(readSecret);
+    return opened;
+  };
+
+function open(readSecret?: ReadSecret): CloudArchive {
   const streaming = canStream(process.env);
   const config = readLambdaConfig(process.env, streaming);
-  return cloudArchive(config, { ...awsPorts(config), pixels: lambdaPixelEngine(config.limits) }, streaming);
+  return cloudArchive(config, { ...awsPorts(config), pixels: lambdaPixelEngine(config.limits) }, streaming, readSecret);
 }

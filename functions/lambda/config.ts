@@ -42,6 +42,8 @@ export interface CloudConfig {
   };
   /** secret with the credentials that are shown to other archives */
   readonly routing: { readonly secretArn: string | undefined };
+  /** secret with what is shown to the issuer, in programs that sign people in; undefined: a public client */
+  readonly signIn: { readonly secretArn: string | undefined };
   /** @throws ConfigError when the function was not given the queue */
   readonly queueUrl: (kind: string) => string;
 }
@@ -91,6 +93,10 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
       ...(env[ENVIRONMENT.placementModalities] !== undefined && {
         placementModalities: listOf(env[ENVIRONMENT.placementModalities]),
       }),
+      metadataFrom:
+        oneOf(env, ENVIRONMENT.imagingMetadata, ['archive', 'health-imaging'], 'archive') === 'archive'
+          ? 'archive'
+          : 'placement',
     },
     limits: { ...limits, ...readLimits(env) },
     oidc: readOidcSettings(env, tenants),
@@ -112,6 +118,7 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
       secretArn: env[ENVIRONMENT.auditSecret],
     },
     routing: { secretArn: env[ENVIRONMENT.routingSecret] },
+    signIn: { secretArn: env[ENVIRONMENT.oidcClientSecret] },
     queueUrl: (kind) => {
       const url = env[queueVariable(kind)];
       if (url === undefined)

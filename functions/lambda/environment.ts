@@ -24,14 +24,20 @@ export const ENVIRONMENT = {
   conflictPolicy: 'NEPHOS_CONFLICT_POLICY',
   /** on or off */
   sanitizePreamble: 'NEPHOS_SANITIZE_PREAMBLE',
+  /** refuse or derive */
+  missingUIDs: 'NEPHOS_MISSING_UIDS',
   /** steps down for studies that nobody reads: `tier:idleDays[:studyAgeDays]`, separated by commas */
   tiers: 'NEPHOS_TIERS',
-  /** data store of HealthImaging from which frames are read, and the role by which it imports; none: no placement */
+  /** data store of HealthImaging from which frames and metadata are read, and the role by which it imports; none: no placement */
   imagingDatastore: 'NEPHOS_IMAGING_DATASTORE',
   imagingRole: 'NEPHOS_IMAGING_ROLE',
+  /** `archive` or `health-imaging`: whose metadata of what is placed there are answered first */
+  imagingMetadata: 'NEPHOS_IMAGING_METADATA',
   /** modalities whose studies are placed there, separated by commas */
   placementModalities: 'NEPHOS_PLACEMENT_MODALITIES',
   ...OIDC_ENVIRONMENT,
+  /** secret with what the archive shows to the issuer: the client's secret, or its private key */
+  oidcClientSecret: 'NEPHOS_OIDC_CLIENT_SECRET_ARN',
   /** record systems that may open us (SMART App Launch): a JSON list */
   smartIssuers: 'NEPHOS_SMART_ISSUERS',
   /** key of KMS that the audit trail is sealed with */

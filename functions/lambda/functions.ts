@@ -58,6 +58,8 @@ export interface Grants {
   readonly seals?: true;
   /** reads the credentials that are shown to other archives */
   readonly routes?: true;
+  /** asks the issuer on behalf of who signs in, and reads what the archive shows there of itself */
+  readonly signsIn?: true;
   /** queues that it sends to */
   readonly sends: readonly QueueName[];
   /**
@@ -222,6 +224,7 @@ export const FUNCTIONS = {
       archive: ['read', 'write', 'delete', 'list'],
       landing: [],
       sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended', 'deidentify', 'route'],
+      signsIn: true,
     },
   },
   ingest: {
@@ -343,7 +346,7 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [{ kind: 'authorizer' }],
     // Sessions whose tokens of the issuer have run out are renewed here.
-    grants: { index: 'write', archive: [], landing: [], sends: [] },
+    grants: { index: 'write', archive: [], landing: [], sends: [], signsIn: true },
   },
 } as const satisfies Record<string, FunctionSpec>;
 

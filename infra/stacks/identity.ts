@@ -79,6 +79,7 @@ export class IdentityStack extends NephosStack {
       url,
       audience: client.userPoolClientId,
       clientId: publicUrl === undefined ? undefined : client.userPoolClientId,
+      clientSecretArn: undefined,
       scopes: undefined,
       logoutUrl: publicUrl === undefined ? undefined : `${this.#signInPages(pool)}/logout`,
       rolesClaim: 'cognito:groups',

@@ -53,7 +53,17 @@ describe('the rule packs AwsSolutions and HIPAA, and the validation of templates
   test.each([
     ['dev', {}],
     ['prod, in two regions', PROD],
-    ['prod with the service on Fargate', { ...PROD, fargate: FARGATE }],
+    [
+      'prod with the service on Fargate, and an issuer that wants a secret',
+      {
+        ...PROD,
+        fargate: FARGATE,
+        issuer: {
+          ...{ url: 'https://login.example.org', audience: 'pacs', clientId: 'console' },
+          clientSecretArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:nephos-issuer-AbCdEf',
+        },
+      },
+    ],
     [
       'prod failed over to its second region, of three tenants, two with keys of their own, locked for good, with tiers of its own',
       {

@@ -16,7 +16,7 @@ export const OIDC_ENVIRONMENT = {
   oidcGrantClaims: 'NEPHOS_OIDC_GRANT_CLAIMS',
   /** client by which people sign in there; without it they paste a token of the issuer */
   oidcClientId: 'NEPHOS_OIDC_CLIENT_ID',
-  /** file that holds the client's secret, for issuers that want one beside PKCE */
+  /** file that holds the client's secret, or its private key (PEM or JWK), for issuers that want one beside PKCE */
   oidcClientSecretFile: 'NEPHOS_OIDC_CLIENT_SECRET_FILE',
   /** what is asked for at sign-in (`openid profile`, and `offline_access` where the issuer lists it) */
   oidcScopes: 'NEPHOS_OIDC_SCOPES',

@@ -3,6 +3,7 @@ import * as client from 'openid-client';
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { LoginIssuer, LoginProof, LoginTokens } from '#core/ports/login-issuer.ts';
+import { ClientCredentials } from './client-credentials.ts';
 import { CALLBACK_PATH } from './environment.ts';
 import { OidcTokenVerifier } from './oidc-token-verifier.ts';
 import type { OidcLoginSettings, OidcSettings } from './settings.ts';
@@ -18,6 +19,8 @@ export interface OidcLoginOptions extends OidcLoginSettings {
   readonly settings: (origin: string) => OidcSettings;
   /** how the issuer is asked; absent: over the network */
   readonly fetch?: typeof globalThis.fetch | undefined;
+  /** what the archive shows there of itself, as it is now; absent: the file of the settings, or nothing (a public client) */
+  readonly readSecret?: (() => Promise<string>) | undefined;
 }
 
 interface Known {
@@ -30,16 +33,24 @@ interface Known {
 export class OidcLogin implements LoginIssuer {
   readonly #options: OidcLoginOptions;
   readonly #clock: Pick<Clock, 'now'>;
+  readonly #credentials: ClientCredentials | undefined;
   readonly #known = new Map<string, Promise<Known>>();
 
   constructor(options: OidcLoginOptions, clock: Pick<Clock, 'now'>) {
     this.#options = options;
     this.#clock = clock;
+    const { clientSecretFile: file, readSecret = file === undefined ? undefined : () => readFile(file, 'utf8') } =
+      options;
+    this.#credentials = readSecret && new ClientCredentials(readSecret, clock);
   }
 
-  /** At the issuer of the settings; undefined where they do not say how people sign in. */
-  static of(settings: OidcSettings | undefined, clock: Pick<Clock, 'now'>): OidcLogin | undefined {
-    return settings?.login && new OidcLogin({ ...settings.login, settings: () => settings }, clock);
+  /** At the issuer of the settings; undefined where they do not say how people sign in. @param readSecret where the host keeps it in no file */
+  static of(
+    settings: OidcSettings | undefined,
+    clock: Pick<Clock, 'now'>,
+    readSecret?: OidcLoginOptions['readSecret'],
+  ): OidcLogin | undefined {
+    return settings?.login && new OidcLogin({ ...settings.login, settings: () => settings, readSecret }, clock);
   }
 
   async authorizationUrl(origin: string, { state, nonce, verifier }: LoginProof): Promise<string> {
@@ -57,7 +68,7 @@ export class OidcLogin implements LoginIssuer {
 
   async exchange(origin: string, callback: URL, { state, nonce, verifier }: LoginProof): Promise<LoginTokens> {
     const known = await this.#at(origin);
-    const tokens = await asked(() =>
+    const tokens = await this.#shown(() =>
       client.authorizationCodeGrant(known.configuration, callback, {
         expectedState: state,
         expectedNonce: nonce,
@@ -71,7 +82,7 @@ export class OidcLogin implements LoginIssuer {
   async renew(origin: string, refreshToken: string): Promise<LoginTokens | undefined> {
     const known = await this.#at(origin);
     try {
-      return await told(known, await asked(() => client.refreshTokenGrant(known.configuration, refreshToken)));
+      return await told(known, await this.#shown(() => client.refreshTokenGrant(known.configuration, refreshToken)));
     } catch (error) {
       if (error instanceof PacsError && error.code === 'UNAUTHENTICATED') return undefined;
       throw error;
@@ -96,7 +107,19 @@ export class OidcLogin implements LoginIssuer {
   async revoke(origin: string, refreshToken: string): Promise<void> {
     const { configuration } = await this.#at(origin);
     if (configuration.serverMetadata().revocation_endpoint === undefined) return;
-    await asked(() => client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' }));
+    await this.#shown(() => client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' }));
+  }
+
+  /** An issuer looks at who asks before it looks at what is asked: a code that came with an old secret is still good with the new one. */
+  async #shown<T>(ask: () => Promise<T>): Promise<T> {
+    return asked(async () => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!isClientRefused(error) || !(await this.#credentials?.replaced())) throw error;
+        return ask();
+      }
+    });
   }
 
   #scopes(configuration: client.Configuration): string {
@@ -117,11 +140,10 @@ export class OidcLogin implements LoginIssuer {
   }
 
   async #discover(origin: string): Promise<Known> {
-    const { clientId, clientSecretFile, fetch } = this.#options;
+    const { clientId, fetch } = this.#options;
     const settings = this.#options.settings(origin);
     const issuer = new URL(settings.issuer);
-    const secret = clientSecretFile === undefined ? undefined : (await readFile(clientSecretFile, 'utf8')).trim();
-    const authentication = secret === undefined ? client.None() : client.ClientSecretPost(secret);
+    const authentication = this.#credentials?.authenticate ?? client.None();
     const configuration = await asked(() =>
       client.discovery(issuer, clientId, undefined, authentication, {
         timeout: TIMEOUT_SECONDS,
@@ -149,15 +171,24 @@ async function told(
   return { principal, idToken, refreshToken, expiresInSeconds: tokens.expires_in ?? 3_600 };
 }
 
-/** @throws PacsError UNAUTHENTICATED for what the issuer refuses or says wrongly, BUSY where it does not answer */
+/** @throws PacsError UNAUTHENTICATED for what the issuer refuses or says wrongly, BUSY where it does not answer, or not to this archive */
 async function asked<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
+    if (error instanceof PacsError) throw error;
+    // No fault of the person, whose session may go on while somebody sees to it.
+    if (isClientRefused(error))
+      throw new PacsError('BUSY', 'the issuer does not take what the archive shows of itself', { cause: error });
     if (isRefusal(error)) throw new PacsError('UNAUTHENTICATED', 'the issuer refuses', { cause: error });
     throw new PacsError('BUSY', 'the issuer cannot be reached', { cause: error });
   }
 }
+
+/** Keycloak says `unauthorized_client` of a wrong secret; a challenge is the answer to a header that does not hold. */
+const isClientRefused = (error: unknown): boolean =>
+  error instanceof client.WWWAuthenticateChallengeError ||
+  (error instanceof client.ResponseBodyError && ['invalid_client', 'unauthorized_client'].includes(error.error));
 
 const isRefusal = (error: unknown): boolean =>
   (error instanceof client.ResponseBodyError && error.status < 500) ||

@@ -5,7 +5,7 @@ import { OIDC_ENVIRONMENT as NAMES } from './environment.ts';
 /** How people sign in at the issuer: authorization code with PKCE. */
 export interface OidcLoginSettings {
   readonly clientId: string;
-  /** file of the client's secret; undefined: a public client */
+  /** file of the client's secret, or of its private key; undefined: a public client, or the host has it from elsewhere */
   readonly clientSecretFile?: string | undefined;
   /** separated by spaces; undefined: what every issuer has */
   readonly scopes?: string | undefined;

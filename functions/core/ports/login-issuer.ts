@@ -4,7 +4,7 @@ import type { Principal } from '../access.ts';
  * LoginIssuer — where people show who they are: an OpenID Connect issuer, by authorization code with PKCE (RFC 6749 §4.1, RFC 7636).
  * Contract: what an issuer says is believed only when its signature, issuer, audience, expiry and nonce hold.
  * `origin` is the archive as the browser sees it.
- * @throws PacsError BUSY where the issuer cannot be reached; UNAUTHENTICATED where it refuses, or what it says does not hold
+ * @throws PacsError BUSY where the issuer cannot be reached, or does not take the archive for its client; UNAUTHENTICATED where it refuses, or what it says does not hold
  */
 export interface LoginIssuer {
   /** where the browser is sent */

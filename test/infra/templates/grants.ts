@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
-import { prodDeployment } from '../synth.ts';
+import { ACCOUNT, FARGATE, PROD, prodDeployment, synthesize } from '../synth.ts';
 
 interface Statement {
   readonly Sid?: string;
@@ -124,5 +124,57 @@ describe('the roles', () => {
       expect(NEPHOS_ROUTING_HOSTS, name).toBe('pacs.example,*.reading.example:8443');
       expect(NEPHOS_ROUTING_SECRET, name).toBe(name === 'route' ? routing?.credentialsSecretArn : undefined);
     }
+  });
+
+  test('what is shown to the issuer: functions that sign people in read the one secret, in each region its own copy; nothing else knows of it', () => {
+    const arn = (region: string) => `arn:aws:secretsmanager:${region}:${ACCOUNT}:secret:nephos-issuer-AbCdEf`;
+    const issuer = { url: 'https://login.example.org', audience: 'pacs', clientId: 'console', scopes: 'openid groups' };
+    const deployment = synthesize({
+      ...PROD,
+      fargate: FARGATE,
+      issuer: { ...issuer, clientSecretArn: arn('eu-west-1'), logoutUrl: 'https://login.example.org/out' },
+    });
+    for (const [suffix, region] of [
+      ['', 'eu-west-1'],
+      ['2', 'eu-central-1'],
+    ] as const)
+      for (const name of names) {
+        const signsIn = name === 'admin' || name === 'authorizer';
+        const stack = `${FUNCTIONS[name].triggers.some(({ kind }) => kind === 'queue' || kind === 'schedule') ? 'Workers' : 'Api'}${suffix}`;
+        const reading = deployment
+          .all(stack, 'AWS::IAM::Policy')
+          .filter(({ Properties }) => Properties.PolicyName.startsWith(`${name}role`))
+          .flatMap(({ Properties }): Statement[] => Properties.PolicyDocument.Statement)
+          .filter(({ Sid }) => Sid === 'ClientSecret');
+        expect(reading, name).toEqual(
+          signsIn
+            ? [
+                {
+                  ...{ Sid: 'ClientSecret', Effect: 'Allow', Action: 'secretsmanager:GetSecretValue' },
+                  Resource: arn(region),
+                },
+              ]
+            : [],
+        );
+        const { Variables } = deployment.one(
+          stack,
+          'AWS::Lambda::Function',
+          ({ FunctionName }) => FunctionName?.endsWith(`-${name}`) ?? false,
+        ).Properties.Environment;
+        expect(Variables.NEPHOS_OIDC_CLIENT_SECRET_ARN, name).toBe(signsIn ? arn(region) : undefined);
+        expect(Variables.NEPHOS_OIDC_CLIENT_ID, name).toBe(signsIn ? 'console' : undefined);
+        expect(Variables.NEPHOS_OIDC_AUDIENCE, name).toBe('pacs');
+      }
+    // The service has no authorizer before it. The answers of all stacks hold the name alone.
+    const service = JSON.stringify(deployment.stacks.get('Service'));
+    expect(service).toContain(`"Sid":"ClientSecret"`);
+    expect(service).toContain(arn('eu-west-1'));
+    for (const [name, resources] of deployment.stacks)
+      if (!/^(Api|Service)/.test(name)) expect(JSON.stringify(resources), name).not.toContain('nephos-issuer');
+    for (const wrong of [
+      { ...issuer, clientId: undefined, clientSecretArn: arn('eu-west-1') },
+      { ...issuer, clientSecretArn: arn('us-east-1') },
+    ])
+      expect(() => synthesize({ ...PROD, issuer: wrong })).toThrow(/clientSecretArn/);
   });
 });
