@@ -18,7 +18,7 @@ import { bareOrigin, GuestDoor, guestRequest } from './guest-door.ts';
 import type { LoginDoor } from './login.ts';
 import { apiRoutes } from './routes.ts';
 import { isCrossSite, tokenOf } from './session.ts';
-import type { Throttle } from './throttle.ts';
+import { type Throttle, tooMany } from './throttle.ts';
 
 export interface ArchiveAppOptions {
   readonly services: Services;
@@ -64,7 +64,10 @@ export interface ArchiveApp {
   answer(request: HttpRequest): Promise<Answered | undefined>;
   /** Who asks. */
   identify(
-    request: Pick<HttpRequest, 'clientCertificate' | 'headers' | 'method' | 'origin' | 'principal' | 'remoteAddress'>,
+    request: Pick<
+      HttpRequest,
+      'clientCertificate' | 'headers' | 'method' | 'origin' | 'principal' | 'remoteAddress' | 'viewerAddress'
+    >,
   ): Promise<Identified>;
 }
 
@@ -101,8 +104,9 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
         return { response: withHeaders(preflight(request, corsOrigins), {}), route: 'Preflight' };
       }
       try {
-        throttle?.admitAddress(request.remoteAddress);
-        if (bringsSecret(request)) throttle?.admitToken(request.remoteAddress, undefined);
+        if (request.refusedSeconds !== undefined) throw tooMany(request.refusedSeconds);
+        await throttle?.admitAddress(request);
+        if (bringsSecret(request)) await throttle?.admitToken(request, undefined);
       } catch (error) {
         return { response: withHeaders(refusal(error), cors), route: 'Throttled' };
       }
@@ -114,16 +118,16 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       }
       let admitted = request;
       try {
-        if (throttle && principal) admitted = throttle.admit(request, principal);
+        if (throttle && principal) admitted = await throttle.admit(request, principal);
         if (guest && principal) admitted = await guests.admit(admitted, principal);
       } catch (error) {
-        return { response: withHeaders(refusal(error), cors), route: 'Throttled' };
+        return { response: withHeaders(refusal(error), cors), route: 'Throttled', tenant: principal?.tenant };
       }
       const { response: made, route, error } = await router.handle({ ...admitted, principal });
       const response = guest ? await guests.answer(guest, principal, route, made) : made;
       if (error && error.row.http >= 500) onFailure(error, route, principal?.tenant);
-      if (bringsSecret(request) && isRefusedSecret(response)) throttle?.tokenFailed(request.remoteAddress);
-      const answer = throttle && principal ? throttle.answer(response, principal) : response;
+      if (bringsSecret(request) && isRefusedSecret(response)) await throttle?.tokenFailed(request);
+      const answer = throttle && principal ? await throttle.answer(response, principal) : response;
       return { response: withHeaders(answer, cors), route, tenant: principal?.tenant };
     },
   };
@@ -172,17 +176,17 @@ async function identified(
   if (everybody || request.principal) return { principal: everybody ?? request.principal };
   if (!carried) return identifiedByCertificate(request, services, corsOrigins);
   try {
-    throttle?.admitToken(request.remoteAddress, carried.token);
+    await throttle?.admitToken(request, carried.token);
     // The number of such a session is good in its cookie alone.
     const isLogin = carried.from === 'cookie' && carried.token.startsWith(LOGIN_PREFIX);
     const principal = await (isLogin ? login?.logins : verifier)?.verify(carried.token);
-    if (principal) throttle?.tokenHeld(carried.token);
+    if (principal) await throttle?.tokenHeld(carried.token);
     // A session that has ended is no guess: pages ask on with its cookie.
     if (principal || carried.from === 'cookie') return { principal };
-    throttle?.tokenFailed(request.remoteAddress);
+    await throttle?.tokenFailed(request);
     return { refused: refusal(new PacsError('UNAUTHENTICATED', 'the access token is not valid')) };
   } catch (error) {
-    if (error instanceof PacsError && error.code === 'UNAUTHENTICATED') throttle?.tokenFailed(request.remoteAddress);
+    if (error instanceof PacsError && error.code === 'UNAUTHENTICATED') await throttle?.tokenFailed(request);
     return { refused: refusal(error) };
   }
 }

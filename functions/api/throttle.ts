@@ -1,11 +1,16 @@
-import { createHash } from 'node:crypto';
 import type { Principal } from '#core/access.ts';
+import { type Environment, whole } from '#core/configuration.ts';
 import { PacsError } from '#core/errors.ts';
 import { networkOf } from '#core/network-address.ts';
 import type { Clock } from '#core/ports/clock.ts';
+import type { Key } from '#core/ports/index-table.ts';
+import type { RateLedger } from '#core/ports/rate-ledger.ts';
+import { addressAccount, principalAccount, tokenAccount } from '#core/rate-accounts.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { OwnBuckets, type RateBuckets, type RateName, type Rates } from './rate-buckets.ts';
+import { SharedBuckets } from './shared-buckets.ts';
 
-/** Rates of one process; what is absent is not limited. */
+/** What is absent is not limited. */
 export interface ThrottleRates {
   /** of one principal */
   readonly requestsPerSecond?: number | undefined;
@@ -17,54 +22,91 @@ export interface ThrottleRates {
   readonly failuresPerMinute?: number | undefined;
 }
 
+export interface ThrottleOptions {
+  /** where processes keep what they have used together; absent: each has the rates for itself */
+  readonly ledger?: RateLedger | undefined;
+  /** the ledger could not be asked: nobody is refused because of that */
+  readonly onFailure?: ((error: unknown) => void) | undefined;
+  /** false: bodies pass at full speed, and whoever moved too much is refused until it is paid; where waiting costs as much as working */
+  readonly slows?: boolean | undefined;
+}
+
 /** A bucket that was not used holds what comes together in this time. */
 const BURST_SECONDS = 5;
-/** buckets, and tokens known to be valid, that are kept of each kind; the one not used for longest goes */
-const KEPT = 10_000;
+/** As many clients are thought to stand behind an address of a front (infra/constructs/web-acl.ts has the same for requests). */
+const BEHIND_A_FRONT = 20;
+
+/** Generous: a viewer asks for a study's frames all at once. */
+export const DEFAULT_RATES = {
+  requestsPerSecond: 2_000,
+  bytesPerSecond: 1024 ** 3,
+  addressRequestsPerSecond: 5_000,
+  failuresPerMinute: 30,
+} as const;
+
+/** By `NEPHOS_RATE_…`, or `off`; `fallback` for what is not set. Undefined: no rate is limited. @throws ConfigError that names the variable */
+export function readRates(env: Environment, fallback: ThrottleRates): ThrottleRates | undefined {
+  const rate = (name: string, unset: number | undefined, least: number): number | undefined => {
+    if (env[name] === 'off' || (env[name] === undefined && unset === undefined)) return undefined;
+    return whole(env, name, unset ?? least, least, Number.MAX_SAFE_INTEGER);
+  };
+  const rates = {
+    requestsPerSecond: rate('NEPHOS_RATE_REQUESTS', fallback.requestsPerSecond, 1),
+    bytesPerSecond: rate('NEPHOS_RATE_BYTES', fallback.bytesPerSecond, 65_536),
+    addressRequestsPerSecond: rate('NEPHOS_RATE_ADDRESS_REQUESTS', fallback.addressRequestsPerSecond, 1),
+    failuresPerMinute: rate('NEPHOS_RATE_FAILURES', fallback.failuresPerMinute, 1),
+  };
+  return Object.values(rates).some((value) => value !== undefined) ? rates : undefined;
+}
+
+/** Where a request comes from, as far as the host knows. */
+type From = Pick<HttpRequest, 'remoteAddress' | 'viewerAddress'>;
 
 /**
  * Who asks too much is told when to come again (429, Retry-After); who moves too many bytes is slowed, by reading and answering later.
  * Loopback has no limit by address: it is a proxy on this machine, and stands for everybody.
  */
 export class Throttle {
-  readonly #requests: Buckets | undefined;
-  readonly #bytes: Buckets | undefined;
-  readonly #addresses: Buckets | undefined;
-  readonly #failures: Buckets | undefined;
-  readonly #valid = new Map<string, true>();
+  readonly #buckets: RateBuckets;
+  readonly #rates: Rates;
   readonly #clock: Clock;
+  readonly #slows: boolean;
 
-  constructor(rates: ThrottleRates, clock: Clock) {
+  constructor(
+    rates: ThrottleRates,
+    clock: Clock,
+    { ledger, onFailure = () => {}, slows = true }: ThrottleOptions = {},
+  ) {
     this.#clock = clock;
-    this.#requests = bucketsOf(clock, rates.requestsPerSecond);
-    this.#bytes = bucketsOf(clock, rates.bytesPerSecond);
-    this.#addresses = bucketsOf(clock, rates.addressRequestsPerSecond);
-    this.#failures =
-      rates.failuresPerMinute === undefined
-        ? undefined
-        : new Buckets(clock, rates.failuresPerMinute / 60, rates.failuresPerMinute);
+    this.#slows = slows;
+    this.#rates = ratesOf(rates);
+    this.#buckets = ledger
+      ? new SharedBuckets(this.#rates, clock, ledger, onFailure)
+      : new OwnBuckets(this.#rates, clock);
   }
 
   /** @throws PacsError TOO_MANY_REQUESTS */
-  admitAddress(address: string | undefined): void {
-    const key = networkOf(address);
-    if (key !== undefined) refuse(this.#addresses?.take(key) ?? 0);
+  async admitAddress({ remoteAddress }: From): Promise<void> {
+    const network = networkOf(remoteAddress);
+    if (network !== undefined) refuse(await this.#buckets.take(addressAccount(network), 'addressRequests'));
   }
 
   /** A request of somebody, or 429: with its body as fast as its rate allows. @throws PacsError TOO_MANY_REQUESTS */
-  admit(request: HttpRequest, principal: Principal): HttpRequest {
-    const key = `${principal.tenant}|${principal.subject}`;
-    refuse(Math.max(this.#requests?.take(key) ?? 0, this.#bytes?.waitMs(key, 0) ?? 0));
-    return this.#bytes ? { ...request, body: this.#paced(request.body, key) } : request;
+  async admit(request: HttpRequest, principal: Principal): Promise<HttpRequest> {
+    const account = principalAccount(principal);
+    const waitMs = await this.#buckets.take(account, 'requests');
+    refuse(Math.max(waitMs, await this.#buckets.waitMs(account, 'bytes', 0)));
+    return this.#rates.bytes ? { ...request, body: this.#paced(request.body, account) } : request;
   }
 
   /** The answer, as fast as the principal's rate allows. */
-  answer(response: HttpResponse, principal: Principal): HttpResponse {
+  async answer(response: HttpResponse, principal: Principal): Promise<HttpResponse> {
     const { body } = response;
-    if (!this.#bytes || body === undefined) return response;
-    const key = `${principal.tenant}|${principal.subject}`;
-    if (typeof body !== 'string' && !(body instanceof Uint8Array)) return { ...response, body: this.#paced(body, key) };
-    this.#bytes.spend(key, Buffer.byteLength(body)); // paid by the next request
+    if (!this.#rates.bytes || body === undefined) return response;
+    const account = principalAccount(principal);
+    if (typeof body !== 'string' && !(body instanceof Uint8Array))
+      return { ...response, body: this.#paced(body, account) };
+    await this.#buckets.spend(account, 'bytes', Buffer.byteLength(body)); // paid by the next request
     return response;
   }
 
@@ -73,92 +115,58 @@ export class Throttle {
    * same address stay at work while somebody guesses.
    * @throws PacsError TOO_MANY_REQUESTS
    */
-  admitToken(address: string | undefined, token: string | undefined): void {
-    const key = networkOf(address);
-    const waitMs = key === undefined ? 0 : (this.#failures?.waitMs(key, 1) ?? 0);
-    if (waitMs > 0 && (token === undefined || !this.#valid.has(digestOf(token)))) refuse(waitMs);
+  async admitToken(from: From, token: string | undefined): Promise<void> {
+    const held = token === undefined ? undefined : tokenAccount(token);
+    if (held && this.#buckets.isKnown(held)) return;
+    const waits = this.#failuresOf(from).map(([account, name]) => this.#buckets.waitMs(account, name, 1));
+    const waitMs = Math.max(0, ...(await Promise.all(waits)));
+    if (waitMs > 0 && !(held && (await this.#buckets.isHeld(held)))) refuse(waitMs);
   }
 
-  tokenFailed(address: string | undefined): void {
-    const key = networkOf(address);
-    if (key !== undefined) this.#failures?.take(key);
+  async tokenFailed(from: From): Promise<void> {
+    await Promise.all(this.#failuresOf(from).map(([account, name]) => this.#buckets.spend(account, name, 1)));
   }
 
-  tokenHeld(token: string): void {
-    if (this.#failures) remember(this.#valid, digestOf(token), true);
+  async tokenHeld(token: string): Promise<void> {
+    if (this.#rates.failures) await this.#buckets.hold(tokenAccount(token));
   }
 
-  async *#paced(body: AsyncIterable<Uint8Array>, key: string): AsyncGenerator<Uint8Array> {
+  /** An address that somebody merely claims counts together with the one that the claim came from. */
+  #failuresOf({ remoteAddress, viewerAddress }: From): [account: Key, name: RateName][] {
+    const [near, far] = [networkOf(remoteAddress), networkOf(viewerAddress)];
+    const accounts: [Key, RateName][] = [];
+    if (far !== undefined) accounts.push([addressAccount(far), 'failures']);
+    if (near !== undefined) accounts.push([addressAccount(near), far === undefined ? 'failures' : 'frontFailures']);
+    return accounts;
+  }
+
+  async *#paced(body: AsyncIterable<Uint8Array>, account: Key): AsyncGenerator<Uint8Array> {
     for await (const chunk of body) {
-      const waitMs = this.#bytes!.spend(key, chunk.byteLength);
-      if (waitMs > 0) await this.#clock.sleep(waitMs);
+      const waitMs = await this.#buckets.spend(account, 'bytes', chunk.byteLength);
+      if (waitMs > 0 && this.#slows) await this.#clock.sleep(waitMs);
       yield chunk;
     }
   }
 }
 
-interface Bucket {
-  level: number;
-  at: number;
-}
-
-/** Token buckets by key. */
-class Buckets {
-  readonly #clock: Clock;
-  readonly #perSecond: number;
-  readonly #capacity: number;
-  readonly #buckets = new Map<string, Bucket>();
-
-  constructor(clock: Clock, perSecond: number, capacity: number) {
-    this.#clock = clock;
-    this.#perSecond = perSecond;
-    this.#capacity = capacity;
-  }
-
-  /** Takes one where there is one. @returns 0, or how long until there is one (ms) */
-  take(key: string): number {
-    const waitMs = this.waitMs(key, 1);
-    if (waitMs === 0) this.#bucket(key).level -= 1;
-    return waitMs;
-  }
-
-  /** Takes what was used, there or not. @returns how long until the debt is paid (ms) */
-  spend(key: string, amount: number): number {
-    this.#bucket(key).level -= amount;
-    return this.waitMs(key, 0);
-  }
-
-  /** How long until the bucket holds `amount` (ms). */
-  waitMs(key: string, amount: number): number {
-    const missing = amount - this.#bucket(key).level;
-    return missing <= 0 ? 0 : Math.ceil((missing / this.#perSecond) * 1000);
-  }
-
-  #bucket(key: string): Bucket {
-    const now = this.#clock.now();
-    const bucket = this.#buckets.get(key) ?? { level: this.#capacity, at: now };
-    const seconds = Math.max(0, now - bucket.at) / 1000;
-    bucket.level = Math.min(this.#capacity, bucket.level + seconds * this.#perSecond);
-    bucket.at = now;
-    remember(this.#buckets, key, bucket);
-    return bucket;
-  }
-}
-
-const bucketsOf = (clock: Clock, perSecond: number | undefined): Buckets | undefined =>
-  perSecond === undefined ? undefined : new Buckets(clock, perSecond, perSecond * BURST_SECONDS);
-
-/** As the last used; what was not used for longest makes room. */
-function remember<T>(kept: Map<string, T>, key: string, value: T): void {
-  kept.delete(key);
-  kept.set(key, value);
-  if (kept.size > KEPT) kept.delete(kept.keys().next().value!);
+function ratesOf(rates: ThrottleRates): Rates {
+  const { requestsPerSecond, bytesPerSecond, addressRequestsPerSecond, failuresPerMinute } = rates;
+  const burst = (name: RateName, perSecond: number | undefined) =>
+    perSecond === undefined ? {} : { [name]: { perSecond, capacity: perSecond * BURST_SECONDS } };
+  const minute = (name: RateName, perMinute: number | undefined) =>
+    perMinute === undefined ? {} : { [name]: { perSecond: perMinute / 60, capacity: perMinute } };
+  return {
+    ...burst('requests', requestsPerSecond),
+    ...burst('bytes', bytesPerSecond),
+    ...burst('addressRequests', addressRequestsPerSecond),
+    ...minute('failures', failuresPerMinute),
+    ...minute('frontFailures', failuresPerMinute === undefined ? undefined : failuresPerMinute * BEHIND_A_FRONT),
+  };
 }
 
 function refuse(waitMs: number): void {
-  if (waitMs === 0) return;
-  const retryAfterSeconds = Math.ceil(waitMs / 1000);
-  throw new PacsError('TOO_MANY_REQUESTS', 'too many requests', { details: { retryAfterSeconds } });
+  if (waitMs > 0) throw tooMany(Math.ceil(waitMs / 1000));
 }
 
-const digestOf = (token: string): string => createHash('sha256').update(token).digest('base64');
+export const tooMany = (retryAfterSeconds: number): PacsError =>
+  new PacsError('TOO_MANY_REQUESTS', 'too many requests', { details: { retryAfterSeconds } });

@@ -20,6 +20,10 @@ export interface HttpRequest {
   readonly origin: string;
   /** IP address of the client, where the host knows it */
   readonly remoteAddress?: string | undefined;
+  /** that of whoever asked the front before us (CloudFront), as the request says it: anybody may have written it, it only tells clients apart */
+  readonly viewerAddress?: string | undefined;
+  /** an authorizer before us has refused to look at its token: seconds after which to come again */
+  readonly refusedSeconds?: number | undefined;
   /** of a certificate that the client has shown and an authority of ours has signed: `SHA256:<hex>`, then the names in it, as `DNS:…` */
   readonly clientCertificate?: readonly string[] | undefined;
   /** aborted when the client went away */

@@ -66,7 +66,7 @@ export function createApp({ archive, config, log, login }: AppOptions): { answer
         return { response: { status: 200, headers, body: await metricsText() }, route: 'Metrics' };
       }
       if (isIssuerPath(request.path)) {
-        throttle?.admitAddress(request.remoteAddress);
+        await throttle?.admitAddress(request);
         const answered = await login?.answer(request);
         if (answered) return { response: answered, route: 'Issuer' };
       }

@@ -4,7 +4,7 @@ import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type OidcSettings, readOidcSettings } from '#adapters/oidc/settings.ts';
 import { readSmartIssuers, type SmartIssuer } from '#adapters/smart/settings.ts';
-import type { ThrottleRates } from '#api/throttle.ts';
+import { DEFAULT_RATES, readRates, type ThrottleRates } from '#api/throttle.ts';
 import type { Role } from '#core/access.ts';
 import {
   ConfigError,
@@ -126,7 +126,8 @@ export function readConfig(env: Environment): Config {
     auditRepository: readAuditRepository(env),
     limits: readLimits(env),
     tls: readTls(env),
-    rates: readRates(env, bind),
+    // Generous where a network is served, none on loopback.
+    rates: readRates(env, LOOPBACK.has(bind) ? {} : DEFAULT_RATES),
     connections: {
       connections: whole(env, 'NEPHOS_HTTP_CONNECTIONS', 5_000, 1, 1_000_000),
       ofAddress: whole(env, 'NEPHOS_HTTP_CONNECTIONS_ADDRESS', 1_000, 1, 1_000_000),
@@ -146,23 +147,6 @@ function textOrFile(name: string, value: string | undefined): string | undefined
   } catch (error) {
     throw new ConfigError(`${name}: ${value} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
   }
-}
-
-/** Generous where a network is served, none on loopback. */
-const RATES = { requests: 2_000, bytes: 1024 ** 3, addressRequests: 5_000, failures: 30 } as const;
-
-function readRates(env: Environment, bind: string): ThrottleRates | undefined {
-  const rate = (name: string, fallback: number, least: number): number | undefined => {
-    if (env[name] === 'off' || (env[name] === undefined && LOOPBACK.has(bind))) return undefined;
-    return whole(env, name, fallback, least, Number.MAX_SAFE_INTEGER);
-  };
-  const rates = {
-    requestsPerSecond: rate('NEPHOS_RATE_REQUESTS', RATES.requests, 1),
-    bytesPerSecond: rate('NEPHOS_RATE_BYTES', RATES.bytes, 65_536),
-    addressRequestsPerSecond: rate('NEPHOS_RATE_ADDRESS_REQUESTS', RATES.addressRequests, 1),
-    failuresPerMinute: rate('NEPHOS_RATE_FAILURES', RATES.failures, 1),
-  };
-  return Object.values(rates).some((value) => value !== undefined) ? rates : undefined;
 }
 
 function readTls(env: Environment): CertificateFiles | undefined {

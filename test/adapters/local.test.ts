@@ -5,9 +5,11 @@ import { describe, expect, test } from 'vitest';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
+import { IndexRateLedger } from '#core/rate-accounts.ts';
 import { blobStoreContract } from '#test/contract/blob-store.ts';
 import { indexTableContract } from '#test/contract/index-table.ts';
 import { jobQueueContract } from '#test/contract/job-queue.ts';
+import { rateLedgerContract } from '#test/contract/rate-ledger.ts';
 
 const newFolder = (): string => mkdtempSync(join(tmpdir(), 'nephos-local-'));
 
@@ -47,4 +49,22 @@ describe('IndexJobQueue on LMDB', () =>
   jobQueueContract(async (clock) => {
     const { table, close } = await openTable();
     return { queue: new IndexJobQueue(table, clock), close };
+  }));
+describe('IndexRateLedger on LMDB', () =>
+  rateLedgerContract(async () => {
+    const folder = newFolder();
+    // Two handles of one file; under one write lock, as of two processes.
+    const tables = [
+      await LmdbIndexTable.open(join(folder, 'index')),
+      await LmdbIndexTable.open(join(folder, 'index')),
+    ] as const;
+    const [first, second] = tables.map((table) => new IndexRateLedger(table)) as [IndexRateLedger, IndexRateLedger];
+    return {
+      ledgers: [first, second, first],
+      index: tables[0],
+      async close() {
+        for (const table of tables) await table.close();
+        rmSync(folder, { recursive: true });
+      },
+    };
   }));

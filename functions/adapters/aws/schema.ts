@@ -39,6 +39,7 @@ export const PARTITION_SEPARATOR = '\u0000';
  */
 export const SCATTERED: readonly Scattered[] = [
   { partition: /^[^|]*\|(pending|unfolded)$/, shards: 16 },
+  { partition: /^[^|]*\|rates$/, shards: 16 },
   { partition: /^[^|]*\|metadata\|/, shards: 4 },
   { partition: /^[^|]*\|instances\|/, shards: 2 },
   // Deltas alone: what stands beside them, the study and its series, is read more often than written.

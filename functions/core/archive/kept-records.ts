@@ -56,6 +56,8 @@ export const OF_THE_MOMENT: ReadonlySet<string> = new Set([
   'login',
   'launch',
   'assertions',
+  // what has been used of rates
+  'rates',
 ]);
 
 export function kindOf(partition: string): string {

@@ -1,5 +1,6 @@
 import { resumeRuns } from '../deidentify/runs.ts';
 import { sweepExpired } from '../expiring.ts';
+import { sweepRates } from '../rate-accounts.ts';
 import { sweepRoutes } from '../routing/work.ts';
 import type { Services } from '../services.ts';
 import { sweepShares } from '../share-links/links.ts';
@@ -45,6 +46,7 @@ export async function sweep(
   await sweepShares(services, tenant);
   const worklistItems = await sweepWorklist(services, tenant);
   await sweepExpired(services);
+  await sweepRates(services, tenant);
   await resumeRuns(services, tenant);
   await sweepRoutes(services, tenant, pendingMs === 0);
   return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant), worklistItems };

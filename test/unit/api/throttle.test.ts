@@ -117,7 +117,7 @@ describe('tokens that are not valid', () => {
   test('from more addresses than are remembered take no more memory: the oldest is forgotten', async () => {
     const archive = anArchive(rates);
     await statuses(() => archive.ask('nephos_guess', '192.0.2.1'), 4);
-    for (let i = 0; i < 10_000; i++) archive.throttle.tokenFailed(`10.1.${i >> 8}.${i & 255}`);
+    for (let i = 0; i < 10_000; i++) await archive.throttle.tokenFailed({ remoteAddress: `10.1.${i >> 8}.${i & 255}` });
     expect((await archive.ask('nephos_guess', '192.0.2.1')).status).toBe(401);
   });
 });
@@ -147,23 +147,24 @@ describe('bytes of one principal', () => {
       for await (const chunk of body) chunks.push(chunk);
       return Buffer.concat(chunks);
     };
-    expect((await read(throttle.admit(asRequest(chunked(bytes)), reader).body)).equals(bytes)).toBe(true);
+    expect((await read((await throttle.admit(asRequest(chunked(bytes)), reader)).body)).equals(bytes)).toBe(true);
     expect(slept.reduce((sum, ms) => sum + ms, 0)).toBe(15_000); // 5 s of it were free
-    const { body } = throttle.answer({ status: 200, headers: {}, body: chunked(bytes) }, reader);
+    const { body } = await throttle.answer({ status: 200, headers: {}, body: chunked(bytes) }, reader);
     expect((await read(body as AsyncIterable<Uint8Array>)).equals(bytes)).toBe(true);
     expect(slept.reduce((sum, ms) => sum + ms, 0)).toBe(35_000);
   });
 
-  test('of answers that were whole are paid by the next request', () => {
+  test('of answers that were whole are paid by the next request', async () => {
     const { clock, services } = anArchive({});
     const throttle = new Throttle({ bytesPerSecond: 1_000 }, services.clock);
-    throttle.answer({ status: 200, headers: {}, body: Buffer.alloc(8_000) }, reader);
+    await throttle.answer({ status: 200, headers: {}, body: Buffer.alloc(8_000) }, reader);
     const request = asRequest(chunked(Buffer.alloc(0)));
-    expect(() => throttle.admit(request, reader)).toThrow(
-      expect.objectContaining({ code: 'TOO_MANY_REQUESTS', details: { retryAfterSeconds: 3 } }),
-    );
+    await expect(throttle.admit(request, reader)).rejects.toMatchObject({
+      code: 'TOO_MANY_REQUESTS',
+      details: { retryAfterSeconds: 3 },
+    });
     clock.advance(3_000);
-    expect(() => throttle.admit(request, reader)).not.toThrow();
+    await throttle.admit(request, reader);
   });
 
   test('a reader who stops early ends what was read for him', async () => {
@@ -176,7 +177,7 @@ describe('bytes of one principal', () => {
         ended = true;
       }
     }
-    const { body } = throttle.answer({ status: 200, headers: {}, body: source() }, reader);
+    const { body } = await throttle.answer({ status: 200, headers: {}, body: source() }, reader);
     for await (const _ of body as AsyncIterable<Uint8Array>) break;
     expect(ended).toBe(true);
   });
