@@ -10,10 +10,12 @@ import type { Policy, Services } from './services.ts';
 export const DEFAULT_POLICY: Policy = {
   conflict: 'keepFirst',
   sanitizePreamble: false,
+  missingUIDs: 'refuse',
   audit: 'writes',
   tiers: [],
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
+  metadataFrom: 'archive',
   prices: { kind: 'none' },
   routing: NO_DESTINATIONS,
 };

@@ -72,10 +72,12 @@ function readAllowedDestinations(env: Environment): AllowedDestinations {
 export const readPolicy = (env: Environment): Policy => ({
   conflict: oneOf<ConflictPolicy>(env, 'NEPHOS_CONFLICT_POLICY', ['keepFirst', 'version', 'replace'], 'keepFirst'),
   sanitizePreamble: oneOf(env, 'NEPHOS_SANITIZE_PREAMBLE', ['on', 'off'], 'off') === 'on',
+  missingUIDs: oneOf<Policy['missingUIDs']>(env, 'NEPHOS_MISSING_UIDS', ['refuse', 'derive'], 'refuse'),
   audit: oneOf<AuditPolicy>(env, 'NEPHOS_AUDIT', ['writes', 'all', 'off'], 'writes'),
   tiers: [],
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
+  metadataFrom: 'archive',
   prices: readDiskPrice(env),
   routing: readAllowedDestinations(env),
 });

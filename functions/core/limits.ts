@@ -55,6 +55,8 @@ export const DEFAULT_LIMITS = {
   tierLeastBytes: 128 * 1024,
   /** smaller studies are not placed: a placement bills a least size (bytes) */
   placementLeastBytes: 5 * 1024 * 1024,
+  /** metadata of a placement that are held for one request, as text; what is beyond them is the archive's own (bytes) */
+  placedMetadataBytes: 64 * 1024 * 1024,
   /** how often a restore from slow media is looked after, and the Retry-After of who waits for it (ms) */
   restorePollMs: 15 * 60 * 1000,
   /** objects of one store transaction */

@@ -23,6 +23,8 @@ export interface Policy {
   readonly conflict: ConflictPolicy;
   /** zero the 128-byte preamble of objects on their way out (it may hide an executable) */
   readonly sanitizePreamble: boolean;
+  /** of objects that name no study or no series: `refuse`, or `derive` these UIDs from the SOP Instance UID */
+  readonly missingUIDs: 'refuse' | 'derive';
   /** what stops while the audit trail cannot be written */
   readonly audit: AuditPolicy;
   /** by which studies that nobody reads are given colder tiers, warmest first; none: the store's own rules alone */
@@ -31,6 +33,8 @@ export interface Policy {
   readonly procedureStepListeners: readonly string[];
   /** studies with images of one of these modalities are placed where the host has a placement */
   readonly placementModalities: readonly string[];
+  /** where metadata are read first: `archive`, its own, and the placement when they cannot be read; `placement`, the other way round */
+  readonly metadataFrom: 'archive' | 'placement';
   /** by which costs are reckoned */
   readonly prices: PriceSource;
   /** where objects may be sent by routing; without hosts there is no routing */
@@ -48,7 +52,7 @@ export interface Services {
   readonly jobs: JobQueue;
   readonly clock: Clock;
   readonly pixels: PixelEngine;
-  /** a second home of frames, ready in another transfer syntax; where the host has one */
+  /** a second home of frames, ready in another transfer syntax, and of metadata; where the host has one */
   readonly placement?: FramePlacement | undefined;
   /** what sends objects elsewhere, in programs that do the work of the queue `route` */
   readonly sender?: ObjectSender | undefined;

@@ -3,7 +3,14 @@ import type { DataSet } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
 import { type DocumentRequest, gzipBytes, gzipSeriesDocument, seriesDocument } from '#core/retrieve/documents.ts';
 import { findInstance, findStudy, isFolded, seriesOfStudy, seriesRecord } from '#core/retrieve/find.ts';
-import { instanceMetadata, onRoot, seriesMetadata } from '#core/retrieve/metadata.ts';
+import { onRoot, seriesMetadata } from '#core/retrieve/metadata.ts';
+import {
+  firstSource,
+  isOutOfReach,
+  type MetadataSource,
+  placedSeriesMetadata,
+  servedInstanceMetadata,
+} from '#core/retrieve/placed-metadata.ts';
 import { etagOf, notModified, validatorHeaders } from './conditional.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
@@ -55,19 +62,26 @@ export const retrieveInstanceMetadata: Handler = async (context) => {
   const { tenant } = principal;
   const instance = await findInstance(services, tenant, params.study!, params.series!, params.instance!);
   const choice = negotiate(context.request, OFFERS, { tolerate: FRAMES_TYPE });
-  const validators = { etag: etagFor(choice.offer.type, instance.sha256, instance.version, root) };
+  const first = firstSource(services);
+  const validators = { etag: etagFor(choice.offer.type, first, instance.sha256, instance.version, root) };
   const unchanged = notModified(context.request, validators, CACHE);
   if (unchanged) return unchanged;
-  const text = await instanceMetadata(services, tenant, params.study!, params.series!, params.instance!);
-  const headers = { ...CACHE, ...validatorHeaders(validators) };
+  const { text, source } = await servedInstanceMetadata(services, tenant, instance);
+  // In place of our own there is nothing that would name it.
+  const headers = { ...CACHE, ...(first === 'archive' && source !== first ? {} : validatorHeaders(validators)) };
   if (choice.offer.type === XML_TYPE) return xmlResponse(context, one(text), headers);
   const body = Buffer.from(onRoot(`[${text}]`, root));
   return { status: 200, headers: { ...headers, 'content-type': choice.type }, body };
 };
 
-/** Boundaries differ from answer to answer: parts of XML say the same, their bytes do not. */
-const etagFor = (type: string, ...parts: readonly string[]): string =>
-  `${type === XML_TYPE ? 'W/' : ''}${etagOf(type, ...parts)}`;
+/**
+ * Boundaries differ from answer to answer: parts of XML say the same, their bytes do not. Neither do those of a placement, which is left out
+ * while it is busy.
+ */
+const etagFor = (type: string, source: MetadataSource, ...parts: readonly string[]): string =>
+  source === 'placement'
+    ? `W/${etagOf(type, source, ...parts)}`
+    : `${type === XML_TYPE ? 'W/' : ''}${etagOf(type, ...parts)}`;
 
 interface SeriesToSend {
   readonly series: SeriesRecord | Pick<SeriesRecord, 'StudyInstanceUID' | 'SeriesInstanceUID'>;
@@ -82,28 +96,47 @@ async function answer(
   const { request, root, services, principal } = context;
   const choice = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
   const encoding = choice.offer.type === JSON_TYPE && takesGzip(request) ? 'gzip' : 'identity';
+  const first = firstSource(services);
   const validators =
-    revision === undefined ? undefined : { etag: etagFor(choice.offer.type, revision, choice.type, encoding, root) };
+    revision === undefined
+      ? undefined
+      : { etag: etagFor(choice.offer.type, first, revision, choice.type, encoding, root) };
   const unchanged = validators && notModified(request, validators, CACHE);
   if (unchanged) return unchanged;
-  const headers = { ...CACHE, ...(validators && validatorHeaders(validators)) };
   const all = await list();
-  if (choice.offer.type === XML_TYPE) {
-    const texts = everyText(context, all);
-    // The first one decides between 200 and 404.
-    const first = await texts.next();
-    return xmlResponse(context, first.done === true ? none() : prepend(first.value, texts), headers);
+  const from = (source: MetadataSource, headers: Record<string, string>): Promise<HttpResponse> => {
+    if (choice.offer.type === XML_TYPE) return xmlOf(context, all, source, headers);
+    const requests = all.map(
+      ({ series, folded }): DocumentRequest => ({
+        tenant: principal.tenant,
+        StudyInstanceUID: series.StudyInstanceUID,
+        SeriesInstanceUID: series.SeriesInstanceUID,
+        record: folded && 'revision' in series ? series : undefined,
+        root,
+        from: source,
+      }),
+    );
+    return jsonResponse(services, requests, encoding, { ...headers, 'content-type': choice.type });
+  };
+  try {
+    return await from(first, { ...CACHE, ...(validators && validatorHeaders(validators)) });
+  } catch (error) {
+    if (services.placement === undefined || first === 'placement' || !isOutOfReach(error)) throw error;
+    // In place of our own: the same instances, in a document that no validator names. Where that fails, too, it is our own that is missing.
+    return from('placement', CACHE).catch(() => Promise.reject(error));
   }
-  const requests = all.map(
-    ({ series, folded }): DocumentRequest => ({
-      tenant: principal.tenant,
-      StudyInstanceUID: series.StudyInstanceUID,
-      SeriesInstanceUID: series.SeriesInstanceUID,
-      record: folded && 'revision' in series ? series : undefined,
-      root,
-    }),
-  );
-  return jsonResponse(services, requests, encoding, { ...headers, 'content-type': choice.type });
+}
+
+async function xmlOf(
+  context: Context,
+  all: readonly SeriesToSend[],
+  source: MetadataSource,
+  headers: Record<string, string>,
+): Promise<HttpResponse> {
+  const texts = everyText(context, all, source);
+  // The first one decides between 200 and 404.
+  const first = await texts.next();
+  return xmlResponse(context, first.done === true ? none() : prepend(first.value, texts), headers);
 }
 
 async function jsonResponse(
@@ -188,12 +221,19 @@ function takesGzip({ headers, origin }: HttpRequest): boolean {
   );
 }
 
-async function* everyText({ services, principal }: Context, all: readonly SeriesToSend[]): AsyncGenerator<string> {
+async function* everyText(
+  { services, principal: { tenant } }: Context,
+  all: readonly SeriesToSend[],
+  source: MetadataSource,
+): AsyncGenerator<string> {
   for (const { series } of all) {
     const { StudyInstanceUID, SeriesInstanceUID } = series;
-    for await (const text of seriesMetadata(services, principal.tenant, StudyInstanceUID, SeriesInstanceUID)) {
-      yield text.toString();
-    }
+    const at = { tenant, StudyInstanceUID, SeriesInstanceUID };
+    const placed = source === 'placement' ? await services.placement?.openMetadata(at) : undefined;
+    const texts = placed
+      ? placedSeriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, placed)
+      : seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
+    for await (const text of texts) yield text.toString();
   }
 }
 

@@ -7,6 +7,7 @@ import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
 import { systemClock } from '#adapters/system-clock.ts';
 import type { assemble } from '#core/assemble.ts';
 import { ConfigError } from '#core/configuration.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
 import type { BlobStore } from '#core/ports/blob-store.ts';
 import type { IndexTable } from '#core/ports/index-table.ts';
 import type { CloudConfig } from './config.ts';
@@ -61,6 +62,7 @@ export function awsPorts(config: CloudConfig): Omit<Ports, 'pixels'> {
         archive: blobs,
         index,
         clock,
+        archiveLimits: { ...DEFAULT_LIMITS, ...config.limits },
       }),
     }),
   };

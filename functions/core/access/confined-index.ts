@@ -98,6 +98,7 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   'routing-cursor': nothing,
   folding: nothing,
   imagesets: nothing,
+  placedsets: nothing,
   policy: nothing,
   users: nothing,
   usershead: nothing,

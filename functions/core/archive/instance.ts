@@ -16,7 +16,7 @@ export interface Identity {
   readonly SOPClassUID: string;
 }
 
-const IDENTITY_TAGS = {
+export const IDENTITY_TAGS = {
   SOPClassUID: '00080016',
   SOPInstanceUID: '00080018',
   StudyInstanceUID: '0020000D',
@@ -62,9 +62,13 @@ export const blobKeyOf = (tenant: Tenant, id: Identity, version: Version): strin
 
 export const METADATA_BASE = 'nephos:';
 
+/** What the BulkDataURIs of an instance begin with, as kept. */
+export const bulkBase = (id: Omit<Identity, 'SOPClassUID'>): string =>
+  `${METADATA_BASE}/studies/${id.StudyInstanceUID}/series/${id.SeriesInstanceUID}/instances/${id.SOPInstanceUID}/bulkdata/`;
+
 /** The DICOM JSON text of one instance as kept: BulkDataURIs stand on METADATA_BASE, which readers replace. */
 export function metadataText(dataSet: DataSet, id: Identity): string {
-  const base = `${METADATA_BASE}/studies/${id.StudyInstanceUID}/series/${id.SeriesInstanceUID}/instances/${id.SOPInstanceUID}/bulkdata/`;
+  const base = bulkBase(id);
   return dataSetToJson(dataSet, (path, bulk) => base + bulkPath(path, bulk));
 }
 
@@ -110,12 +114,13 @@ export async function prepareInstance(
     sha256: string;
     source: string;
     route?: readonly string[];
+    suppliedUIDs?: readonly (keyof Identity)[];
     storedAt: number;
     guard: BlobGuard;
   },
   { json, Modality, judged, ...attributes }: Description = describe(scanned.dataSet, stored.id),
 ): Promise<PreparedInstance> {
-  const { tenant, id, version, blobKey, sizeBytes, sha256, source, route, storedAt, guard } = stored;
+  const { tenant, id, version, blobKey, sizeBytes, sha256, source, route, suppliedUIDs = [], storedAt, guard } = stored;
   const side = blobKey.slice(0, -'.dcm'.length);
   const instance: InstanceRecord = {
     ...id,
@@ -129,6 +134,7 @@ export async function prepareInstance(
     storedAt,
     source,
     ...(route !== undefined && { route }),
+    ...(suppliedUIDs.length > 0 && { suppliedUIDs }),
     attributes: attributes.instanceAttributes,
     ...judged,
     pixels: await keepPixels(services, scanned, `${side}.frames`),

@@ -1,8 +1,8 @@
 import type { InstanceRecord, Tenant } from '../archive/records.ts';
 
 /**
- * FramePlacement — a second home for the frames of a study, from which they come ready in another transfer syntax. The received
- * objects stay in the BlobStore and are what is read whenever the placement has nothing, or fails: it makes reading faster, never different.
+ * FramePlacement — a second home for the frames of a study, from which they come ready in another transfer syntax, and for its metadata. The
+ * received objects stay in the BlobStore and are what is read whenever the placement has nothing, or fails: it makes reading faster, never different.
  */
 export interface FramePlacement {
   /**
@@ -21,6 +21,25 @@ export interface FramePlacement {
 
   /** A frame's codestream, from 1, in this transfer syntax; undefined where it is not to be had so. Throws nothing. */
   readFrame(instance: InstanceRecord, number: number, transferSyntaxUID: string): Promise<Uint8Array | undefined>;
+
+  /** The metadata of a series, or of one instance of it; undefined where none are to be had. Throws nothing. */
+  openMetadata(series: PlacedSeries): Promise<PlacedMetadata | undefined>;
+}
+
+export interface PlacedSeries {
+  readonly tenant: Tenant;
+  readonly StudyInstanceUID: string;
+  readonly SeriesInstanceUID: string;
+  /** what else there is need not be read */
+  readonly SOPInstanceUID?: string;
+}
+
+export interface PlacedMetadata {
+  /**
+   * The DICOM JSON of an instance as UTF-8, its references as kept (METADATA_BASE); undefined where what was placed are other bytes than
+   * the instance's, or where it is not certain what they mean. Throws nothing.
+   */
+  read(instance: InstanceRecord): Uint8Array | undefined;
 }
 
 export interface PlacementReport {

@@ -2,9 +2,11 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { SeriesRecord, Tenant } from '../archive/records.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
+import type { PlacedMetadata } from '../ports/frame-placement.ts';
 import type { Services } from '../services.ts';
 import { ByteCache } from './byte-cache.ts';
 import { joinTexts, seriesMetadata } from './metadata.ts';
+import { type MetadataSource, placedSeriesMetadata } from './placed-metadata.ts';
 import { inflatePrepared, readPrepared } from './prepare.ts';
 
 /** kept in memory for all series of this process (bytes) */
@@ -31,15 +33,17 @@ export interface DocumentRequest {
   readonly record: SeriesRecord | undefined;
   /** the DICOMweb root that the client sees */
   readonly root: string;
+  readonly from: MetadataSource;
 }
 
-/** Names the bytes for ever: another revision or root is another document. */
-const nameOf = ({ tenant, record, root }: DocumentRequest): string | undefined =>
-  record && `${tenant}|${record.StudyInstanceUID}|${record.SeriesInstanceUID}|${record.revision}|${root}`;
+/** Names the bytes for ever: another revision, root or source is another document. */
+const nameOf = ({ tenant, record, root, from }: DocumentRequest): string | undefined =>
+  record && `${tenant}|${record.StudyInstanceUID}|${record.SeriesInstanceUID}|${record.revision}|${root}|${from}`;
 
 /**
- * The DICOM JSON array of a series, references on `root`: out of memory, else the prepared document, else put together from
- * the index. One array, or pieces where it is too large to hold. @throws PacsError NOT_FOUND
+ * The DICOM JSON array of a series, references on `root`: out of memory, else the placement's where it is to come from there and there is
+ * one, else the prepared document, else put together from the index. One array, or pieces where it is too large to hold.
+ * @throws PacsError NOT_FOUND; ARCHIVED, BUSY where texts too long for the index cannot be read
  */
 export async function seriesDocument(
   services: Services,
@@ -47,8 +51,24 @@ export async function seriesDocument(
 ): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const name = nameOf(request);
   const known = name === undefined ? undefined : cacheOf(services).get(name);
-  if (known) return known;
-  const document = (await preparedDocument(services, request)) ?? (await assembledDocument(services, request));
+  return known ?? madeDocument(services, request, await placedOf(services, request));
+}
+
+const placedOf = async (
+  { placement }: Services,
+  { from, tenant, StudyInstanceUID, SeriesInstanceUID }: DocumentRequest,
+): Promise<PlacedMetadata | undefined> =>
+  from === 'placement' ? placement?.openMetadata({ tenant, StudyInstanceUID, SeriesInstanceUID }) : undefined;
+
+async function madeDocument(
+  services: Services,
+  request: DocumentRequest,
+  placed: PlacedMetadata | undefined,
+): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  const name = nameOf(request);
+  const document =
+    (placed ? undefined : await preparedDocument(services, request)) ??
+    (await assembledDocument(services, request, placed));
   if (name !== undefined && document instanceof Uint8Array) cacheOf(services).set(name, document);
   return document;
 }
@@ -63,12 +83,14 @@ export async function gzipSeriesDocument(
   if (name === undefined) return undefined;
   const known = cacheOf(services).get(`${name}|gzip`);
   if (known) return known;
+  const placed = await placedOf(services, request);
   const prepared = record?.prepared;
   const asIs =
-    prepared?.revision === record?.revision && prepared?.root === root
+    !placed && prepared?.revision === record?.revision && prepared?.root === root
       ? await readPrepared(services, prepared.blobKey)
       : undefined;
-  const bytes = asIs ?? (await compressed(await seriesDocument(services, request)));
+  const bytes =
+    asIs ?? (await compressed(cacheOf(services).get(name) ?? (await madeDocument(services, request, placed))));
   if (bytes) cacheOf(services).set(`${name}|gzip`, bytes);
   return bytes;
 }
@@ -96,9 +118,12 @@ async function preparedDocument(
 async function assembledDocument(
   services: Services,
   request: DocumentRequest,
+  placed: PlacedMetadata | undefined,
 ): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const { tenant, StudyInstanceUID, SeriesInstanceUID, root } = request;
-  const texts = seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
+  const texts = placed
+    ? placedSeriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, placed)
+    : seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
   const held: Buffer[] = [];
   let size = 0;
   for (;;) {

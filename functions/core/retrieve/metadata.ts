@@ -33,6 +33,24 @@ export async function instanceMetadata(
   return (await bytesOf(services, item)).toString();
 }
 
+/**
+ * … of several instances of a series, each to be called for when its turn comes: what is too long for the index is not held before.
+ * Undefined for one that has gone.
+ */
+export async function metadataOf(
+  { index, blobs }: Reads,
+  tenant: Tenant,
+  instances: readonly InstanceRecord[],
+): Promise<(() => Promise<Buffer | undefined>)[]> {
+  if (instances.length === 0) return [];
+  const items = await index.getMany(
+    instances.map(({ StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID }) =>
+      keys.metadata(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID),
+    ),
+  );
+  return items.map((item) => async () => item && bytesOf({ index, blobs }, item));
+}
+
 /** … of every instance of a series, in display order, as UTF-8 bytes. @throws PacsError NOT_FOUND */
 export async function* seriesMetadata(
   services: Reads,

@@ -73,7 +73,7 @@ async function putDerived(services: Services, key: string, bytes: Uint8Array): P
   }
 }
 
-/** A prepared document, still gzip; undefined when it is gone: superseded since the record was read. */
+/** A prepared document, still gzip; undefined when it is gone (superseded since the record was read), or lies on slow media: it is made again. */
 export async function readPrepared(
   services: Pick<Services, 'blobs'>,
   blobKey: string,
@@ -81,7 +81,7 @@ export async function readPrepared(
   try {
     return await services.blobs.readBytes(blobKey);
   } catch (error) {
-    if (error instanceof PacsError && error.code === 'NOT_FOUND') return undefined;
+    if (error instanceof PacsError && (error.code === 'NOT_FOUND' || error.code === 'ARCHIVED')) return undefined;
     throw error;
   }
 }

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import * as sdk from '@aws-sdk/client-medical-imaging';
 import type { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
-import { uidsOf } from '#core/archive/instance.ts';
-import { Part10Scanner } from '#core/dicom/scanner.ts';
+import { scanPart10 } from '#core/dicom/scanner.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { type Attributes, type InstanceMetadata, metadataOfObject } from './image-set-metadata.ts';
 
 /**
  * HealthImaging as far as placements use it, for no engine has it. Routes, members and what is required come from the SDK's own model:
@@ -40,6 +40,16 @@ function requiredMembers(structure: string): string[] {
 const model = sdk as unknown as Record<string, Schema>;
 const membersOf = (structure: string): readonly string[] => model[`${structure}$`]![4] as string[];
 
+/** Parameters of a query by the member that they are of: `version` is versionId. */
+function queryOf(structure: string, parameters: URLSearchParams): Record<string, string> {
+  const traits = model[`${structure}$`]![5] as readonly (readonly [unknown, { httpQuery?: string }?])[];
+  const member = (name: string): string => {
+    const at = traits.findIndex((one) => Array.isArray(one) && one[1]?.httpQuery === name);
+    return membersOf(structure)[at] ?? name;
+  };
+  return Object.fromEntries([...parameters].map(([name, value]) => [member(name), value]));
+}
+
 const OPERATIONS = [
   'StartDICOMImportJob',
   'GetDICOMImportJob',
@@ -65,8 +75,19 @@ interface Job {
 interface ImageSet {
   readonly isPrimary: boolean;
   state: sdk.ImageSetState;
-  /** frame ids by SOP Instance UID */
-  readonly instances: Map<string, string[]>;
+  /** study and series, and what all its instances say of patient, study and series */
+  readonly series: string;
+  readonly common: Pick<InstanceMetadata, 'patient' | 'study' | 'series'>;
+  /** frame ids by SOP Instance UID, of the latest version */
+  instances: ReadonlyMap<string, readonly string[]>;
+  /** what its metadata were in each version, from the first */
+  readonly versions: Map<string, Imported>[];
+}
+
+/** An object as HealthImaging has it. */
+interface Imported {
+  readonly metadata: InstanceMetadata;
+  readonly frames: readonly Attributes[];
 }
 
 export class FakeHealthImaging {
@@ -84,6 +105,8 @@ export class FakeHealthImaging {
   /** how many of all calls fail, some of them after they were carried out, and by what chance */
   storm: { readonly rate: number; readonly random: () => number } | undefined;
   jobsFail = false;
+  /** what becomes of the metadata of image sets on their way out */
+  rewrite = (json: string): string => json;
   conflicting = false;
   jobsAtOnce = 100;
   readonly #landing: MemoryBlobStore;
@@ -126,7 +149,7 @@ export class FakeHealthImaging {
     // the frame's information is the payload of its request
     const input: Record<string, unknown> = {
       ...labels,
-      ...Object.fromEntries(searchParams),
+      ...queryOf(`${name}Request`, searchParams),
       ...(name === 'GetImageFrame' ? { imageFrameInformation: body } : body),
     };
     this.#checkAgainst(`${name}Request`, input);
@@ -217,7 +240,7 @@ export class FakeHealthImaging {
     this.#send(response, 'GetImageSetResponse', {
       datastoreId,
       imageSetId,
-      versionId: '1',
+      versionId: String(set.versions.length),
       imageSetState: state,
       ...(deleting && { imageSetWorkflowStatus: 'DELETING' }),
       isPrimary,
@@ -240,27 +263,35 @@ export class FakeHealthImaging {
     });
   }
 
-  async GetImageSetMetadata({ imageSetId }: Record<string, string>, response: ServerResponse): Promise<void> {
+  async GetImageSetMetadata(
+    { imageSetId, versionId }: Record<string, string>,
+    response: ServerResponse,
+  ): Promise<void> {
     const set = this.imageSets.get(imageSetId!);
-    if (!set) return this.#fail(response, 'ResourceNotFoundException', 404);
+    const instances = set?.versions[Number(versionId ?? set.versions.length) - 1];
+    if (!set || !instances) return this.#fail(response, 'ResourceNotFoundException', 404);
+    const { patient, study, series } = set.common;
     const Instances = Object.fromEntries(
-      [...set.instances].map(([sop, ids]) => [
+      [...instances].map(([sop, { metadata, frames }]) => [
         sop,
         {
-          DICOM: { SOPInstanceUID: sop },
-          DICOMVRs: {},
+          DICOM: metadata.instance,
+          DICOMVRs: metadata.vrs,
           StoredTransferSyntaxUID: '1.2.840.10008.1.2.4.202',
-          ImageFrames: ids.map((ID) => ({ ID, FrameSizeInBytes: this.frames.get(ID)!.length })),
+          ChecksumType: 'DECOMPRESSED',
+          ImageFrames: frames,
         },
       ]),
     );
     const metadata = {
       SchemaVersion: '1.1',
       DatastoreID: this.datastoreId,
-      Study: { DICOM: {}, Series: { '1.2.3': { DICOM: {}, Instances } } },
+      ImageSetID: imageSetId,
+      Patient: { DICOM: patient },
+      Study: { DICOM: study, Series: { [String(series.SeriesInstanceUID)]: { DICOM: series, Instances } } },
     };
     response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
-    response.end(gzipSync(JSON.stringify(metadata)));
+    response.end(gzipSync(this.rewrite(JSON.stringify(metadata))));
   }
 
   async GetImageFrame(input: Record<string, string>, response: ServerResponse): Promise<void> {
@@ -274,39 +305,86 @@ export class FakeHealthImaging {
 
   async #import(inputS3Uri: string, outputS3Uri: string): Promise<void> {
     const keyOf = (uri: string): string => uri.replace(/^s3:\/\/[^/]+\//, '');
-    const imageSetId = newId();
-    const instances = new Map<string, string[]>();
+    const imported: { readonly sop: string; readonly object: Imported }[] = [];
     const failures: string[] = [];
     for await (const { key } of this.#landing.list(keyOf(inputS3Uri))) {
-      const scanner = new Part10Scanner(DEFAULT_LIMITS);
-      scanner.push(await this.#landing.readBytes(key));
-      const scanned = scanner.end();
-      const sop = uidsOf(scanned.dataSet).SOPInstanceUID!;
+      const bytes = await this.#landing.readBytes(key);
+      const metadata = metadataOfObject(bytes);
+      const sop = String(metadata.instance.SOPInstanceUID);
       const reason = this.refuses.get(sop);
       if (reason !== undefined) {
         failures.push(JSON.stringify({ inputFile: key, exception: { exceptionType: reason, message: 'hidden' } }));
         continue;
       }
-      const ids = Array.from({ length: scanned.pixels?.frames ?? 0 }, (_, i) => {
-        const id = newId();
-        this.frames.set(id, Buffer.from(`HTJ2K of ${sop} frame ${i + 1}`));
-        return id;
+      const { pixels } = scanPart10(bytes, DEFAULT_LIMITS);
+      const frames = Array.from({ length: pixels?.frames ?? 0 }, (_, i) => {
+        const ID = newId();
+        const content = Buffer.from(`HTJ2K of ${sop} frame ${i + 1}`);
+        this.frames.set(ID, content);
+        const { Columns: Width, Rows: Height } = metadata.instance;
+        const PixelDataChecksumFromBaseToFullResolution = [{ Width, Height, Checksum: content.length }];
+        return {
+          ID,
+          PixelDataChecksumFromBaseToFullResolution,
+          MinPixelValue: 0,
+          MaxPixelValue: 1,
+          FrameSizeInBytes: content.length,
+        };
       });
-      instances.set(sop, ids);
+      imported.push({ sop, object: { metadata, frames } });
     }
-    if (instances.size > 0)
-      this.imageSets.set(imageSetId, { isPrimary: !this.conflicting, state: 'ACTIVE', instances });
+    const changed = this.#addToSets(imported);
     const out = keyOf(outputS3Uri);
     const jobSummary = {
-      numberOfScannedFiles: instances.size + failures.length,
-      numberOfImportedFiles: instances.size,
+      numberOfScannedFiles: imported.length + failures.length,
+      numberOfImportedFiles: imported.length,
       numberOfFilesWithCustomerError: failures.length,
-      numberOfGeneratedImageSets: instances.size > 0 ? 1 : 0,
-      imageSetsSummary: instances.size > 0 ? [{ imageSetId, numberOfMatchedSOPInstances: instances.size }] : [],
+      numberOfGeneratedImageSets: changed.size,
+      imageSetsSummary: [...changed].map(([imageSetId, count]) => {
+        const { isPrimary, versions } = this.imageSets.get(imageSetId)!;
+        return { imageSetId, imageSetVersion: versions.length, isPrimary, numberOfMatchedSOPInstances: count };
+      }),
       successOutputS3Uri: `${outputS3Uri}SUCCESS/`,
       failureOutputS3Uri: `${outputS3Uri}FAILURE/`,
     };
     if (failures.length > 0) await this.#landing.put(`${out}FAILURE/failure.ndjson`, Buffer.from(failures.join('\n')));
     await this.#landing.put(`${out}job-output-manifest.json`, Buffer.from(JSON.stringify({ jobSummary })));
+  }
+
+  /**
+   * An image set is a series. Objects that agree with the primary one of theirs on patient, study and series become its next version, the
+   * later object of a UID in place of the earlier; others make a set that is not primary. @returns how many objects went into each set
+   */
+  #addToSets(imported: readonly { readonly sop: string; readonly object: Imported }[]): Map<string, number> {
+    const changed = new Map<string, number>();
+    for (const { sop, object } of imported) {
+      const { patient, study, series } = object.metadata;
+      const common = { patient, study, series };
+      const name = `${study.StudyInstanceUID}|${series.SeriesInstanceUID}`;
+      const ofSeries = [...this.imageSets].filter(([, set]) => set.series === name && set.state === 'ACTIVE');
+      const agrees = ([id, set]: [string, ImageSet]): boolean =>
+        JSON.stringify(set.common) === JSON.stringify(common) &&
+        (changed.has(id) || (set.isPrimary && !this.conflicting));
+      const [id, set] = ofSeries.find(agrees) ?? [newId(), undefined];
+      const before = set?.versions.at(-1) ?? new Map<string, Imported>();
+      const latest = new Map(before).set(sop, object);
+      if (set === undefined) {
+        const isPrimary = !this.conflicting && !ofSeries.some(([, one]) => one.isPrimary);
+        this.imageSets.set(id, {
+          isPrimary,
+          state: 'ACTIVE',
+          series: name,
+          common,
+          instances: new Map(),
+          versions: [latest],
+        });
+      } else if (changed.has(id)) set.versions[set.versions.length - 1] = latest;
+      else set.versions.push(latest);
+      this.imageSets.get(id)!.instances = new Map(
+        [...latest].map(([one, { frames }]) => [one, frames.map(({ ID }) => String(ID))]),
+      );
+      changed.set(id, (changed.get(id) ?? 0) + 1);
+    }
+    return changed;
   }
 }

@@ -4,11 +4,12 @@ import type { APIGatewayProxyResult, SQSBatchResponse } from 'aws-lambda';
 import { afterEach, expect, test } from 'vitest';
 import { s3Client } from '#adapters/aws/clients.ts';
 import { HealthImagingPlacement } from '#adapters/aws/health-imaging/health-imaging-placement.ts';
-import type { ImportLimits } from '#adapters/aws/health-imaging/options.ts';
+import type { ImagingLimits } from '#adapters/aws/health-imaging/options.ts';
 import { encodeMessage } from '#adapters/aws/sqs-message.ts';
 import { TokenBucket } from '#adapters/aws/token-bucket.ts';
 import { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
 import { STUDY_QUIET } from '#core/archive/fold.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { PLACEMENT } from '#core/ports/frame-placement.ts';
 import type { EncodedFrame, PixelEngine } from '#core/ports/pixel-engine.ts';
 import { cloudArchive } from '#lambda/archive.ts';
@@ -29,7 +30,7 @@ afterEach(async () => {
 });
 
 /** The functions of a deployment with HealthImaging: what the worker is sent, it works off; readers ask `retrieve`. */
-async function deployment(env: Record<string, string> = {}, limits: Partial<ImportLimits> = {}) {
+async function deployment(env: Record<string, string> = {}, limits: Partial<ImagingLimits> = {}) {
   const landing = new MemoryBlobStore();
   const fake = new FakeHealthImaging(landing);
   const endpoint = await fake.listen();
@@ -68,6 +69,7 @@ async function deployment(env: Record<string, string> = {}, limits: Partial<Impo
     clock,
     retry: { attempts: 3, firstMs: 1, mostMs: 2 },
     limits,
+    archiveLimits: DEFAULT_LIMITS,
   });
   const config = readLambdaConfig({ NEPHOS_TENANTS: TENANT, NEPHOS_LIMIT_PLACEMENT_LEAST_BYTES: '1', ...env }, false);
   const archive = cloudArchive(config, { ...memory, placement, landing }, false);

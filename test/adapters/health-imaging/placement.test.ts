@@ -2,12 +2,13 @@ import { MedicalImagingClient } from '@aws-sdk/client-medical-imaging';
 import { afterEach, describe, expect, test } from 'vitest';
 import { s3Client } from '#adapters/aws/clients.ts';
 import { HealthImagingPlacement } from '#adapters/aws/health-imaging/health-imaging-placement.ts';
-import type { ImportLimits } from '#adapters/aws/health-imaging/options.ts';
+import type { ImagingLimits } from '#adapters/aws/health-imaging/options.ts';
 import { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
 import { beginPlacement, type PlacementJob, placeStudy } from '#core/archive/place.ts';
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { sweep } from '#core/archive/sweep.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { transcodeFrame } from '#core/pixels/transcode.ts';
 import type { EncodedFrame, PixelEngine } from '#core/ports/pixel-engine.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';
@@ -24,7 +25,7 @@ afterEach(async () => {
 });
 
 /** An archive of one study of `count` slices of two frames each, with HealthImaging beside it. */
-async function archive(count: number, limits: Partial<ImportLimits> = {}) {
+async function archive(count: number, limits: Partial<ImagingLimits> = {}) {
   const landing = new MemoryBlobStore();
   const fake = new FakeHealthImaging(landing);
   const endpoint = await fake.listen();
@@ -68,6 +69,7 @@ async function archive(count: number, limits: Partial<ImportLimits> = {}) {
     clock,
     retry: { attempts: 3, firstMs: 1, mostMs: 2 },
     limits,
+    archiveLimits: DEFAULT_LIMITS,
   });
   const services = { ...base, placement };
   const frames = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
@@ -114,7 +116,10 @@ describe('a study in HealthImaging', () => {
     await add(7);
     expect(await placeAll()).toStrictEqual({ state: 'placed', placed: 3, refused: {} });
     expect(await frame(7)).toBe(`HTJ2K of ${uid(107)} frame 1`);
-    expect([...fake.imageSets.values()].map(({ instances }) => instances.size)).toStrictEqual([2, 1]);
+    // The series is one image set, and what came later made a version of it.
+    expect([...fake.imageSets.values()].map(({ versions }) => versions.map(({ size }) => size))).toStrictEqual([
+      [2, 3],
+    ]);
   });
 
   test('that conflicts with what the store has is a non-primary image set, whose frames are served all the same', async () => {
@@ -131,7 +136,9 @@ describe('a study in HealthImaging', () => {
     await expect(place()).rejects.toMatchObject({ code: 'BUSY' }); // the two that run go on
     fake.jobsAtOnce = 100;
     expect(await placeAll()).toStrictEqual({ state: 'placed', placed: 5, refused: {} });
-    expect([...fake.imageSets.values()].map(({ instances }) => instances.size).toSorted()).toStrictEqual([1, 2, 2]);
+    expect([...fake.imageSets.values()].map(({ versions }) => versions.map(({ size }) => size))).toStrictEqual([
+      [2, 4, 5],
+    ]);
   });
 });
 

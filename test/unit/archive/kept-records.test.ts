@@ -60,6 +60,7 @@ const KEPT = [
   'placing',
   'placement',
   'placed',
+  'placedsets',
   'imagesets',
 ];
 

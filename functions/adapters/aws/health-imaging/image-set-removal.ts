@@ -3,9 +3,8 @@ import type { Tenant } from '#core/archive/records.ts';
 import type { WriteOperation } from '#core/ports/index-table.ts';
 import { retrying } from '../retry.ts';
 import type { HealthImagingOptions } from './options.ts';
-import { type MemberRecord, type PlacedRecord, placementKeys } from './placement-records.ts';
+import { type MemberRecord, type PlacedRecord, placementKeys, recordsOf } from './placement-records.ts';
 
-const PAGE = 1_000;
 const WRITES_AT_ONCE = 50;
 const HEADS_AT_ONCE = 16;
 
@@ -43,19 +42,13 @@ async function membersOf(
   study: string,
 ): Promise<Map<string, Member[]>> {
   const members = new Map<string, Member[]>();
-  for (let after: string | undefined, more = true; more; ) {
-    const range = { partition: placementKeys.members(tenant, study), limit: PAGE };
-    const page = await index.query({ ...range, ...(after !== undefined && { after }) });
-    for (const { sort, item } of page.records) {
-      const [imageSetId = '', sop = ''] = sort.split('|');
-      const { blobKey } = item as unknown as MemberRecord;
-      const member = { sop, sort, blobKey };
-      const known = members.get(imageSetId);
-      if (known) known.push(member);
-      else members.set(imageSetId, [member]);
-    }
-    after = page.records.at(-1)?.sort;
-    more = page.more;
+  for await (const { sort, item } of recordsOf(index, placementKeys.members(tenant, study))) {
+    const [imageSetId = '', sop = ''] = sort.split('|');
+    const { blobKey } = item as unknown as MemberRecord;
+    const member = { sop, sort, blobKey };
+    const known = members.get(imageSetId);
+    if (known) known.push(member);
+    else members.set(imageSetId, [member]);
   }
   return members;
 }
@@ -98,6 +91,11 @@ async function forget(
   imageSetId: string,
   members: readonly Member[],
 ): Promise<void> {
+  const sets: WriteOperation[] = [];
+  const partition = placementKeys.sets(tenant, study);
+  for await (const { sort } of recordsOf(index, partition))
+    if (sort.split('|')[1] === imageSetId) sets.push({ kind: 'delete', key: { partition, sort } });
+  for (let at = 0; at < sets.length; at += WRITES_AT_ONCE) await index.write(sets.slice(at, at + WRITES_AT_ONCE));
   for (let at = 0; at < members.length; at += WRITES_AT_ONCE) {
     const some = members.slice(at, at + WRITES_AT_ONCE);
     const keys = [...new Set(some.map(({ sop }) => sop))].map((sop) => placementKeys.placed(tenant, study, sop));
@@ -106,8 +104,8 @@ async function forget(
       .filter((_, i) => places[i]?.imageSetId === imageSetId)
       .map((key) => ({ kind: 'delete', key }));
     if (operations.length > 0) await index.write(operations);
-    const partition = placementKeys.members(tenant, study);
-    await index.write(some.map(({ sort }) => ({ kind: 'delete', key: { partition, sort } })));
+    const ofMembers = placementKeys.members(tenant, study);
+    await index.write(some.map(({ sort }) => ({ kind: 'delete', key: { partition: ofMembers, sort } })));
   }
 }
 

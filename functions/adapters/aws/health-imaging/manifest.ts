@@ -1,13 +1,19 @@
-import { gunzipSync } from 'node:zlib';
-
-/** What HealthImaging writes beside an import job, and what it says of an image set. */
+/** What HealthImaging writes beside an import job. */
 
 /** `job-output-manifest.json`, as far as it matters here. */
 export interface JobSummary {
   readonly imported: number;
-  readonly imageSetIds: readonly string[];
+  readonly imageSets: readonly ImportedSet[];
   /** `s3://…/FAILURE/` */
   readonly failures: string | undefined;
+}
+
+/** An image set that a job made, or added to. */
+export interface ImportedSet {
+  readonly imageSetId: string;
+  /** in which the job left it, where it says so */
+  readonly version: string | undefined;
+  readonly isPrimary: boolean | undefined;
 }
 
 /** @throws SyntaxError when it is not JSON */
@@ -16,12 +22,18 @@ export function parseManifest(text: string): JobSummary {
     jobSummary?: {
       numberOfImportedFiles?: number;
       failureOutputS3Uri?: string;
-      imageSetsSummary?: readonly { imageSetId?: string }[];
+      imageSetsSummary?: readonly {
+        imageSetId?: string;
+        imageSetVersion?: number | string;
+        isPrimary?: boolean;
+      }[];
     };
   };
   return {
     imported: jobSummary.numberOfImportedFiles ?? 0,
-    imageSetIds: (jobSummary.imageSetsSummary ?? []).flatMap(({ imageSetId }) => imageSetId ?? []),
+    imageSets: (jobSummary.imageSetsSummary ?? []).flatMap(({ imageSetId, imageSetVersion, isPrimary }) =>
+      imageSetId === undefined ? [] : { imageSetId, version: imageSetVersion?.toString(), isPrimary },
+    ),
     failures: jobSummary.failureOutputS3Uri,
   };
 }
@@ -36,35 +48,6 @@ export function parseFailures(text: string): { readonly inputFile: string; reado
     };
     return [{ inputFile, reason: exception?.exceptionType ?? 'unknown' }];
   });
-}
-
-export interface PlacedInstance {
-  readonly SOPInstanceUID: string;
-  readonly transferSyntaxUID: string;
-  /** 32 hexadecimal characters each, in the order of the frames */
-  readonly frameIds: readonly string[];
-}
-
-/** Instances and their frames, from the metadata of an image set. @param bytes gzip or plain JSON */
-export function parseImageSet(bytes: Uint8Array): PlacedInstance[] {
-  const text = bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : Buffer.from(bytes);
-  const { Study } = JSON.parse(text.toString()) as {
-    Study?: {
-      Series?: Record<
-        string,
-        {
-          Instances?: Record<string, { StoredTransferSyntaxUID?: string; ImageFrames?: readonly { ID?: string }[] }>;
-        }
-      >;
-    };
-  };
-  return Object.values(Study?.Series ?? {}).flatMap(({ Instances = {} }) =>
-    Object.entries(Instances).map(([SOPInstanceUID, { StoredTransferSyntaxUID = '', ImageFrames = [] }]) => ({
-      SOPInstanceUID,
-      transferSyntaxUID: StoredTransferSyntaxUID,
-      frameIds: ImageFrames.map(({ ID = '' }) => ID),
-    })),
-  );
 }
 
 /** The bucket and the key or prefix of `s3://bucket/key`. */

@@ -1,4 +1,4 @@
-import type { Item, Key } from '#core/ports/index-table.ts';
+import type { IndexTable, Item, Key } from '#core/ports/index-table.ts';
 
 /**
  * The records of placements, in partitions of their own.
@@ -7,6 +7,7 @@ import type { Item, Key } from '#core/ports/index-table.ts';
  * |--------|-------------------------|-----------------|----------------------------------------------------|
  * | import | t|placing|{Study}       | {batch}         | ImportRecord: a job under way, or what came of it  |
  * | placed | t|placed|{Study}        | {SOP}           | PlacedRecord: where an instance's frames are, or why nowhere |
+ * | set    | t|placedsets|{Study}    | {Series}|{image set}|{version}|{batch} | PlacedSetRecord: of which instances' bytes the metadata of an image set are |
  * | begun  | t|placement|{Study}     | begun           | { version }: raised with each import that begins, so that of two who begin at once one does |
  * | member | t|imagesets|{Study}     | {image set}|{SOP}|{version} | MemberRecord: whose pixels an image set holds; kept until it is deleted there |
  */
@@ -33,6 +34,11 @@ export interface PlacedRecord {
   refused?: string | undefined;
 }
 
+export interface PlacedSetRecord {
+  /** SOP Instance UID and the version of the bytes, of one batch */
+  instances: readonly (readonly [sop: string, version: string])[];
+}
+
 export interface MemberRecord {
   /** of the received object: where it is no more, it has been removed for good */
   blobKey: string;
@@ -44,6 +50,11 @@ export const placementKeys = {
   begun: (t: string, study: string): Key => ({ partition: `${t}|placement|${study}`, sort: 'begun' }),
   placements: (t: string, study: string): string => `${t}|placed|${study}`,
   placed: (t: string, study: string, sop: string): Key => ({ partition: `${t}|placed|${study}`, sort: sop }),
+  sets: (t: string, study: string): string => `${t}|placedsets|${study}`,
+  set: (t: string, study: string, series: string, imageSetId: string, versionId: string, batch: string): Key => ({
+    partition: `${t}|placedsets|${study}`,
+    sort: `${series}|${imageSetId}|${versionId}|${batch}`,
+  }),
   members: (t: string, study: string): string => `${t}|imagesets|${study}`,
   member: (t: string, study: string, imageSetId: string, sop: string, version: string): Key => ({
     partition: `${t}|imagesets|${study}`,
@@ -51,7 +62,25 @@ export const placementKeys = {
   }),
 } as const;
 
-export const asItem = (record: ImportRecord | PlacedRecord | MemberRecord): Item => record as unknown as Item;
+export const asItem = (record: ImportRecord | PlacedRecord | PlacedSetRecord | MemberRecord): Item =>
+  record as unknown as Item;
+
+const PAGE = 1_000;
+
+/** Every record of a partition, or of those whose sort begins with `prefix`. */
+export async function* recordsOf(
+  index: IndexTable,
+  partition: string,
+  prefix?: string,
+): AsyncGenerator<{ readonly sort: string; readonly item: Item }, void, undefined> {
+  const range = { partition, limit: PAGE, ...(prefix !== undefined && { prefix }) };
+  for (let after: string | undefined, more = true; more; ) {
+    const page = await index.query({ ...range, ...(after !== undefined && { after }) });
+    yield* page.records;
+    after = page.records.at(-1)?.sort;
+    more = page.more;
+  }
+}
 
 const ID_BYTES = 16;
 
