@@ -53,9 +53,9 @@ export interface Display {
 export const DISPLAYED = 50;
 const MODALITIES = 20;
 
-/** Parameters of RAD-106 that say how, not what: the viewer shows images in the quality they were sent in. */
-const UNHEEDED = new Set(['viewerType', 'diagnosticQuality', 'patientName']);
-const OF_BOTH = new Set([...UNHEEDED, 'keyImagesOnly']);
+/** Parameters of RAD-106 that find nothing. There is one viewer, of full quality; how key images are drawn is the page's part (web/). */
+const OF_APPEARANCE = new Set(['viewerType', 'diagnosticQuality', 'patientName']);
+const OF_BOTH = new Set([...OF_APPEARANCE, 'keyImagesOnly']);
 const OF_PATIENTS = new Set([
   'patientID',
   'patientBirthDate',

@@ -193,6 +193,13 @@ describe('another program', () => {
     await picture(page, 'iid-key-images');
     await page.getByRole('link', { name: 'Open all images' }).click();
     await page.waitForURL(`**/viewer?StudyInstanceUIDs=${uid(3)}`);
+    // For diagnosis: without loss, and the page says what a picture is not.
+    const drawn = page.waitForResponse((response) => response.url().includes('/rendered'));
+    await page.goto(
+      `${nephos.origin}/iid?requestType=STUDY&studyUID=${uid(3)}&keyImagesOnly=true&diagnosticQuality=true&viewerType=IHE_BIR`,
+    );
+    await page.getByText('Drawn without loss').waitFor();
+    expect((await drawn).headers()['content-type']).toBe('image/png');
     await page.goto(`${nephos.origin}/iid?requestType=STUDY&studyUID=${uid(1)}&keyImagesOnly=true`);
     await page.getByText('No images of this study are marked').waitFor();
     await page.context().close();

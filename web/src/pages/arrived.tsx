@@ -84,7 +84,8 @@ export function ArrivedPage({ arrival }: { arrival: Shown }) {
         <Away />
       </section>
     );
-  if (studies.some(({ keyImages }) => keyImages)) return <KeyImages studies={studies} />;
+  if (studies.some(({ keyImages }) => keyImages))
+    return <KeyImages studies={studies} isDiagnostic={wantsDiagnosticQuality(arrival)} />;
   return (
     <section class="arrived">
       <Heading>Which study?</Heading>
@@ -109,9 +110,19 @@ export function ArrivedPage({ arrival }: { arrival: Shown }) {
   );
 }
 
-/** Nothing but what key objects name, each image or frame as the archive draws it; all others are one click away. */
-function KeyImages({ studies }: { studies: Display['studies'] }) {
-  const images = studies.flatMap(({ keyImages = [] }) => keyImages.flatMap(renderedAddresses));
+/** diagnosticQuality of RAD-106: the viewer has it anyway. */
+const wantsDiagnosticQuality = (arrival: Shown): boolean =>
+  arrival.kind === 'display' && arrival.parameters.diagnosticQuality === 'true';
+
+/**
+ * Nothing but what key objects name, each image or frame as the archive draws it; all others are one click away. For diagnosis without any
+ * loss by compression, and with a word of what a picture cannot show.
+ */
+function KeyImages({ studies, isDiagnostic }: { studies: Display['studies']; isDiagnostic: boolean }) {
+  const drawn = isDiagnostic ? '?accept=image/png' : '';
+  const images = studies
+    .flatMap(({ keyImages = [] }) => keyImages.flatMap(renderedAddresses))
+    .map((one) => one + drawn);
   return (
     <section class="arrived">
       <Heading>Key images</Heading>
@@ -121,6 +132,11 @@ function KeyImages({ studies }: { studies: Display['studies'] }) {
           : `${images.length} marked as key images.`}{' '}
         <a href={viewerAddress(studies)}>Open all images</a>
       </p>
+      {isDiagnostic && images.length > 0 && (
+        <p class="hint">
+          Drawn without loss in one window of gray levels. The viewer has every level and the pixels as they were sent.
+        </p>
+      )}
       <ol class="key-images">
         {images.map((address, at) => (
           <li key={address}>
