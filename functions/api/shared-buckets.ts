@@ -153,7 +153,7 @@ export class SharedBuckets implements RateBuckets {
     const now = this.#clock.now();
     const wasUsedUp = lot.left < 1 && now < lot.endsAt;
     const most = Math.max(1, Math.floor(rate.capacity * LOT_SHARE));
-    const size = wasUsedUp ? Math.min(most, lot.size * 2) : leastLot(rate);
+    const size = Math.max(leastLot(rate), wasUsedUp ? Math.min(most, lot.size * 2) : 0);
     const notBeyond = now + fullMs(rate) + ROUNDING;
     const ask = (requests: number) => this.#advance(key, name, account, { by: requests * msOf(rate), notBeyond });
     let drawn = size;
@@ -163,11 +163,7 @@ export class SharedBuckets implements RateBuckets {
         drawn = Math.min(size, Math.floor((notBeyond - Math.max(now, outcome.standing[name] ?? 0)) / msOf(rate)));
         if (drawn >= 1) outcome = await ask(drawn);
       }
-      Object.assign(lot, {
-        size: outcome.advanced ? size : 0,
-        left: outcome.advanced ? drawn : 0,
-        endsAt: now + LOT_MS,
-      });
+      Object.assign(lot, { size, left: outcome.advanced ? drawn : 0, endsAt: now + LOT_MS });
       if (outcome.advanced) lot.refusals = 0;
       else {
         const [random = 0] = this.#clock.randomBytes(1);
