@@ -6,6 +6,8 @@ import { DIGEST } from '#core/routing/verdicts.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { negotiate } from './negotiate.ts';
 
+/** Warning Reason (PS3.18 Table I.2-1): it is shown with elements that it does not hold. */
+const COERCION_OF_DATA_ELEMENTS = 0xb000;
 /** Seconds after which a sender may try again what was refused for want of resources. */
 const RETRY_AFTER_SECONDS = 10;
 
@@ -26,7 +28,7 @@ export const wantsXml = (request: HttpRequest): boolean =>
   ).offer.type === 'application/dicom+xml';
 
 /**
- * The Store Instances Response module (PS3.18 Annex I) and its status: 200 all stored, 202 some, 409 none (§10.5.3.1);
+ * The Store Instances Response module (PS3.18 Annex I) and its status: 200 all stored, 202 some, or with a warning, 409 none (§10.5.3.1);
  * 503 and 413 when nothing was stored for that one reason.
  */
 export function storeResponse(
@@ -61,6 +63,10 @@ export function storeResponse(
       item[DIGEST.sha256] = { vr: 'LO', Value: [outcome.sha256] };
       // No warning: it is what the sender wanted. The console tells it from what is new.
       if (outcome.kind === 'duplicate') item['00741048'] = comment('already stored');
+      if (outcome.supplied.length > 0) {
+        item['00081196'] = { vr: 'US', Value: [COERCION_OF_DATA_ELEMENTS] };
+        item['00741048'] = comment(`supplied: ${outcome.supplied.join(', ')}`.slice(0, 64));
+      }
       referenced.push(sorted(item));
     }
   }
@@ -78,7 +84,8 @@ export function storeResponse(
 }
 
 function statusOf(outcomes: readonly StoreOutcome[], succeeded: number): { status: number; retry: boolean } {
-  if (succeeded === outcomes.length) return { status: 200, retry: false };
+  const warned = outcomes.some((outcome) => 'supplied' in outcome && outcome.supplied.length > 0);
+  if (succeeded === outcomes.length) return { status: warned ? 202 : 200, retry: false };
   if (succeeded > 0) return { status: 202, retry: false };
   const codes = new Set(outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error.code : 'CONFLICT')));
   const [code] = codes;

@@ -142,7 +142,9 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
 
 /** What is held has arrived, and who sent it as a guest learns no more: neither that it waits, nor what else is here under its UID. */
 const receivedOf = (outcome: StoreOutcome): StoreOutcome =>
-  outcome.kind === 'held' ? { kind: 'stored', id: outcome.id, sha256: outcome.held.sha256, warnings: [] } : outcome;
+  outcome.kind === 'held'
+    ? { kind: 'stored', id: outcome.id, sha256: outcome.held.sha256, warnings: [], supplied: [] }
+    : outcome;
 
 /** The Part 10 objects of the request's body, one after the other; each is read to its end before the next is asked for. */
 function objectsOf(

@@ -1,6 +1,8 @@
 /** Status codes of PS3.7 Annex C and PS3.4 (B.2.3, C.4) beside those of core's errors. */
 export const STATUS = {
   success: 0x0000,
+  /** stored; elements were supplied (warning) */
+  coerced: 0xb000,
   cancel: 0xfe00,
   pending: 0xff00,
   /** some optional keys were not heeded */

@@ -1,6 +1,7 @@
 import { restoreAudit, sealedUpTo } from '../audit/seal.ts';
 import { countRebuiltStudy } from '../costs/count-study.ts';
 import { asPacsError, PacsError } from '../errors.ts';
+import { timeOf } from '../ids.ts';
 import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
@@ -155,12 +156,4 @@ async function claimRejected(
     rejectedBy: trashId,
   };
   await services.index.write([{ kind: 'put', key: keys.sop(tenant, instance.SOPInstanceUID), item: asItem(claim) }]);
-}
-
-/** ms since 1970, from the first ten characters of a ULID */
-export function timeOf(version: string): number {
-  let time = 0;
-  for (const character of version.slice(0, 10))
-    time = time * 32 + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(character);
-  return time;
 }

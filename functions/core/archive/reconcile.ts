@@ -1,11 +1,12 @@
 import { PacsError } from '../errors.ts';
+import { timeOf } from '../ids.ts';
 import { instancesOfStudy } from '../retrieve/find.ts';
 import { partitions } from '../search/postings.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
 import { addTo, emptySum, type Inventory, sameSum } from './inventory.ts';
 import { readManifests } from './manifest.ts';
-import { OBJECT_KEY, timeOf } from './rebuild.ts';
+import { OBJECT_KEY } from './rebuild.ts';
 import { keys, type Tenant } from './records.ts';
 
 export interface ReconcileReport {

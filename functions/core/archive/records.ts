@@ -109,6 +109,8 @@ export interface InstanceRecord {
   source: string;
   /** archives that it has come through by routing, first to last */
   route?: readonly string[] | undefined;
+  /** of the UIDs above, those that its data set lacks (supplied-uids.ts) */
+  suppliedUIDs?: readonly ('StudyInstanceUID' | 'SeriesInstanceUID' | 'SOPInstanceUID' | 'SOPClassUID')[] | undefined;
   /** instance level attributes (INSTANCE_ATTRIBUTES), DICOM JSON */
   attributes: DataSet;
   /** PatientIdentityRemoved (0012,0062) is YES */

@@ -4,6 +4,7 @@ import type { Services } from '../services.ts';
 import type { PreparedInstance } from './commit.ts';
 import { identify, prepareInstance, uidsOf } from './instance.ts';
 import type { Tenant, Version } from './records.ts';
+import { filingOf, withSupplied } from './supplied-uids.ts';
 
 /**
  * Reads a stored object again, as if it were just arriving: everything the index holds of it follows from its bytes.
@@ -25,15 +26,24 @@ export async function rescan(
   const scanned = scanner.end();
   const { blobKey, version, source, storedAt } = stored;
   const sha256 = hash.digest('hex');
-  return prepareInstance(services, scanned, {
-    tenant,
-    id: identify(uidsOf(scanned.dataSet)),
-    version,
-    blobKey,
-    sizeBytes,
-    sha256,
-    source,
-    storedAt,
-    guard: 'none',
-  });
+  // What was stored was filed so, whatever the policy is now.
+  const { uids, supplied: suppliedUIDs } = filingOf(uidsOf(scanned.dataSet), scanned.fileMeta, 'derive');
+  const id = identify(uids);
+  const dataSet = withSupplied(scanned.dataSet, id, suppliedUIDs, version);
+  return prepareInstance(
+    services,
+    { ...scanned, dataSet },
+    {
+      tenant,
+      id,
+      version,
+      suppliedUIDs,
+      blobKey,
+      sizeBytes,
+      sha256,
+      source,
+      storedAt,
+      guard: 'none',
+    },
+  );
 }

@@ -22,6 +22,7 @@ import {
 import { ObjectSource } from './object-source.ts';
 import { asItem, asRecord, type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
 import { applyRejectionNote, isRejectionNote } from './reject.ts';
+import { filingOf, type SuppliedUIDs, withSupplied } from './supplied-uids.ts';
 
 export interface StoreContext {
   readonly tenant: Tenant;
@@ -55,6 +56,8 @@ export type StoreOutcome =
       readonly id: Identity;
       readonly sha256: string;
       readonly warnings: readonly string[];
+      /** UIDs that it is filed under and does not hold itself */
+      readonly supplied: SuppliedUIDs;
     }
   | { readonly kind: 'held'; readonly id: Identity; readonly held: HeldRecord }
   | { readonly kind: 'failed'; readonly id: Partial<Identity>; readonly error: PacsError };
@@ -117,6 +120,7 @@ class IncomingObject {
   /** reserved, and not yet handed to the commit: from there on only the sweeper may tell whether the bytes are needed */
   #revocable = false;
   #verdict: Verdict = 'store';
+  #supplied: SuppliedUIDs = [];
   uids: Partial<Identity> = {};
 
   constructor(services: Services, context: StoreContext) {
@@ -128,9 +132,9 @@ class IncomingObject {
   async storeWhole(bytes: Uint8Array): Promise<StoreOutcome> {
     const scanner = new Part10Scanner(this.#services.limits);
     scanner.push(bytes);
-    const scanned = scanner.end();
-    this.uids = uidsOf(scanned.dataSet);
-    const id = identify(this.uids, expectedOf(this.#context));
+    let scanned = scanner.end();
+    const id = this.#identify(uidsOf(scanned.dataSet), scanned.fileMeta);
+    scanned = this.#filed(scanned, id);
     await this.#admit(id);
     await this.#checkReach(scanned.dataSet, id);
     const claim = await this.#claim(id);
@@ -139,7 +143,7 @@ class IncomingObject {
       const sha256 = createHash('sha256').update(bytes).digest('hex');
       if (sha256 === claim.sha256) {
         await this.#complete(scanned, id, 'before');
-        return { kind: 'duplicate', id, sha256, warnings: scanned.warnings };
+        return { kind: 'duplicate', id, sha256, warnings: scanned.warnings, supplied: this.#supplied };
       }
     }
     const putting = this.#put(id, bytes);
@@ -167,7 +171,7 @@ class IncomingObject {
       if (this.uids.SOPInstanceUID !== undefined) break;
     }
     if (this.uids.SOPInstanceUID === undefined) this.uids = uidsOf(scanner.end().dataSet);
-    const id = identify(this.uids, expectedOf(this.#context));
+    const id = this.#identify(this.uids, scanner.fileMeta);
     await this.#admit(id);
     async function* scanningOnTheWay(): AsyncGenerator<Uint8Array> {
       yield* passed.splice(0);
@@ -175,13 +179,27 @@ class IncomingObject {
         scanner.push(chunk);
         yield chunk;
       }
-      scanned = scanner.end();
+      scanned = filed(scanner.end());
     }
+    const filed = (found: ScannedObject): ScannedObject => this.#filed(found, id);
     let scanned: ScannedObject | undefined;
     const blob = await this.#services.blobs.put(this.#key(id), scanningOnTheWay(), this.#putOptions(id));
     if (!scanned) throw new Error('the blob store did not read the object to its end');
     await this.#checkReach(scanned.dataSet, id);
     return this.#commit(scanned, id, blob);
+  }
+
+  /** @throws PacsError UNREADABLE_DATASET, DATASET_MISMATCH */
+  #identify(found: Partial<Identity>, fileMeta: DataSet): Identity {
+    const { uids, supplied } = filingOf(found, fileMeta, this.#services.policy.missingUIDs);
+    this.uids = uids;
+    this.#supplied = supplied;
+    return identify(uids, expectedOf(this.#context));
+  }
+
+  #filed(scanned: ScannedObject, id: Identity): ScannedObject {
+    if (this.#supplied.length === 0) return scanned;
+    return { ...scanned, dataSet: withSupplied(scanned.dataSet, id, this.#supplied, this.#version) };
   }
 
   /** Takes back what a failed store left; what this misses (a crash, a commit whose outcome is unknown), the sweeper settles. */
@@ -289,12 +307,14 @@ class IncomingObject {
       sha256: blob.sha256,
       source,
       ...(route !== undefined && route.length > 0 && { route }),
+      suppliedUIDs: this.#supplied,
       storedAt: this.#services.clock.now(),
       guard: this.#guard,
     };
     const prepared = await prepareInstance(this.#services, scanned, about, description);
     const { warnings } = scanned;
     const { sha256 } = blob;
+    const supplied = this.#supplied;
     this.#revocable = false;
     if (this.#verdict !== 'store') {
       const settled = await holdUpload(this.#services, prepared, this.#verdict.hold);
@@ -307,7 +327,7 @@ class IncomingObject {
     if ((await this.#services.commits.commit(prepared)) === 'committed') {
       this.#owned();
       await this.#complete(scanned, id, 'now');
-      return { kind: 'stored', id, sha256, warnings };
+      return { kind: 'stored', id, sha256, warnings, supplied };
     }
     const { onlyDataSetSent = false } = this.#context;
     const settled = await settleConflict(this.#services, prepared, { onlyDataSetSent });
@@ -316,7 +336,7 @@ class IncomingObject {
         this.#revocable = true;
         await this.abandon();
         await this.#complete(scanned, id, 'before');
-        return { kind: 'duplicate', id, sha256, warnings };
+        return { kind: 'duplicate', id, sha256, warnings, supplied };
       case 'heldBefore':
         this.#revocable = true;
         await this.abandon();
@@ -327,7 +347,7 @@ class IncomingObject {
       case 'stored':
       case 'replaced':
         this.#owned();
-        return { kind: settled.kind, id, sha256, warnings };
+        return { kind: settled.kind, id, sha256, warnings, supplied };
     }
   }
 }

@@ -6,6 +6,7 @@ import type { Services } from '../services.ts';
 import type { Identity } from './instance.ts';
 import { asItem, asRecord, type HeldRecord, keys, type Tenant } from './records.ts';
 import type { StoreOutcome } from './store.ts';
+import type { SuppliedUIDs } from './supplied-uids.ts';
 
 /**
  * Store transactions (docs/store-transactions.md): objects of any size that arrive in parts, in any order.
@@ -54,7 +55,7 @@ export interface TransactionEnd {
 
 /** What became of an object, as JSON: enough for the STOW response. */
 export type KeptOutcome =
-  | { kind: 'stored' | 'duplicate' | 'replaced'; id: Identity; sha256: string; warnings: readonly string[] }
+  | (Omit<Extract<StoreOutcome, { warnings: unknown }>, 'supplied'> & { supplied?: SuppliedUIDs })
   | { kind: 'held'; id: Identity; held: HeldRecord }
   | { kind: 'failed'; id: Partial<Identity>; code: PacsError['code']; message: string };
 
@@ -352,4 +353,8 @@ export const keptOf = (outcome: StoreOutcome): KeptOutcome =>
     : outcome;
 
 export const outcomeOf = (kept: KeptOutcome): StoreOutcome =>
-  kept.kind === 'failed' ? { kind: 'failed', id: kept.id, error: new PacsError(kept.code, kept.message) } : kept;
+  kept.kind === 'failed'
+    ? { kind: 'failed', id: kept.id, error: new PacsError(kept.code, kept.message) }
+    : kept.kind === 'held'
+      ? kept
+      : { supplied: [], ...kept };

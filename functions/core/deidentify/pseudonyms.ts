@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { DataSet } from '../dicom/types.ts';
+import { hashedUID } from '../ids.ts';
 
 /** Bytes of the secret of a project. */
 export const PROJECT_KEY_BYTES = 32;
@@ -42,13 +43,10 @@ export class Pseudonyms {
       .digest();
   }
 
-  /** Below 2.25, of a UUID of version 8 (PS3.5 §B.2, RFC 9562 §5.8). UIDs that DICOM itself registers stay: they name nothing of anybody's. */
+  /** Below 2.25. UIDs that DICOM itself registers stay: they name nothing of anybody's. */
   uid(uid: string): string {
     if (uid.startsWith('1.2.840.10008.')) return uid;
-    const bytes = this.#hash('uid', uid).subarray(0, 16);
-    bytes[6] = (bytes[6]! & 0x0f) | 0x80;
-    bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-    return `2.25.${BigInt(`0x${bytes.toString('hex')}`)}`;
+    return hashedUID(this.#hash('uid', uid));
   }
 
   /** A patient is told by PatientID and its issuer; without an ID by name and birth date, and without those a study is a patient of its own. */

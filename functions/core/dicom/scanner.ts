@@ -96,6 +96,11 @@ export class Part10Scanner {
     };
   }
 
+  /** Group 0002; complete as soon as the data set has begun. */
+  get fileMeta(): DataSet {
+    return this.#fileMeta;
+  }
+
   /** Of the data set as it was found, which may differ from what its transfer syntax says. */
   get littleEndian(): boolean {
     return this.#parser?.littleEndian ?? true;

@@ -1,4 +1,5 @@
 import type { InstanceRecord } from '../archive/records.ts';
+import { suppliedElements } from '../archive/supplied-uids.ts';
 import { type Rewrite, rewritePart10 } from '../dicom/rewrite.ts';
 import type { Bulk, DataSet, Element } from '../dicom/types.ts';
 import type { Frames } from '../dicom/writer.ts';
@@ -76,6 +77,7 @@ export async function* transcodeInstance(
     limits,
     transferSyntaxUID: targetSyntaxUID,
     bulk: (bulk) => rangeOf(services, instance, bulk),
+    changes: suppliedElements(instance, instance.suppliedUIDs ?? []),
   };
   if (frames === 0 || keepsSamples(instance, targetSyntaxUID)) {
     yield* rewritePart10(rewrite);
@@ -90,7 +92,7 @@ export async function* transcodeInstance(
     { ahead: AHEAD },
   );
   const content = await pixelContent(first, rest, frames);
-  const changes = headerChanges(header, first, instance.transferSyntaxUID);
+  const changes = { ...rewrite.changes, ...headerChanges(header, first, instance.transferSyntaxUID) };
   yield* rewritePart10({ ...rewrite, frames: content, changes });
 }
 

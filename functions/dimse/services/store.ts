@@ -57,6 +57,6 @@ export const storeService =
         await respond({ Status: ERRORS.CONFLICT.dimse, ErrorComment: 'other bytes have this SOP Instance UID' });
         return;
       default:
-        await respond({ Status: STATUS.success });
+        await respond({ Status: result.supplied.length > 0 ? STATUS.coerced : STATUS.success });
     }
   };

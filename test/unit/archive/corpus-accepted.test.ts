@@ -7,21 +7,102 @@ import { memoryServices, store } from '#test/fixtures/services.ts';
 /** Objects of many makers, each with a line in MANIFEST.tsv; the suite passes without them. */
 const CORPUS = join(import.meta.dirname, '../../../../shared/testdata');
 
-/** What of `dicom/` is no instance of a study, and which UID it lacks. All else is to be stored. */
-const NO_INSTANCES: readonly [path: RegExp, lacks: 'SOPClassUID' | 'StudyInstanceUID', why: string, files: number][] = [
-  [/^dicom\/dicomdir\/.*\/DICOMDIR[^/]*$/, 'SOPClassUID', 'directories of media', 9],
-  [/^dicom\/worklist\/worklist-(item|query)-\d+\.dcm$/, 'SOPClassUID', 'answers and questions of a worklist', 12],
-  [/^dicom\/color-palette\//, 'StudyInstanceUID', 'colour palettes: of no patient and no study', 8],
-  [/^dicom\/transfer-syntax\/tiny-data-sets\//, 'SOPClassUID', 'data sets of a few elements, without UIDs', 10],
-  [/^dicom\/charset\/(chrSQEncoding1?|empty_charset_LEI)\.dcm$/, 'SOPClassUID', 'data sets of a few elements', 3],
-  [/^dicom\/private-tags\/(UN_sequence|nested_priv_SQ|priv_SQ)\.dcm$/, 'SOPClassUID', 'data sets of a few elements', 3],
-  [/^dicom\/sc\/(JPEGLSNearLossless_|SC_rgb_jls_lossy_)/, 'StudyInstanceUID', 'samples of a codec, of no study', 4],
-  [/^dicom\/transfer-syntax\/htj2k\/HTJ2K(Lossless)?_08_RGB\.dcm$/, 'StudyInstanceUID', 'samples of a codec', 2],
-  [/^dicom\/transfer-syntax\/jpeg-ls\/JLSL_/, 'StudyInstanceUID', 'samples of a codec', 2],
+/** What of `dicom/` is refused, and for which UID; `derive`: what becomes of it where missing UIDs of studies and series are derived. */
+const REFUSED: readonly {
+  readonly path: RegExp;
+  readonly lacks: 'SOPClassUID' | 'StudyInstanceUID' | 'SeriesInstanceUID';
+  readonly why: string;
+  readonly files: number;
+  readonly derive: 'stored' | 'refused';
+}[] = [
+  {
+    path: /^dicom\/dicomdir\/.*\/DICOMDIR[^/]*$/,
+    lacks: 'SOPClassUID',
+    why: 'directories of media',
+    files: 9,
+    derive: 'refused',
+  },
+  {
+    path: /^dicom\/worklist\/worklist-item-\d+\.dcm$/,
+    lacks: 'SeriesInstanceUID',
+    why: 'answers of a worklist',
+    files: 5,
+    derive: 'refused',
+  },
+  {
+    path: /^dicom\/worklist\/worklist-query-\d+\.dcm$/,
+    lacks: 'StudyInstanceUID',
+    why: 'questions to a worklist',
+    files: 7,
+    derive: 'refused',
+  },
+  {
+    path: /^dicom\/color-palette\//,
+    lacks: 'StudyInstanceUID',
+    why: 'colour palettes: of no patient and no study',
+    files: 8,
+    derive: 'refused',
+  },
+  {
+    path: /^dicom\/charset\/empty_charset_LEI\.dcm$/,
+    lacks: 'SOPClassUID',
+    why: 'a data set of two elements, with no UID anywhere',
+    files: 1,
+    derive: 'refused',
+  },
+  {
+    path: /^dicom\/private-tags\/nested_priv_SQ\.dcm$/,
+    lacks: 'SOPClassUID',
+    why: 'a private sequence, with no UID anywhere',
+    files: 1,
+    derive: 'refused',
+  },
+  {
+    path: /^dicom\/transfer-syntax\/tiny-data-sets\//,
+    lacks: 'StudyInstanceUID',
+    why: 'data sets of a few elements',
+    files: 10,
+    derive: 'stored',
+  },
+  {
+    path: /^dicom\/charset\/chrSQEncoding1?\.dcm$/,
+    lacks: 'StudyInstanceUID',
+    why: 'data sets of a few elements',
+    files: 2,
+    derive: 'stored',
+  },
+  {
+    path: /^dicom\/private-tags\/(priv_SQ|UN_sequence)\.dcm$/,
+    lacks: 'StudyInstanceUID',
+    why: 'private sequences',
+    files: 2,
+    derive: 'stored',
+  },
+  {
+    path: /^dicom\/sc\/(JPEGLSNearLossless_|SC_rgb_jls_lossy_)/,
+    lacks: 'StudyInstanceUID',
+    why: 'samples of a codec, of no study',
+    files: 4,
+    derive: 'stored',
+  },
+  {
+    path: /^dicom\/transfer-syntax\/htj2k\/HTJ2K(Lossless)?_08_RGB\.dcm$/,
+    lacks: 'StudyInstanceUID',
+    why: 'samples of a codec',
+    files: 2,
+    derive: 'stored',
+  },
+  {
+    path: /^dicom\/transfer-syntax\/jpeg-ls\/JLSL_/,
+    lacks: 'StudyInstanceUID',
+    why: 'samples of a codec',
+    files: 2,
+    derive: 'stored',
+  },
 ];
 
 describe.skipIf(!existsSync(join(CORPUS, 'MANIFEST.tsv')))('what the MANIFEST lists below dicom/', () => {
-  test('is stored, all but what is no instance; and that is refused for the UID that it lacks', async () => {
+  test('is stored, all but what is of no study; and that is refused for the UID that it lacks', async () => {
     const lines = readFileSync(join(CORPUS, 'MANIFEST.tsv'), 'utf8').trim().split('\n').slice(1);
     const rows = lines.map((line) => line.split('\t')).filter(([path]) => path!.startsWith('dicom/'));
     const expected: Record<string, string> = {};
@@ -29,17 +110,20 @@ describe.skipIf(!existsSync(join(CORPUS, 'MANIFEST.tsv')))('what the MANIFEST li
     for (const [path, sha256] of rows) {
       const bytes = readFileSync(join(CORPUS, path!));
       expect(createHash('sha256').update(bytes).digest('hex'), path).toBe(sha256);
-      const lacks = NO_INSTANCES.find(([pattern]) => pattern.test(path!))?.[1];
-      expected[path!] = lacks === undefined ? `stored ${sha256}` : `UNREADABLE_DATASET ${lacks} is missing`;
+      const refused = REFUSED.find((row) => row.path.test(path!));
+      expected[path!] = refused === undefined ? `stored ${sha256}` : `UNREADABLE_DATASET ${refused.lacks} is missing`;
       // Many share their UIDs: each goes into an archive of its own.
       const outcome = await store(memoryServices(), bytes);
       found[path!] =
         outcome.kind === 'failed'
           ? `${outcome.error.code} ${outcome.error.message}`
           : `${outcome.kind} ${'sha256' in outcome ? outcome.sha256 : ''}`;
+      if (refused === undefined) continue;
+      const derived = await store(memoryServices({ policy: { missingUIDs: 'derive' } }), bytes);
+      expect(derived.kind === 'failed' ? 'refused' : derived.kind, path).toBe(refused.derive);
     }
     expect(found).toEqual(expected);
-    for (const [pattern, , why, files] of NO_INSTANCES)
+    for (const { path: pattern, why, files } of REFUSED)
       expect(
         Object.keys(expected).filter((path) => pattern.test(path)),
         why,

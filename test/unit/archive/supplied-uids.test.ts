@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'vitest';
+import { rebuildIndex } from '#core/archive/rebuild.ts';
+import { scanPart10 } from '#core/dicom/scanner.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { transcodeInstance } from '#core/pixels/transcode.ts';
+import { findInstance } from '#core/retrieve/find.ts';
+import { instanceMetadata } from '#core/retrieve/metadata.ts';
+import { storeResponse } from '#dicomweb/store-response.ts';
+import { buildDicom, CT_IMAGE_STORAGE, IMPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
+import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+
+/** The data set says nothing of itself; the file meta says which instance it is. */
+const bare = (more: object = {}, options: Parameters<typeof buildDicom>[1] = {}) =>
+  buildDicom(
+    { SOPClassUID: undefined, SOPInstanceUID: undefined, ...more },
+    { ...options, fileMeta: { MediaStorageSOPClassUID: CT_IMAGE_STORAGE, MediaStorageSOPInstanceUID: uid(7) } },
+  );
+const respond = (outcome: Awaited<ReturnType<typeof store>>) =>
+  storeResponse([outcome], { root: '/dicomweb', study: undefined, xml: false });
+
+describe('what the data set does not say', () => {
+  test.each([{ name: 'whole' }, { name: 'streamed', wholeObjectBytes: 100 }])(
+    'of its SOP Instance is taken from the file meta, with a warning, and the bytes stay as received: $name',
+    async ({ name: _, ...limits }) => {
+      const services = memoryServices({ limits });
+      const bytes = bare({ StudyInstanceUID: uid(1), SeriesInstanceUID: uid(2) });
+      const outcome = await store(services, bytes);
+      expect(outcome).toMatchObject({
+        kind: 'stored',
+        id: { SOPInstanceUID: uid(7), SOPClassUID: CT_IMAGE_STORAGE },
+        supplied: ['SOPClassUID', 'SOPInstanceUID'],
+      });
+      const { status, body } = respond(outcome);
+      expect(status).toBe(202);
+      const item = JSON.parse(body as string)['00081199'].Value[0];
+      expect(item['00081196']).toEqual({ vr: 'US', Value: [0xb000] });
+
+      const instance = await findInstance(services, TENANT, uid(1), uid(2), uid(7));
+      expect(Buffer.from(await services.blobs.readBytes(instance.blobKey)).equals(bytes)).toBe(true);
+      const metadata = JSON.parse(await instanceMetadata(services, TENANT, uid(1), uid(2), uid(7)));
+      expect(metadata['00080018']).toEqual({ vr: 'UI', Value: [uid(7)] });
+      expect(metadata['04000561'].Value).toEqual([
+        {
+          '04000550': { vr: 'SQ', Value: [{ '00080016': { vr: 'UI' }, '00080018': { vr: 'UI' } }] },
+          '04000562': { vr: 'DT', Value: ['20240131120000+0000'] },
+          '04000563': { vr: 'LO', Value: ['NEPHOS'] },
+          '04000564': { vr: 'LO' },
+          '04000565': { vr: 'CS', Value: ['COERCE'] },
+        },
+      ]);
+
+      // In another encoding it is an object that we write: it says what it is.
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of transcodeInstance(services, instance, IMPLICIT_LE)) chunks.push(Uint8Array.from(chunk));
+      const { dataSet, fileMeta } = scanPart10(Buffer.concat(chunks), DEFAULT_LIMITS);
+      expect([dataSet['00080018']?.Value, fileMeta['00020003']?.Value]).toEqual([[uid(7)], [uid(7)]]);
+    },
+  );
+
+  test('again is the same object, and an index made anew says the same of it', async () => {
+    const services = memoryServices({ policy: { missingUIDs: 'derive' } });
+    const bytes = bare({ StudyInstanceUID: undefined, SeriesInstanceUID: undefined });
+    const first = await store(services, bytes);
+    expect(first).toMatchObject({ kind: 'stored', supplied: expect.arrayContaining(['StudyInstanceUID']) });
+    expect(await store(services, bytes)).toMatchObject({ kind: 'duplicate', id: first.id });
+    const { StudyInstanceUID: study, SeriesInstanceUID: series } = first.id;
+    const before = await instanceMetadata(services, TENANT, study!, series!, uid(7));
+
+    const { blobs } = services;
+    const again = memoryServices({ ports: { blobs } });
+    expect(await rebuildIndex(again, TENANT)).toMatchObject({ failed: [] });
+    expect(await instanceMetadata(again, TENANT, study!, series!, uid(7))).toBe(before);
+    const record = async (of: typeof services) => findInstance(of, TENANT, study!, series!, uid(7));
+    expect((await record(again)).suppliedUIDs).toEqual((await record(services)).suppliedUIDs);
+  });
+
+  test('of its study and series is refused by name, unless the policy derives it', async () => {
+    const lost = { StudyInstanceUID: undefined, SeriesInstanceUID: undefined };
+    const refused = await store(memoryServices(), buildDicom(lost));
+    expect(refused).toMatchObject({
+      kind: 'failed',
+      error: { code: 'UNREADABLE_DATASET', message: 'StudyInstanceUID is missing' },
+    });
+    expect(respond(refused).status).toBe(409);
+    const services = memoryServices({ policy: { missingUIDs: 'derive' } });
+    const two = [
+      await store(services, buildDicom(lost)),
+      await store(services, buildDicom({ ...lost, SOPInstanceUID: uid(8) })),
+    ];
+    expect(two.map(({ kind }) => kind)).toEqual(['stored', 'stored']);
+    expect(two[0]!.id.StudyInstanceUID).toMatch(/^2\.25\.\d+$/);
+    expect(new Set(two.flatMap(({ id }) => [id.StudyInstanceUID, id.SeriesInstanceUID])).size).toBe(4);
+    const inStudy = await store(services, buildDicom({ SeriesInstanceUID: undefined, SOPInstanceUID: uid(9) }));
+    expect(inStudy).toMatchObject({
+      kind: 'stored',
+      id: { StudyInstanceUID: uid(1) },
+      supplied: ['SeriesInstanceUID'],
+    });
+  });
+
+  test.each([
+    ['a directory of media', '1.2.840.10008.1.3.10'],
+    ['a colour palette, which is of no patient', '1.2.840.10008.5.1.4.39.1'],
+    ['a class of nobody knows what', '1.2.276.0.7230010.3.1.0.1'],
+  ])('is never made up for %s', async (_, MediaStorageSOPClassUID) => {
+    const services = memoryServices({ policy: { missingUIDs: 'derive' } });
+    const bytes = buildDicom(
+      { SOPClassUID: undefined, SOPInstanceUID: undefined, StudyInstanceUID: undefined, SeriesInstanceUID: undefined },
+      { fileMeta: { MediaStorageSOPClassUID, MediaStorageSOPInstanceUID: uid(7) } },
+    );
+    expect(await store(services, bytes)).toMatchObject({ kind: 'failed', error: { code: 'UNREADABLE_DATASET' } });
+  });
+});
