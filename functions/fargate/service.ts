@@ -13,6 +13,7 @@ import type { HttpRequest } from '#dicomweb/http.ts';
 import { type Answer, createHttpHost } from '#embedded/http-host.ts';
 import { describeError, type Log } from '#embedded/log.ts';
 import { clientSecretOf, type ReadSecret } from '#lambda/archive.ts';
+import { type CloudPorts, cloudThrottle } from '#lambda/cloud-throttle.ts';
 import type { CloudConfig } from '#lambda/config.ts';
 
 /** How often the counts of repeated acts are written to the audit trail (ms). */
@@ -21,7 +22,7 @@ const IDLE_CHECK_MS = 200;
 
 export interface ServiceOptions {
   readonly config: CloudConfig;
-  readonly ports: Parameters<typeof assemble>[0];
+  readonly ports: CloudPorts;
   /** 0: any that is free */
   readonly port: number;
   readonly bind: string;
@@ -39,7 +40,7 @@ export interface RunningService {
 /** The embedded host's HTTP before the archive of the cloud: bodies and answers of any size, streamed in constant memory. */
 export async function startService({
   config,
-  ports,
+  ports: { ledger, ...ports },
   port,
   bind,
   log,
@@ -58,6 +59,11 @@ export async function startService({
     corsOrigins: config.corsOrigins,
     recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
     tenant: config.tenants[0],
+    throttle: cloudThrottle(
+      config,
+      { ...ports, ledger },
+      { onFailure: (error) => log.error('rates-not-shared', describeError(error)) },
+    ),
     onAlarm: (alarm) => log.error('emergency-access', { ...alarm }),
     onFailure: (error, transaction, of) =>
       log.error('request-failed', { tenant: of, transaction, ...describeError(error) }),

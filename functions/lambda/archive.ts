@@ -9,10 +9,11 @@ import { Logins } from '#core/logins.ts';
 import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { awsPorts } from './aws-ports.ts';
+import { type CloudPorts, cloudThrottle } from './cloud-throttle.ts';
 import { type CloudConfig, canStream, type LambdaConfig, readLambdaConfig } from './config.ts';
 import { ENVIRONMENT } from './environment.ts';
 import { lambdaPixelEngine } from './lambda-pixel-engine.ts';
-import { countEmergency, logger } from './observe.ts';
+import { countEmergency, countLonelyRates, logger } from './observe.ts';
 
 /** What the functions work on; one a sandbox, kept between invocations. */
 export interface CloudArchive {
@@ -31,7 +32,7 @@ export type ReadSecret = (arn: string) => Promise<string>;
 /** The archive on the ports of a host, as the functions want it: AWS, or memory in tests. @param readSecret in functions that sign people in */
 export function cloudArchive(
   config: LambdaConfig,
-  ports: Parameters<typeof assemble>[0],
+  { ledger, ...ports }: CloudPorts,
   streaming: boolean,
   readSecret?: ReadSecret,
 ): CloudArchive {
@@ -48,6 +49,18 @@ export function cloudArchive(
     corsOrigins: config.corsOrigins,
     recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
     tenant: config.tenants[0],
+    throttle: cloudThrottle(
+      config,
+      { ...ports, ledger },
+      {
+        // A sandbox that waits costs what one that works does.
+        slows: false,
+        onFailure: (error) => {
+          countLonelyRates();
+          logger.error('rates-not-shared', { failure: describeError(error) });
+        },
+      },
+    ),
     onAlarm: (alarm) => {
       countEmergency();
       logger.error('emergency-access', { ...alarm });

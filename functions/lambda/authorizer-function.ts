@@ -27,6 +27,10 @@ export function authorizerFunction(open: OpenArchive) {
       };
       return { result: policy('Allow', event, subject, context), outcomes };
     }
+    if (status === 429) {
+      const refusedSeconds = refused?.headers['retry-after'] ?? '1';
+      return { result: policy('Allow', event, 'nobody', { refusedSeconds }), outcomes };
+    }
     if (status === 403) return { result: policy('Deny', event, 'nobody', {}), outcomes };
     if (status === 401) throw new Unauthorized();
     throw new Error('the token cannot be judged');

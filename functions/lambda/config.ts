@@ -1,6 +1,7 @@
 import type { OidcSettings } from '#adapters/oidc/settings.ts';
 import { readOidcSettings } from '#adapters/oidc/settings.ts';
 import { readSmartIssuers, type SmartIssuer } from '#adapters/smart/settings.ts';
+import { readRates, type ThrottleRates } from '#api/throttle.ts';
 import {
   ConfigError,
   type Environment,
@@ -24,6 +25,8 @@ export interface CloudConfig {
   readonly publicUrl: string | undefined;
   readonly corsOrigins: readonly string[];
   readonly policy: Policy;
+  /** of a principal and an address, in all sandboxes together; undefined: none is limited here */
+  readonly rates: ThrottleRates | undefined;
   readonly limits: Partial<Limits>;
   readonly oidc: OidcSettings | undefined;
   readonly smart: readonly SmartIssuer[];
@@ -98,6 +101,7 @@ export function readCloudConfig(env: Environment, hostLimits: Partial<Limits>): 
           ? 'archive'
           : 'placement',
     },
+    rates: readRates(env, {}),
     limits: { ...limits, ...readLimits(env) },
     oidc: readOidcSettings(env, tenants),
     smart: readSmartIssuers(env[ENVIRONMENT.smartIssuers], tenants),

@@ -20,6 +20,10 @@ export const ENVIRONMENT = {
   publicUrl: 'NEPHOS_PUBLIC_URL',
   /** origins whose pages may read our answers, separated by commas; `*` for any */
   corsOrigins: 'NEPHOS_CORS_ORIGINS',
+  /** a principal's requests and bytes a second, and tokens that are not valid a minute of one address; not set, or `off`: no limit */
+  rateRequests: 'NEPHOS_RATE_REQUESTS',
+  rateBytes: 'NEPHOS_RATE_BYTES',
+  rateFailures: 'NEPHOS_RATE_FAILURES',
   /** keepFirst, version or replace */
   conflictPolicy: 'NEPHOS_CONFLICT_POLICY',
   /** on or off */

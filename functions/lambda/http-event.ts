@@ -24,6 +24,8 @@ export function toRequest(
     principal: principalOf(event),
     origin: publicUrl ?? originOf(event, headers),
     remoteAddress: event.requestContext?.identity?.sourceIp,
+    viewerAddress: viewerOf(headers),
+    refusedSeconds: refusalOf(event),
     signal,
   };
 }
@@ -71,6 +73,16 @@ function principalOf({ requestContext }: APIGatewayProxyEvent): Principal | unde
     ...(typeof reach === 'string' && { reach: JSON.parse(reach) as Reach }),
     ...(typeof claims === 'string' && { claims: JSON.parse(claims) as string[] }),
   };
+}
+
+/** CloudFront adds the address of whoever asked it, and API Gateway that of CloudFront; what stands before, or comes past CloudFront, anybody wrote. */
+const viewerOf = (headers: Record<string, string>): string | undefined =>
+  headers['x-forwarded-for']?.split(',').at(-2)?.trim();
+
+/** The authorizer cannot say 429: it lets such a request pass as nobody's, to be refused here. */
+function refusalOf({ requestContext }: APIGatewayProxyEvent): number | undefined {
+  const { refusedSeconds } = requestContext?.authorizer ?? {};
+  return refusedSeconds === undefined ? undefined : Number(refusedSeconds);
 }
 
 /** CloudFront tells under which name it was asked; without it the API's own, whose paths begin with the stage. */

@@ -67,6 +67,11 @@ export function countEmergency(): void {
   metrics.singleMetric().addMetric('emergencyAccess', MetricUnit.Count, 1);
 }
 
+/** Rates could not be shared between sandboxes for a while, and each kept them by itself. */
+export function countLonelyRates(): void {
+  metrics.singleMetric().addMetric('ratesNotShared', MetricUnit.Count, 1);
+}
+
 /** How far the audit trail of a tenant is from its repository. */
 export function countAudit(tenant: string, { sent, lagMs }: { sent: number; lagMs: number }): void {
   const single = metrics.singleMetric();
