@@ -1,5 +1,5 @@
 import { ENVIRONMENT, queueVariable } from '#lambda/environment.ts';
-import type { Grants, QueueName } from '#lambda/functions.ts';
+import type { FunctionSpec, Grants, QueueName } from '#lambda/functions.ts';
 import type { Issuer, Settings } from './settings.ts';
 
 export interface Deployed {
@@ -26,10 +26,24 @@ export interface Deployed {
 const addressOf = (repository: Settings['auditRepository']): string | undefined =>
   repository && `${repository.host}:${repository.port}`;
 
+const ratesOf = ({ rates }: Settings): Record<string, string> =>
+  rates
+    ? {
+        [ENVIRONMENT.rateRequests]: String(rates.requestsPerSecond),
+        [ENVIRONMENT.rateBytes]: String(rates.bytesPerSecond),
+        [ENVIRONMENT.rateFailures]: String(rates.failuresPerMinute),
+      }
+    : {};
+
 /** The variables of a function, or of the service: those it has use for, by its grants. */
-export function environmentOf(spec: { readonly grants: Grants }, deployed: Deployed): Record<string, string> {
+export function environmentOf(
+  spec: { readonly grants: Grants } & Partial<Pick<FunctionSpec, 'triggers'>>,
+  deployed: Deployed,
+): Record<string, string> {
   const { settings, issuer } = deployed;
   const { grants } = spec;
+  // The service has no triggers: it listens.
+  const answers = spec.triggers?.some(({ kind }) => kind === 'http' || kind === 'authorizer') ?? true;
   const imports = grants.imaging === 'import' && deployed.imaging !== undefined;
   const writes = grants.archive.includes('write');
   const set = (name: string, value: string | undefined) =>
@@ -46,6 +60,7 @@ export function environmentOf(spec: { readonly grants: Grants }, deployed: Deplo
       ENVIRONMENT.tiers,
       settings.tiering.map((step) => `${step.policy}:${step.idleDays}:${step.studyAgeDays}`).join(','),
     ),
+    ...(answers ? ratesOf(settings) : {}),
     ...set(ENVIRONMENT.responseMode, settings.bufferedResponses ? 'buffered' : undefined),
     ...set(ENVIRONMENT.table, grants.index === 'none' ? undefined : deployed.tableName),
     ...set(ENVIRONMENT.archiveBucket, grants.archive.length > 0 ? deployed.archiveBucket : undefined),

@@ -1,4 +1,5 @@
 import { DEFAULT_FIRST_STEP_DAYS, LIFECYCLE_TAG } from '#adapters/aws/schema.ts';
+import { DEFAULT_RATES } from '#api/default-rates.ts';
 import {
   type AuditRepository,
   type Backup,
@@ -9,6 +10,7 @@ import {
   type Kind,
   LOG_DAYS,
   type LogDays,
+  type Rates,
   type RecordSystemRow,
   type Retention,
   type Routing,
@@ -78,6 +80,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     replicationTimeControl: at.flag('replicationTimeControl', false),
     healthImaging: at.flag('healthImaging', false),
     firewall: at.section('firewall', readFirewall, prod ? {} : undefined),
+    rates: at.section('rates', readRates, {}),
     audit: at.flag('audit', prod),
     auditRepository: at.section('auditRepository', readAuditRepository),
     routing: at.section('routing', readRouting),
@@ -256,6 +259,11 @@ function readStep(at: Reader): TierStep {
 const readFirewall = (at: Reader): Firewall => ({
   // A viewer asks for every slice: a study of 5,000 images within a minute is ordinary reading, and a hospital has one address.
   requestsPerFiveMinutes: at.number('requestsPerFiveMinutes', 100, 2_000_000_000, 100_000),
+});
+const readRates = (at: Reader): Rates => ({
+  requestsPerSecond: at.number('requestsPerSecond', 1, 1_000_000, DEFAULT_RATES.requestsPerSecond),
+  bytesPerSecond: at.number('bytesPerSecond', 65_536, 1_099_511_627_776, DEFAULT_RATES.bytesPerSecond),
+  failuresPerMinute: at.number('failuresPerMinute', 1, 1_000_000, DEFAULT_RATES.failuresPerMinute),
 });
 const readFargate = (at: Reader): Fargate => ({
   image: at.text('image', /^[a-z0-9][a-z0-9._/-]{1,255}:[\w.-]{1,128}$/),

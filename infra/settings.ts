@@ -32,6 +32,8 @@ export interface Settings {
   readonly replicationTimeControl: boolean;
   readonly healthImaging: boolean;
   readonly firewall: Firewall | undefined;
+  /** what one principal, and failures of one address, may use of all functions together; undefined: no limit */
+  readonly rates: Rates | undefined;
   /** CloudTrail data events of the archive bucket */
   readonly audit: boolean;
   readonly backup: Backup | undefined;
@@ -146,6 +148,13 @@ export type StorageClassName = 'STANDARD_IA' | 'INTELLIGENT_TIERING' | 'GLACIER_
 export interface Firewall {
   /** requests of one address in five minutes: 100 to 2,000,000,000 */
   readonly requestsPerFiveMinutes: number;
+}
+
+export interface Rates {
+  readonly requestsPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** tokens that are not valid, of one address */
+  readonly failuresPerMinute: number;
 }
 
 export interface Backup {

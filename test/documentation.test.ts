@@ -39,6 +39,7 @@ test('the environment variables of the README are those of the configuration', (
   const source = [
     'embedded/config.ts',
     'embedded/audit-repository.ts',
+    'api/throttle.ts',
     'core/configuration.ts',
     'adapters/oidc/environment.ts',
   ]

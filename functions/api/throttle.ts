@@ -36,14 +36,6 @@ const BURST_SECONDS = 5;
 /** As many clients are thought to stand behind an address of a front (infra/constructs/web-acl.ts has the same for requests). */
 const BEHIND_A_FRONT = 20;
 
-/** Generous: a viewer asks for a study's frames all at once. */
-export const DEFAULT_RATES = {
-  requestsPerSecond: 2_000,
-  bytesPerSecond: 1024 ** 3,
-  addressRequestsPerSecond: 5_000,
-  failuresPerMinute: 30,
-} as const;
-
 /** By `NEPHOS_RATE_…`, or `off`; `fallback` for what is not set. Undefined: no rate is limited. @throws ConfigError that names the variable */
 export function readRates(env: Environment, fallback: ThrottleRates): ThrottleRates | undefined {
   const rate = (name: string, unset: number | undefined, least: number): number | undefined => {

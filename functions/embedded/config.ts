@@ -4,7 +4,8 @@ import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type OidcSettings, readOidcSettings } from '#adapters/oidc/settings.ts';
 import { readSmartIssuers, type SmartIssuer } from '#adapters/smart/settings.ts';
-import { DEFAULT_RATES, readRates, type ThrottleRates } from '#api/throttle.ts';
+import { DEFAULT_RATES } from '#api/default-rates.ts';
+import { readRates, type ThrottleRates } from '#api/throttle.ts';
 import type { Role } from '#core/access.ts';
 import {
   ConfigError,

@@ -16,6 +16,7 @@ describe('the context key "nephos"', () => {
       account: '123456789012',
       secondRegion: undefined,
       firewall: undefined,
+      rates: { requestsPerSecond: 2_000, bytesPerSecond: 1024 ** 3, failuresPerMinute: 30 },
       backup: undefined,
       audit: false,
       retention: { objectLock: 'none', objectLockDays: 0, deletable: true },
@@ -47,6 +48,11 @@ describe('the context key "nephos"', () => {
   test('a part may be switched on with its defaults, or off', () => {
     expect(read({ backup: true }).backup).toEqual({ vaultLockDays: 35, compliance: false });
     expect(read({ kind: 'prod', firewall: false }).firewall).toBeUndefined();
+    expect(read({ rates: false }).rates).toBeUndefined();
+    expect(read({ rates: { requestsPerSecond: 50 } }).rates).toMatchObject({
+      requestsPerSecond: 50,
+      failuresPerMinute: 30,
+    });
   });
 
   test.each([

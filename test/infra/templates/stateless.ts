@@ -69,6 +69,39 @@ describe('the functions', () => {
   });
 });
 
+describe('rates of principals and addresses', () => {
+  const answering = rows.filter(([, { triggers }]) =>
+    triggers.some(({ kind }: { kind: string }) => kind === 'http' || kind === 'authorizer'),
+  );
+  const ratesOf = (deployment: Synthesized, name: FunctionName, suffix?: string) =>
+    Object.entries(functionOf(deployment, name, suffix).Properties.Environment.Variables).filter(([variable]) =>
+      variable.startsWith('NEPHOS_RATE_'),
+    );
+
+  test('are told to whatever answers a request, in both regions, and to nothing else', () => {
+    for (const [name] of rows) {
+      const expected = answering.some(([one]) => one === name)
+        ? { NEPHOS_RATE_REQUESTS: '2000', NEPHOS_RATE_BYTES: '1073741824', NEPHOS_RATE_FAILURES: '30' }
+        : {};
+      for (const suffix of [undefined, '2'])
+        expect(Object.fromEntries(ratesOf(prodDeployment(), name, suffix)), name).toEqual(expected);
+      expect(Object.fromEntries(ratesOf(devDeployment(), name)), name).toEqual(expected);
+    }
+    expect(answering.length).toBeGreaterThan(6);
+  });
+
+  test('lie where each of those may read and write them, and need no right that it does not have', () => {
+    // One item an account, in the table of the index: GetItem and UpdateItem (test/cloud/deploy.test.ts compares calls with roles).
+    for (const [name, { grants }] of answering) expect(grants.index, name).toBe('write');
+  });
+
+  test('may be set, and switched off', () => {
+    const set = synthesize({ rates: { requestsPerSecond: 50 } });
+    expect(Object.fromEntries(ratesOf(set, 'retrieve'))).toMatchObject({ NEPHOS_RATE_REQUESTS: '50' });
+    expect(ratesOf(synthesize({ rates: false }), 'retrieve')).toEqual([]);
+  });
+});
+
 describe('the REST API', () => {
   test('takes so many requests a second from all together, whatever the firewall lets through', () => {
     for (const deployment of [devDeployment(), prodDeployment()])
