@@ -1,17 +1,21 @@
 import type { DataSet } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
-import { newReadMeter } from '#core/ports/index-table.ts';
+import { newReadMeter, type ReadMeter } from '#core/ports/index-table.ts';
 import { onRoot } from '#core/retrieve/metadata.ts';
-import { searchInstanceRecords } from '#core/search/instances.ts';
+import { type InstanceRow, searchInstanceRecords } from '#core/search/instances.ts';
 import { INSTANCE_ROWS, SERIES_ROWS, STUDY_ROWS, withPatientCounts } from '#core/search/patient-counts.ts';
 import { Projection } from '#core/search/project.ts';
-import { parseQuery, type Query } from '#core/search/query.ts';
-import { searchSeriesRecords } from '#core/search/series.ts';
+import { parseQuery, type Query, type QueryTarget } from '#core/search/query.ts';
+import { type SeriesRow, searchSeriesRecords } from '#core/search/series.ts';
 import { type Results, searchStudyRecords } from '#core/search/studies.ts';
+import type { StudyRow } from '#core/search/study-list.ts';
+import { widenedParameters, withoutZone, zoneOfParameters } from '#core/search/timezone.ts';
+import type { Services } from '#core/services.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse } from './multipart-writer.ts';
 import { negotiate, type Offer } from './negotiate.ts';
+import { searchInZone } from './search-in-zone.ts';
 
 const JSON_TYPE = 'application/dicom+json';
 const XML_TYPE = 'application/dicom+xml';
@@ -22,66 +26,84 @@ const OFFERS: readonly Offer[] = [
 /** OHIF may send the Accept header of its frame requests with everything it asks (OHIF/Viewers#5442). */
 const FRAMES_TYPE = 'application/octet-stream';
 
-/** GET studies (QIDO-RS, PS3.18 §10.6). @throws PacsError BAD_REQUEST, NOT_ACCEPTABLE */
-export const searchStudies: Handler = async (context) => {
-  const { services, principal, request, root } = context;
-  const query = parseQuery(request.query, { level: 'study' }, services.limits);
-  const accepted = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
-  const { tenant } = principal;
-  const meter = newReadMeter();
-  const found = await searchStudyRecords(services, tenant, query, meter);
-  const results = await withPatientCounts(services, tenant, query, found, STUDY_ROWS, meter);
-  const projection = new Projection(query, root);
-  if (accepted.offer.type === XML_TYPE)
-    return xmlResponse(
-      context,
-      query,
-      results,
-      results.rows.map((row) => projection.study(row)),
-    );
-  let body = '[';
-  for (const row of results.rows) body += (body.length > 1 ? ',' : '') + projection.studyJson(row);
-  return { status: 200, headers: headersOf(context, query, results, accepted.type), body: `${body}]` };
+/** How the records of a level are found, and written. */
+interface LevelSearch<R> {
+  readonly records: (services: Services, tenant: string, query: Query, meter: ReadMeter) => Promise<Results<R>>;
+  readonly ofStudy: Parameters<typeof withPatientCounts<R>>[4];
+  readonly dataSet: (projection: Projection, row: R) => DataSet;
+  /** the DICOM JSON of a row, where that is there already */
+  readonly json?: (projection: Projection, row: R) => string;
+}
+
+const STUDIES: LevelSearch<StudyRow> = {
+  records: searchStudyRecords,
+  ofStudy: STUDY_ROWS,
+  dataSet: (projection, row) => projection.study(row),
+  json: (projection, row) => projection.studyJson(row),
 };
+const SERIES: LevelSearch<SeriesRow> = {
+  records: searchSeriesRecords,
+  ofStudy: SERIES_ROWS,
+  dataSet: (projection, row) => projection.series(row),
+};
+const INSTANCES: LevelSearch<InstanceRow> = {
+  records: searchInstanceRecords,
+  ofStudy: INSTANCE_ROWS,
+  dataSet: (projection, row) => projection.instance(row),
+};
+
+/** GET studies (QIDO-RS, PS3.18 §10.6). @throws PacsError BAD_REQUEST, NOT_ACCEPTABLE */
+export const searchStudies: Handler = (context) => search(context, { level: 'study' }, STUDIES);
 
 /** GET series, studies/{study}/series. @throws PacsError BAD_REQUEST, NOT_ACCEPTABLE */
-export const searchSeries: Handler = async (context) => {
-  const { services, principal, request, params, root } = context;
-  const query = parseQuery(request.query, { level: 'series', StudyInstanceUID: params.study }, services.limits);
-  const accepted = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
-  const { tenant } = principal;
-  const meter = newReadMeter();
-  const found = await searchSeriesRecords(services, tenant, query, meter);
-  const results = await withPatientCounts(services, tenant, query, found, SERIES_ROWS, meter);
-  const projection = new Projection(query, root);
-  return respond(
-    context,
-    query,
-    results,
-    accepted,
-    results.rows.map((row) => projection.series(row)),
-  );
-};
+export const searchSeries: Handler = (context) =>
+  search(context, { level: 'series', StudyInstanceUID: context.params.study }, SERIES);
 
 /** GET instances, studies/{study}/instances, studies/{study}/series/{series}/instances. @throws PacsError BAD_REQUEST, NOT_ACCEPTABLE */
-export const searchInstances: Handler = async (context) => {
-  const { services, principal, request, params, root } = context;
-  const target = { level: 'instance', StudyInstanceUID: params.study, SeriesInstanceUID: params.series } as const;
-  const query = parseQuery(request.query, target, services.limits);
-  const accepted = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
-  const { tenant } = principal;
-  const meter = newReadMeter();
-  const found = await searchInstanceRecords(services, tenant, query, meter);
-  const results = await withPatientCounts(services, tenant, query, found, INSTANCE_ROWS, meter);
-  const projection = new Projection(query, root);
-  return respond(
-    context,
-    query,
-    results,
-    accepted,
-    results.rows.map((row) => projection.instance(row)),
-  );
+export const searchInstances: Handler = (context) => {
+  const { study, series } = context.params;
+  return search(context, { level: 'instance', StudyInstanceUID: study, SeriesInstanceUID: series }, INSTANCES);
 };
+
+async function search<R>(context: Context, target: QueryTarget, level: LevelSearch<R>): Promise<HttpResponse> {
+  const { request, services, root } = context;
+  const { limits } = services;
+  const zoneMinutes = zoneOfParameters(request.query);
+  const query = parseQuery(zoneMinutes === undefined ? request.query : withoutZone(request.query), target, limits);
+  const accepted = negotiate(request, OFFERS, { tolerate: FRAMES_TYPE });
+  const meter = newReadMeter();
+  if (zoneMinutes !== undefined) {
+    const wide = parseQuery(widenedParameters(request.query, zoneMinutes), target, limits);
+    const projection = new Projection(wide, root);
+    const results = await searchInZone({ query, wide, zoneMinutes }, async (page) => {
+      const found = await pageOf(context, page, level, meter);
+      return { ...found, rows: found.rows.map((row) => level.dataSet(projection, row)) };
+    });
+    return respond(context, query, results, accepted, results.rows);
+  }
+  const results = await pageOf(context, query, level, meter);
+  const projection = new Projection(query, root);
+  if (level.json === undefined || accepted.offer.type === XML_TYPE) {
+    const dataSets = results.rows.map((row) => level.dataSet(projection, row));
+    return respond(context, query, results, accepted, dataSets);
+  }
+  let body = '[';
+  for (const row of results.rows) body += (body.length > 1 ? ',' : '') + level.json(projection, row);
+  return { status: 200, headers: headersOf(context, query, results, accepted.type), body: `${body}]` };
+}
+
+/** One page; the pages of a request together read no more than a request may. */
+async function pageOf<R>(
+  { services, principal }: Context,
+  query: Query,
+  level: LevelSearch<R>,
+  meter: ReadMeter,
+): Promise<Results<R>> {
+  const searchRecords = services.limits.searchRecords - meter.records;
+  const left = meter.records === 0 ? services : { ...services, limits: { ...services.limits, searchRecords } };
+  const found = await level.records(left, principal.tenant, query, meter);
+  return withPatientCounts(services, principal.tenant, query, found, level.ofStudy, meter);
+}
 
 function respond(
   context: Context,

@@ -188,6 +188,7 @@ export class StudySearch {
     const granted = this.#budget.grant(skip + limit);
     if (granted === 0) return [];
     const page = await this.#index.query(listQuery(this.#tenant, range, undefined, granted), this.#budget.meter);
+    if (page.more && granted < skip + limit) this.#budget.cut = true;
     return page.records.slice(skip).map(({ sort, item }) => new StudyRow(sort, item));
   }
 

@@ -1,13 +1,14 @@
-import { attribute } from '../dicom/dictionary.ts';
+import { type Attribute, attribute } from '../dicom/dictionary.ts';
 import { textOf } from '../dicom/element-text.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
+import { PacsError } from '../errors.ts';
 import { keyOf } from './keys.ts';
 import { type Condition, type Elements, matchesAll } from './match.ts';
 import { dateTimeInZone, momentOf, movedBy, offsetMinutes, offsetText, ZONES } from './offset.ts';
 import type { Query } from './query.ts';
 
 /**
- * Timezone query adjustment (PS3.4 C.2.2.2.1.3): keys and answers of a query read in the time zone that its TimezoneOffsetFromUTC names,
+ * Timezone query adjustment (PS3.4 C.2.2.2.1.3; PS3.18 §8.3.4.1): keys and answers of a query read in the time zone that its TimezoneOffsetFromUTC names,
  * whatever zone the objects were made in. An object that states no offset is taken at its word: nobody knows what its clock showed.
  */
 const TIMEZONE = '00080201';
@@ -96,6 +97,44 @@ export function widened(identifier: DataSet, zoneMinutes: number): DataSet {
   return wide;
 }
 
+/**
+ * The parameters of a QIDO-RS request so, without the time zone itself. Dates and times whose sequences they stand in are matched as they
+ * stand. @throws PacsError BAD_REQUEST
+ */
+export function widenedParameters(parameters: URLSearchParams, zoneMinutes: number): URLSearchParams {
+  const wide = new URLSearchParams();
+  const timed: DataSet = {};
+  for (const [name, value] of withoutZone(parameters)) {
+    const fields = name === 'includefield' ? value.split(',') : [];
+    for (const found of fields.map(attribute)) if (isTime(found)) timed[found.tag] ??= { vr: found.vr };
+    const found = attribute(name);
+    // Two quotation marks ask for what has no value: that is the same in every zone.
+    if (isTime(found) && value !== '""') timed[found.tag] = { vr: found.vr, ...(value !== '' && { Value: [value] }) };
+    else wide.append(name, value);
+  }
+  for (const [tag, element] of Object.entries(widened(timed, zoneMinutes))) wide.append(tag, textOf(element));
+  return wide;
+}
+
+const isTime = (found: Attribute | undefined): found is Attribute =>
+  found !== undefined && (found.vr === 'DA' || found.vr === 'TM' || found.vr === 'DT');
+
+/** The parameters without the time zone: it is how dates and times are meant, and nothing to be matched. */
+export const withoutZone = (parameters: URLSearchParams): URLSearchParams =>
+  new URLSearchParams([...parameters].filter(([name]) => attribute(name)?.tag !== TIMEZONE));
+
+/** The offset that a QIDO-RS request names, in minutes. @throws PacsError BAD_REQUEST when it is none */
+export function zoneOfParameters(parameters: URLSearchParams): number | undefined {
+  const text = parameters.get('TimezoneOffsetFromUTC') ?? parameters.get(TIMEZONE) ?? '';
+  if (text.trim() === '') return undefined;
+  // A `+` that was not percent-encoded arrives as a blank.
+  const minutes = offsetMinutes(text.replace(/^ (?=\d)/, '+'));
+  if (minutes !== undefined) return minutes;
+  throw new PacsError('BAD_REQUEST', 'TimezoneOffsetFromUTC is no offset', {
+    details: { parameter: 'TimezoneOffsetFromUTC' },
+  });
+}
+
 /** @throws PacsError BAD_REQUEST when it is no date or range of dates */
 function wider(tag: string, text: string, days: number): string {
   const key = keyOf(tag, attribute(tag)!, text, { fuzzy: false, emptyMatching: false, multiple: false });
@@ -105,11 +144,14 @@ function wider(tag: string, text: string, days: number): string {
 }
 
 /** Whether what a match says in the zone of the query meets the keys on dates and times that the query had. */
-export function zoneMatcher({ conditions, metadataConditions }: Query): (elements: Elements) => boolean {
-  const all = [...conditions.study, ...conditions.series, ...conditions.instance, ...metadataConditions];
-  const timed = all.filter(isTimed);
+export function zoneMatcher(query: Query): (elements: Elements) => boolean {
+  const timed = timedConditions(query);
   return (elements) => matchesAll(timed, elements);
 }
+
+/** The conditions of a query that mean something else in another zone. */
+export const timedConditions = ({ conditions, metadataConditions }: Query): Condition[] =>
+  [...conditions.study, ...conditions.series, ...conditions.instance, ...metadataConditions].filter(isTimed);
 
 const isTimed = ({ tag, key }: Condition): boolean =>
   key.kind === 'dateAndTime' || (key.kind === 'range' && (key.of === 'dateTime' || siblingOf(tag) !== undefined));
