@@ -9,7 +9,7 @@ import * as sdk from '@aws-sdk/client-medical-imaging';
 import type { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
 import { scanPart10 } from '#core/dicom/scanner.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
-import { type Attributes, type InstanceMetadata, metadataOfObject } from './image-set-metadata.ts';
+import { type Attributes, type InstanceMetadata, imageSetMetadata, metadataOfObject } from './image-set-metadata.ts';
 
 /**
  * HealthImaging as far as placements use it, for no engine has it. Routes, members and what is required come from the SDK's own model:
@@ -270,26 +270,9 @@ export class FakeHealthImaging {
     const set = this.imageSets.get(imageSetId!);
     const instances = set?.versions[Number(versionId ?? set.versions.length) - 1];
     if (!set || !instances) return this.#fail(response, 'ResourceNotFoundException', 404);
-    const { patient, study, series } = set.common;
-    const Instances = Object.fromEntries(
-      [...instances].map(([sop, { metadata, frames }]) => [
-        sop,
-        {
-          DICOM: metadata.instance,
-          DICOMVRs: metadata.vrs,
-          StoredTransferSyntaxUID: '1.2.840.10008.1.2.4.202',
-          ChecksumType: 'DECOMPRESSED',
-          ImageFrames: frames,
-        },
-      ]),
-    );
-    const metadata = {
-      SchemaVersion: '1.1',
-      DatastoreID: this.datastoreId,
-      ImageSetID: imageSetId,
-      Patient: { DICOM: patient },
-      Study: { DICOM: study, Series: { [String(series.SeriesInstanceUID)]: { DICOM: series, Instances } } },
-    };
+    const ids = { DatastoreID: this.datastoreId, ImageSetID: imageSetId! };
+    const all = [...instances].map(([sop, { metadata, frames }]) => [sop, metadata, frames] as const);
+    const metadata = imageSetMetadata(ids, set.common, all);
     response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
     response.end(gzipSync(this.rewrite(JSON.stringify(metadata))));
   }

@@ -26,6 +26,25 @@ export interface InstanceMetadata {
 
 export type Attributes = Record<string, unknown>;
 
+/** The metadata of an image set: patient, study and series once, the instances by their UID. */
+export function imageSetMetadata(
+  ids: { readonly DatastoreID: string; readonly ImageSetID: string },
+  { patient, study, series }: Pick<InstanceMetadata, 'patient' | 'study' | 'series'>,
+  instances: Iterable<readonly [sop: string, metadata: InstanceMetadata, frames: readonly Attributes[]]>,
+): Attributes {
+  const Instances: Attributes = {};
+  for (const [sop, { instance, vrs }, ImageFrames] of instances)
+    Instances[sop] = {
+      DICOM: instance,
+      DICOMVRs: vrs,
+      StoredTransferSyntaxUID: '1.2.840.10008.1.2.4.202',
+      ChecksumType: 'DECOMPRESSED',
+      ImageFrames,
+    };
+  const Series = { [String(series.SeriesInstanceUID)]: { DICOM: series, Instances } };
+  return { SchemaVersion: '1.1', ...ids, Patient: { DICOM: patient }, Study: { DICOM: study, Series } };
+}
+
 /** HealthImaging has no values that are too long for metadata, but the pixels. */
 const WHOLE: Limits = { ...DEFAULT_LIMITS, inlineBinaryBytes: 1 << 30, inlineValueBytes: 1 << 30 };
 const PIXELS = new Set(['7FE00008', '7FE00009', '7FE00010']);

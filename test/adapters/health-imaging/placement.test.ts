@@ -1,24 +1,18 @@
-import { MedicalImagingClient } from '@aws-sdk/client-medical-imaging';
 import { afterEach, describe, expect, test } from 'vitest';
-import { s3Client } from '#adapters/aws/clients.ts';
-import { HealthImagingPlacement } from '#adapters/aws/health-imaging/health-imaging-placement.ts';
 import type { ImagingLimits } from '#adapters/aws/health-imaging/options.ts';
-import { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
 import { beginPlacement, type PlacementJob, placeStudy } from '#core/archive/place.ts';
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { sweep } from '#core/archive/sweep.ts';
-import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { transcodeFrame } from '#core/pixels/transcode.ts';
 import type { EncodedFrame, PixelEngine } from '#core/ports/pixel-engine.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';
 import { seeded } from '#test/cloud/helpers/faults.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
-import { FakeHealthImaging } from './fake-server.ts';
+import { imagingBeside } from './imaging-beside.ts';
 
 const HTJ2K = '1.2.840.10008.1.2.4.201';
-const identity = { region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } };
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of open.splice(0)) await close();
@@ -26,15 +20,6 @@ afterEach(async () => {
 
 /** An archive of one study of `count` slices of two frames each, with HealthImaging beside it. */
 async function archive(count: number, limits: Partial<ImagingLimits> = {}) {
-  const landing = new MemoryBlobStore();
-  const fake = new FakeHealthImaging(landing);
-  const endpoint = await fake.listen();
-  const client = new MedicalImagingClient({ ...identity, endpoint, maxAttempts: 1, disableHostPrefix: true });
-  open.push(async () => {
-    client.destroy();
-    await fake.close();
-    expect(fake.violations).toStrictEqual([]);
-  });
   const decoded: string[] = [];
   const pixels = {
     async transcode({ transferSyntaxUID }: EncodedFrame) {
@@ -43,34 +28,9 @@ async function archive(count: number, limits: Partial<ImagingLimits> = {}) {
     },
   } as unknown as PixelEngine;
   const base = memoryServices({ pixels });
-  const { index, clock, blobs } = base;
-  // S3 as far as copies go
-  const s3 = s3Client(identity);
-  s3.middlewareStack.add(
-    () =>
-      async ({ input }) => {
-        const { CopySource, Key } = input as { CopySource: string; Key: string };
-        const bytes = await blobs.readBytes(CopySource.slice(CopySource.indexOf('/') + 1));
-        if ((await landing.head(Key)) === undefined) await landing.put(Key, bytes);
-        return { output: {}, response: undefined } as never;
-      },
-    { step: 'initialize', priority: 'high', name: 'copies' },
-  );
-  const placement = new HealthImagingPlacement({
-    client,
-    s3,
-    datastoreId: fake.datastoreId,
-    dataAccessRoleArn: 'arn:aws:iam::000000000000:role/import',
-    archiveBucket: 'archive',
-    landingBucket: 'landing',
-    landing,
-    archive: blobs,
-    index,
-    clock,
-    retry: { attempts: 3, firstMs: 1, mostMs: 2 },
-    limits,
-    archiveLimits: DEFAULT_LIMITS,
-  });
+  const beside = await imagingBeside(base, limits);
+  open.push(() => beside.close());
+  const { fake, landing, placement } = beside;
   const services = { ...base, placement };
   const frames = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
   const add = async (n: number): Promise<void> => {

@@ -124,9 +124,9 @@ class AttributeReader {
   /** UN is read, as in an object, where the dictionary knows better (PS3.5 §6.2.2); its bytes are little endian. */
   #unknown(tag: string, known: Attribute | undefined, value: unknown, beside: Attributes, scope: Scope): Element {
     if (value === null || value === undefined || value === '')
-      return { vr: impliedVr(tag, known, beside)?.name ?? 'UN' };
+      return { vr: impliedVr(tag, known, beside, scope)?.name ?? 'UN' };
     const bytes = bytesOf(tag, value);
-    const vr = bytes.length <= this.#limits.inlineValueBytes ? impliedVr(tag, known, beside) : undefined;
+    const vr = bytes.length <= this.#limits.inlineValueBytes ? impliedVr(tag, known, beside, scope) : undefined;
     if (vr === undefined || vr.kind === 'octets' || (vr.kind === 'numbers' && bytes.length % vr.width !== 0))
       return this.#octets(tag, vr?.kind === 'octets' ? vr : UN, value, scope);
     if (vr.kind === 'items') throw unreadable(tag, 'holds items as bytes');
@@ -150,6 +150,8 @@ class AttributeReader {
 }
 
 const UN = vrNamed('UN')!;
+/** (gggg,0010-00FF) of an odd group */
+const PRIVATE_CREATOR = /^...[13579BDF]00[1-9A-F]/;
 
 /** What the image set says, else the dictionary; US or SS by PixelRepresentation, and by what a value can only be. */
 function vrOf(
@@ -162,7 +164,7 @@ function vrOf(
   const named = said === undefined ? undefined : vrNamed(said);
   if (named !== undefined) return named;
   const isPrivate = Number.parseInt(tag.slice(0, 4), 16) % 2 === 1;
-  if (isPrivate) return vrNamed(/^....00[1-9A-F]/.test(tag) ? 'LO' : 'UN')!;
+  if (isPrivate) return vrNamed(PRIVATE_CREATOR.test(tag) ? 'LO' : 'UN')!;
   if (known?.choice === 'xs') {
     const numbers = [value].flat().map(Number);
     const isSigned = numbers.some((one) => one < 0) || (signed && numbers.every((one) => one <= 0x7fff));
@@ -172,10 +174,14 @@ function vrOf(
   return vrNamed(known?.vr ?? 'UN') ?? UN;
 }
 
-function impliedVr(tag: string, known: Attribute | undefined, beside: Attributes): Vr | undefined {
+function impliedVr(tag: string, known: Attribute | undefined, beside: Attributes, { vrs }: Scope): Vr | undefined {
   if (known !== undefined) return vrNamed(known.vr);
-  const creator = beside[`${tag.slice(0, 4)}00${tag.slice(4, 6)}`];
-  const name = typeof creator === 'string' ? privateVrOf(tag, creator.trim()) : undefined;
+  if (PRIVATE_CREATOR.test(tag)) return vrNamed('LO');
+  const creatorTag = `${tag.slice(0, 4)}00${tag.slice(4, 6)}`;
+  const creator = beside[creatorTag];
+  if (typeof creator !== 'string') return undefined;
+  const text = vrs[creatorTag] === 'UN' ? bytesOf(creatorTag, creator).toString('latin1') : creator;
+  const name = privateVrOf(tag, text.replace(/[ \0]+$/, ''));
   return name === undefined ? undefined : vrNamed(name);
 }
 
