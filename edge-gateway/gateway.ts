@@ -44,6 +44,8 @@ export interface GatewayOptions {
 }
 
 const RESTART_MS = 1_000;
+/** Smaller than the archive's: whatever many associations send at once, it fits the memory that a gateway is to need. */
+const WHOLE_OBJECT_BYTES = 1024 * 1024;
 
 /**
  * The archive's own core on a data folder of its own, DIMSE before it, and workers that carry what comes in to the upstreams.
@@ -57,7 +59,12 @@ export async function openGateway(
   const unlock = lockDataDir(first.dataDir);
   process.once('exit', unlock);
   // Files of their own: what is evicted must give its space back at once.
-  const archive = await openArchive({ dataDir: first.dataDir, limits, policy: {}, packed: false });
+  const archive = await openArchive({
+    dataDir: first.dataDir,
+    limits: { wholeObjectBytes: WHOLE_OBJECT_BYTES, ...limits },
+    policy: {},
+    packed: false,
+  });
   const disk = new Disk({
     dataDir: first.dataDir,
     reserveBytes: () => config.disk.reserveBytes,

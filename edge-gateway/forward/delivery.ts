@@ -8,6 +8,7 @@ import type { BandwidthLimiter } from './bandwidth.ts';
 import type { Capabilities } from './capabilities.ts';
 import { asReceived, compressed } from './compression.ts';
 import { askDigest, type Finding, retrieveAndCompare } from './examine.ts';
+import { inPieces } from './pieces.ts';
 import type { DestinationQueue, Transition, Waiting } from './queue.ts';
 import { type ForwardRecord, type SentObject, STAT_PREFIX } from './records.ts';
 import { storeByTransaction } from './store-transaction.ts';
@@ -306,7 +307,7 @@ export class Delivery {
   async *#paced(item: Item, object: SentObject, offset: number, length: number): AsyncGenerator<Uint8Array> {
     const { context, limiter, signal } = this.#tools;
     const urgent = item.record.queueKey.startsWith(STAT_PREFIX);
-    for await (const chunk of context.services.blobs.read(object.blobKey, { offset, length })) {
+    for await (const chunk of inPieces(context.services.blobs, object.blobKey, { offset, length })) {
       for (let at = 0; at < chunk.byteLength; at += SLICE_BYTES) {
         const slice = chunk.subarray(at, at + SLICE_BYTES);
         await limiter.take(slice.byteLength, urgent, signal);

@@ -4,6 +4,7 @@ import type { BlobStore } from '#core/ports/blob-store.ts';
 import { parseMediaType } from '#dicomweb/media-type.ts';
 import { readMultipart } from '#dicomweb/multipart.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';
+import { inPieces } from './pieces.ts';
 import { type Parcel, statedDigest } from './stow.ts';
 
 /** What the upstream has under an instance's UID. `unstated`: it is there, and the upstream does not say its digest. */
@@ -69,7 +70,8 @@ export async function retrieveAndCompare(
   }
   const theirs = await digestOfFirst(response);
   const ours = createHash('sha256');
-  for await (const chunk of blobs.read(object.blobKey, { offset: object.dataSetOffset })) ours.update(chunk);
+  const { dataSetOffset: offset, sizeBytes } = object;
+  for await (const piece of inPieces(blobs, object.blobKey, { offset, length: sizeBytes - offset })) ours.update(piece);
   return theirs === ours.digest('hex') ? 'same' : 'other';
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { C_LIBRARY, V8_OPTIONS } from '#edge/process-memory.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -24,6 +25,16 @@ describe('the Dockerfile', () => {
     expect(last).toMatch(/^HEALTHCHECK .*CMD \[/m);
     expect(last).toMatch(/^VOLUME \/var\/lib\/nephos$/m);
     expect(dockerfile).not.toMatch(/:latest|\bADD\b|curl|wget/);
+  });
+
+  test('starts node with all that the gateway would start itself anew for', () => {
+    const entry = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(dockerfile)![1]!) as string[];
+    expect(entry.slice(1, -1)).toEqual(V8_OPTIONS);
+    const environment = /^ENV (MALLOC.+)$/m
+      .exec(dockerfile)![1]!
+      .split(' ')
+      .map((one) => one.split('='));
+    expect(Object.fromEntries(environment)).toEqual(C_LIBRARY);
   });
 
   test('copies what its ignore file lets through, and nothing else', () => {

@@ -36,8 +36,7 @@ export async function startEdge(
     command: process.execPath,
     args: ARGS,
     cwd: projectRoot,
-    // As the image has it.
-    env: { NEPHOS_EDGE_CONFIG: file, MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' },
+    env: { NEPHOS_EDGE_CONFIG: file },
     logFile: join(dir, 'edge.log'),
     readyUrl: `http://127.0.0.1:${httpPort}/healthz`,
   });
