@@ -26,6 +26,9 @@ const HELD_MS = 24 * 60 * 60 * 1000;
 /** ms: of sums of fractions */
 const ROUNDING = 0.001;
 
+/** Rates that are so low that what others have used in a few seconds is all there is. */
+const WATCHED: ReadonlySet<RateName> = new Set(['failures', 'frontFailures']);
+
 interface Lot {
   size: number;
   left: number;
@@ -113,7 +116,7 @@ export class SharedBuckets implements RateBuckets {
     const rate = this.#rates[name];
     if (rate === undefined) return 0;
     const account = this.#account(key);
-    if (this.#clock.now() >= this.#aloneUntil && this.#clock.now() >= account.readAt + LOT_MS) {
+    if (this.#clock.now() >= this.#aloneUntil && !this.#isFresh(account, name)) {
       account.reading ??= this.#asked(account, async () => ({ standing: await this.#ledger.read(key) })).finally(() => {
         account.reading = undefined;
       });
@@ -193,6 +196,13 @@ export class SharedBuckets implements RateBuckets {
       this.#aloneUntil = this.#clock.now() + ALONE_MS;
       this.#onFailure(error);
     }
+  }
+
+  /** Where somebody has failed, the others are asked each time before the next token is looked at. */
+  #isFresh({ standing, readAt }: Account, name: RateName): boolean {
+    const now = this.#clock.now();
+    const isWatched = WATCHED.has(name) && (standing[name] ?? 0) > now;
+    return !isWatched && now < readAt + LOT_MS;
   }
 
   #missingMs(account: Account, name: RateName, rate: Rate, amount: number): number {

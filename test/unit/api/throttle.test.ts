@@ -2,15 +2,21 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { createArchiveApp } from '#api/app.ts';
 import { Throttle, type ThrottleRates } from '#api/throttle.ts';
 import type { Principal } from '#core/access.ts';
+import { PacsError } from '#core/errors.ts';
+import type { RateLedger } from '#core/ports/rate-ledger.ts';
+import { IndexRateLedger } from '#core/rate-accounts.ts';
 import { TokenStore } from '#core/tokens.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { readConfig } from '#embedded/config.ts';
 import { chunked, memoryServices, TENANT } from '#test/fixtures/services.ts';
 
-function anArchive(rates: ThrottleRates) {
+type Kind = 'of one process' | 'shared';
+
+function anArchive(rates: ThrottleRates, kind: Kind = 'of one process') {
   const services = memoryServices();
   const tokens = new TokenStore(services);
-  const throttle = new Throttle(rates, services.clock);
+  const ledger = kind === 'shared' ? new IndexRateLedger(services.index) : undefined;
+  const throttle = new Throttle(rates, services.clock, { ledger });
   const app = createArchiveApp({ services, tokens, throttle, corsOrigins: [], tenant: TENANT, onFailure: () => {} });
   const ask = async (token: string | undefined, from = '10.0.0.7', more: Partial<HttpRequest> = {}) => {
     const answered = await app.answer({
@@ -40,12 +46,12 @@ const statuses = async (asked: () => Promise<{ status: number }>, times: number)
   return all.join(' ');
 };
 
-describe('requests of one principal', () => {
+describe.each<Kind>(['of one process', 'shared'])('requests of one principal, %s', (kind) => {
   let archive: ReturnType<typeof anArchive>;
   let admin = '';
   let gateway = '';
   beforeEach(async () => {
-    archive = anArchive({ requestsPerSecond: 1 });
+    archive = anArchive({ requestsPerSecond: 1 }, kind);
     admin = (await archive.tokens.bootstrap(TENANT))!;
     gateway = await archive.tokens.renewGateway(TENANT, 'north');
   });
@@ -72,7 +78,7 @@ describe('requests of one principal', () => {
   });
 });
 
-describe('requests from one address', () => {
+describe.each<Kind>(['of one process', 'shared'])('requests from one address, %s', (kind) => {
   test.each([
     ['10.0.0.7', '10.0.0.7', 429],
     ['10.0.0.7', '::ffff:10.0.0.7', 429],
@@ -83,17 +89,17 @@ describe('requests from one address', () => {
     ['127.0.0.1', '127.0.0.1', 401],
     ['::1', '::1', 401],
   ])('%s too often, then from %s: %d, with a token or without', async (often, then, status) => {
-    const archive = anArchive({ addressRequestsPerSecond: 1 });
+    const archive = anArchive({ addressRequestsPerSecond: 1 }, kind);
     for (let i = 0; i < 5; i++) await archive.ask(undefined, often);
     expect((await archive.ask(undefined, then)).status).toBe(status);
   });
 });
 
-describe('tokens that are not valid', () => {
+describe.each<Kind>(['of one process', 'shared'])('tokens that are not valid, %s', (kind) => {
   const rates = { failuresPerMinute: 3 };
 
   test('are slowed, at the login as elsewhere, from that address alone', async () => {
-    const archive = anArchive(rates);
+    const archive = anArchive(rates, kind);
     const admin = (await archive.tokens.bootstrap(TENANT))!;
     expect(await statuses(() => archive.ask('nephos_guess'), 2)).toBe('401 401');
     expect(await statuses(() => archive.signIn('nephos_guess'), 2)).toBe('401 429');
@@ -106,7 +112,7 @@ describe('tokens that are not valid', () => {
   });
 
   test('do not shut out who worked from that address before', async () => {
-    const archive = anArchive(rates);
+    const archive = anArchive(rates, kind);
     const admin = (await archive.tokens.bootstrap(TENANT))!;
     expect((await archive.ask(admin)).status).toBe(200);
     await statuses(() => archive.ask('nephos_guess'), 5);
@@ -114,11 +120,56 @@ describe('tokens that are not valid', () => {
     expect((await archive.ask(admin)).status).toBe(200);
   });
 
-  test('from more addresses than are remembered take no more memory: the oldest is forgotten', async () => {
-    const archive = anArchive(rates);
+  test('from more addresses than are remembered take no more memory: a process forgets the oldest', async () => {
+    const archive = anArchive(rates, kind);
     await statuses(() => archive.ask('nephos_guess', '192.0.2.1'), 4);
     for (let i = 0; i < 10_000; i++) await archive.throttle.tokenFailed({ remoteAddress: `10.1.${i >> 8}.${i & 255}` });
-    expect((await archive.ask('nephos_guess', '192.0.2.1')).status).toBe(401);
+    expect((await archive.ask('nephos_guess', '192.0.2.1')).status).toBe(kind === 'shared' ? 429 : 401);
+  });
+});
+
+describe('when the ledger of shared rates fails', () => {
+  function aProcess(rates: ThrottleRates, fails: () => boolean) {
+    const services = memoryServices();
+    const inner = new IndexRateLedger(services.index);
+    const failures: unknown[] = [];
+    let asked = 0;
+    const ask = async <T>(call: () => Promise<T>): Promise<T> => {
+      asked++;
+      if (fails()) throw new PacsError('BUSY', 'a service of AWS is busy or cannot be reached');
+      return call();
+    };
+    const ledger: RateLedger = {
+      advance: (account, name, step) => ask(() => inner.advance(account, name, step)),
+      read: (account) => ask(() => inner.read(account)),
+    };
+    const throttle = new Throttle(rates, services.clock, { ledger, onFailure: (error) => failures.push(error) });
+    return { throttle, clock: services.clock, failures, asked: () => asked };
+  }
+  const reader: Principal = { tenant: TENANT, subject: 'reader', roles: ['viewer'] };
+  const request = { body: chunked(Buffer.alloc(0)) } as unknown as HttpRequest;
+
+  test('nobody is refused because of it: each process keeps the rate by itself, says so, and asks again after a while', async () => {
+    let fails = true;
+    const { throttle, clock, failures, asked } = aProcess({ requestsPerSecond: 10 }, () => fails);
+    for (let i = 0; i < 50; i++) await throttle.admit(request, reader);
+    await expect(throttle.admit(request, reader)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS' });
+    expect([failures.length, asked()]).toEqual([1, 1]);
+    clock.advance(5_000);
+    fails = false;
+    await throttle.admit(request, reader);
+    expect(asked()).toBe(2);
+    expect(failures).toHaveLength(1);
+  });
+
+  test('a token is looked at, and a body passes', async () => {
+    const { throttle, failures } = aProcess({ failuresPerMinute: 3, bytesPerSecond: 100 }, () => true);
+    await throttle.admitToken({ remoteAddress: '192.0.2.1' }, 'nephos_guess');
+    await throttle.tokenFailed({ remoteAddress: '192.0.2.1' });
+    await throttle.tokenHeld('nephos_held');
+    await throttle.answer({ status: 200, headers: {}, body: 'x'.repeat(400) }, reader);
+    await throttle.admit(request, reader);
+    expect(failures).toHaveLength(1);
   });
 });
 
