@@ -66,6 +66,10 @@ export function environmentOf(
     ...set(ENVIRONMENT.archiveBucket, grants.archive.length > 0 ? deployed.archiveBucket : undefined),
     ...set(ENVIRONMENT.landingBucket, grants.landing.length > 0 || imports ? deployed.landingBucket : undefined),
     ...set(ENVIRONMENT.imagingDatastore, grants.imaging && deployed.imaging?.datastoreId),
+    ...set(
+      ENVIRONMENT.imagingMetadata,
+      grants.imaging === 'read' && deployed.imaging ? settings.healthImaging?.metadata : undefined,
+    ),
     ...set(ENVIRONMENT.imagingRole, imports ? deployed.imaging?.importRoleArn : undefined),
     ...set(ENVIRONMENT.inventoryBucket, grants.inventory && deployed.inventoryBucket),
     ...set(ENVIRONMENT.auditKey, grants.seals && deployed.auditKeyArn),

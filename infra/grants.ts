@@ -97,8 +97,10 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
     allow(`${sid}Keys`, blobs.some((grant) => grant === 'read' || grant === 'list') ? ['s3:ListBucket'] : [], [arn]);
   }
   const { imaging } = resources;
-  if (imaging && grants.imaging === 'frames')
+  if (imaging && (grants.imaging === 'frames' || grants.imaging === 'read'))
     allow('Frames', ['medical-imaging:GetImageFrame'], [`${imaging.datastoreArn}/imageset/*`]);
+  if (imaging && grants.imaging === 'read')
+    allow('Metadata', ['medical-imaging:GetImageSetMetadata'], [`${imaging.datastoreArn}/imageset/*`]);
   if (imaging && grants.imaging === 'import') {
     allow(
       'Import',

@@ -6,6 +6,7 @@ import {
   type Domain,
   type Fargate,
   type Firewall,
+  type HealthImaging,
   type Issuer,
   type Kind,
   LOG_DAYS,
@@ -78,7 +79,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     tiers,
     tiering: readTiering(at.list('tiering'), tiers),
     replicationTimeControl: at.flag('replicationTimeControl', false),
-    healthImaging: at.flag('healthImaging', false),
+    healthImaging: at.section('healthImaging', readHealthImaging),
     firewall: at.section('firewall', readFirewall, prod ? {} : undefined),
     rates: at.section('rates', readRates, {}),
     audit: at.flag('audit', prod),
@@ -264,6 +265,9 @@ const readRates = (at: Reader): Rates => ({
   requestsPerSecond: at.number('requestsPerSecond', 1, 1_000_000, DEFAULT_RATES.requestsPerSecond),
   bytesPerSecond: at.number('bytesPerSecond', 65_536, 1_099_511_627_776, DEFAULT_RATES.bytesPerSecond),
   failuresPerMinute: at.number('failuresPerMinute', 1, 1_000_000, DEFAULT_RATES.failuresPerMinute),
+});
+const readHealthImaging = (at: Reader): HealthImaging => ({
+  metadata: at.oneOf('metadata', ['archive', 'health-imaging'] as const, 'archive'),
 });
 const readFargate = (at: Reader): Fargate => ({
   image: at.text('image', /^[a-z0-9][a-z0-9._/-]{1,255}:[\w.-]{1,128}$/),

@@ -30,7 +30,8 @@ export interface Settings {
   readonly tiering: readonly TieringStep[];
   /** S3 Replication Time Control: 15 minutes by contract, for about 0.015 USD a GB */
   readonly replicationTimeControl: boolean;
-  readonly healthImaging: boolean;
+  /** undefined: no data store */
+  readonly healthImaging: HealthImaging | undefined;
   readonly firewall: Firewall | undefined;
   /** what one principal, and failures of one address, may use of all functions together; undefined: no limit */
   readonly rates: Rates | undefined;
@@ -56,6 +57,11 @@ export interface Settings {
   readonly bufferedResponses: boolean;
   /** the service for large bodies; undefined: the functions alone */
   readonly fargate: Fargate | undefined;
+}
+
+export interface HealthImaging {
+  /** whose metadata of what is placed there are answered first; the other's, where those cannot be read */
+  readonly metadata: 'archive' | 'health-imaging';
 }
 
 export type Kind = 'dev' | 'prod';

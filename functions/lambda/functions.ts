@@ -63,10 +63,10 @@ export interface Grants {
   /** queues that it sends to */
   readonly sends: readonly QueueName[];
   /**
-   * where a deployment has HealthImaging. `frames`: reads them; `import`: has studies imported, by the landing bucket, and image sets
+   * where a deployment has HealthImaging. `frames`: reads them; `read`: and metadata, too; `import`: has studies imported, by the landing bucket, and image sets
    * deleted; `tell`: only tells the queue `placement` what is to be removed there
    */
-  readonly imaging?: 'frames' | 'import' | 'tell';
+  readonly imaging?: 'frames' | 'read' | 'import' | 'tell';
 }
 
 /** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. `tier`: the tag that lifecycle rules look at. */
@@ -151,7 +151,7 @@ export const FUNCTIONS = {
       get(`${SERIES}/pixeldata`),
       get(`${INSTANCE}/pixeldata`),
     ],
-    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'], imaging: 'frames' },
+    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'], imaging: 'read' },
   },
   render: {
     entry: 'functions/lambda/render.ts',

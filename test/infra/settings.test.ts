@@ -55,6 +55,16 @@ describe('the context key "nephos"', () => {
     });
   });
 
+  test('HealthImaging: off, on, and on with its metadata first', () => {
+    expect(read({}).healthImaging).toBeUndefined();
+    expect(read({ healthImaging: false }).healthImaging).toBeUndefined();
+    expect(read({ healthImaging: true }).healthImaging).toEqual({ metadata: 'archive' });
+    expect(read({ healthImaging: {} }).healthImaging).toEqual({ metadata: 'archive' });
+    expect(read({ healthImaging: { metadata: 'health-imaging' } }).healthImaging).toEqual({
+      metadata: 'health-imaging',
+    });
+  });
+
   test.each([
     ['not JSON', '{', 'nephos: the context is no JSON'],
     ['a list', [], 'nephos: must be an object'],
@@ -70,6 +80,11 @@ describe('the context key "nephos"', () => {
       'HealthImaging where it is not',
       { region: 'eu-central-1', healthImaging: true },
       'HealthImaging is in us-east-1, us-west-2, eu-west-1, eu-west-2, ap-southeast-2 only',
+    ],
+    [
+      'metadata of nobody',
+      { healthImaging: { metadata: 'both' } },
+      'nephos.healthImaging.metadata: must be one of archive, health-imaging',
     ],
     ['a key of a stranger', { tenantKeys: ['north'] }, 'nephos.tenantKeys: north is none of the tenants main'],
     ['a tenant that cannot open a key', { moreTenants: ['North Clinic'] }, 'nephos.moreTenants'],

@@ -18,7 +18,7 @@ export const PROD = {
   region: 'eu-west-1',
   secondRegion: 'eu-central-1',
   replicationTimeControl: true,
-  healthImaging: true,
+  healthImaging: { metadata: 'health-imaging' },
   routing: {
     hosts: ['pacs.example', '*.reading.example:8443'],
     credentialsSecretArn: `arn:aws:secretsmanager:eu-west-1:${ACCOUNT}:secret:nephos-routing-AbCdEf`,

@@ -79,9 +79,9 @@ describe('the roles', () => {
         ]).toContain(action);
   });
 
-  test('HealthImaging: readers have frames, the worker imports, as one role and by one prefix; nobody else, and no other region', () => {
+  test('HealthImaging: readers have frames, and who answers metadata has those, the worker imports, as one role and by one prefix; nobody else, and no other region', () => {
     const imaging = (name: FunctionName) => actionsOf(name, 'medical-imaging:');
-    expect(imaging('retrieve')).toEqual(['medical-imaging:GetImageFrame']);
+    expect(imaging('retrieve')).toEqual(['medical-imaging:GetImageFrame', 'medical-imaging:GetImageSetMetadata']);
     expect(imaging('render')).toEqual(['medical-imaging:GetImageFrame']);
     expect(imaging('worker')).toEqual([
       'medical-imaging:DeleteImageSet',
@@ -99,6 +99,10 @@ describe('the roles', () => {
     });
     const staged = statementsOf('worker').find(({ Sid }) => Sid === 'Staged');
     expect(JSON.stringify(staged?.Resource)).toMatch(/-landing-.*\/_imaging\/\*/);
+    const told = prodDeployment()
+      .all('Api', 'AWS::Lambda::Function')
+      .filter(({ Properties }) => Properties.Environment?.Variables?.NEPHOS_IMAGING_METADATA === 'health-imaging');
+    expect(told.map(({ Properties }) => Properties.FunctionName)).toEqual(['nephos-prod-retrieve']);
     const second = prodDeployment().all('Workers2', 'AWS::IAM::Policy');
     expect(JSON.stringify(second)).not.toContain('medical-imaging');
   });
