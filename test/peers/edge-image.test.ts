@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { SystemParts } from '../../scripts/sbom-parts.ts';
 import { freePort, projectRoot } from './helpers/nephos.ts';
 import { peersDir } from './helpers/orthanc.ts';
 import { run, runOk } from './helpers/programs.ts';
@@ -38,6 +39,10 @@ describe('the image of the edge gateway', () => {
       'ends in good order',
     ])
       expect(said).toContain(line);
+    const system = JSON.parse(/beside packages of npm: (\{.*\})/.exec(said)![1]!) as SystemParts;
+    expect(system).toMatchObject({ node: expect.stringMatching(/^v24\./), distribution: 'debian-12' });
+    expect(system.packages.map(({ name }) => name)).toEqual(['libc6', 'libgcc-s1', 'libstdc++6']);
+    for (const { version } of system.packages) expect(version).toMatch(/^\d/);
     expect(Number(/well: (\d+) bytes/.exec(said)![1])).toBeLessThan(200e6);
   }
 });

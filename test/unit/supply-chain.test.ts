@@ -1,8 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
 import { describe, expect, test } from 'vitest';
-import { isAllowed, LICENCES_PATH, licencesPage, refusedPackages } from '../../scripts/licences.ts';
+import { isAllowed, LICENCES_PATH, licencesPage, refusedPackages, refusedParts } from '../../scripts/licences.ts';
+import { type BundledPart, ohifParts } from '../../scripts/ohif.ts';
 import { lockedPackages, packageFolderOf } from '../../scripts/packages.ts';
-import { functionPackages, sbomOf } from '../../scripts/sbom.ts';
+import { archivePackages, consolePackages, functionPackages, sbomOf, systemOf } from '../../scripts/sbom.ts';
 
 describe('licences', () => {
   test('the page says what the lock file does (npm run licences)', () => {
@@ -12,6 +16,13 @@ describe('licences', () => {
   test('of all packages are among the allowed', () => {
     expect(lockedPackages().size).toBeGreaterThan(100);
     expect(refusedPackages()).toEqual([]);
+  });
+
+  test('of what the viewer was built from are among the allowed, or named', () => {
+    expect(refusedParts()).toEqual([]);
+    const [part] = ohifParts();
+    expect(refusedParts([{ ...part!, name: 'left-pad', licence: 'AGPL-3.0' }])).toEqual(['left-pad: AGPL-3.0']);
+    expect(refusedParts([{ ...part!, parts: [{ ...part!, name: 'x', licence: 'GPL-3.0' }] }])).toEqual(['x: GPL-3.0']);
   });
 
   test.each([
@@ -30,6 +41,10 @@ describe('licences', () => {
     expect(isAllowed(licence, development)).toBe(allowed);
   });
 });
+
+/** What CycloneDX's own schema says against it. */
+const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot6);
+const faultsOf = (text: string) => validator.validate(text);
 
 describe('the bill of materials', () => {
   test.each([
@@ -70,11 +85,104 @@ describe('the bill of materials', () => {
     expect(has('render', 'node_modules/dcmjs-codecs')).toBe(true);
     for (const [name, folders] of packages) {
       expect(folders.has('node_modules/lmdb'), name).toBe(false);
-      expect(JSON.parse(sbomOf(name, folders)).components, name).toHaveLength(folders.size);
+      const text = sbomOf(name, folders);
+      expect(JSON.parse(text).components, name).toHaveLength(folders.size);
+      expect(await faultsOf(text), name).toBeNull();
     }
   }, 120_000);
 
   test('of a package that the lock file does not know is not made', () => {
     expect(() => sbomOf('archive', ['node_modules/left-behind'])).toThrow(/not in the lock file/);
+  });
+
+  test('of the archive, and of the site in the cloud, has the console’s packages, what the viewer was built from, and the Node that runs it', async () => {
+    const console = await consolePackages();
+    expect([...console]).toContain('node_modules/preact');
+    const archive = sbomOf('archive', archivePackages(console));
+    const site = sbomOf('site', [...console, 'node_modules/@ohif/app']);
+    for (const text of [archive, site]) {
+      expect(await faultsOf(text)).toBeNull();
+      const bom = JSON.parse(text);
+      const refs = bom.components.map((one: { 'bom-ref': string }) => one['bom-ref']);
+      expect(refs).toEqual(expect.arrayContaining(['node_modules/preact', 'node_modules/@ohif/app']));
+      expect(refs.includes('node_modules/node')).toBe(text === archive);
+      const viewer = bom.components.find((one: { 'bom-ref': string }) => one['bom-ref'] === 'node_modules/@ohif/app');
+      expect(viewer.components.length).toBeGreaterThan(200);
+      expect(bom.compositions).toEqual([{ aggregate: 'incomplete', assemblies: ['node_modules/@ohif/app'] }]);
+    }
+  }, 60_000);
+
+  test('of an image has Node as its Dockerfile names it, and Debian’s libraries where the image has said which', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nephos-sbom-'));
+    const list = join(folder, 'system.json');
+    const libc6 = { name: 'libc6', version: '2.36-9+deb12u13', architecture: 'amd64' };
+    writeFileSync(list, JSON.stringify({ node: 'v24.21.0', distribution: 'debian-12', packages: [libc6] }));
+    const unknown = sbomOf('gateway', ['node_modules/lmdb'], systemOf('edge-gateway/Dockerfile'));
+    const known = sbomOf('gateway', ['node_modules/lmdb'], systemOf('edge-gateway/Dockerfile', list));
+    rmSync(folder, { recursive: true });
+    for (const text of [unknown, known]) {
+      expect(await faultsOf(text)).toBeNull();
+      const { version } = lockedPackages().get('node_modules/node')!;
+      expect(JSON.parse(text).components).toContainEqual(expect.objectContaining({ name: 'node', version }));
+    }
+    expect(JSON.parse(unknown).compositions).toEqual([{ aggregate: 'incomplete', assemblies: ['root'] }]);
+    const bom = JSON.parse(known);
+    expect(bom.compositions).toBeUndefined();
+    expect(bom.components).toContainEqual(
+      expect.objectContaining({
+        ...{ name: 'libc6', version: libc6.version },
+        purl: 'pkg:deb/debian/libc6@2.36-9%2Bdeb12u13?arch=amd64&distro=debian-12',
+      }),
+    );
+    expect(bom.dependencies.find(({ ref }: { ref: string }) => ref === 'root').dependsOn).toContain('system:libc6');
+  });
+});
+
+describe('what the viewer was built from', () => {
+  const parts = ohifParts();
+  const at = (path: string): BundledPart => parts.find((part) => part.path === path)!;
+
+  test('is named with what shows it; a version only where something shows that', () => {
+    for (const part of parts) {
+      expect(part.findings.length, part.path).toBeGreaterThan(0);
+      const versions = part.findings.filter(({ field }) => field === 'version');
+      expect(part.version, part.path).toBe(versions[0]?.version);
+      expect(
+        part.findings.some(({ field }) => field === 'name'),
+        part.path,
+      ).toBe(true);
+    }
+    // The bundler's comment names it; which one it is, nothing says.
+    expect(at('node_modules/d3-array').findings).toMatchObject([
+      { field: 'name', technique: 'filename', confidence: 1 },
+    ]);
+    expect(at('node_modules/d3-array').version).toBeUndefined();
+  });
+
+  test('is compared byte by byte where a published file was taken in', () => {
+    const codec = at('node_modules/@cornerstonejs/codec-openjph');
+    expect(codec).toMatchObject({ version: '2.4.7', licence: 'MIT' });
+    expect(codec.findings[0]).toMatchObject({ technique: 'hash-comparison', confidence: 1 });
+    // Files that two releases have in common show which package it is, and not which release.
+    const viewer = at('node_modules/dicom-microscopy-viewer');
+    expect(viewer.findings.map(({ technique }) => technique)).toContain('hash-comparison');
+    expect(viewer.version).toBeUndefined();
+    expect(viewer.parts.map(({ name }) => name)).toEqual(expect.arrayContaining(['ol', 'mathjs', 'core-js-pure']));
+  });
+
+  test('tells two copies of a library apart, and believes what the code says of itself', () => {
+    expect(at('node_modules/itk-wasm').version).toBe('1.0.0-b.173');
+    const inner = at('node_modules/@cornerstonejs/labelmap-interpolation/node_modules/itk-wasm');
+    expect(inner.version).toBe('1.0.0-b.165');
+    expect(inner.findings.at(-1)).toMatchObject({ field: 'version', technique: 'source-code-analysis' });
+    // What OHIF's packages depend on says nothing of a copy in another library's folder.
+    expect(at('node_modules/react-select/node_modules/@babel/runtime').version).toBeUndefined();
+    expect(at('node_modules/@babel/runtime').version).toBe('7.29.7');
+  });
+
+  test('says of which version a licence was looked up, where it was another one', () => {
+    expect(at('node_modules/react')).not.toHaveProperty('licenceOf');
+    expect(at('node_modules/axios')).toMatchObject({ version: '1.18.1', licence: 'MIT', licenceOf: '1.21.1' });
+    expect(at('node_modules/shepherd.js')).toMatchObject({ version: '15.2.2', licence: 'AGPL-3.0' });
   });
 });
