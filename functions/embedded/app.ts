@@ -4,6 +4,8 @@ import { createArchiveApp } from '#api/app.ts';
 import { Throttle } from '#api/throttle.ts';
 import { authorize } from '#core/access.ts';
 import { describeError, PacsError } from '#core/errors.ts';
+import { IndexRateLedger } from '#core/rate-accounts.ts';
+import type { Services } from '#core/services.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { SAFE_HEADERS } from '#dicomweb/safe-headers.ts';
@@ -28,7 +30,7 @@ export interface AppOptions {
 export function createApp({ archive, config, log, login }: AppOptions): { answer: Answer } {
   const { services, tokens } = archive;
   const { tenant, corsOrigins, oidc } = config;
-  const throttle = config.rates && new Throttle(config.rates, services.clock);
+  const throttle = throttleOf(config, services, log);
   const app = createArchiveApp({
     services,
     tokens,
@@ -80,6 +82,13 @@ export function createApp({ archive, config, log, login }: AppOptions): { answer
     }
   };
   return { answer };
+}
+
+/** One process keeps its rates in memory; several share them in the index. */
+function throttleOf({ rates, workers }: Config, { index, clock }: Services, log: Log): Throttle | undefined {
+  if (rates === undefined) return undefined;
+  const onFailure = (error: unknown) => log.error('rates-not-shared', describeError(error));
+  return new Throttle(rates, clock, workers > 1 ? { ledger: new IndexRateLedger(index), onFailure } : {});
 }
 
 /**
