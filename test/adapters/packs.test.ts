@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { giveBackHoles } from '#adapters/local/pack-holes.ts';
 import { PACK_LIMITS } from '#adapters/local/packs.ts';
@@ -72,6 +72,17 @@ describe('packs on disk', () => {
     store = await FsBlobStore.open(folder, { limits });
   };
 
+  test('the objects of many small studies at once share little memory, and are the bytes that were sent', async () => {
+    const made = vi.spyOn(WebAssembly, 'Memory');
+    const objects = Array.from({ length: 200 }, (_, n) => randomBytes(1000 + n));
+    const keys = await Promise.all(objects.map((bytes, n) => append(n, bytes, `clinic/1.7.${n}`)));
+    const pages = made.mock.calls.reduce((sum, [{ initial }]) => sum + initial, 0);
+    made.mockRestore();
+    expect(pages * 65_536).toBeLessThan(8 * 2 ** 20); // not 2.5 MB a study
+    for (const [n, key] of keys.entries())
+      expect(Buffer.from(await store.readBytes(key)).equals(objects[n]!)).toBe(true);
+  });
+
   test('a study has one pack, however many objects come one after the other or at once', async () => {
     for (let n = 0; n < 5; n++) await append(n);
     await Promise.all(Array.from({ length: 50 }, (_, n) => append(10 + n)));
@@ -82,15 +93,18 @@ describe('packs on disk', () => {
 
   test('a pack that is full, idle, or one too many is closed, and the next object begins another', async () => {
     await store.close();
-    await reopen({ packBytes: 50_000, openPacks: 2, idleMs: 30 });
+    await reopen({ ...PACK_LIMITS, packBytes: 50_000, openPacks: 2 });
     for (let n = 0; n < 4; n++) store.packed!.settled(await append(n));
     expect(packs()).toHaveLength(2);
-    await new Promise((resolve) => setTimeout(resolve, 120));
-    store.packed!.settled(await append(9));
-    expect(packs()).toHaveLength(3);
     for (const study of ['clinic/1.2.5', 'clinic/1.2.6', 'clinic/1.2.7', 'clinic/1.2.5'])
       store.packed!.settled(await append(1 + packs(study).length, alignedBytes(10), study));
     expect(packs('clinic/1.2.5')).toHaveLength(2);
+    await store.close();
+    await reopen({ ...PACK_LIMITS, idleMs: 30 });
+    store.packed!.settled(await append(8));
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    store.packed!.settled(await append(9));
+    expect(packs()).toHaveLength(4);
   });
 
   test('what is settled is nobody else’s concern; what a dead process has not settled is found', async () => {
