@@ -73,6 +73,10 @@ async function madeDocument(
   return document;
 }
 
+/** There is a prepared document of all that the series holds, whose references stand on that root. */
+export const isPreparedFor = ({ prepared, revision }: SeriesRecord, root: string): boolean =>
+  prepared?.revision === revision && prepared.root === root;
+
 /** The same, gzip: the prepared document as it is where its references stand on `root`; else compressed once and kept. */
 export async function gzipSeriesDocument(
   services: Services,
@@ -84,9 +88,9 @@ export async function gzipSeriesDocument(
   const known = cacheOf(services).get(`${name}|gzip`);
   if (known) return known;
   const placed = await placedOf(services, request);
-  const prepared = record?.prepared;
+  const { prepared } = record ?? {};
   const asIs =
-    !placed && prepared?.revision === record?.revision && prepared?.root === root
+    !placed && record && prepared && isPreparedFor(record, root)
       ? await readPrepared(services, prepared.blobKey)
       : undefined;
   const bytes =

@@ -142,7 +142,7 @@ describe('metadata of a study of two series', () => {
     expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10))).toBe(false);
   });
 
-  test('is compressed for a line, not for loopback', async () => {
+  test('is compressed for a line, not for loopback, as long as nothing is prepared', async () => {
     for (let i = 5; i < 30; i++) await store(services, slice(10, i));
     const params = { study: STUDY, series: uid(10) };
     const plain = await ask(services, retrieveSeriesMetadata, params, {
@@ -196,6 +196,29 @@ describe('metadata of a study of two series', () => {
       const other = await read({ origin: 'http://other.example' });
       expect(other.body.toString()).toContain('"BulkDataURI":"http://other.example/dicomweb/studies/');
       expect(other.body.toString()).not.toContain(ROOT);
+    });
+
+    test('is sent so on loopback too, where nothing is compressed for a request', async () => {
+      const origin = 'http://127.0.0.1:8080';
+      const params = { study: STUDY, series: uid(10) };
+      const asked = { headers: gzip, origin };
+      const plain = await ask(services, retrieveSeriesMetadata, params, asked);
+      expect(plain.headers['content-encoding']).toBeUndefined();
+      expect(await prepareSeriesMetadata(services, TENANT, STUDY, uid(10), `${origin}/dicomweb`)).toBe(true);
+      const packed = await ask(services, retrieveSeriesMetadata, params, asked);
+      expect(packed.headers['content-encoding']).toBe('gzip');
+      expect(gunzipSync(packed.body).equals(plain.body)).toBe(true);
+      expect(packed.headers.etag).not.toBe(plain.headers.etag);
+      expect(packed.headers.vary).toContain('accept-encoding');
+      const { headers } = await ask(services, retrieveSeriesMetadata, params, { origin });
+      expect([headers['content-encoding'], headers.etag]).toEqual([undefined, plain.headers.etag]);
+      const known = { ...gzip, 'if-none-match': packed.headers.etag! };
+      expect((await ask(services, retrieveSeriesMetadata, params, { headers: known, origin })).status).toBe(304);
+      // Of another revision it says nothing.
+      await store(services, slice(10, 4));
+      const next = await ask(services, retrieveSeriesMetadata, params, asked);
+      expect(next.headers['content-encoding']).toBeUndefined();
+      expect(JSON.parse(next.body.toString())).toHaveLength(4);
     });
 
     test('is superseded by a new instance, and its blob removed when it is prepared again', async () => {
