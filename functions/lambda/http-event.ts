@@ -147,7 +147,10 @@ export async function toWhole(
       ? Buffer.concat(await Array.fromAsync(limited(body, limitBytes)))
       : Buffer.from(body as Uint8Array);
     if (bytes.length > limitBytes) throw tooLarge(limitBytes);
-    const isText = /^(text\/|application\/(\S+\+)?(json|xml))/.test(headers['content-type'] ?? '');
+    // What is compressed is no text, whatever it was before.
+    const isText =
+      headers['content-encoding'] === undefined &&
+      /^(text\/|application\/(\S+\+)?(json|xml))/.test(headers['content-type'] ?? '');
     return {
       statusCode,
       headers: { ...headers },
