@@ -1,6 +1,8 @@
+import { gunzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { moveToTrash } from '#core/archive/remove.ts';
 import type { DataSet } from '#core/dicom/types.ts';
+import { seeded } from '#test/cloud/helpers/faults.ts';
 import { type BuilderDataSet, buildDicom, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
 import { store, TENANT } from '#test/fixtures/services.ts';
 import { deployed } from './deployed.ts';
@@ -64,6 +66,20 @@ describe('with metadata from HealthImaging first', () => {
     });
     expect(status).toBe(200);
     expect(body.toString().match(/of HealthImaging/g)).toHaveLength(3);
+    expect(calls()).toBe(1);
+  });
+
+  test('compressed, where the client takes that', async () => {
+    const { get, calls } = await clinic(FIRST);
+    const { headers, body } = await get(`${SERIES}/metadata`, { 'accept-encoding': 'gzip' });
+    expect(headers['content-encoding']).toBe('gzip');
+    expect(
+      gunzipSync(body)
+        .toString()
+        .match(/of HealthImaging/g),
+    ).toHaveLength(3);
+    const again = await get(`${SERIES}/metadata`, { 'accept-encoding': 'gzip' });
+    expect(again.body).toStrictEqual(body);
     expect(calls()).toBe(1);
   });
 
@@ -221,11 +237,39 @@ describe('the archive tells its own', () => {
     expect(await made.told()).toStrictEqual(OWN);
   });
 
+  test.each([1, 2, 3])(
+    'while two thirds of all calls fail, or are never answered (%i), for what cannot be had',
+    async (seed) => {
+      const { add, told, workOff, fake } = await clinic(FIRST, 0);
+      const series = Array.from({ length: 12 }, (_, i) => uid(30 + i));
+      for (const SeriesInstanceUID of series) await add(Number(SeriesInstanceUID.slice(-2)), { SeriesInstanceUID });
+      await workOff();
+      fake.rewrite = (json) => json.replaceAll('Axial 1 mm', 'of HealthImaging');
+      fake.storm = { rate: 0.66, random: seeded(seed) };
+      const sources = new Set<string>();
+      for (const SeriesInstanceUID of series) {
+        const [one, ...others] = await told(`/studies/${uid(1)}/series/${SeriesInstanceUID}/metadata`);
+        expect(others).toStrictEqual([]);
+        sources.add(one!.split(' ')[1]!);
+      }
+      expect([...sources].toSorted()).toStrictEqual(['own', 'placed']);
+    },
+  );
+
   test('of the one instance that cannot be told for certain', async () => {
     const { fake, told } = await clinic(FIRST);
     fake.rewrite = (json) =>
       json.replaceAll('Axial 1 mm', 'of HealthImaging').replace('"InstanceNumber":"2 "', '"InstanceNumber":{}');
     expect(await told()).toStrictEqual(['1 placed', '2 own', '3 placed']);
+  });
+
+  test('of an instance whose missing UIDs it has derived', async () => {
+    const { archive, add, told } = await clinic({ ...FIRST, NEPHOS_MISSING_UIDS: 'derive' }, 0);
+    await add(1, { SeriesInstanceUID: undefined });
+    const report = await archive.services.placement!.place(TENANT, uid(1));
+    for (let i = 0; i < 3; i++) await archive.services.placement!.place(TENANT, uid(1));
+    expect(report.state).toBe('placing');
+    expect(await told(`/studies/${uid(1)}/metadata`)).toStrictEqual(['1 own']);
   });
 
   test('where the metadata of an image set are larger than what one request may hold', async () => {

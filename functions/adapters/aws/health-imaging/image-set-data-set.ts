@@ -37,12 +37,20 @@ const TAG = /^[0-9A-Fa-f]{8}$/;
  *   right in part is none
  */
 export function dataSetOf(levels: readonly AttributeLevel[], instance: InstanceRecord, limits: ValueLimits): DataSet {
-  const attributes: Attributes = Object.assign({}, ...levels.map(({ DICOM }) => DICOM));
-  const vrs: Record<string, string> = Object.assign({}, ...levels.map(({ DICOMVRs }) => DICOMVRs));
-  const terms = [attributes.SpecificCharacterSet ?? []].flat().map(String);
+  const said = (keyword: string): unknown => levels.findLast(({ DICOM }) => DICOM?.[keyword] != null)?.DICOM?.[keyword];
+  const terms = [said('SpecificCharacterSet') ?? []].flat().map(String);
+  const named = levels.filter(({ DICOMVRs }) => DICOMVRs !== undefined);
+  const scope: Scope = {
+    // That of the instance as it is, where no other level has one: it may name hundreds of attributes.
+    vrs: named.length === 1 ? named[0]!.DICOMVRs! : Object.assign({}, ...named.map(({ DICOMVRs }) => DICOMVRs)),
+    signed: Number(said('PixelRepresentation')) === 1,
+    decoder: decoderFor(terms),
+    path: '',
+    depth: 0,
+  };
   const reader = new AttributeReader(bulkBase(instance), limits);
-  const scope = { vrs, signed: false, decoder: decoderFor(terms), path: '', depth: 0 };
-  const dataSet = reader.dataSet(attributes, scope);
+  const dataSet: DataSet = {};
+  for (const { DICOM = {} } of levels) reader.read(DICOM, scope, dataSet);
   for (const [tag, uid] of [
     ['00080016', instance.SOPClassUID],
     ['00080018', instance.SOPInstanceUID],
@@ -50,7 +58,7 @@ export function dataSetOf(levels: readonly AttributeLevel[], instance: InstanceR
     ['0020000E', instance.SeriesInstanceUID],
   ] as const)
     if (dataSet[tag]?.Value?.[0] !== uid) throw unreadable(tag, 'is of another instance');
-  return { ...dataSet, ...pixelData(instance) };
+  return Object.assign(dataSet, pixelData(instance));
 }
 
 /** Pixel data are no metadata to HealthImaging. */
@@ -71,10 +79,10 @@ class AttributeReader {
     this.#limits = limits;
   }
 
-  dataSet(attributes: Attributes, outer: Scope): DataSet {
+  /** Adds what the attributes are. */
+  read(attributes: Attributes, outer: Scope, dataSet: DataSet = {}): DataSet {
     const { PixelRepresentation } = attributes;
     const scope = PixelRepresentation == null ? outer : { ...outer, signed: Number(PixelRepresentation) === 1 };
-    const dataSet: DataSet = {};
     for (const [name, value] of Object.entries(attributes)) {
       const known = attribute(name);
       if (known === undefined && !TAG.test(name)) throw unreadable(name, 'is not in the dictionary');
@@ -111,7 +119,7 @@ class AttributeReader {
     return value.map((item, i) => {
       if (typeof item !== 'object' || Array.isArray(item)) throw unreadable(tag, 'holds something else than items');
       const path = `${scope.path}${tag}-${i + 1}-`;
-      return this.dataSet((item ?? {}) as Attributes, { ...scope, path, depth: scope.depth + 1 });
+      return this.read((item ?? {}) as Attributes, { ...scope, path, depth: scope.depth + 1 });
     });
   }
 
