@@ -2,7 +2,7 @@ import type { DataSet } from '#core/dicom/types.ts';
 import { elementsOf } from '#core/search/match.ts';
 import { inOrder } from '#core/search/order.ts';
 import type { Query } from '#core/search/query.ts';
-import type { Results } from '#core/search/studies.ts';
+import type { Results } from '#core/search/results.ts';
 import { dataSetInZone, timedConditions, zoneMatcher } from '#core/search/timezone.ts';
 
 /** results of the wider query that are looked at together */

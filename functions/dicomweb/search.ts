@@ -6,8 +6,9 @@ import { type InstanceRow, searchInstanceRecords } from '#core/search/instances.
 import { INSTANCE_ROWS, SERIES_ROWS, STUDY_ROWS, withPatientCounts } from '#core/search/patient-counts.ts';
 import { Projection } from '#core/search/project.ts';
 import { parseQuery, type Query, type QueryTarget } from '#core/search/query.ts';
+import type { Results } from '#core/search/results.ts';
 import { type SeriesRow, searchSeriesRecords } from '#core/search/series.ts';
-import { type Results, searchStudyRecords } from '#core/search/studies.ts';
+import { searchStudyRecords } from '#core/search/studies.ts';
 import type { StudyRow } from '#core/search/study-list.ts';
 import { widenedParameters, withoutZone, zoneOfParameters } from '#core/search/timezone.ts';
 import type { Services } from '#core/services.ts';

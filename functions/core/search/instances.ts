@@ -8,8 +8,8 @@ import { type Condition, elementsOf, matchesAll } from './match.ts';
 import { uidsIn } from './named.ts';
 import { inOrder } from './order.ts';
 import { LEVELS_FROM, type OrderKey, type Query } from './query.ts';
+import { type Results, takePage } from './results.ts';
 import { type SeriesRow, SeriesSearch } from './series.ts';
-import { type Results, takePage } from './studies.ts';
 import { inTagOrder } from './study-list.ts';
 
 export interface InstanceRow {

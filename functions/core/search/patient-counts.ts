@@ -5,8 +5,9 @@ import { ReadBudget } from './cursors.ts';
 import type { InstanceRow } from './instances.ts';
 import type { Condition } from './match.ts';
 import type { Query } from './query.ts';
+import type { Results, SearchServices } from './results.ts';
 import type { SeriesRow } from './series.ts';
-import { type Results, type SearchServices, StudySearch } from './studies.ts';
+import { StudySearch } from './studies.ts';
 import type { StudyRow } from './study-list.ts';
 
 /**

@@ -6,7 +6,8 @@ import { type Condition, elementsOf, matchesAll } from './match.ts';
 import { uidsIn } from './named.ts';
 import { inOrder } from './order.ts';
 import type { OrderKey, Query } from './query.ts';
-import { type Results, type SearchServices, StudySearch, takePage } from './studies.ts';
+import { type Results, type SearchServices, takePage } from './results.ts';
+import { StudySearch } from './studies.ts';
 import { inTagOrder, StudyRow, studyLine, studySort } from './study-list.ts';
 
 export interface SeriesRow {

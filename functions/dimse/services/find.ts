@@ -16,8 +16,9 @@ import {
   withPatientCounts,
 } from '#core/search/patient-counts.ts';
 import { LEVELS_FROM, type Query } from '#core/search/query.ts';
+import type { Results } from '#core/search/results.ts';
 import { searchSeriesRecords } from '#core/search/series.ts';
-import { type Results, searchStudyRecords } from '#core/search/studies.ts';
+import { searchStudyRecords } from '#core/search/studies.ts';
 import type { StudyRow } from '#core/search/study-list.ts';
 import { inZone, widened, zoneMatcher } from '#core/search/timezone.ts';
 import type { Services } from '#core/services.ts';
