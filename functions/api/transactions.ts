@@ -1,16 +1,12 @@
+import { arrivedParts, partCount, placeOfPart, putPart } from '#core/archive/transaction-parts.ts';
 import {
   type AnnouncedObject,
-  abandonTransaction,
-  arrivedParts,
   checkOpen,
-  createTransaction,
   findTransaction,
-  partCount,
-  placeOfPart,
-  putPart,
   type TransactionRecord,
   transactionState,
-} from '#core/archive/transactions.ts';
+} from '#core/archive/transaction-records.ts';
+import { abandonTransaction, createTransaction } from '#core/archive/transactions.ts';
 import { commitTransaction } from '#core/archive/uploaded.ts';
 import { PacsError } from '#core/errors.ts';
 import { reprDigest, sha256In } from '#dicomweb/digest.ts';

@@ -6,7 +6,9 @@ import { asRecord, type InstanceRecord, keys, type StudyRecord } from '#core/arc
 import { sweep } from '#core/archive/sweep.ts';
 import { enrolStudies } from '#core/archive/tier-enrolment.ts';
 import { applyTiers } from '#core/archive/tier-policy.ts';
-import { createTransaction, placeOfPart, putPart, type TransactionRecord } from '#core/archive/transactions.ts';
+import { placeOfPart, putPart } from '#core/archive/transaction-parts.ts';
+import type { TransactionRecord } from '#core/archive/transaction-records.ts';
+import { createTransaction } from '#core/archive/transactions.ts';
 import { commitTransaction, STORE_UPLOADED, storeUploaded, type UploadedObjects } from '#core/archive/uploaded.ts';
 import { PacsError } from '#core/errors.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';

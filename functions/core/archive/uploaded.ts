@@ -3,22 +3,18 @@ import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { asItem, asRecord, keys, type Tenant } from './records.ts';
 import { type StoreOutcome, storeObject } from './store.ts';
+import { arrivedParts, missingParts, partCount, partKeys, UPLOADS } from './transaction-parts.ts';
 import {
-  arrivedParts,
-  deleteTransaction,
   endTransaction,
   type KeptOutcome,
   keptOf,
-  missingParts,
   outcomeOf,
-  partCount,
-  partKeys,
   type TransactionEnd,
   type TransactionNote,
   type TransactionRecord,
   transactionState,
-  UPLOADS,
-} from './transactions.ts';
+} from './transaction-records.ts';
+import { deleteTransaction } from './transactions.ts';
 
 /** the queue of objects of committed transactions; payload { tenant, id, from, count }, objects from 0 */
 export const STORE_UPLOADED = 'store-uploaded';

@@ -7,8 +7,12 @@ import { describe, expect, test, vi } from 'vitest';
 import { encodeMessage } from '#adapters/aws/sqs-message.ts';
 import { STUDY_QUIET } from '#core/archive/fold.ts';
 import { sweep } from '#core/archive/sweep.ts';
-import { createTransaction, endTransaction, partKeys } from '#core/archive/transactions.ts';
+import { partKeys } from '#core/archive/transaction-parts.ts';
+import { endTransaction } from '#core/archive/transaction-records.ts';
+import { createTransaction } from '#core/archive/transactions.ts';
 import { STORE_UPLOADED } from '#core/archive/uploaded.ts';
+import type { AuditEntry } from '#core/audit/entry.ts';
+import { auditPartition } from '#core/audit/trail.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Item } from '#core/ports/index-table.ts';
 import { deliveriesOf, sendStudy } from '#core/routing/deliveries.ts';
@@ -105,6 +109,34 @@ describe('objects that land in the bucket', () => {
     for (let i = 0; i < 2; i++) expect(await ingest(event, lambdaContext())).toEqual({ batchItemFailures: [] });
     expect((await studyRecord(memory, uid(1)))?.instanceCount).toBe(2);
     expect(await Array.fromAsync(memory.landing.list('incoming/'))).toEqual([]);
+  });
+
+  test('are in the audit trail: an entry for each study and a count, and what was refused; while it cannot be written, they wait', async () => {
+    const memory = memoryServices();
+    const { archive, ingest } = functionsOn(memory);
+    for (const n of [1, 2, 3]) await memory.landing.put(`${INCOMING}/${n}.dcm`, slice(n));
+    await memory.landing.put(`${INCOMING}/broken.dcm`, new TextEncoder().encode('not DICOM'));
+    const keys = ['1.dcm', '2.dcm', '3.dcm', 'broken.dcm'].map((name) => `${INCOMING}/${name}`);
+    await ingest(batch('ingest', [notification(...keys)]), lambdaContext());
+    await archive.services.audit.flush(true);
+    const partition = auditPartition(TENANT);
+    const { items } = await memory.index.query({ partition, limit: 100 });
+    const entries = items.map(({ line }) => JSON.parse(String(line)) as AuditEntry);
+    const act = { event: 'DataImport', action: 'C', subject: 'ingest', door: 'system', transaction: 'IngestObject' };
+    expect(entries).toMatchObject([
+      { ...act, outcome: 0, studies: [uid(1)] },
+      { ...act, outcome: 4, error: expect.any(String) },
+      { ...act, outcome: 0, studies: [uid(1)], repeated: 2, instances: 2 },
+    ]);
+    expect(JSON.stringify(entries)).not.toContain('broken');
+    await memory.landing.put(`${INCOMING}/4.dcm`, slice(4));
+    vi.spyOn(archive.services.audit, 'admit').mockImplementation(() => {
+      throw new PacsError('BUSY', 'the audit trail cannot be written');
+    });
+    expect(await ingest(batch('ingest', [notification(`${INCOMING}/4.dcm`)]), lambdaContext())).toEqual({
+      batchItemFailures: [{ itemIdentifier: 'm0' }],
+    });
+    expect((await studyRecord(memory, uid(1)))?.instanceCount).toBe(3);
   });
 
   test('by EventBridge as by S3 itself; the test event at the beginning is nothing', async () => {
