@@ -5,6 +5,7 @@ import type { WriteOperation } from '../ports/index-table.ts';
 import { seriesOfStudy } from '../retrieve/find.ts';
 import { countWrites } from '../search/postings.ts';
 import type { Services } from '../services.ts';
+import { blobKeysOf } from './instance.ts';
 import {
   asItem,
   asRecord,
@@ -59,7 +60,9 @@ export async function restoreSeries(
     const page = await services.index.query({ partition, limit: PAGE, ...(after === undefined ? {} : { after }) });
     for (let at = 0; at < page.records.length; at += AT_ONCE) {
       const batch = page.records.slice(at, at + AT_ONCE);
-      const states = await Promise.all(batch.map(({ item }) => restoreBlob(services, asRecord<InstanceRecord>(item))));
+      const states = await Promise.all(
+        batch.map(({ item }) => restoreInstance(services, asRecord<InstanceRecord>(item))),
+      );
       for (const [i, state] of states.entries()) {
         allReadable &&= state === 'ONLINE';
         if (allReadable) readable = batch[i]!.sort;
@@ -77,11 +80,20 @@ export async function restoreSeries(
   return 'later';
 }
 
-async function restoreBlob({ blobs }: TieringServices, instance: InstanceRecord): Promise<Availability> {
+/** The object, and what was too long for the index and so lies beside it: without those its metadata and frames would stay away. */
+async function restoreInstance({ blobs }: TieringServices, instance: InstanceRecord): Promise<Availability> {
+  const { pixels } = instance;
+  const tableBlobKey = pixels?.kind === 'fragments' ? pixels.tableBlobKey : undefined;
+  const [, text = ''] = blobKeysOf(instance);
+  const keys = [instance.blobKey, text, ...(tableBlobKey === undefined ? [] : [tableBlobKey])];
+  return latest(await Promise.all(keys.map((key) => restoreBlob(blobs, key))));
+}
+
+async function restoreBlob(blobs: Services['blobs'], key: string): Promise<Availability> {
   try {
-    return await blobs.restore(instance.blobKey);
+    return await blobs.restore(key);
   } catch (error) {
-    // Removed meanwhile: nothing to wait for.
+    // Removed meanwhile, or never there: nothing to wait for.
     if (error instanceof PacsError && error.code === 'NOT_FOUND') return 'ONLINE';
     throw error;
   }
@@ -135,9 +147,12 @@ export async function recordAvailability(
   });
 }
 
-const ORDER: readonly string[] = ['ONLINE', 'NEARLINE', 'OFFLINE'];
-const latest = (states: readonly string[]): string =>
-  states.reduce((worst, state) => (ORDER.indexOf(state) > ORDER.indexOf(worst) ? state : worst), 'ONLINE');
+const ORDER: readonly string[] = ['ONLINE', 'NEARLINE', 'OFFLINE'] satisfies Availability[];
+const latest = (states: readonly string[]): Availability =>
+  states.reduce(
+    (worst, state) => (ORDER.indexOf(state) > ORDER.indexOf(worst) ? state : worst),
+    'ONLINE',
+  ) as Availability;
 
 /**
  * What a reader is told whose bytes lie on slow media: begins the restore of what he asked for, and returns the error with the time
