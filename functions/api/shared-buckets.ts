@@ -11,10 +11,12 @@ import {
   textOf,
 } from './rate-buckets.ts';
 
-/** How long a lot may be used, and what the ledger said is believed (ms). */
+/** How long a lot may be used (ms). */
 const LOT_MS = 5_000;
-/** Processes that may hold a first lot at once, all of them idle, without taking more of the rate than there is: as many as Lambda runs by default. */
-const PROCESSES = 1_000;
+/** A first lot is so little that it may be used for longer; so long is believed, too, what the ledger said of bytes: whoever moves many asks it anyway (ms). */
+const FIRST_LOT_MS = 60_000;
+/** So many processes may draw first lots again and again, and leave them unused, before all of the rate is lost to that. */
+const PROCESSES = 500;
 /** A lot is never more than this part of a full bucket: what is in one process is missing in the others. */
 const LOT_SHARE = 1 / 20;
 /** Whoever was refused does not ask the ledger again before this (ms), twice as long after each time, up to the second. */
@@ -26,12 +28,14 @@ const HELD_MS = 24 * 60 * 60 * 1000;
 /** ms: of sums of fractions */
 const ROUNDING = 0.001;
 
-/** Rates that are so low that what others have used in a few seconds is all there is. */
+/** Rates that are so low that what others have used in a few seconds is all there is; so long is believed that there was nothing (ms). */
+const CLEAN_MS = 5_000;
 const WATCHED: ReadonlySet<RateName> = new Set(['failures', 'frontFailures']);
 
 interface Lot {
   size: number;
   left: number;
+  drawnAt: number;
   endsAt: number;
   refusedUntil: number;
   refusals: number;
@@ -48,9 +52,9 @@ interface Account {
 
 /**
  * Buckets that processes share by a ledger. Requests are drawn from it in lots before they are used: a principal has, in however many processes,
- * never more than rate × time and one full bucket. A lot begins with a thousandth of what the rate gives in five seconds and doubles each time that one is
- * used up within those; what is left of it then is forfeited. So a quiet principal costs a write every five seconds of his being at work, and a busy one a
- * write for ever more requests. Bytes, and failures, are known only when they have happened: they are written down when there are as many as in a first lot,
+ * never more than rate × time and one full bucket. A lot begins with a five-hundredth of what the rate gives in five seconds, good for a minute, and doubles
+ * each time that one is used up within five seconds; then what is left after five seconds is forfeited. So a quiet principal costs a write a minute in each
+ * process, and a busy one a write for ever more requests. Bytes, and failures, are known only when they have happened: they are written down when there are as many as in a first lot,
  * and up to then each process may have as many that others know nothing of.
  *
  * When the ledger fails, nobody is refused because of that: each process then keeps the rates by itself for a while.
@@ -81,7 +85,15 @@ export class SharedBuckets implements RateBuckets {
     const rate = this.#rates[name];
     if (rate === undefined) return 0;
     const account = this.#account(key);
-    account.lots[name] ??= { size: 0, left: 0, endsAt: 0, refusedUntil: 0, refusals: 0, drawing: undefined };
+    account.lots[name] ??= {
+      size: 0,
+      left: 0,
+      drawnAt: Number.NEGATIVE_INFINITY,
+      endsAt: 0,
+      refusedUntil: 0,
+      refusals: 0,
+      drawing: undefined,
+    };
     const lot = account.lots[name];
     for (;;) {
       const now = this.#clock.now();
@@ -142,7 +154,7 @@ export class SharedBuckets implements RateBuckets {
     if (this.isKnown(key)) return true;
     const account = this.#account(key);
     const now = this.#clock.now();
-    if (now >= this.#aloneUntil && now >= account.readAt + LOT_MS)
+    if (now >= this.#aloneUntil && now >= account.readAt + CLEAN_MS)
       await this.#asked(account, async () => ({ standing: await this.#ledger.read(key) }));
     return (account.standing.held ?? 0) > now;
   }
@@ -154,9 +166,10 @@ export class SharedBuckets implements RateBuckets {
   /** The next lot, or what there is of it. */
   async #draw(key: Key, name: RateName, rate: Rate, account: Account, lot: Lot): Promise<void> {
     const now = this.#clock.now();
-    const wasUsedUp = lot.left < 1 && now < lot.endsAt;
+    const wasUsedUp = lot.left < 1 && now < lot.drawnAt + LOT_MS;
     const most = Math.max(1, Math.floor(rate.capacity * LOT_SHARE));
-    const size = Math.max(leastLot(rate), wasUsedUp ? Math.min(most, lot.size * 2) : 0);
+    const least = leastLot(rate);
+    const size = Math.max(least, wasUsedUp ? Math.min(most, lot.size * 2) : 0);
     const notBeyond = now + fullMs(rate) + ROUNDING;
     const ask = (requests: number) => this.#advance(key, name, account, { by: requests * msOf(rate), notBeyond });
     let drawn = size;
@@ -166,7 +179,8 @@ export class SharedBuckets implements RateBuckets {
         drawn = Math.min(size, Math.floor((notBeyond - Math.max(now, outcome.standing[name] ?? 0)) / msOf(rate)));
         if (drawn >= 1) outcome = await ask(drawn);
       }
-      Object.assign(lot, { size, left: outcome.advanced ? drawn : 0, endsAt: now + LOT_MS });
+      const endsAt = now + (drawn > least ? LOT_MS : FIRST_LOT_MS);
+      Object.assign(lot, { size, left: outcome.advanced ? drawn : 0, drawnAt: now, endsAt });
       if (outcome.advanced) lot.refusals = 0;
       else {
         const [random = 0] = this.#clock.randomBytes(1);
@@ -201,8 +215,8 @@ export class SharedBuckets implements RateBuckets {
   /** Where somebody has failed, the others are asked each time before the next token is looked at. */
   #isFresh({ standing, readAt }: Account, name: RateName): boolean {
     const now = this.#clock.now();
-    const isWatched = WATCHED.has(name) && (standing[name] ?? 0) > now;
-    return !isWatched && now < readAt + LOT_MS;
+    if (!WATCHED.has(name)) return now < readAt + FIRST_LOT_MS;
+    return (standing[name] ?? 0) <= now && now < readAt + CLEAN_MS;
   }
 
   #missingMs(account: Account, name: RateName, rate: Rate, amount: number): number {

@@ -1,10 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { dynamoClient } from '#adapters/aws/clients.ts';
 import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
 import { DynamoRateLedger } from '#adapters/aws/dynamo-rate-ledger.ts';
+import { DEFAULT_RATES } from '#api/default-rates.ts';
+import { Throttle } from '#api/throttle.ts';
 import { principalAccount } from '#core/rate-accounts.ts';
+import type { HttpRequest } from '#dicomweb/http.ts';
 import { rateLedgerContract } from '#test/contract/rate-ledger.ts';
+import { chunked } from '#test/fixtures/services.ts';
 import { ENGINE_IDENTITY, type Engine, startDynamoDb } from './helpers/engines.ts';
 import { type CallCounts, watch } from './helpers/faults.ts';
 import { createTable, systemClock } from './helpers/table.ts';
@@ -70,6 +76,48 @@ describe('an account in DynamoDB', () => {
   test('is another in each region: what one has used is not lost where the other writes last', async () => {
     await table.ledger('eu-west-1').advance(account, 'requests', { now: NOW, by: 10 });
     expect(await table.ledger('eu-central-1').read(account)).toEqual({});
+  });
+});
+
+interface Use {
+  readonly times: number;
+  readonly requests: number;
+  readonly functions: number;
+}
+/** Requests of one principal that come together, a millisecond apart, each at the next function; once or again and again. @returns what the table was asked */
+async function callsOf({ times, requests, functions }: Use, betweenMs: number): Promise<number> {
+  const { ledger } = await open();
+  let now = Date.UTC(2026, 0, 1);
+  const clock = { ...systemClock, now: () => now };
+  const rates = { ...DEFAULT_RATES, addressRequestsPerSecond: undefined };
+  const throttles = Array.from({ length: functions }, () => {
+    const onFailure = (error: unknown) => expect.fail(String(error));
+    return new Throttle(rates, clock, { ledger: ledger(), slows: false, onFailure });
+  });
+  const request = { body: chunked(Buffer.alloc(0)) } as unknown as HttpRequest;
+  counts.reset();
+  for (let time = 0; time < times; time++, now += betweenMs)
+    for (let i = 0; i < requests; i++, now++)
+      await throttles[i % functions]!.admit(request, { tenant: 'clinic', subject: 'reader', roles: ['viewer'] });
+  client.destroy();
+  return counts.total();
+}
+
+/** Calls for one request, as docs/dynamodb.md has it. */
+function documented(pattern: string): number {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/dynamodb.md'), 'utf8');
+  return Number(new RegExp(`\\| ${pattern} \\| ([\\d.]+) \\|`).exec(page)?.[1]);
+}
+
+describe('what the rates of a principal cost: calls for one of his requests, amortised', () => {
+  test.each([
+    ['a study of 600 frames, by one function', { times: 1, requests: 600, functions: 1 }, 0],
+    ['a study of 600 frames, by 50 functions', { times: 1, requests: 600, functions: 50 }, 0],
+    ['40 frames every minute, by 10 functions', { times: 5, requests: 40, functions: 10 }, 60_000],
+    ['one page of a search every ten seconds', { times: 20, requests: 1, functions: 1 }, 10_000],
+  ])('%s', async (pattern, use, betweenMs) => {
+    const calls = (await callsOf(use, betweenMs)) / (use.times * use.requests);
+    expect(documented(pattern)).toBeCloseTo(calls, 2);
   });
 });
 

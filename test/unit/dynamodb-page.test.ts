@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ITEM, LOG, SCATTERED, TABLE } from '#adapters/aws/schema.ts';
 import { keys } from '#core/archive/records.ts';
+import { principalAccount, tokenAccount } from '#core/rate-accounts.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const page = readFileSync(join(ROOT, 'docs/dynamodb.md'), 'utf8').replaceAll('\\|', '|');
@@ -32,6 +33,8 @@ describe('the page of the index', () => {
     ['instances of a series', keys.instance('t', '1', '2', '3'), SCATTERED],
     ['metadata of a series that is not prepared yet', { partition: 't|metadata|1|2', sort: '3' }, SCATTERED],
     ['the same beside other writers', keys.delta('t', '1', 'd'), SCATTERED],
+    ['a lot of requests that a principal may make', principalAccount({ tenant: 't', subject: 's' }), SCATTERED],
+    ['a token that is not valid, or seen for the first time', tokenAccount('nephos_'), SCATTERED],
     ['sweep', { partition: 't|unfolded', sort: 'd' }, SCATTERED],
   ] as const)('"%s" knows how many shards there are', (pattern, key, scattered) => {
     const rule = scattered.find(
