@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -9,7 +8,8 @@ import * as sdk from '@aws-sdk/client-medical-imaging';
 import type { MemoryBlobStore } from '#adapters/memory/memory-blob-store.ts';
 import { scanPart10 } from '#core/dicom/scanner.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
-import { type Attributes, type InstanceMetadata, imageSetMetadata, metadataOfObject } from './image-set-metadata.ts';
+import { imageSetMetadata, metadataOfObject } from './image-set-metadata.ts';
+import { addToSets, type ImageSet, type Imported, newId } from './image-sets.ts';
 
 /**
  * HealthImaging as far as placements use it, for no engine has it. Routes, members and what is required come from the SDK's own model:
@@ -65,29 +65,10 @@ const OPERATIONS = [
 
 /** What the API reference says of ids. */
 const ID = /^[0-9a-z]{32}$/;
-const newId = (): string => randomBytes(16).toString('hex');
 
 interface Job {
   readonly request: Record<string, string>;
   status: sdk.JobStatus;
-}
-
-interface ImageSet {
-  readonly isPrimary: boolean;
-  state: sdk.ImageSetState;
-  /** study and series, and what all its instances say of patient, study and series */
-  readonly series: string;
-  readonly common: Pick<InstanceMetadata, 'patient' | 'study' | 'series'>;
-  /** frame ids by SOP Instance UID, of the latest version */
-  instances: ReadonlyMap<string, readonly string[]>;
-  /** what its metadata were in each version, from the first */
-  readonly versions: Map<string, Imported>[];
-}
-
-/** An object as HealthImaging has it. */
-interface Imported {
-  readonly metadata: InstanceMetadata;
-  readonly frames: readonly Attributes[];
 }
 
 export class FakeHealthImaging {
@@ -316,7 +297,7 @@ export class FakeHealthImaging {
       });
       imported.push({ sop, object: { metadata, frames } });
     }
-    const changed = this.#addToSets(imported);
+    const changed = addToSets(this.imageSets, imported, this.conflicting);
     const out = keyOf(outputS3Uri);
     const jobSummary = {
       numberOfScannedFiles: imported.length + failures.length,
@@ -332,42 +313,5 @@ export class FakeHealthImaging {
     };
     if (failures.length > 0) await this.#landing.put(`${out}FAILURE/failure.ndjson`, Buffer.from(failures.join('\n')));
     await this.#landing.put(`${out}job-output-manifest.json`, Buffer.from(JSON.stringify({ jobSummary })));
-  }
-
-  /**
-   * An image set is a series. Objects that agree with the primary one of theirs on patient, study and series become its next version, the
-   * later object of a UID in place of the earlier; others make a set that is not primary. @returns how many objects went into each set
-   */
-  #addToSets(imported: readonly { readonly sop: string; readonly object: Imported }[]): Map<string, number> {
-    const changed = new Map<string, number>();
-    for (const { sop, object } of imported) {
-      const { patient, study, series } = object.metadata;
-      const common = { patient, study, series };
-      const name = `${study.StudyInstanceUID}|${series.SeriesInstanceUID}`;
-      const ofSeries = [...this.imageSets].filter(([, set]) => set.series === name && set.state === 'ACTIVE');
-      const agrees = ([id, set]: [string, ImageSet]): boolean =>
-        JSON.stringify(set.common) === JSON.stringify(common) &&
-        (changed.has(id) || (set.isPrimary && !this.conflicting));
-      const [id, set] = ofSeries.find(agrees) ?? [newId(), undefined];
-      const before = set?.versions.at(-1) ?? new Map<string, Imported>();
-      const latest = new Map(before).set(sop, object);
-      if (set === undefined) {
-        const isPrimary = !this.conflicting && !ofSeries.some(([, one]) => one.isPrimary);
-        this.imageSets.set(id, {
-          isPrimary,
-          state: 'ACTIVE',
-          series: name,
-          common,
-          instances: new Map(),
-          versions: [latest],
-        });
-      } else if (changed.has(id)) set.versions[set.versions.length - 1] = latest;
-      else set.versions.push(latest);
-      this.imageSets.get(id)!.instances = new Map(
-        [...latest].map(([one, { frames }]) => [one, frames.map(({ ID }) => String(ID))]),
-      );
-      changed.set(id, (changed.get(id) ?? 0) + 1);
-    }
-    return changed;
   }
 }
