@@ -17,7 +17,7 @@ import { createTable, systemClock } from './table.ts';
 
 const STAGE = 'test';
 const BUCKET = 'archive';
-const TABLE_NAME = 'index';
+export const TABLE_NAME = 'index';
 
 /** AWS as one archive needs it: table, bucket and queues on their engines. */
 export interface Cloud {
