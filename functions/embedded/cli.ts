@@ -24,6 +24,7 @@ import { gatewayCommand } from './gateway-command.ts';
 import { keysCommand } from './keys-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
 import { backupCommand, rebuildCommand } from './rebuild-command.ts';
+import { recordCommand, recordRepeated } from './recorded-command.ts';
 import { usersCommand } from './users-command.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
@@ -73,10 +74,18 @@ const importFolders: Command = async ({ services }, config, folders) => {
       counts.skipped++;
       return;
     }
+    services.audit.admit(true);
     const body = createReadStream(path, { highWaterMark: 1024 * 1024 });
     const { outcome } = storeObject(services, { tenant: config.tenant, source: 'import' }, body);
     const result = await outcome;
     counts[result.kind]++;
+    const { StudyInstanceUID } = result.id;
+    const isStored = result.kind !== 'failed';
+    if (StudyInstanceUID !== undefined)
+      await recordRepeated(services, config.tenant, StudyInstanceUID, {
+        ...{ event: 'DataImport', action: 'C', transaction: 'ImportFiles' },
+        ...(!isStored && { outcome: 4, error: result.error.code }),
+      });
     if (result.kind === 'failed') say(`refused  ${path}: ${result.error.code} ${result.error.message}`);
     if (result.kind === 'held') say(`held     ${path}: ${result.held.kind}`);
   };
@@ -88,6 +97,7 @@ const importFolders: Command = async ({ services }, config, folders) => {
     }
   }
   await Promise.all(running);
+  await services.audit.flush(true);
   say(
     Object.entries(counts)
       .map(([kind, count]) => `${count} ${kind}`)
@@ -123,7 +133,12 @@ async function looksLikeDicom(path: string): Promise<boolean> {
 const exportStudy: Command = async ({ services }, config, [study], { to }) => {
   if (study === undefined || to === undefined) throw new ConfigError('name a StudyInstanceUID and --to FOLDER');
   let count = 0;
+  services.audit.admit(false);
   for await (const instance of selectedInstances(services, config.tenant, [{ StudyInstanceUID: study }])) {
+    // The first before anything is written outside of the archive.
+    await recordRepeated(services, config.tenant, study, {
+      ...{ event: 'DataExport', action: 'R', transaction: 'ExportStudy' },
+    });
     const path = join(to, instance.SeriesInstanceUID, `${instance.SOPInstanceUID}.dcm`);
     await mkdir(dirname(path), { recursive: true });
     const file = await open(path, 'wx');
@@ -135,6 +150,7 @@ const exportStudy: Command = async ({ services }, config, [study], { to }) => {
     }
     count++;
   }
+  await services.audit.flush(true);
   if (count === 0) throw new PacsError('NOT_FOUND', 'there is no such study');
   say(`${count} objects of study ${basename(study)} written to ${to}`);
   return 0;
@@ -160,12 +176,17 @@ const sweepNow: Command = async ({ services }, config) => {
   return 0;
 };
 
-const token: Command = async ({ tokens }, config, _, { gateway }) => {
+const token: Command = async ({ services, tokens }, config, _, { gateway }) => {
   if (gateway !== undefined && !isGatewayId(gateway))
     throw new ConfigError('a gateway’s id is [a-z0-9][a-z0-9-]{0,62}');
-  say(
-    await (gateway === undefined ? tokens.renewBootstrap(config.tenant) : tokens.renewGateway(config.tenant, gateway)),
-  );
+  const made = await (gateway === undefined
+    ? tokens.renewBootstrap(config.tenant)
+    : tokens.renewGateway(config.tenant, gateway));
+  await recordCommand(services, config.tenant, {
+    ...{ event: 'UserSecurityAttributes', action: 'U', transaction: 'RenewToken' },
+    about: gateway ?? 'bootstrap',
+  });
+  say(made);
   return 0;
 };
 
@@ -173,6 +194,9 @@ const audit: Command = async (archive, config, [act, folder], options) => {
   if (act === 'export') {
     if (options.to === undefined) throw new ConfigError('name a folder: --to FOLDER');
     await mkdir(options.to, { recursive: true });
+    await recordCommand(archive.services, config.tenant, {
+      ...{ event: 'AuditLogUsed', action: 'R', transaction: 'ExportAuditTrail' },
+    });
     say(`${await exportAudit(archive, config, options.to)} segments written to ${options.to}`);
     return 0;
   }

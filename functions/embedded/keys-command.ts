@@ -7,8 +7,10 @@ import { KeyRing, newMasterKey, readMasterKeys } from '#adapters/local/key-ring.
 import type { NamedKey } from '#adapters/local/sealed-format.ts';
 import { ConfigError, type Environment } from '#core/configuration.ts';
 import { PacsError } from '#core/errors.ts';
-import { readConfig } from './config.ts';
+import { openArchive } from './archive.ts';
+import { type Config, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
+import { recordCommand } from './recorded-command.ts';
 
 const USAGE = `nephos keys — keys of encrypted objects (NEPHOS_ENCRYPTION_KEY_FILE)
 
@@ -52,7 +54,7 @@ async function perform(args: readonly string[], env: Environment, say: (text: st
     return 0;
   }
   if (act === 'rotate') {
-    await withRing(env, async (ring, blobs, { dataDir, masters }) => {
+    await withRing(env, 'RotateKeys', tenant, async (ring, blobs, { dataDir, masters }) => {
       if (tenant === undefined) {
         await sealIssuerKeysAnew(dataDir, masters);
         return say(`${await ring.sealAnew()} keys sealed with the first master key`);
@@ -66,15 +68,17 @@ async function perform(args: readonly string[], env: Environment, say: (text: st
     return 0;
   }
   if (act === 'rotate-issuer') {
-    const { dataDir, encryptionKeyFile } = readConfig(env);
+    const config = readConfig(env);
+    const { dataDir, encryptionKeyFile } = config;
     await rotateIssuerKeys(dataDir, encryptionKeyFile === undefined ? [] : await readMasterKeys(encryptionKeyFile));
+    await recorded(config, 'RotateIssuerKeys');
     say('the issuer signs with new keys; the two before them are still known');
     return 0;
   }
   if (act === 'shred' && tenant !== undefined) {
     if (values.confirm !== tenant)
       throw new ConfigError(`nothing was done: this cannot be undone, so say --confirm ${tenant}`);
-    await withRing(env, (ring) => ring.destroy(tenant));
+    await withRing(env, 'ShredKeys', tenant, (ring) => ring.destroy(tenant));
     say(
       `the keys of ${tenant} are destroyed. Now remove copies of the folder "keys" from backups, and the index folder`,
     );
@@ -101,16 +105,33 @@ interface Opened {
   readonly masters: readonly NamedKey[];
 }
 
-/** Running servers know the keys by heart: none may run while keys change. */
+/** In the trail of the archive's own tenant: what it holds that is not sealed yet stands in the index, which no key of objects reaches. */
+async function recorded(config: Config, transaction: string, about?: string): Promise<void> {
+  const archive = await openArchive(config);
+  try {
+    await recordCommand(archive.services, config.tenant, {
+      ...{ event: 'SecurityConfiguration', action: 'U', transaction },
+      ...(about !== undefined && { about }),
+    });
+  } finally {
+    await archive.close();
+  }
+}
+
+/** Running servers know the keys by heart: none may run while keys change. In the trail before anything is done that cannot be undone. */
 async function withRing(
   env: Environment,
+  transaction: string,
+  tenant: string | undefined,
   work: (ring: KeyRing, blobs: FsBlobStore, opened: Opened) => Promise<void>,
 ): Promise<void> {
-  const { dataDir, encryptionKeyFile } = readConfig(env);
+  const config = readConfig(env);
+  const { dataDir, encryptionKeyFile } = config;
   if (encryptionKeyFile === undefined) throw new ConfigError('NEPHOS_ENCRYPTION_KEY_FILE must name the key file');
   const masters = await readMasterKeys(encryptionKeyFile);
   const unlock = lockDataDir(dataDir);
   try {
+    await recorded(config, transaction, tenant);
     const blobs = await FsBlobStore.open(dataDir);
     await work(await KeyRing.open(dataDir, masters), blobs, { dataDir, masters });
     await blobs.close();

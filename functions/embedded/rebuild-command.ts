@@ -9,6 +9,7 @@ import { type RebuildReport, rebuildIndex, tenantsIn } from '#core/archive/rebui
 import { openArchive } from './archive.ts';
 import { type Config, ConfigError } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
+import { recordCommand } from './recorded-command.ts';
 
 const REBUILD_USAGE = `nephos rebuild — make the index anew from the objects
 
@@ -36,9 +37,10 @@ const NEW_INDEX = 'index.rebuilding';
 
 export async function backupCommand(
   args: readonly string[],
-  { dataDir }: Config,
+  config: Config,
   say: (text: string) => void,
 ): Promise<number> {
+  const { dataDir } = config;
   const { values } = parsed(args, { to: { type: 'string' }, help: { type: 'boolean' } });
   if (values.help || typeof values.to !== 'string') {
     say(BACKUP_USAGE);
@@ -48,6 +50,12 @@ export async function backupCommand(
   if (!existsSync(from)) throw new ConfigError(`there is no index in ${dataDir}`);
   const { to } = values;
   if (existsSync(to)) throw new ConfigError(`${to} exists already`);
+  const archive = await openArchive(config);
+  try {
+    await recordCommand(archive.services, config.tenant, { event: 'DataExport', action: 'R', transaction: 'BackUp' });
+  } finally {
+    await archive.close();
+  }
   const partial = `${to}.partial`;
   await removeIndex(partial);
   const copied = await copyIndex(from, partial, {
@@ -126,6 +134,10 @@ async function rebuildAll(config: Config, say: (text: string) => void): Promise<
       sum.superseded += report.superseded;
       sum.failed += report.failed.length;
     }
+    await recordCommand(archive.services, config.tenant, {
+      ...{ event: 'SecurityConfiguration', action: 'U', transaction: 'RebuildIndex' },
+      instances: sum.instances,
+    });
   } finally {
     await archive.close();
   }

@@ -1,7 +1,8 @@
 import type { EventBridgeEvent, S3Event, SQSRecord } from 'aws-lambda';
 import { LANDING_BUCKET } from '#adapters/aws/schema.ts';
-import { storeObject } from '#core/archive/store.ts';
+import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { PacsError } from '#core/errors.ts';
+import type { Services } from '#core/services.ts';
 import type { CloudArchive } from './archive.ts';
 import { logger } from './observe.ts';
 
@@ -14,6 +15,7 @@ const { incomingPrefix } = LANDING_BUCKET;
 export async function storeLanded(archive: CloudArchive, record: SQSRecord): Promise<'done' | 'refused'> {
   let result: 'done' | 'refused' = 'done';
   for (const key of keysOf(record.body)) if ((await storeOne(archive, key)) === 'refused') result = 'refused';
+  await archive.services.audit.flush();
   return result;
 }
 
@@ -21,16 +23,30 @@ async function storeOne({ services, config }: CloudArchive, key: string): Promis
   const tenant = config.tenants.find((one) => key.startsWith(`${incomingPrefix}${one}/`));
   if (tenant === undefined) return 'refused';
   if (!(await services.landing.head(key))) return 'done';
+  services.audit.admit(true);
   const { outcome } = storeObject(services, { tenant, source: 'INGEST' }, services.landing.read(key));
   const stored = await outcome;
+  if (stored.kind === 'failed' && stored.error.row.resend !== 'never') throw stored.error;
+  await recordLanded(services, tenant, stored);
   if (stored.kind === 'failed') {
-    if (stored.error.row.resend !== 'never') throw stored.error;
     // The key is its sender's own choice: it is not written to the log.
     logger.warn('ingest-refused', { tenant, code: stored.error.code, ...stored.id });
     return 'refused';
   }
   await services.landing.delete(key);
   return 'done';
+}
+
+/** Who has put it there, S3 does not tell: CloudTrail does, where the bucket is watched. The objects of a study are one entry and a count. */
+function recordLanded({ audit, clock }: Services, tenant: string, { kind, id, ...more }: StoreOutcome): Promise<void> {
+  const { StudyInstanceUID } = id;
+  const error = 'error' in more ? more.error.code : undefined;
+  return audit.recordOnce(tenant, `ingest ${kind} ${StudyInstanceUID}`, {
+    ...{ at: clock.now(), event: 'DataImport', action: 'C', outcome: error === undefined ? 0 : 4 },
+    ...{ subject: 'ingest', roles: [], door: 'system', transaction: 'IngestObject', instances: 1 },
+    ...(StudyInstanceUID !== undefined && { studies: [StudyInstanceUID] }),
+    ...(error !== undefined && { error }),
+  });
 }
 
 /** Of S3's own notification, or EventBridge's. */

@@ -11,8 +11,6 @@ import { partKeys } from '#core/archive/transaction-parts.ts';
 import { endTransaction } from '#core/archive/transaction-records.ts';
 import { createTransaction } from '#core/archive/transactions.ts';
 import { STORE_UPLOADED } from '#core/archive/uploaded.ts';
-import type { AuditEntry } from '#core/audit/entry.ts';
-import { auditPartition } from '#core/audit/trail.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Item } from '#core/ports/index-table.ts';
 import { deliveriesOf, sendStudy } from '#core/routing/deliveries.ts';
@@ -25,6 +23,7 @@ import { recordMoved } from '#lambda/moved.ts';
 import { queueFunction } from '#lambda/queue-function.ts';
 import { routeWork } from '#lambda/route-work.ts';
 import { scheduledFunction } from '#lambda/scheduled-function.ts';
+import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { dyingServices } from '#test/fixtures/dying-services.ts';
 import { lambdaContext } from '#test/fixtures/lambda-runtime.ts';
@@ -119,9 +118,7 @@ describe('objects that land in the bucket', () => {
     const keys = ['1.dcm', '2.dcm', '3.dcm', 'broken.dcm'].map((name) => `${INCOMING}/${name}`);
     await ingest(batch('ingest', [notification(...keys)]), lambdaContext());
     await archive.services.audit.flush(true);
-    const partition = auditPartition(TENANT);
-    const { items } = await memory.index.query({ partition, limit: 100 });
-    const entries = items.map(({ line }) => JSON.parse(String(line)) as AuditEntry);
+    const entries = await auditEvents(memory, TENANT);
     const act = { event: 'DataImport', action: 'C', subject: 'ingest', door: 'system', transaction: 'IngestObject' };
     expect(entries).toMatchObject([
       { ...act, outcome: 0, studies: [uid(1)] },
