@@ -2,7 +2,6 @@ import { statfs } from 'node:fs/promises';
 import { PacsError } from '#core/errors.ts';
 import type { BlobStore } from '#core/ports/blob-store.ts';
 import type { Clock } from '#core/ports/clock.ts';
-import { passed } from './process-memory.ts';
 
 /** How much of a large object is written before the disk is looked at again (bytes). */
 const LOOK_BYTES = 32 * 1024 * 1024;
@@ -85,7 +84,6 @@ export function guardedBlobs(blobs: BlobStore, disk: Disk): BlobStore {
       }
       if (!(body instanceof Uint8Array)) return blobs.put(key, looking(body, disk), options);
       disk.written(body.byteLength);
-      passed(body.byteLength);
       return blobs.put(key, body, options);
     },
     read: (key, range) => blobs.read(key, range),
@@ -103,7 +101,6 @@ async function* looking(body: AsyncIterable<Uint8Array>, disk: Disk): AsyncGener
   for await (const chunk of body) {
     since += chunk.byteLength;
     disk.written(chunk.byteLength);
-    passed(chunk.byteLength);
     if (since >= LOOK_BYTES) {
       await disk.require(0.5);
       since = 0;

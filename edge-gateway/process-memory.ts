@@ -1,6 +1,6 @@
 /**
  * A small young generation, collected often, lets go of the buffers of objects in time: 20 MB less at sixteen associations. `--expose-gc`:
- * see `passed`.
+ * see passing-memory.ts.
  */
 export const V8_OPTIONS = ['--min-semi-space-size=4', '--max-semi-space-size=4', '--expose-gc'];
 /** Buffers go back to the system when they are let go of, in place of being kept by the C library: 30 to 80 MB less. */
@@ -20,18 +20,4 @@ export function settleMemory(): void {
   // Windows has no such call.
   if (isSettled || typeof process.execve !== 'function') return;
   process.execve(execPath, [execPath, ...options, ...execArgv, ...argv.slice(1)], { ...C_LIBRARY, ...env });
-}
-
-/** V8 looks after buffers that nobody has any more when there are 64 MB of them; of what passes through, so much is let lie (bytes). */
-const COLLECT_BYTES = 16 * 1024 * 1024;
-
-const { gc } = globalThis;
-let uncollected = 0;
-
-/** So many bytes of objects have gone through buffers that are garbage by now, or soon. The young generation is collected in about a millisecond. */
-export function passed(bytes: number): void {
-  uncollected += bytes;
-  if (uncollected < COLLECT_BYTES) return;
-  uncollected = 0;
-  gc?.({ type: 'minor' });
 }

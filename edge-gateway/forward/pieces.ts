@@ -1,5 +1,5 @@
 import type { BlobStore } from '#core/ports/blob-store.ts';
-import { passed } from '../process-memory.ts';
+import { passed } from '#dimse/passing-memory.ts';
 
 /**
  * Bytes of one read. What has been sent is garbage that waits to be collected, and what is read in large pieces lives long enough, beside

@@ -1,5 +1,6 @@
 import { AssociationError } from './association.ts';
 import { type Command, DATA_SET, decodeCommand, encodeCommand, NO_DATA_SET, RESPONSE } from './command-set.ts';
+import { passed } from './passing-memory.ts';
 import { ABORT_REASON, dataHeader, PDV_HEADER_BYTES } from './pdu.ts';
 import { PduError } from './pdu-items.ts';
 
@@ -12,6 +13,8 @@ export interface Message {
 
 /** bytes of a data set that wait for their reader before the connection is paused; it goes on at half of them */
 const HELD_BYTES = 512 * 1024;
+/** What a data set has brought beyond this is counted: smaller ones are gathered in buffers that are used again. */
+const LARGE_BYTES = 2 * 1024 * 1024;
 /** messages that wait before the connection is paused */
 const WAITING_MESSAGES = 32;
 /** what a piece costs beside its bytes, so that a sender of single bytes cannot fill the memory with pieces */
@@ -86,6 +89,7 @@ export class IncomingDataSet implements AsyncIterable<Uint8Array> {
       if (chunk !== undefined) {
         this.#heldBytes -= chunk.length + PIECE_BYTES;
         if (this.#paused && this.#heldBytes <= HELD_BYTES / 2) this.#goOn();
+        if (this.received > LARGE_BYTES) passed(chunk.length);
         yield chunk;
       } else if (this.#complete) return;
       else if (this.#error !== undefined) throw this.#error;
