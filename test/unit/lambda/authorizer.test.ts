@@ -94,3 +94,24 @@ test('an issuer that cannot be reached is our fault, not the token’s', async (
   vi.stubGlobal('fetch', () => Promise.reject(new TypeError('fetch failed')));
   await expect(decide({ Authorization: `Bearer ${await token()}` })).rejects.toThrow('cannot be judged');
 });
+
+test('where too many tokens were not valid it lets a request pass as nobody’s, for API Gateway cannot say 429: the function does', async () => {
+  const limited = cloudArchive({ ...config, rates: { failuresPerMinute: 1 } }, memoryServices(), false);
+  const url = new URL('https://pacs.test/dicomweb/studies');
+  const headers = { Authorization: `Bearer ${await token()}x`, 'X-Forwarded-For': '203.0.113.9, 130.176.1.1' };
+  const ask = authorizerFunction(() => limited) as unknown as (
+    ...values: unknown[]
+  ) => Promise<APIGatewayAuthorizerResult>;
+  const asked = { ...proxyEvent({ method: 'GET', url, headers }), type: 'REQUEST', methodArn: ARN };
+  await expect(ask(asked, lambdaContext())).rejects.toThrow('Unauthorized');
+  const { context, policyDocument } = await ask(asked, lambdaContext());
+  expect(context).toEqual({ refusedSeconds: '60' });
+  expect(policyDocument.Statement).toMatchObject([{ Effect: 'Allow' }]);
+
+  const search = httpFunction('search', () => limited) as unknown as (
+    ...values: unknown[]
+  ) => Promise<{ statusCode: number; headers: Record<string, string> }>;
+  const authorizer = context as Record<string, string>;
+  const answer = await search(proxyEvent({ method: 'GET', url, headers, authorizer }), lambdaContext());
+  expect([answer.statusCode, answer.headers['retry-after']]).toEqual([429, '60']);
+});
