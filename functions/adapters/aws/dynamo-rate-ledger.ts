@@ -23,7 +23,7 @@ export interface DynamoRateLedgerOptions {
   readonly timeoutMs?: number;
 }
 
-const TIMEOUT_MS = 500;
+const TIMEOUT_MS = 1_000;
 /** A second call for connections that ended while a sandbox was frozen. */
 const POLICY: RetryPolicy = { attempts: 2, firstMs: 20, mostMs: 20 };
 /** how often the account may turn out to be otherwise than believed */
