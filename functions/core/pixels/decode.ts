@@ -17,9 +17,10 @@ import {
   wordBytes,
 } from './samples.ts';
 import { EXPLICIT_VR_BIG_ENDIAN, JPEG_XL_RECOMPRESSION, PIXEL_SYNTAXES } from './syntaxes.ts';
+import { decodeWideColour } from './wide-colour.ts';
 
 /** One frame to native samples. @throws PacsError UNREADABLE_DATASET; UNSUPPORTED_TRANSFER_SYNTAX; TOO_LARGE */
-export function decodeFrame(codecs: Codecs, frame: EncodedFrame, limitBytes: number): DecodedFrame {
+export async function decodeFrame(codecs: Codecs, frame: EncodedFrame, limitBytes: number): Promise<DecodedFrame> {
   const { image, transferSyntaxUID } = frame;
   const codestream = plain(frame.codestream);
   const syntax = PIXEL_SYNTAXES[transferSyntaxUID];
@@ -223,7 +224,7 @@ function afterTransform(image: ImageDescription, transformed: boolean): string {
   return stated === 'YBR_FULL_422' ? 'YBR_FULL' : stated;
 }
 
-function fromJpeg2000(codecs: Codecs, codestream: Uint8Array, image: ImageDescription): DecodedFrame {
+async function fromJpeg2000(codecs: Codecs, codestream: Uint8Array, image: ImageDescription): Promise<DecodedFrame> {
   const header = readJpeg2000Header(codestream);
   fits(header, image);
   const photometric = afterTransform(image, header.componentTransform);
@@ -236,10 +237,10 @@ function fromJpeg2000(codecs: Codecs, codestream: Uint8Array, image: ImageDescri
     if (header.components > 1 && !header.componentTransform) decoded = fromLines(decoded, header, wide ? 2 : 1);
     return { samples: toCells(decoded, header.bits, wide, image), image: cellImage(image, photometric) };
   }
-  if (header.components === 3 && header.bits > 8) {
-    throw new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', 'JPEG 2000 colour images of more than 8 bits are not supported');
-  }
-  const decoded = run(codecs, 'Jpeg2000', codestream, header);
+  const decoded =
+    header.components === 3 && header.bits > 8
+      ? await decodeWideColour(codestream, header)
+      : run(codecs, 'Jpeg2000', codestream, header);
   return { samples: toCells(decoded, header.bits, header.bits > 8, image), image: cellImage(image, photometric) };
 }
 

@@ -38,7 +38,7 @@ export class InProcessPixelEngine implements PixelEngine {
   }
 
   async transcode(job: EncodedFrame & { readonly target: EncodeTarget }): Promise<EncodedFrame> {
-    const decoded = this.#decode(job);
+    const decoded = await this.#decode(job);
     return job.image.BitsAllocated === 1
       ? encodeBits(decoded, job.target.transferSyntaxUID)
       : encodeFrame(this.#codecs, decoded, job.target);
@@ -46,13 +46,15 @@ export class InProcessPixelEngine implements PixelEngine {
 
   async render(job: EncodedFrame & { readonly presentation: Presentation }): Promise<RenderedImage> {
     const { presentation } = job;
-    return encodeRaster(this.#codecs, rasterize(this.#decode(job), presentation), presentation);
+    return encodeRaster(this.#codecs, rasterize(await this.#decode(job), presentation), presentation);
   }
 
   async animate(job: AnimationJob): Promise<RenderedImage> {
-    const rasters = job.frames
-      .map((frame) => rasterize(this.#decode(frame), job.presentation))
-      .map((raster) => coloured(raster, job.presentation.colours).raster);
+    const rasters = [];
+    for (const frame of job.frames) {
+      const raster = rasterize(await this.#decode(frame), job.presentation);
+      rasters.push(coloured(raster, job.presentation.colours).raster);
+    }
     const first = rasters[0];
     if (first === undefined) throw new PacsError('NOT_FOUND', 'there is no frame to animate');
     return { mediaType: 'image/gif', bytes: encodeGif(rasters, job.delayMs), columns: first.columns, rows: first.rows };
@@ -60,7 +62,7 @@ export class InProcessPixelEngine implements PixelEngine {
 
   async close(): Promise<void> {}
 
-  #decode(job: EncodedFrame): DecodedFrame {
+  #decode(job: EncodedFrame): Promise<DecodedFrame> {
     return decodeFrame(this.#codecs, job, this.#limits.decodedFrameBytes);
   }
 }

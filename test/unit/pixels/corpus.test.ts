@@ -89,7 +89,7 @@ describe.skipIf(!existsSync(ROOT))('the corpus', () => {
       const instance = { blobKey: 'clinic/object', pixels: layout, transferSyntaxUID } as unknown as InstanceRecord;
       for (const [frame, sha256] of Object.entries(frames)) {
         const codestream = await readFrame(services, instance, Number(frame));
-        const { samples } = decodeFrame(
+        const { samples } = await decodeFrame(
           codecs,
           { codestream, transferSyntaxUID, image: imageDescription(scanned.dataSet) },
           2 ** 29,
