@@ -10,6 +10,7 @@ import { type Archive, openArchive } from '#embedded/archive.ts';
 import { ConfigError, DICOM_RIGHTS } from '#embedded/config.ts';
 import { lockDataDir } from '#embedded/data-lock.ts';
 import type { Log } from '#embedded/log.ts';
+import { reclaimJobs } from '#embedded/reclaim.ts';
 import { watchCertificates } from './certificates.ts';
 import type { EdgeConfig } from './config.ts';
 import type { EdgeContext } from './context.ts';
@@ -99,6 +100,7 @@ export async function openGateway(
   // Alone in the folder: what a killed run left is put right before anything new comes.
   await archive.blobs.sweep(0, services.clock.now());
   await sweep(services, context.tenant, 0);
+  await reclaimJobs(archive.jobs);
 
   const listeners = new Listeners(context);
   statusSideOf(context).associations = () => listeners.associations;

@@ -23,6 +23,8 @@ export interface Archive {
   /** the files themselves, encrypted or not */
   readonly blobs: FsBlobStore;
   readonly tokens: TokenStore;
+  /** the queues of `services` */
+  readonly jobs: IndexJobQueue;
   close(): Promise<void>;
 }
 
@@ -47,6 +49,7 @@ export async function openArchive(
     services,
     blobs,
     tokens: new TokenStore({ index, clock }),
+    jobs,
     async close() {
       await pixels.close();
       await index.close();

@@ -9,6 +9,7 @@ import { type Config, originOf } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { createLog } from './log.ts';
 import { serveMetrics } from './metrics.ts';
+import { reclaimJobs } from './reclaim.ts';
 
 /** How long servers may take to finish what they are doing when the archive is stopped (ms). */
 const STOP_MS = 20_000;
@@ -48,6 +49,7 @@ export async function runPrimary(config: Config): Promise<void> {
   const archive = await openArchive(config);
   await archive.blobs.sweep(0, Date.now());
   const swept = await sweep(archive.services, config.tenant, 0);
+  await reclaimJobs(archive.jobs);
   const token = config.auth === 'on' ? await archive.tokens.bootstrap(config.tenant) : undefined;
   // People of an issuer of their own are not made here.
   const isOwnIssuer = config.auth === 'on' && config.oidc === undefined;

@@ -12,18 +12,23 @@ import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type RunningArchive, startArchive } from '#test/hosts/process.ts';
 import { cStore, dataSetHash, dataSetsIn, IMPATIENT, TENANT, until } from './clinic.ts';
 import { FaultyLine } from './faulty-line.ts';
+import { Promises } from './promises.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const START_MS = 30_000;
 const SENDERS = 3;
 /** instances of one association */
 const ASSOCIATION = 12;
+/** of an instance that nobody sends */
+const NEVER_SENT = uid(9_999_999);
 
 export interface KillReport {
   readonly kills: number;
   /** instances that the gateway said Success of */
   readonly acknowledged: number;
-  /** of those, what is wrong with them in the archive: SOPInstanceUIDs and why */
+  /** of those, what it has promised in answers to storage commitment */
+  readonly promised: number;
+  /** what is wrong with them in the archive, or with what was promised: SOPInstanceUIDs and why */
   readonly faults: readonly string[];
   /** what the gateway still holds or waits to send */
   readonly left: { readonly pending: number; readonly held: number };
@@ -73,7 +78,7 @@ class EdgeProcess {
 
 /**
  * Modalities store without a pause while gateway, archive, or both are killed, and the line between them is cut and loses answers. A
- * modality sends again what it got no Success for; nobody else does anything.
+ * modality sends again what it got no Success for, and asks for storage commitment of what it did; nobody else does anything.
  */
 export async function killRounds(rounds: number, random: () => number): Promise<KillReport> {
   const root = await mkdtemp(join(tmpdir(), 'nephos-edge-kill-'));
@@ -88,7 +93,16 @@ export async function killRounds(rounds: number, random: () => number): Promise<
     ...IMPATIENT,
     batch: { instances: 7 },
   };
-  const document = { dataDir, dicom: { port: 0 }, http: { port: 0 }, disk: { reserveBytes: 0 }, upstreams: [upstream] };
+  const promises = await Promises.listen();
+  const document = {
+    dataDir,
+    dicom: { port: 0 },
+    http: { port: 0 },
+    disk: { reserveBytes: 0 },
+    moveDestinations: [promises.destination],
+    commitment: { unknownSeconds: 2 },
+    upstreams: [upstream],
+  };
   await writeFile(file, JSON.stringify(document));
   const gateway = new EdgeProcess(file);
   await gateway.start();
@@ -109,8 +123,14 @@ export async function killRounds(rounds: number, random: () => number): Promise<
       const statuses: number[] = [];
       const remote = { aeTitle: 'NEPHOS', host: '127.0.0.1', port: gateway.port };
       await cStore(remote, objects, 'CT1', statuses).catch(() => sleep(20));
-      for (const [i, status] of statuses.entries())
-        if (status === 0) acknowledged.set(uid(3_000_000 + numbers[i]!), dataSetHash(objects[i]!));
+      const stored: string[] = [];
+      for (const [i, status] of statuses.entries()) {
+        if (status !== 0) continue;
+        stored.push(uid(3_000_000 + numbers[i]!));
+        acknowledged.set(stored.at(-1)!, dataSetHash(objects[i]!));
+      }
+      // It may be killed before it has taken the request.
+      if (stored.length > 0) await promises.ask(remote, stored).catch(() => undefined);
       unsure = numbers.filter((_, i) => statuses[i] !== 0);
     }
   };
@@ -142,21 +162,32 @@ export async function killRounds(rounds: number, random: () => number): Promise<
       pending === 0 && confirmed + held >= acknowledged.size;
     await until(() => queue.counts(), done, 120_000);
     await index.close();
+    await promises.allAnswered(120_000);
+    // Those of the requests that a kill took away; and one that is not to be promised.
+    const remote = { aeTitle: 'NEPHOS', host: '127.0.0.1', port: gateway.port };
+    const last = await promises.ask(remote, [...acknowledged.keys(), NEVER_SENT]);
+    await promises.answer(last ?? 'it took no request');
   } finally {
     await gateway.end('SIGTERM');
+    await promises.close();
     await line.close();
     await archive.stop();
   }
   const report = {
     kills: rounds,
     acknowledged: acknowledged.size,
-    ...(await judge(archiveDir, dataDir, acknowledged)),
+    ...(await judge(archiveDir, dataDir, acknowledged, promises)),
   };
   await rm(root, { recursive: true });
   return report;
 }
 
-async function judge(archiveDir: string, edgeDir: string, acknowledged: ReadonlyMap<string, string>) {
+async function judge(
+  archiveDir: string,
+  edgeDir: string,
+  acknowledged: ReadonlyMap<string, string>,
+  { reports }: Promises,
+) {
   const archive = await openArchive({ dataDir: archiveDir, limits: {}, policy: {} });
   const faults: string[] = [];
   const found = await dataSetsIn(archive).catch((error: Error) => {
@@ -167,11 +198,17 @@ async function judge(archiveDir: string, edgeDir: string, acknowledged: Readonly
     if (!found.has(sop)) faults.push(`${sop} is missing`);
     else if (found.get(sop) !== sha256) faults.push(`${sop} has other bytes`);
   }
+  const promised = new Set(reports.flatMap(({ committed }) => committed));
+  for (const sop of promised)
+    if (found.get(sop) === undefined || found.get(sop) !== acknowledged.get(sop)) faults.push(`${sop} was promised`);
+  const denied = reports.flatMap(({ failed }) => failed);
+  for (const [sop, reason] of denied) if (sop !== NEVER_SENT) faults.push(`${sop} was denied: ${reason}`);
+  if (denied.length === 0) faults.push('what nobody has sent was not denied');
   const conflicts = await archive.services.index.query({ partition: `${TENANT}|held`, limit: 10 });
   for (const { item } of conflicts.records) faults.push(`${item.SOPInstanceUID as string} is in quarantine`);
   await archive.close();
   const edge = await openArchive({ dataDir: edgeDir, limits: {}, policy: {} });
   const { pending, held } = await new DestinationQueue(edge.services, TENANT, 'cloud').counts();
   await edge.close();
-  return { faults, left: { pending, held } };
+  return { faults, promised: promised.size, left: { pending, held } };
 }

@@ -8,6 +8,7 @@ import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { type CtStudy, ctStudy } from '#test/bench/data.ts';
 import { cStore, dataSetHash, until } from '#test/edge/clinic.ts';
 import { FaultyLine } from '#test/edge/faulty-line.ts';
+import { Promises } from '#test/edge/promises.ts';
 import { first, getInstance, getJson } from './helpers/dicomweb.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
 import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
@@ -23,6 +24,7 @@ let dataDir: string;
 let nephos: Nephos;
 let line: FaultyLine;
 let edge: Edge | undefined;
+let promises: Promises;
 let mounted: string[] = [];
 
 const mount = async (...args: string[]): Promise<void> => {
@@ -65,6 +67,8 @@ const startGateway = async (reserveBytes: number): Promise<void> => {
     dicomPort: await freePort(),
     httpPort: await freePort(),
     disk: { reserveBytes },
+    moveDestinations: [promises.destination],
+    commitment: { unknownSeconds: 2 },
     upstreams: [
       {
         name: 'cloud',
@@ -116,13 +120,37 @@ const arrived = async (study: CtStudy, which: (i: number) => boolean = () => tru
   expect(Number(first(found, '00201208'))).toBeGreaterThanOrEqual(count);
 };
 
-/** All of it, and each instance once. */
+const ask = (slices: CtStudy['slices']): Promise<string | undefined> =>
+  promises.ask(
+    { aeTitle: 'NEPHOS', host: '127.0.0.1', port: edge!.dicomPort },
+    slices.map(({ SOPInstanceUID }) => SOPInstanceUID),
+  );
+
+/** Nothing of it is in the archive: nothing may be promised, and nothing denied that is on its way. */
+const owes = async (slices: CtStudy['slices']): Promise<string> => {
+  const transaction = await ask(slices);
+  expect(transaction).toBeDefined();
+  await sleep(1_500);
+  expect(promises.reports).toEqual([]);
+  return transaction!;
+};
+const keeps = async (transaction: string): Promise<void> => {
+  const { committed, failed } = await promises.answer(transaction);
+  expect(failed).toEqual([]);
+  expect(committed.length).toBeGreaterThan(0);
+};
+
+/** All of it, each instance once; and the gateway vouches for each, and for none that it has not got. */
 const arrivedOnce = async (study: CtStudy): Promise<void> => {
   await arrived(study);
   const [found] = await getJson(`${nephos.root}/studies?StudyInstanceUID=${study.StudyInstanceUID}`);
   expect(first(found, '00201208')).toBe(study.slices.length);
   const listed = await getJson(`${nephos.root}/instances?StudyInstanceUID=${study.StudyInstanceUID}&limit=1000`);
   expect(listed).toHaveLength(study.slices.length);
+  const never = { ...study.slices[0]!, SOPInstanceUID: '2.25.404' };
+  const { committed, failed } = await promises.answer((await ask([...study.slices, never]))!);
+  expect(committed.toSorted()).toEqual(study.slices.map(({ SOPInstanceUID }) => SOPInstanceUID).toSorted());
+  expect(failed).toEqual([[never.SOPInstanceUID, 0x0112]]);
 };
 
 describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
@@ -132,11 +160,13 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     mkdirSync(dataDir);
     nephos = await startNephos();
     line = await FaultyLine.open(() => nephos.port);
+    promises = await Promises.listen();
   });
   afterEach(async () => {
     try {
       await edge?.kill9();
       edge = undefined;
+      await promises?.close();
       await line?.close();
       await nephos?.stop();
     } finally {
@@ -164,11 +194,13 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     // What was stored is taken in from the feed a moment later.
     await until(destination, (one) => one?.pending === taken);
 
+    const owed = await owes(study.slices.slice(0, taken));
     await line.set({ kind: 'none' });
     await until(destination, (one) => one!.confirmed >= taken, 60_000);
     await arrived(study, (i) => statuses[i] === 0);
     await sendAgain(objects.filter((_, i) => statuses[i] !== 0));
     await drained();
+    await keeps(owed);
     await arrivedOnce(study);
   });
 
@@ -178,9 +210,11 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     await line.set({ kind: 'refused' });
     const study = ctStudy(8_701, 60);
     const objects = objectsOf(study);
+    let owed = '';
     const ballast = join(dataDir, 'somebody-else');
     const statuses = await send(objects, async ({ length }) => {
       if (length !== 20) return;
+      owed = await owes(study.slices.slice(0, 20));
       await writeFile(ballast, Buffer.alloc(80 * MB)).catch((error: NodeJS.ErrnoException) =>
         expect(error.code).toBe('ENOSPC'),
       );
@@ -196,6 +230,7 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     await sendAgain(objects.slice(20));
     await drained();
     expect(await lives()).toBe(true);
+    await keeps(owed);
     await arrivedOnce(study);
   });
 
@@ -273,10 +308,13 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     await startGateway(4 * MB);
     await line.set({ kind: 'refused' });
     const study = ctStudy(8_704, 40);
+    let owed = '';
     const objects = objectsOf(study);
     const statuses = await send(objects, async ({ length }) => {
       // ext4(5): as after an error of the disk, whoever has files open.
-      if (length === 20) await runOk('mount', ['-o', 'remount,abort', dataDir]);
+      if (length !== 20) return;
+      owed = await owes(study.slices.slice(0, 20));
+      await runOk('mount', ['-o', 'remount,abort', dataDir]);
     });
     expect(statuses.slice(0, 20)).toEqual(Array(20).fill(0));
     expect(statuses).toHaveLength(40);
@@ -289,6 +327,7 @@ describe.runIf(process.getuid?.() === 0)('the gateway on a disk', () => {
     await startGateway(4 * MB);
     await sendAgain(objects.slice(20));
     await drained();
+    await keeps(owed);
     await arrivedOnce(study);
   });
 });

@@ -8,13 +8,14 @@ const KILLS_OF_A_RUN = 30;
 const random = randomFrom(20_261_122);
 
 test(
-  `killed ${KILLS} times while modalities store over a line that is cut: every acknowledged instance is in the archive, once`,
+  `killed ${KILLS} times while modalities store over a line that is cut: every acknowledged instance is in the archive, once, and promised`,
   async () => {
     let acknowledged = 0;
     for (let kills = 0; kills < KILLS; kills += KILLS_OF_A_RUN) {
       const report = await killRounds(Math.min(KILLS_OF_A_RUN, KILLS - kills), random);
       expect(report.faults, `after ${kills} kills`).toEqual([]);
       expect(report.left).toEqual({ pending: 0, held: 0 });
+      expect(report.promised).toBe(report.acknowledged);
       acknowledged += report.acknowledged;
     }
     console.info(`${acknowledged} instances acknowledged`);

@@ -97,6 +97,33 @@ export class IndexJobQueue implements JobQueue {
     else await this.#move(queue, job.id, stored, { ...stored, place: 'due', time: this.#clock.now() + delayMs });
   }
 
+  /**
+   * Gives back at once what was received and neither completed nor released. For who is alone with the index, and so knows that nobody works
+   * on it any more: otherwise it stays hidden until its time is over.
+   * @returns how many
+   */
+  async reclaim(queue: string): Promise<number> {
+    let count = 0;
+    let after: string | undefined;
+    for (let more = true; more; ) {
+      const page = await this.#index.query({
+        partition: partition(queue, 'leased'),
+        ...(after === undefined ? {} : { after }),
+        limit: PAGE,
+        keysOnly: true,
+      });
+      for (const { sort } of page.records) {
+        const id = sort.slice(sort.indexOf('|') + 1);
+        const stored = await this.#read(queue, id);
+        if (stored?.place !== 'leased' || pointerSort(id, stored) !== sort) continue;
+        if (await this.#move(queue, id, stored, { ...stored, place: 'due', time: this.#clock.now() })) count++;
+      }
+      after = page.records.at(-1)?.sort;
+      more = page.more;
+    }
+    return count;
+  }
+
   async deadLetters(queue: string, limit: number): Promise<Job[]> {
     const page = await this.#index.query({ partition: partition(queue, 'dead'), limit });
     return page.records.map(({ sort, item }) => asJob(sort, item as unknown as StoredJob));
