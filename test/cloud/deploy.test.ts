@@ -282,6 +282,10 @@ describe('the stream of the index', () => {
     expect(view).toBe('NEW_AND_OLD_IMAGES');
     expect(records.length).toBeGreaterThan(0);
     for (const { dynamodb } of records) expect(Object.keys(dynamodb.Keys as object).toSorted()).toEqual(['p', 's']);
+    // The functions keep together what a principal has used of his rate, and what tokens they have found valid.
+    const partitions = records.map(({ dynamodb }) => (dynamodb.Keys as { p: { S: string } }).p.S.split('\0')[0]);
+    expect(partitions).toContain('main|rates');
+    expect(partitions).toContain('_system|rates');
   });
 });
 
