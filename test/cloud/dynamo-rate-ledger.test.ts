@@ -7,6 +7,7 @@ import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
 import { DynamoRateLedger } from '#adapters/aws/dynamo-rate-ledger.ts';
 import { DEFAULT_RATES } from '#api/default-rates.ts';
 import { Throttle } from '#api/throttle.ts';
+import type { Principal } from '#core/access.ts';
 import { principalAccount } from '#core/rate-accounts.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { rateLedgerContract } from '#test/contract/rate-ledger.ts';
@@ -102,6 +103,30 @@ async function callsOf({ times, requests, functions }: Use, betweenMs: number): 
   client.destroy();
   return counts.total();
 }
+
+test('a principal whose requests meet at many functions at once has one burst in all of them, and no other is touched', async () => {
+  const { ledger } = await open();
+  const now = Date.UTC(2026, 0, 1);
+  const functions = Array.from({ length: 12 }, () => {
+    const onFailure = (error: unknown) => expect.fail(String(error));
+    return new Throttle({ requestsPerSecond: 20 }, { ...systemClock, now: () => now }, { ledger: ledger(), onFailure });
+  });
+  const request = { body: chunked(Buffer.alloc(0)) } as unknown as HttpRequest;
+  const passed = async (principal: Principal, times: number): Promise<number> => {
+    const asked = Array.from({ length: times }, (_, i) => functions[i % functions.length]!.admit(request, principal));
+    return (await Promise.allSettled(asked)).filter(({ status }) => status === 'fulfilled').length;
+  };
+  const reader: Principal = { tenant: 'clinic', subject: 'reader', roles: ['viewer'] };
+  const ofReader = await passed(reader, 240);
+  expect(ofReader).toBeLessThanOrEqual(100);
+  expect(ofReader).toBeGreaterThan(80);
+  for (const other of [
+    { ...reader, subject: 'colleague' },
+    { ...reader, tenant: 'north' },
+  ])
+    expect(await passed(other, 60)).toBe(60);
+  client.destroy();
+});
 
 /** Calls for one request, as docs/dynamodb.md has it. */
 function documented(pattern: string): number {
