@@ -2,6 +2,7 @@ import { createHash, createPublicKey } from 'node:crypto';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { mkdir, open, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import type { JWK } from 'jose';
 import { Agent, type Dispatcher, request } from 'undici';
@@ -17,7 +18,8 @@ import { type Identity, keepIdentity, newKeyPair } from './identity.ts';
 
 const USAGE = `nephos edge gateway: enrol
 
-  npm run edge -- enrol ARCHIVE CODE       ARCHIVE is its address (https://pacs.example), CODE what its console shows under Gateways
+  npm run edge -- enrol ARCHIVE [CODE]      ARCHIVE is its address (https://pacs.example), CODE what its console shows under Gateways. Without it the
+                                            code is asked for, or read from standard input: whoever else works on this machine does not see it
 
   --ca FILE                                 an authority to trust besides the system's (PEM)
   --cert FILE --key FILE                    a certificate of the gateway's own, for an archive that asks for one (PEM)
@@ -41,11 +43,12 @@ interface Exchanged {
 const ANSWER_BYTES = 64 * 1024;
 const TIMEOUT_MS = 30_000;
 
-/** @returns the exit code */
+/** @param readCode where the command does not name it: arguments stand in the list of processes. @returns the exit code */
 export async function enrolCommand(
   args: readonly string[],
   env: Environment,
   say: (text: string) => void,
+  readCode: (prompt: string) => Promise<string> = lineOfInput,
 ): Promise<number> {
   try {
     const { positionals, values } = parseArgs({
@@ -53,8 +56,8 @@ export async function enrolCommand(
       allowPositionals: true,
       options: { ca: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' }, help: { type: 'boolean' } },
     });
-    const [address, code] = positionals;
-    if (values.help || address === undefined || code === undefined || positionals.length > 2) {
+    const [address, given] = positionals;
+    if (values.help || address === undefined || positionals.length > 2) {
       say(USAGE);
       return values.help ? 0 : 2;
     }
@@ -63,13 +66,28 @@ export async function enrolCommand(
     const files = Object.fromEntries(
       Object.entries({ ca, cert, key }).flatMap(([name, file]) => (file ? [[name, resolve(file)]] : [])),
     );
-    say(await enrol({ archive: archiveAddress(address), code, files, env }));
+    const archive = archiveAddress(address);
+    const code = given ?? (await readCode('The code, as the console shows it: ')).trim();
+    say(await enrol({ archive, code, files, env }));
     return 0;
   } catch (error) {
     const isMisuse = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS') === true;
     if (!(error instanceof ConfigError) && !(error instanceof PacsError) && !isMisuse) throw error;
     say((error as Error).message);
     return 2;
+  }
+}
+
+/** Asked for on a terminal; from a pipe, its first line. Empty where there is none. */
+async function lineOfInput(prompt: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin });
+  if (process.stdin.isTTY) process.stderr.write(prompt);
+  try {
+    for await (const line of lines) return line;
+    return '';
+  } finally {
+    lines.close();
+    process.stdin.destroy();
   }
 }
 

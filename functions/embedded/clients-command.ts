@@ -32,7 +32,7 @@ Roles: ${ROLES.join(', ')}
 `;
 const ENROL_USAGE = `nephos enrol GATEWAY [--minutes N] [--configuration-key FILE]
 
-A one-time code for the edge gateway of that id, shown once: npm run edge -- enrol ARCHIVE CODE. --minutes: until it ends (60).
+A one-time code for the edge gateway of that id, shown once: npm run edge -- enrol ARCHIVE, which asks for it. --minutes: until it ends (60).
 --configuration-key: Ed25519, PEM: the public key whose signed configurations the gateway is to take.
 `;
 const DAY_MS = 24 * 60 * 60 * 1000;

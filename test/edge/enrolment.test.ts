@@ -108,10 +108,13 @@ const env = (name = 'edge'): Record<string, string> => ({
   NEPHOS_DICOM_PORT: '0',
   NEPHOS_HTTP_PORT: '0',
 });
-const enrol = (code: string, options: { env?: Record<string, string>; address?: string } = {}) =>
-  enrolCommand([options.address ?? host.origin, code], options.env ?? env(), (text) => {
+const enrol = (code: string, options: { env?: Record<string, string>; address?: string; asArgument?: true } = {}) => {
+  const args = [options.address ?? host.origin, ...(options.asArgument ? [code] : [])];
+  const say = (text: string): void => {
     said += text;
-  });
+  };
+  return enrolCommand(args, options.env ?? env(), say, async () => `${code}\n`);
+};
 async function start(of = env()): Promise<Gateway> {
   gateway = await openGateway(withoutReserve(readEdgeConfig(of)), { log: LOG });
   return gateway;
@@ -161,7 +164,7 @@ describe.each([
   });
 
   test('has its tokens renewed while it works: they hold two seconds, the work goes on for five', async () => {
-    expect(await enrol(await newCode())).toBe(0);
+    expect(await enrol(await newCode(), { asArgument: true })).toBe(0);
     const edge = await start();
     const before = Date.now();
     let sent = 0;

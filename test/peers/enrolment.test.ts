@@ -26,10 +26,12 @@ let httpPort: number;
 const enrol = (code: string): Promise<{ code: number; said: string }> =>
   new Promise((resolve) => {
     const env = { PATH: process.env.PATH, NEPHOS_EDGE_CONFIG: join(dir, 'edge/edge.json') };
-    const args = ['edge-gateway/main.ts', 'enrol', nephos.origin, code];
-    execFile(process.execPath, args, { cwd: projectRoot, env }, (error, out, said) =>
+    const args = ['edge-gateway/main.ts', 'enrol', nephos.origin];
+    const child = execFile(process.execPath, args, { cwd: projectRoot, env }, (error, out, said) =>
       resolve({ code: error ? Number(error.code ?? 1) : 0, said: out + said }),
     );
+    // Not an argument: those can be read by others on the machine.
+    child.stdin!.end(`${code}\n`);
   });
 const newCode = async (): Promise<string> =>
   (await command(nephos.dataDir, 'enrol', 'north-clinic')).output.trim().split(/\s+/)[0]!;

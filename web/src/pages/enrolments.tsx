@@ -46,9 +46,7 @@ function Codes() {
         >
           <p>
             At the gateway, once, until {formatMoment(shown.expiresAt)}:{' '}
-            <code>
-              npm run edge -- enrol {location.origin} {shown.code}
-            </code>
+            <code>npm run edge -- enrol {location.origin}</code>, which asks for the code.
           </p>
         </ShownOnce>
       )}
