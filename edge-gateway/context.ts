@@ -1,3 +1,4 @@
+import type { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { Services } from '#core/services.ts';
 import type { MoveAccess } from '#dimse/services/move.ts';
@@ -14,6 +15,8 @@ export interface EdgeContext {
   readonly tenant: string;
   /** the local archive: what modalities sent, and what was fetched from upstream */
   readonly services: Services;
+  /** the queues of `services`, and what can be asked of them here */
+  readonly jobs: IndexJobQueue;
   /** who may do what over DIMSE, and where C-MOVE sends to */
   readonly access: MoveAccess;
   /** in the order of the configuration: the first one answers queries */

@@ -17,6 +17,7 @@ import type { EdgeContext } from './context.ts';
 import { Disk, type DiskOptions, guardedBlobs } from './disk.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Listeners } from './listeners.ts';
+import { resumeCommitments } from './queues/owed.ts';
 import { remoteOf } from './remote.ts';
 import { statusSideOf } from './status/status-side.ts';
 import { tlsStampOf, Upstream } from './upstream.ts';
@@ -81,6 +82,7 @@ export async function openGateway(
     },
     tenant: first.tenant,
     services,
+    jobs: archive.jobs,
     get access() {
       return access;
     },
@@ -101,6 +103,7 @@ export async function openGateway(
   await archive.blobs.sweep(0, services.clock.now());
   await sweep(services, context.tenant, 0);
   await reclaimJobs(archive.jobs);
+  await resumeCommitments(context);
 
   const listeners = new Listeners(context);
   statusSideOf(context).associations = () => listeners.associations;

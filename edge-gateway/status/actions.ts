@@ -2,15 +2,16 @@ import { PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { EdgeContext } from '../context.ts';
 import { switchesOf } from '../forward/switches.ts';
+import { takeUpAgain } from '../queues/owed.ts';
 import { releaseSteps } from '../queues/procedure-steps.ts';
 
 /** What a person can do from the status page. */
-export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps', 'drop'] as const;
+export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps', 'takeUp', 'drop'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 export interface ActionRequest {
   readonly action: Action;
-  /** none: retrySteps; of drop: one that is no longer configured */
+  /** none: retrySteps, takeUp; of drop: one that is no longer configured */
   readonly destination: string;
   /** retry: one held instance; all of the destination without it */
   readonly SOPInstanceUID?: string | undefined;
@@ -21,7 +22,7 @@ export async function readAction(context: EdgeContext, form: URLSearchParams): P
   const action = ACTIONS.find((one) => one === form.get('action'));
   if (action === undefined) throw new PacsError('BAD_REQUEST', `action must be one of ${ACTIONS.join(', ')}`);
   const destination = form.get('destination') ?? '';
-  if (action !== 'retrySteps' && !(await isKnown(context, action, destination)))
+  if (action !== 'retrySteps' && action !== 'takeUp' && !(await isKnown(context, action, destination)))
     throw new PacsError('NOT_FOUND', 'there is no such destination');
   const SOPInstanceUID = form.get('SOPInstanceUID') ?? undefined;
   if (SOPInstanceUID !== undefined && !isUID(SOPInstanceUID))
@@ -49,6 +50,10 @@ export async function perform(context: EdgeContext, request: ActionRequest): Pro
     }
     case 'retrySteps':
       return `${await releaseSteps(context)} messages about procedure steps are sent again.`;
+    case 'takeUp': {
+      const count = await takeUpAgain(context);
+      return `${count} ${count === 1 ? 'piece of work is' : 'pieces of work are'} taken up again.`;
+    }
     case 'pause':
       await switchesOf(context).pause(destination);
       return `Nothing more is sent to ${destination} until it is resumed.`;

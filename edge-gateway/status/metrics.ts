@@ -74,6 +74,14 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
     procedureSteps.waiting,
   );
   gauge('procedure_steps_held', 'MPPS messages that were refused').set(procedureSteps.held.length);
+  const answers = gauge('commitments_waiting', 'Answers to storage commitment that are owed', ['caller']);
+  for (const { aeTitle, count } of status.owed.commitments) answers.set({ caller: aeTitle }, count);
+  const notices = gauge('notifications_waiting', 'Instance availability notifications that are to be sent', [
+    'listener',
+  ]);
+  for (const { aeTitle, count } of status.owed.notices) notices.set({ listener: aeTitle }, count);
+  const givenUp = gauge('jobs_given_up', 'Work that was given up after many attempts, or a week', ['queue']);
+  for (const { queue, count } of status.owed.givenUp) givenUp.set({ queue }, count);
   if (status.identity !== undefined)
     gauge('identity_refused', '1: the archive gives the gateway no token').set(
       status.identity.refusal === undefined ? 0 : 1,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { OWED_LIMIT, type Owed } from '../queues/owed.ts';
 import type { DestinationState, GatewayStatus } from './snapshot.ts';
 
 /** Text that is safe within HTML: strings are escaped, what `html` has made is not escaped again. */
@@ -93,6 +94,9 @@ ${status.destinations.filter(({ held }) => held > 0).map(heldTable)}
 <section aria-labelledby="worklist"><h2 id="worklist">Worklist and procedure steps</h2>
 ${procedures(status)}
 </section>
+<section aria-labelledby="owed"><h2 id="owed">What others wait for</h2>
+${owed(status)}
+</section>
 <section aria-labelledby="modalities"><h2 id="modalities">Who has called</h2>
 ${callers(status)}
 </section>
@@ -117,7 +121,7 @@ ${failed && html`<p class="bad" role="alert">The token is not valid.</p>`}
 <p><button>Sign in</button></p></form></main>`,
   );
 
-function summary({ destinations, disk, left, identity }: GatewayStatus): Html {
+function summary({ destinations, disk, left, identity, owed: owes }: GatewayStatus): Html {
   const held = destinations.reduce((sum, one) => sum + one.held, 0);
   const waiting = destinations.reduce((sum, one) => sum + one.pending, 0);
   const waits = waitingInstances(destinations);
@@ -129,8 +133,13 @@ function summary({ destinations, disk, left, identity }: GatewayStatus): Html {
   if (held > 0) return html`<strong class="bad">${count(held, 'instance')} held: somebody has to look.</strong>`;
   if (left.length > 0)
     return html`<strong class="bad">Instances wait for ${listed(left.map(({ name }) => name))}, which the configuration no longer has: somebody has to look.</strong>`;
+  if (owes.givenUp.length > 0)
+    return html`<strong class="bad">Something was given up after a week: somebody has to look.</strong>`;
   if (down.length > 0)
     return html`<strong class="warn">${listed(down.map(({ name }) => name))} cannot be sent to at the moment; ${waits} wait here, safe.</strong>`;
+  const deaf = owes.notices.filter(({ reason }) => reason !== undefined);
+  if (deaf.length > 0)
+    return html`<strong class="warn">${listed(deaf.map(({ aeTitle }) => aeTitle))} cannot be told of studies at the moment; it is tried again.</strong>`;
   if (waiting > 0) return html`<strong class="good">All is well; ${waits} on the way.</strong>`;
   return html`<strong class="good">All is well; nothing waits.</strong>`;
 }
@@ -233,6 +242,22 @@ ${
   html`<p class="bad">${count(held.length, 'message')} refused.</p>
 <ul>${held.map(({ kind, SOPInstanceUID, source, reason: why }) => html`<li>${kind === 'create' ? 'Begin' : 'Change'} of ${SOPInstanceUID}, from ${source}: ${why}</li>`)}</ul>
 <div class="actions">${action('retrySteps', 'procedure steps', 'Retry all that is refused')}</div>`
+}`;
+}
+
+function owed({ owed: { commitments, notices, givenUp }, at }: GatewayStatus): Html {
+  if (commitments.length + notices.length + givenUp.length === 0) return html`<p>Nothing.</p>`;
+  const row = ({ aeTitle, count: number, oldestAt, reason }: Owed, one: string, many: string): Html =>
+    html`<tr><th scope="row">${aeTitle}</th><td>${count(number, one, many)}${number >= OWED_LIMIT && ', or more'}</td><td>for ${span(at - oldestAt)}</td><td>${reason ?? ''}</td></tr>`;
+  const table = html`<div class="wide"><table><thead><tr><th scope="col">Who</th><th scope="col">What</th><th scope="col">Oldest</th><th scope="col">Last failure</th></tr></thead><tbody>
+${commitments.map((one) => row(one, 'answer to storage commitment', 'answers to storage commitment'))}
+${notices.map((one) => row(one, 'notification of available instances', 'notifications of available instances'))}
+</tbody></table></div>`;
+  return html`${commitments.length + notices.length > 0 && table}
+${
+  givenUp.length > 0 &&
+  html`<p class="bad">Given up: ${givenUp.map(({ queue, count: number }) => `${number} of ${queue}`).join(', ')}.</p>
+<div class="actions">${action('takeUp', 'what was given up', 'Take it up again')}</div>`
 }`;
 }
 

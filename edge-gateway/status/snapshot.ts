@@ -4,6 +4,7 @@ import type { EdgeContext } from '../context.ts';
 import { readIdentity } from '../enrolment/identity.ts';
 import type { DestinationStatus, HeldInstance, LeftDestination } from '../forward/forwarder.ts';
 import { switchesOf } from '../forward/switches.ts';
+import { type OwedStatus, owedStatus } from '../queues/owed.ts';
 import { type HeldStep, heldSteps, waitingStepsOfAll } from '../queues/procedure-steps.ts';
 import { worklistStatus } from '../queues/worklist.ts';
 import { readSideOf } from '../read/read-side.ts';
@@ -35,6 +36,8 @@ export interface GatewayStatus {
   };
   /** messages of MPPS that the archive has not heard yet (counted up to a hundred), and those that it refused */
   readonly procedureSteps: { readonly waiting: number; readonly held: readonly HeldStep[] };
+  /** what others in the hospital are still to be told */
+  readonly owed: OwedStatus;
   /** who has called, the latest first */
   readonly callers: readonly CallerActivity[];
   readonly report: { readonly at: number; readonly error: string | undefined } | undefined;
@@ -102,6 +105,7 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     disk: await diskState(context, waitingBytes),
     worklist: await worklistStatus(context),
     procedureSteps: { waiting: await waitingStepsOfAll(context), held: await heldSteps(context, LISTED_HELD) },
+    owed: await owedStatus(context),
     callers: side.activity.callers,
     report: side.report,
     configuration: side.configuration,

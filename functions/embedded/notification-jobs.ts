@@ -46,7 +46,8 @@ export const patient = (log: Log, handlers: JobHandlers): JobHandlers =>
           log.info('not-told', { queue, ...describeError(error) });
           if (now - since > CALL_BACK_MS) throw error;
           const delayMs = Math.max(AGAIN_MS.least, Math.min(AGAIN_MS.most, (now - since) / 4));
-          await services.jobs.enqueue(queue, { ...payload, since }, { delayMs });
+          const reason = (error as Error).message;
+          await services.jobs.enqueue(queue, { ...payload, since, reason }, { delayMs });
         }
       },
     ]),

@@ -124,6 +124,23 @@ export class IndexJobQueue implements JobQueue {
     return count;
   }
 
+  /** Jobs that are neither completed nor dead, the oldest first, without receiving them. */
+  async pending(queue: string, limit = Number.POSITIVE_INFINITY): Promise<Job[]> {
+    const found: Job[] = [];
+    let after: string | undefined;
+    for (let more = true; more && found.length < limit; ) {
+      const page = await this.#index.query({
+        partition: partition(queue, 'jobs'),
+        ...(after === undefined ? {} : { after }),
+        limit: Math.min(PAGE, limit - found.length),
+      });
+      for (const { sort, item } of page.records) found.push(asJob(sort, item as unknown as StoredJob));
+      after = page.records.at(-1)?.sort;
+      more = page.more;
+    }
+    return found;
+  }
+
   async deadLetters(queue: string, limit: number): Promise<Job[]> {
     const page = await this.#index.query({ partition: partition(queue, 'dead'), limit });
     return page.records.map(({ sort, item }) => asJob(sort, item as unknown as StoredJob));

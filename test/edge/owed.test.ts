@@ -1,0 +1,115 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { keys } from '#core/archive/records.ts';
+import { COMMAND } from '#dimse/command-set.ts';
+import { createDimseServer } from '#dimse/server.ts';
+import { INSTANCE_AVAILABILITY_NOTIFICATION } from '#dimse/sop-classes.ts';
+import { perform } from '#edge/status/actions.ts';
+import { gatewayMetrics } from '#edge/status/metrics.ts';
+import { statusPage } from '#edge/status/page.ts';
+import { type GatewayStatus, gatewayStatus } from '#edge/status/snapshot.ts';
+import { uid } from '#test/fixtures/dicom-builder.ts';
+import { cStore, eventually, requestCommitment, type Site, slices, startSite, TENANT } from './read-site.ts';
+
+let site: Site;
+let port: number;
+
+beforeEach(async () => {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  port = (probe.address() as AddressInfo).port;
+  probe.close();
+  await once(probe, 'close');
+  const availabilityListeners = [{ aeTitle: 'RIS', host: '127.0.0.1', port }];
+  site = await startSite({ availabilityListeners }, { studyQuietMs: 100 });
+});
+afterEach(() => site.close());
+
+const statusNow = (): Promise<GatewayStatus> => gatewayStatus(site.gateway);
+const pageNow = async (): Promise<string> => statusPage(await statusNow(), { refresh: false });
+
+test('who waits for an answer or a notification is on the page, with why it has not been told; nobody any more when all are', async () => {
+  expect(await pageNow()).toContain('<p>Nothing.</p>');
+  await site.line.set('refused');
+  await cStore(site, slices(811, 2));
+  expect(await requestCommitment(site, uid(91_001), [uid(811_001), uid(811_002)])).toBe(0);
+  await eventually('the department system has been tried', async () =>
+    (await statusNow()).owed.notices.some(({ reason }) => reason !== undefined),
+  );
+  const status = await statusNow();
+  expect(status.owed).toMatchObject({
+    commitments: [{ aeTitle: 'WS', count: 1 }],
+    notices: [{ aeTitle: 'RIS', count: 1, reason: 'the peer cannot be reached' }],
+    givenUp: [],
+  });
+  const page = await pageNow();
+  expect(page).toMatch(/<th scope="row">WS<\/th><td>1 answer to storage commitment<\/td>/);
+  expect(page).toMatch(/<th scope="row">RIS<\/th><td>1 notification of available instances<\/td>/);
+  const metrics = await gatewayMetrics(status);
+  expect(metrics).toContain('nephos_edge_commitments_waiting{caller="WS"} 1');
+  expect(metrics).toContain('nephos_edge_notifications_waiting{listener="RIS"} 1');
+
+  const ris = createDimseServer({
+    aeTitle: 'RIS',
+    checkCalledAETitle: true,
+    allowed: 'any',
+    maxAssociations: 4,
+    policy: { acceptUnknownSopClasses: false, services: new Set([INSTANCE_AVAILABILITY_NOTIFICATION]) },
+    services: new Map([[COMMAND.nCreate, ({ respond }) => respond({ Status: 0 })]]),
+  });
+  ris.server.listen(port, '127.0.0.1');
+  await site.line.set('up');
+  await eventually(
+    'nobody waits any more',
+    async () => {
+      const { commitments, notices } = (await statusNow()).owed;
+      return commitments.length + notices.length === 0;
+    },
+    60_000,
+  );
+  await ris.close(0);
+});
+
+test('what was given up is told of first, and taken up again at a click', async () => {
+  const { jobs } = site.gateway;
+  // Of a queue that nobody here works off, so that it is still there when it is looked at.
+  await jobs.enqueue('route', { tenant: TENANT });
+  const [job] = await jobs.receive('route', { max: 1, visibilityMs: 60_000, maxAttempts: 1 });
+  await jobs.release('route', job!, 0);
+  const status = await statusNow();
+  expect(status.owed.givenUp).toEqual([{ queue: 'route', count: 1 }]);
+  expect(await pageNow()).toMatch(/somebody has to look[\s\S]*Given up: 1 of route/);
+  expect(await gatewayMetrics(status)).toContain('nephos_edge_jobs_given_up{queue="route"} 1');
+  expect(await perform(site.gateway, { action: 'takeUp', destination: '' })).toBe('1 piece of work is taken up again.');
+  expect((await statusNow()).owed.givenUp).toEqual([]);
+  expect(await jobs.pending('route')).toHaveLength(1);
+});
+
+test('a request for commitment that lost its job, as the gateway was killed between the two, is answered after the next start', async () => {
+  await cStore(site, slices(813, 1));
+  const { services } = site.gateway;
+  await services.index.write([
+    {
+      kind: 'put',
+      key: keys.commitment(TENANT, '01ARZ3NDEKTSV4RRFFQ69G5FAV'),
+      item: await requestOf(uid(813_001)),
+    },
+  ]);
+  expect((await statusNow()).owed.commitments).toMatchObject([{ aeTitle: 'WS', count: 1 }]);
+  await site.restart();
+  await eventually('it is answered', () => site.workstation.reports.length > 0, 60_000);
+  expect((await statusNow()).owed.commitments).toEqual([]);
+});
+
+/** As the request was noted: of another one, whose job is still there. */
+async function requestOf(sop: string) {
+  const { services } = site.gateway;
+  await site.line.set('refused');
+  await requestCommitment(site, uid(91_002), [sop]);
+  const { partition } = keys.commitment(TENANT, '');
+  const page = await services.index.query({ partition, limit: 1 });
+  await services.index.write([{ kind: 'delete', key: { partition, sort: page.records[0]!.sort } }]);
+  await site.line.set('up');
+  return { ...page.records[0]!.item, id: '01ARZ3NDEKTSV4RRFFQ69G5FAV' };
+}
