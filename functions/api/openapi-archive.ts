@@ -1,4 +1,4 @@
-import { type Operation, object, page, paging, type Schema, text, time, whole } from './openapi-schema.ts';
+import { binary, type Operation, object, page, paging, type Schema, text, time, whole } from './openapi-schema.ts';
 
 /** What is said of the session, events, quarantine, the trash and store transactions in the OpenAPI document. */
 
@@ -154,7 +154,7 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
   GetQuarantined: { summary: 'One conflict', response: { schema: held } },
   GetQuarantinedContent: {
     summary: 'The held object, as received',
-    response: { type: 'application/dicom', schema: { type: 'string', format: 'binary' } },
+    response: { type: 'application/dicom', schema: binary },
   },
   GetQuarantinedMetadata: {
     summary: 'The held object as DICOM JSON',
@@ -162,7 +162,7 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   GetQuarantinedRendered: {
     summary: 'What the held object looks like',
-    response: { type: 'image/jpeg', schema: { type: 'string', format: 'binary' } },
+    response: { type: 'image/jpeg', schema: binary },
   },
   DecideQuarantined: {
     summary:
@@ -178,7 +178,7 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   GetVersionContent: {
     summary: 'The object of a version, as received',
-    response: { type: 'application/dicom', schema: { type: 'string', format: 'binary' } },
+    response: { type: 'application/dicom', schema: binary },
   },
   ListTrash: {
     summary: 'What was deleted, rejected or replaced, newest first',
@@ -212,7 +212,7 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
   PutTransactionPart: {
     summary: 'Upload a part, on hosts without signed URLs; Content-Digest carries its SHA-256',
     requestType: 'application/octet-stream',
-    requestBody: { type: 'string', format: 'binary' },
+    requestBody: binary,
   },
   CommitTransaction: {
     summary:

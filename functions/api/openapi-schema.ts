@@ -20,6 +20,8 @@ export interface Operation {
 }
 
 export const text: Schema = { type: 'string' };
+/** bytes as they are */
+export const binary: Schema = { type: 'string', format: 'binary' };
 export const flag: Schema = { type: 'boolean' };
 export const whole: Schema = { type: 'integer', minimum: 0 };
 export const time: Schema = { type: 'integer', description: 'ms since 1970-01-01T00:00Z' };

@@ -1,10 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { scanPart10 } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
@@ -14,6 +12,7 @@ import { ctStudy } from '#test/bench/data.ts';
 import { scheduled } from '#test/fixtures/worklist.ts';
 import { freePort, type Nephos, projectRoot, startNephos } from './helpers/nephos.ts';
 import { startOrthanc } from './helpers/orthanc.ts';
+import { listening } from './helpers/processes.ts';
 import { corpusDir, hasCorpus, python, run, runOk } from './helpers/programs.ts';
 import { store } from './web/browser.ts';
 
@@ -57,18 +56,6 @@ async function addItem(item: DataSet): Promise<{ id: string }> {
   return (await response.json()) as { id: string };
 }
 const api = async <T>(path: string): Promise<T> => (await (await fetch(`${nephos.origin}/api${path}`)).json()) as T;
-
-async function listening(port: number): Promise<void> {
-  for (let i = 0; i < 400; i++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
-      socket.on('connect', () => socket.destroy());
-    });
-    if (open) return;
-    await sleep(25);
-  }
-  throw new Error(`nobody listens on ${port}`);
-}
 
 describe.runIf(hasCorpus)('DCMTK: the same items, the same queries, the same answers as wlmscpfs', () => {
   beforeAll(async () => {

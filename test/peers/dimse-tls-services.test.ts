@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +10,7 @@ import { ctStudy } from '#test/bench/data.ts';
 import { scheduled } from '#test/fixtures/worklist.ts';
 import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, startOrthanc } from './helpers/orthanc.ts';
+import { listening } from './helpers/processes.ts';
 import { type Output, python, run, runOk } from './helpers/programs.ts';
 
 /**
@@ -32,18 +32,6 @@ let nephos: Nephos;
 let tlsPort: number;
 let plainPort: number;
 const ports = { storescp: 0, pynetdicom: 0, department: 0, availability: 0, orthanc: 0 };
-
-async function listening(port: number): Promise<void> {
-  for (let i = 0; i < 400; i++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
-      socket.on('connect', () => socket.destroy());
-    });
-    if (open) return;
-    await sleep(25);
-  }
-  throw new Error(`nobody listens on ${port}`);
-}
 
 beforeAll(async () => {
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost', '-days', '2'];

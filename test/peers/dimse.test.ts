@@ -1,14 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
 import { getInstance } from './helpers/dicomweb.ts';
 import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { listening } from './helpers/processes.ts';
 import { corpusDir, hasCorpus, type Output, python, run, runOk } from './helpers/programs.ts';
 
 /** DCMTK's tools wait for acknowledgements otherwise (Nagle). */
@@ -25,18 +24,6 @@ let tlsPort: number;
 let scpPort: number;
 let pythonPort: number;
 const children: ChildProcess[] = [];
-
-const listening = async (port: number): Promise<void> => {
-  for (let i = 0; i < 200; i++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
-      socket.on('connect', () => socket.destroy());
-    });
-    if (open) return;
-    await sleep(25);
-  }
-  throw new Error(`nobody listens on ${port}`);
-};
 
 /** storescp with a folder of its own */
 async function startScp(name: string, args: readonly string[]): Promise<string> {

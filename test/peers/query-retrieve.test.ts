@@ -1,14 +1,13 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
 import { freePort, projectRoot } from './helpers/nephos.ts';
 import { type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
+import { listening } from './helpers/processes.ts';
 import { type Output, PYTHON, peerScript, runOk } from './helpers/programs.ts';
 
 process.env.TCP_NODELAY = '1';
@@ -50,18 +49,6 @@ beforeAll(async () => {
   ]);
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
-
-async function listening(port: number): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
-      socket.on('connect', () => socket.destroy());
-    });
-    if (open) return;
-    await sleep(25);
-  }
-  throw new Error(`nobody listens on ${port}`);
-}
 
 async function startDcmqrscp(): Promise<Peer> {
   const port = await freePort();

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A server under test and all processes that it started, in a process group of its own. */
@@ -177,4 +178,17 @@ function peakRssOf(pid: number): number {
   } catch {
     return 0;
   }
+}
+
+/** Waits until somebody listens on the port of this machine, for ten seconds at most. */
+export async function listening(port: number): Promise<void> {
+  for (let i = 0; i < 400; i++) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+    if (open) return;
+    await sleep(25);
+  }
+  throw new Error(`nobody listens on ${port}`);
 }

@@ -362,20 +362,25 @@ describe('what a resource is rendered as', () => {
     expect(pngPixels(icon.bytes)).toMatchObject({ columns: 128, rows: 128 });
   });
 
+  /** a presentation state of the image, in a series of its own */
+  const STATE: BuilderDataSet = {
+    PixelData: undefined,
+    SOPClassUID: '1.2.840.10008.5.1.4.1.1.11.1',
+    SOPInstanceUID: uid(9),
+    StudyInstanceUID: STUDY,
+    SeriesInstanceUID: uid(8),
+    ReferencedSeriesSequence: [
+      {
+        SeriesInstanceUID: SERIES,
+        ReferencedImageSequence: [{ ReferencedSOPClassUID: SC, ReferencedSOPInstanceUID: uid(3) }],
+      },
+    ],
+    SoftcopyVOILUTSequence: [{ WindowCenter: '50', WindowWidth: '100', VOILUTFunction: 'LINEAR_EXACT' }],
+  };
+
   test('a presentation state shows its image: window, shape, turned by 90 degrees', async () => {
     const state: BuilderDataSet = {
-      PixelData: undefined,
-      SOPClassUID: '1.2.840.10008.5.1.4.1.1.11.1',
-      SOPInstanceUID: uid(9),
-      StudyInstanceUID: STUDY,
-      SeriesInstanceUID: uid(8),
-      ReferencedSeriesSequence: [
-        {
-          SeriesInstanceUID: SERIES,
-          ReferencedImageSequence: [{ ReferencedSOPClassUID: SC, ReferencedSOPInstanceUID: uid(3) }],
-        },
-      ],
-      SoftcopyVOILUTSequence: [{ WindowCenter: '50', WindowWidth: '100', VOILUTFunction: 'LINEAR_EXACT' }],
+      ...STATE,
       PresentationLUTShape: 'INVERSE',
       ImageRotation: 90,
       ImageHorizontalFlip: 'N',
@@ -417,18 +422,7 @@ describe('what a resource is rendered as', () => {
       ],
     });
     const state: BuilderDataSet = {
-      PixelData: undefined,
-      SOPClassUID: '1.2.840.10008.5.1.4.1.1.11.1',
-      SOPInstanceUID: uid(9),
-      StudyInstanceUID: STUDY,
-      SeriesInstanceUID: uid(8),
-      ReferencedSeriesSequence: [
-        {
-          SeriesInstanceUID: SERIES,
-          ReferencedImageSequence: [{ ReferencedSOPClassUID: SC, ReferencedSOPInstanceUID: uid(3) }],
-        },
-      ],
-      SoftcopyVOILUTSequence: [{ WindowCenter: '50', WindowWidth: '100', VOILUTFunction: 'LINEAR_EXACT' }],
+      ...STATE,
       GraphicLayerSequence: [
         { GraphicLayer: 'TOP', GraphicLayerOrder: 2, GraphicLayerRecommendedDisplayGrayscaleValue: 0x4000 },
         { GraphicLayer: 'BASE', GraphicLayerOrder: 1, GraphicLayerRecommendedDisplayGrayscaleValue: 0x8000 },
