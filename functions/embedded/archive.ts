@@ -18,6 +18,9 @@ import type { Config } from './config.ts';
 
 export { systemClock };
 
+/** Of the index, in the data folder. */
+export const INDEX_FILE = 'index';
+
 export interface Archive {
   readonly services: Services;
   /** the files themselves, encrypted or not */
@@ -62,9 +65,9 @@ export async function openArchive(
  * The index of the data folder, or the one that is being made anew beside it.
  * @throws ConfigError where there are objects and no index: who began with an empty one would let anybody be the first administrator, and show no study
  */
-async function openIndex(dataDir: string, name = 'index', blobs: BlobStore): Promise<LmdbIndexTable> {
+async function openIndex(dataDir: string, name = INDEX_FILE, blobs: BlobStore): Promise<LmdbIndexTable> {
   const path = join(dataDir, name);
-  if (name === 'index' && !existsSync(path)) {
+  if (name === INDEX_FILE && !existsSync(path)) {
     for await (const _ of blobs.list(''))
       throw new ConfigError(
         `${dataDir} holds objects but no index: make it anew by nephos rebuild (see nephos rebuild --help)`,

@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { rewrapBlob } from '#adapters/local/encrypted-blob-store.ts';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
@@ -7,7 +9,7 @@ import { KeyRing, newMasterKey, readMasterKeys } from '#adapters/local/key-ring.
 import type { NamedKey } from '#adapters/local/sealed-format.ts';
 import { ConfigError, type Environment } from '#core/configuration.ts';
 import { PacsError } from '#core/errors.ts';
-import { openArchive } from './archive.ts';
+import { INDEX_FILE, openArchive } from './archive.ts';
 import { type Config, readConfig } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { recordCommand } from './recorded-command.ts';
@@ -107,6 +109,8 @@ interface Opened {
 
 /** In the trail of the archive's own tenant: what it holds that is not sealed yet stands in the index, which no key of objects reaches. */
 async function recorded(config: Config, transaction: string, about?: string): Promise<void> {
+  // Keys can be changed where the index is lost, and the trail with it, until it is made anew: those that got into other hands do not wait.
+  if (!existsSync(join(config.dataDir, INDEX_FILE))) return;
   const archive = await openArchive(config);
   try {
     await recordCommand(archive.services, config.tenant, {

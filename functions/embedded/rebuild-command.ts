@@ -6,7 +6,7 @@ import { syncUpwards } from '#adapters/local/durable-directories.ts';
 import { copyIndex } from '#adapters/local/lmdb-copy.ts';
 import { keptByBackup, keptByRebuild, kindOf } from '#core/archive/kept-records.ts';
 import { type RebuildReport, rebuildIndex, tenantsIn } from '#core/archive/rebuild.ts';
-import { openArchive } from './archive.ts';
+import { INDEX_FILE, openArchive } from './archive.ts';
 import { type Config, ConfigError } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { recordCommand } from './recorded-command.ts';
@@ -31,8 +31,7 @@ uploads are left out. The rest of the data folder (objects, keys) is copied as f
 What was revoked after the backup was made is in force again when it is restored.
 `;
 
-/** The data folder's own names. */
-const INDEX = 'index';
+/** Beside the index, until it takes its place. */
 const NEW_INDEX = 'index.rebuilding';
 
 export async function backupCommand(
@@ -46,7 +45,7 @@ export async function backupCommand(
     say(BACKUP_USAGE);
     return values.help ? 0 : 2;
   }
-  const from = join(dataDir, INDEX);
+  const from = join(dataDir, INDEX_FILE);
   if (!existsSync(from)) throw new ConfigError(`there is no index in ${dataDir}`);
   const { to } = values;
   if (existsSync(to)) throw new ConfigError(`${to} exists already`);
@@ -90,7 +89,7 @@ export async function rebuildCommand(
     await removeIndex(fresh);
     if (!values['objects-alone']) say(`${await keep(config.dataDir, values.from, fresh)} records kept`);
     const failed = await rebuildAll(config, say);
-    const index = join(config.dataDir, INDEX);
+    const index = join(config.dataDir, INDEX_FILE);
     if (existsSync(index)) {
       const before = `${index}.before-${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}`;
       await link(index, before);
@@ -108,7 +107,7 @@ export async function rebuildCommand(
 
 /** Copies what no object tells into the new index. @throws ConfigError where there is nothing to keep it from */
 async function keep(dataDir: string, backup: unknown, fresh: string): Promise<number> {
-  const from = typeof backup === 'string' ? backup : join(dataDir, INDEX);
+  const from = typeof backup === 'string' ? backup : join(dataDir, INDEX_FILE);
   const instead = 'name a backup (--from FILE), or go without accounts, grants and links (--objects-alone)';
   if (!existsSync(from)) throw new ConfigError(`there is no ${from}: ${instead}`);
   try {
