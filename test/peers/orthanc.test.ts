@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
-import { first, getInstance, getJson, type JsonDataSet, stow } from './helpers/dicomweb.ts';
+import { first, getInstance, getJson, getParts, instanceUrl, type JsonDataSet, stow } from './helpers/dicomweb.ts';
 import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 
@@ -125,6 +125,25 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DICOMweb client
         expect(comparable(own.get(uid)?.[tag]), `${tag} of ${uid}`).toEqual(comparable(attribute));
       }
     }
+  });
+
+  test.each([
+    ['explicit big endian', '1.2.840.10008.1.2.2'],
+    ['deflated', '1.2.840.10008.1.2.1.99'],
+  ])('an object that Nephos writes as %s holds the same for Orthanc', async (_name, transferSyntaxUID) => {
+    const describe = async (file: Buffer): Promise<unknown[]> => {
+      for (const id of await orthancInstances()) await fetch(`${orthanc.origin}/instances/${id}`, { method: 'DELETE' });
+      const posted = await fetch(`${orthanc.origin}/instances`, { method: 'POST', body: new Uint8Array(file) });
+      expect(posted.status).toBe(200);
+      const { ID } = (await posted.json()) as { ID: string };
+      const of = async (path: string) => fetch(`${orthanc.origin}/instances/${ID}/${path}`);
+      const picture = Buffer.from(await (await of('image-uint16')).arrayBuffer());
+      return [await (await of('tags')).json(), picture.toString('base64')];
+    };
+    const accept = `multipart/related; type="application/dicom"; transfer-syntax=${transferSyntaxUID}`;
+    const [written] = await getParts(instanceUrl(nephos.root, idOf(0)), accept);
+    expect(await describe(written!)).toEqual(await describe(files[0]!));
+    for (const file of files) await fetch(`${orthanc.origin}/instances`, { method: 'POST', body: file });
   });
 
   test('a study that Nephos alone has reaches Orthanc through a query and a retrieve', async () => {
