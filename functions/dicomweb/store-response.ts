@@ -61,12 +61,12 @@ export function storeResponse(
 
       item[DIGEST.creator] = { vr: 'LO', Value: [DIGEST.name] };
       item[DIGEST.sha256] = { vr: 'LO', Value: [outcome.sha256] };
-      // No warning: it is what the sender wanted. The console tells it from what is new.
-      if (outcome.kind === 'duplicate') item['00741048'] = comment('already stored');
       if (outcome.supplied.length > 0) {
         item['00081196'] = { vr: 'US', Value: [COERCION_OF_DATA_ELEMENTS] };
         item['00741048'] = comment(`supplied: ${outcome.supplied.join(', ')}`.slice(0, 64));
       }
+      // No warning by itself: it is what the sender wanted. The console tells it from what is new.
+      if (outcome.kind === 'duplicate') item['00741048'] = comment('already stored');
       referenced.push(sorted(item));
     }
   }
