@@ -7,6 +7,7 @@ import type { RecordSystem } from '#core/ports/record-system.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import type { Services } from '#core/services.ts';
 import { TOKEN_PREFIX, type TokenStore } from '#core/tokens.ts';
+import { whereFrom } from '#dicomweb/audit.ts';
 import { corsHeaders, preflight } from '#dicomweb/cors.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
@@ -209,13 +210,17 @@ async function identifiedByCertificate(
 async function recordRefusal(
   { audit, clock }: Services,
   tenant: string,
-  { remoteAddress }: HttpRequest,
+  request: HttpRequest,
   status: number,
 ): Promise<void> {
   const error = status === 401 ? ('UNAUTHENTICATED' as const) : ('FORBIDDEN' as const);
-  const from = remoteAddress === undefined ? {} : { from: remoteAddress };
+  const where = whereFrom(request);
   const entry = { event: 'Login', action: 'E', outcome: 4, subject: 'nobody', roles: [], door: 'http', error } as const;
-  await audit.recordOnce(tenant, `refused ${error} ${remoteAddress}`, { at: clock.now(), ...entry, ...from });
+  await audit.recordOnce(tenant, `refused ${error} ${where.from} ${where.via}`, {
+    at: clock.now(),
+    ...entry,
+    ...where,
+  });
 }
 
 const refusal = (error: unknown): HttpResponse => errorResponse(error).response;

@@ -5,6 +5,7 @@ import { type Guest, guestPrincipal } from '#core/share-links/guest.ts';
 import { sessionOf } from '#core/share-links/opening.ts';
 import { type ShareAct, shareKeys } from '#core/share-links/records.ts';
 import { GuestActs } from '#core/share-links/trail.ts';
+import { whereFrom } from '#dicomweb/audit.ts';
 import { GUEST_ROUTES } from '#dicomweb/guest.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 
@@ -113,7 +114,7 @@ export class GuestDoor {
     if (guest === undefined || response.status >= 400) return { ...response, headers };
     const act = actOf(route, request, guest);
     if (act !== undefined) {
-      const from = request.remoteAddress;
+      const { from } = whereFrom(request);
       const study = act === 'uploaded' ? undefined : studyOf(request, guest);
       await this.#acts.note(principal!.tenant, guest.link, { act, ...(from && { from }), ...(study && { study }) });
     }

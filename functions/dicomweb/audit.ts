@@ -85,7 +85,7 @@ export async function recordRequest(
     subject: principal?.subject ?? 'nobody',
     roles: principal?.roles ?? [],
     door: 'http',
-    ...(request.remoteAddress !== undefined && { from: request.remoteAddress }),
+    ...whereFrom(request),
     transaction: route.name,
     ...(studies.length > 0 && { studies }),
     ...(facts.instances !== undefined && { instances: facts.instances }),
@@ -98,6 +98,15 @@ export async function recordRequest(
   if (recorded.outcome !== 0 || REPEATABLE.has(event)) await audit.recordOnce(tenant, sameness(recorded), recorded);
   else await audit.record(tenant, recorded);
 }
+
+/** Where a request came from, as the trail says it. */
+export const whereFrom = ({
+  remoteAddress,
+  viewerAddress,
+}: Pick<HttpRequest, 'remoteAddress' | 'viewerAddress'>): Pick<AuditEvent, 'from' | 'via'> => {
+  const from = viewerAddress ?? remoteAddress;
+  return { ...(from !== undefined && { from }), ...(viewerAddress !== undefined && { via: remoteAddress }) };
+};
 
 /** What anyone may ask for is not recorded, unless its row says as what. */
 const isRecorded = (route: Route): boolean => route.action !== 'public' || route.recordedAs !== undefined;
@@ -124,13 +133,16 @@ const sameness = ({
   outcome,
   subject,
   from,
+  via,
   transaction,
   studies,
   keys,
   about,
   error,
 }: AuditEvent): string =>
-  [event, action, outcome, subject, from, event === 'Query' ? transaction : '', studies, keys, about, error].join(' ');
+  [event, action, outcome, subject, from, via, event === 'Query' ? transaction : '', studies, keys, about, error].join(
+    ' ',
+  );
 
 const outcomeOf = (status: number): AuditOutcome => (status < 400 ? 0 : status < 500 ? 4 : 8);
 

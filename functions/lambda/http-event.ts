@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { Readable } from 'node:stream';
 import type { APIGatewayProxyEvent, APIGatewayProxyResult } from 'aws-lambda';
 import { isRole, type Principal, type Reach } from '#core/access.ts';
@@ -76,8 +77,10 @@ function principalOf({ requestContext }: APIGatewayProxyEvent): Principal | unde
 }
 
 /** CloudFront adds the address of whoever asked it, and API Gateway that of CloudFront; what stands before, or comes past CloudFront, anybody wrote. */
-const viewerOf = (headers: Record<string, string>): string | undefined =>
-  headers['x-forwarded-for']?.split(',').at(-2)?.trim();
+function viewerOf(headers: Record<string, string>): string | undefined {
+  const address = headers['x-forwarded-for']?.split(',').at(-2)?.trim() ?? '';
+  return isIP(address) === 0 ? undefined : address;
+}
 
 /** The authorizer cannot say 429: it lets such a request pass as nobody's, to be refused here. */
 function refusalOf({ requestContext }: APIGatewayProxyEvent): number | undefined {

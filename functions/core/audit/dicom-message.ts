@@ -58,7 +58,7 @@ export function auditMessage(event: AuditEvent, source: AuditSource, patients: P
         type +
         (event.error === undefined ? '' : `<EventOutcomeDescription>${escaped(event.error)}</EventOutcomeDescription>`),
     )}` +
-    participantsOf(event, source).map(participant).join('') +
+    [...participantsOf(event, source), ...frontOf(event)].map(participant).join('') +
     element(
       'AuditSourceIdentification',
       { AuditEnterpriseSiteID: source.site, AuditSourceID: source.id },
@@ -67,6 +67,10 @@ export function auditMessage(event: AuditEvent, source: AuditSource, patients: P
     `${objects.join('')}</AuditMessage>`
   );
 }
+
+/** What stood between the caller and us. */
+const frontOf = ({ via }: AuditEvent): Participant[] =>
+  via === undefined ? [] : [{ userID: via, isRequestor: false, networkAccessPoint: via }];
 
 function participantsOf(event: AuditEvent, source: AuditSource): Participant[] {
   const us: Participant = { userID: source.id, alternativeUserID: `AETITLE=${source.aeTitle}`, isRequestor: false };

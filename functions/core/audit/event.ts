@@ -78,8 +78,10 @@ export interface AuditEvent {
   readonly subject: string;
   readonly roles: readonly string[];
   readonly door: AuditDoor;
-  /** address of the caller, where it is known */
+  /** address of the caller, where it is known; behind a front (CloudFront), as the front says it */
   readonly from?: string | undefined;
+  /** address of the front, which the connection came from: anybody could have written `from` who asks past it */
+  readonly via?: string | undefined;
   /** the transaction or command, by its name in the conformance statement */
   readonly transaction?: string | undefined;
   /** StudyInstanceUIDs, at most `AUDIT_STUDIES` */

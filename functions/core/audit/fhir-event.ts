@@ -66,6 +66,8 @@ export function fhirAuditEvent(entry: AuditEntry, source: AuditSource, patients:
       ...(entry.destination === undefined
         ? []
         : [{ who: { identifier: { value: entry.destination } }, requestor: false }]),
+      // what stood between the caller and us
+      ...(entry.via === undefined ? [] : [{ requestor: false, network: { address: entry.via, type: '2' } }]),
     ],
     source: {
       ...(source.site !== undefined && { site: source.site }),

@@ -100,6 +100,23 @@ describe('an audit message (PS3.15 A.5)', () => {
     });
   });
 
+  test('of a call that came through a front names both: who is said to have asked, and where the connection came from', () => {
+    const behind: AuditEvent = { ...base, from: '203.0.113.9', via: '130.176.1.1' };
+    const points = named(read(auditMessage(behind, source)), 'ActiveParticipant').map(({ attributes }) => [
+      attributes.UserIsRequestor,
+      attributes.NetworkAccessPointID,
+    ]);
+    expect(points).toContainEqual(['true', '203.0.113.9']);
+    expect(points).toContainEqual(['false', '130.176.1.1']);
+    const entry = { strand: '01JD0000000000000000000000', n: 0, prev: 'x', ...behind };
+    expect(fhirAuditEvent(entry, source)).toMatchObject({
+      agent: [
+        { requestor: true, network: { address: '203.0.113.9' } },
+        { requestor: false, network: { address: '130.176.1.1' } },
+      ],
+    });
+  });
+
   test('of a store has the sender as source and the archive as destination, by their AE titles', () => {
     const stored: AuditEvent = { ...base, event: 'InstancesTransferred', action: 'C', door: 'dicom', subject: 'CT_1' };
     const roles = named(read(auditMessage(stored, source)), 'ActiveParticipant').map((one) => [

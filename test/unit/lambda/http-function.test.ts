@@ -9,6 +9,7 @@ import { cloudArchive } from '#lambda/archive.ts';
 import { REQUEST_BYTES, readLambdaConfig } from '#lambda/config.ts';
 import type { FunctionName } from '#lambda/functions.ts';
 import { httpFunction } from '#lambda/http-function.ts';
+import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { dyingServices } from '#test/fixtures/dying-services.ts';
 import { lambdaContext, provideStreaming, proxyEvent, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
@@ -267,4 +268,30 @@ describe('the store function, killed at any moment', () => {
       }
     },
   );
+});
+
+describe('where a call came from', () => {
+  /** CloudFront adds the address of whoever asked it, API Gateway says where the connection came from. */
+  const fromOf = async (forwarded: string | undefined): Promise<unknown> => {
+    const { ask, memory } = functions();
+    await store(memory, buildDicom());
+    const headers = { ...(forwarded !== undefined && { 'X-Forwarded-For': forwarded }) };
+    expect((await ask('retrieve', `${STUDY}/metadata`, { headers })).statusCode).toBe(200);
+    const entries = (await auditEvents(memory, TENANT)).filter(({ event }) => event === 'InstancesAccessed');
+    return entries.map(({ from, via }) => ({ from, via }));
+  };
+
+  test.each<[string, string | undefined, object]>([
+    ['through CloudFront', '203.0.113.9, 130.176.1.1', { from: '203.0.113.9', via: '192.0.2.7' }],
+    [
+      'through CloudFront, with an address that the caller made up',
+      '6.6.6.6, 203.0.113.9, 130.176.1.1',
+      { from: '203.0.113.9', via: '192.0.2.7' },
+    ],
+    ['over IPv6', '2001:db8::9, 130.176.1.1', { from: '2001:db8::9', via: '192.0.2.7' }],
+    ['past CloudFront', undefined, { from: '192.0.2.7' }],
+    ['with what is no address', 'DOE^JANE, 130.176.1.1', { from: '192.0.2.7' }],
+  ])('%s', async (_, forwarded, expected) => {
+    expect(await fromOf(forwarded)).toEqual([expected]);
+  });
 });

@@ -14,6 +14,7 @@ export interface AuditEntry {
   readonly roles: readonly string[];
   readonly door: 'http' | 'dicom' | 'command' | 'system';
   readonly from?: string;
+  readonly via?: string;
   readonly transaction?: string;
   readonly studies?: readonly string[];
   readonly instances?: number;

@@ -27,6 +27,7 @@ export function AuditRow({ entry, query }: { entry: AuditEntry; query: AuditQuer
       </td>
       <td data-label="From">
         {entry.from ?? '–'}
+        {entry.via !== undefined && <span class="hint line">via {entry.via}</span>}
         <span class="hint line">{wordFor(DOOR_WORDS, entry.door)}</span>
       </td>
       <td data-label="What">
