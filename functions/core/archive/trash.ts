@@ -139,6 +139,13 @@ export async function purgeTrash(services: Services, tenant: Tenant): Promise<nu
 
 async function purge(services: Services, tenant: Tenant, id: string): Promise<number> {
   const trash = await enter(services, tenant, id, 'purging');
+  // Who put it there is in the trail since then; that it is gone for good is the archive's own act.
+  await services.audit.record(tenant, {
+    ...{ at: services.clock.now(), event: 'StudyDeleted', action: 'D', outcome: 0 },
+    ...{ subject: 'nephos', roles: [], door: 'system', transaction: 'PurgeTrash' },
+    studies: [trash.StudyInstanceUID],
+    instances: trash.instanceCount,
+  });
   let purged = 0;
   const studies = new Set<string>();
   for await (const { sort, instance } of trashedInstances(services, tenant, id)) {

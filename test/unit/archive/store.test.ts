@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { CommitQueue } from '#core/archive/commit.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import { discardHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
@@ -13,6 +13,7 @@ import { verifyArchive } from '#core/archive/verify.ts';
 import { assemble } from '#core/assemble.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
+import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import * as fixtures from '#test/fixtures/services.ts';
 import { chunked, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
@@ -279,7 +280,7 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
       expect(await getTrash(services, TENANT, trash.id)).toMatchObject({ state: 'complete', instanceCount: 1 });
     });
 
-    test('after its time the sweeper removes it for good, bytes too', async () => {
+    test('after its time the sweeper removes it for good, bytes too, which is in the audit trail', async () => {
       const services = memoryServices();
       await store(services, slice(1));
       await store(services, slice(2));
@@ -290,6 +291,25 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
       const objects = (await Array.fromAsync(services.blobs.list(''))).filter(({ key }) => key.endsWith('.dcm'));
       expect(objects).toHaveLength(1);
       expect(await instanceOf(services, 2)).toBeDefined();
+      expect(await auditEvents(services, TENANT)).toMatchObject([
+        {
+          ...{ event: 'StudyDeleted', action: 'D', subject: 'nephos', door: 'system', transaction: 'PurgeTrash' },
+          ...{ studies: [uid(1)], instances: 1 },
+        },
+      ]);
+    });
+
+    test('while the audit trail cannot be written nothing is removed for good', async () => {
+      const services = memoryServices();
+      await store(services, slice(1));
+      const trash = await remove(services, {});
+      services.clock.advance(services.limits.trashMs + 1);
+      const record = vi.spyOn(services.audit, 'record').mockRejectedValue(new PacsError('BUSY', 'not now'));
+      await expect(sweep(services, TENANT)).rejects.toMatchObject({ code: 'BUSY' });
+      expect((await Array.fromAsync(services.blobs.list(''))).some(({ key }) => key.endsWith('.dcm'))).toBe(true);
+      record.mockRestore();
+      expect(await sweep(services, TENANT)).toMatchObject({ purged: 1 });
+      await expect(getTrash(services, TENANT, trash.id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     });
 
     test('nothing selected: NOT_FOUND', async () => {
