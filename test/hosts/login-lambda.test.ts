@@ -103,6 +103,13 @@ describe('people who sign in at the issuer of their clinic', () => {
     expect(next.origin).toBe(issuer.url);
     expect(next.searchParams.get('post_logout_redirect_uri')).toBe(`${front.origin}/`);
     expect((await session()).status).toBe(401);
+    // Until he goes there, his session at the issuer holds: it lets him in without a question. Then it is over there, too.
+    const logins = issuer.logins;
+    await start();
+    expect(issuer.logins).toBe(logins);
+    expect((await browser.submit(await browser.open(next.href), { logout: 'yes' })).url).toBe(`${front.origin}/`);
+    await start();
+    expect(issuer.logins).toBe(logins + 1);
   });
 
   test('begin again where the issuer cannot be reached, or sends back what was not asked for', async () => {
