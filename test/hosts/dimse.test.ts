@@ -742,3 +742,18 @@ describe('who is let in', () => {
     await session.release();
   });
 });
+
+test('C-STORE of a data set that does not say which instance it is: stored as the one that the command names, with a warning', async () => {
+  const nameless = { SOPInstanceUID: undefined, StudyInstanceUID: uid(990), SeriesInstanceUID: uid(991) };
+  const session = await associate(remote, {
+    callingAETitle: 'CT1',
+    contexts: proposing([CT_IMAGE_STORAGE, [EXPLICIT_LE]]),
+  });
+  const dataSet = dataSetOf(buildDicom(nameless, { fileMeta: false, preamble: false }));
+  const { status } = await sendObject(session, session.contexts.get(1)!, uid(992), dataSet);
+  await session.release();
+  expect(status).toBe(0xb000);
+  const record = await findInstance(archive.services, 'main', uid(990), uid(991), uid(992));
+  const kept = await archive.services.blobs.readBytes(record.blobKey);
+  expect(Buffer.from(kept.subarray(record.dataSetOffset)).equals(dataSet)).toBe(true);
+});

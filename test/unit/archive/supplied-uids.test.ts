@@ -57,6 +57,18 @@ describe('what the data set does not say', () => {
     },
   );
 
+  test('is supplied to a report as well, which has no pixels to stop at', async () => {
+    for (const wholeObjectBytes of [100, 1_000_000]) {
+      const services = memoryServices({ limits: { wholeObjectBytes }, policy: { missingUIDs: 'derive' } });
+      const report = bare({ PixelData: undefined, SeriesInstanceUID: undefined });
+      const outcome = await store(services, report);
+      expect(outcome).toMatchObject({ kind: 'stored', id: { StudyInstanceUID: uid(1), SOPInstanceUID: uid(7) } });
+      const { SeriesInstanceUID: series } = outcome.id;
+      const metadata = JSON.parse(await instanceMetadata(services, TENANT, uid(1), series!, uid(7)));
+      expect(metadata['00100020']?.Value).toEqual(['P-1']);
+    }
+  });
+
   test('again is the same object, and an index made anew says the same of it', async () => {
     const services = memoryServices({ policy: { missingUIDs: 'derive' } });
     const bytes = bare({ StudyInstanceUID: undefined, SeriesInstanceUID: undefined });
