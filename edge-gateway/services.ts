@@ -4,6 +4,7 @@ import type { AcceptorPolicy } from '#dimse/negotiation.ts';
 import type { ServiceTable } from '#dimse/session.ts';
 import type { JobHandlers } from '#embedded/jobs.ts';
 import type { EdgeContext } from './context.ts';
+import { urgentStores } from './forward/urgent.ts';
 import { availabilityAtTheEdge } from './queues/availability.ts';
 import { answerOrWait, edgeEvidence, FIRST_LOOK_MS } from './queues/commitment.ts';
 import { noteStep } from './queues/procedure-steps.ts';
@@ -19,13 +20,16 @@ export const EDGE_POLICY: AcceptorPolicy = ARCHIVE_POLICY;
 /** By command field; made once, before the gateway listens. */
 export const edgeServices = (context: EdgeContext): ServiceTable =>
   watched(
-    archiveServices(context.access, {
-      search: edgeSearch(context),
-      select: edgeSelect(context),
-      worklistReady: worklistReady(context),
-      noteStep: noteStep(context),
-      commitment: { evidence: edgeEvidence(context), answerMs: FIRST_LOOK_MS },
-    }),
+    urgentStores(
+      context,
+      archiveServices(context.access, {
+        search: edgeSearch(context),
+        select: edgeSelect(context),
+        worklistReady: worklistReady(context),
+        noteStep: noteStep(context),
+        commitment: { evidence: edgeEvidence(context), answerMs: FIRST_LOOK_MS },
+      }),
+    ),
     statusSideOf(context).activity,
   );
 

@@ -9,6 +9,7 @@ import { takeIn } from './intake.ts';
 import { Lane, type LaneCounts } from './lane.ts';
 import { DestinationQueue } from './queue.ts';
 import { type ForwardCounts, type ForwardRecord, forwardKeys, NOBODY } from './records.ts';
+import { raiseUrgent } from './urgent.ts';
 
 /** What an instance is known to be, at each destination that is to have it. */
 export interface InstanceEvidence {
@@ -91,7 +92,9 @@ export class Forwarder {
 
   async #takeIn(): Promise<ReadonlySet<string> | undefined> {
     try {
-      return await takeIn(this.#context);
+      const woken = await takeIn(this.#context);
+      await raiseUrgent(this.#context, woken === undefined);
+      return woken;
     } catch (error) {
       // A full disk, as a rule: what was stored waits in the feed.
       this.#context.log.error('intake-failed', describeError(error));

@@ -1,7 +1,6 @@
 import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import { type ArchiveEvent, asItem, asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
-import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Key, WriteOperation } from '#core/ports/index-table.ts';
@@ -19,10 +18,10 @@ import {
   forwardKeys,
   NO_COUNTS,
   NOBODY,
-  PRIORITIES,
   queueKeyOf,
   type StudyOrder,
 } from './records.ts';
+import { scheduledPriority, statedPriority, urgent } from './urgent.ts';
 
 /** events of one atomic write; few enough for its 100 operations whatever is configured */
 const EVENTS = 20;
@@ -207,7 +206,7 @@ class Intake {
   }
 
   /**
-   * The study's place, given by its first instance. A later one whose request states a higher priority raises the study; a sender of
+   * The study's place, given by its first instance and by what the worklist says of it. A later one whose request states a higher priority raises the study; a sender of
    * higher priority moves ahead what it adds.
    */
   async #orderOf({ StudyInstanceUID: study, source }: InstanceRecord, facts: InstanceFacts, at: number) {
@@ -224,7 +223,9 @@ class Intake {
       known = item && asRecord<StudyOrder>(item);
     }
     if (known === undefined || at - known.lastAt >= STUDY_GOES_ON_MS) {
-      const order = { priority: urgent(own, await facts.priority()), arrivedAt: at, lastAt: at };
+      const stated = urgent(own, await facts.priority());
+      const priority = urgent(stated, await scheduledPriority(services, tenant, study));
+      const order = { priority, arrivedAt: at, lastAt: at };
       return this.#keepOrder(study, order);
     }
     const priority = known.priority === 'stat' ? 'stat' : urgent(known.priority, await facts.priority());
@@ -245,8 +246,6 @@ class Intake {
   }
 }
 
-const urgent = (own: SendPriority, stated: SendPriority | undefined): SendPriority =>
-  stated !== undefined && PRIORITIES.indexOf(stated) < PRIORITIES.indexOf(own) ? stated : own;
 const higher = (order: StudyOrder, own: SendPriority): StudyOrder => ({
   ...order,
   priority: urgent(order.priority, own),
@@ -260,15 +259,6 @@ export function placesOf(tenant: string, destination: string, record: ForwardRec
   return [forwardKeys.queue(tenant, destination, record.queueKey)];
 }
 
-/** PS3.3: RequestedProcedurePriority (0040,1003) and the retired StudyPriorityID (0032,000C) */
-const STATED: Readonly<Record<string, SendPriority>> = {
-  STAT: 'stat',
-  HIGH: 'high',
-  ROUTINE: 'routine',
-  MEDIUM: 'routine',
-  LOW: 'low',
-};
-const PRIORITY_TAGS = ['00401003', '0032000C'];
 const REQUEST_ATTRIBUTES = '00400275';
 
 /** What conditions ask of an instance; its data set is read when one asks for more than the record has. */
@@ -291,10 +281,8 @@ class InstanceFacts {
     const dataSet = await this.#read();
     const requests = (dataSet[REQUEST_ATTRIBUTES]?.Value ?? []) as DataSet[];
     for (const one of [dataSet, ...requests]) {
-      for (const tag of PRIORITY_TAGS) {
-        const stated = STATED[textOf(one[tag]).trim().toUpperCase()];
-        if (stated !== undefined) return stated;
-      }
+      const stated = statedPriority(one);
+      if (stated !== undefined) return stated;
     }
     return undefined;
   }

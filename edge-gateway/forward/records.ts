@@ -142,6 +142,7 @@ export const forwardKeys = {
     sort: queueKey,
   }),
   study: (t: Tenant, study: string): Key => ({ partition: `${t}|forward|study|${study}`, sort: 'study' }),
+  urgent: (t: Tenant, study: string): Key => ({ partition: `${t}|forward|urgent`, sort: study }),
   counts: (t: Tenant, destination: string): Key => ({ partition: `${t}|forward|counts`, sort: destination }),
   cursor: (t: Tenant): Key => ({ partition: `${t}|forward|cursor`, sort: 'cursor' }),
 } as const;

@@ -5,6 +5,7 @@ import { inState, scheduledStep } from '#core/worklist/item.ts';
 import { worklistQuery } from '#core/worklist/match.ts';
 import { WORKLIST_TAG as TAG, type WorklistItem, type WorklistState } from '#core/worklist/records.ts';
 import { changeOf, findScheduledStep, getWorklistItem, listWorklist } from '#core/worklist/worklist.ts';
+import { noteUrgent, statedPriority } from '../forward/urgent.ts';
 
 const ATTEMPTS = 10;
 const RANK: Readonly<Record<WorklistState, number>> = {
@@ -30,10 +31,17 @@ export async function copyItem(
     const after = before !== undefined && unreported ? furtherOn(before, item) : item;
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(after)) return;
     const outcome = await services.index.write(changeOf(tenant, before, after, services.clock.now()));
-    if (outcome.committed) return;
+    if (outcome.committed) return hasten(services, tenant, after);
     await removeOther(services, tenant, item);
   }
   throw new PacsError('BUSY', 'the worklist is being changed by too many writers');
+}
+
+/** What is here of its study already goes ahead as well. */
+async function hasten(services: Services, tenant: string, { dataSet }: WorklistItem): Promise<void> {
+  const stated = statedPriority(dataSet);
+  const study = textOf(dataSet[TAG.StudyInstanceUID]);
+  if ((stated === 'stat' || stated === 'high') && study !== '') await noteUrgent(services, tenant, study, stated);
 }
 
 export async function removeCopy(services: Services, tenant: string, id: string): Promise<void> {

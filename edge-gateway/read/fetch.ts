@@ -5,6 +5,7 @@ import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, describeError, type PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
 import type { Arriving, Unavailable } from '#dimse/services/retrieve.ts';
+import { Turns } from '#dimse/services/turns.ts';
 import type { Log } from '#embedded/log.ts';
 import { Passing } from './passing.ts';
 import type { UpstreamArchive } from './upstream-archive.ts';
@@ -18,6 +19,8 @@ export interface WantedInstance {
 export interface FetchOptions {
   /** requests under way for one who waits */
   readonly parallel: number;
+  /** requests under way for all who wait */
+  readonly inAll: number;
   /** objects of one response that are being made durable while the next ones come */
   readonly storing: number;
   /** times an instance is asked for, where nothing came */
@@ -26,7 +29,15 @@ export interface FetchOptions {
   readonly restoreMs: number;
 }
 
-const DEFAULTS: FetchOptions = { parallel: 4, storing: 8, attempts: 2, restoreMs: 15 * 60_000 };
+/** How somebody wants what is fetched. */
+export interface FetchManner {
+  /** large objects are given while they arrive, as `Arriving` */
+  readonly passing?: boolean | undefined;
+  /** Priority (0000,0700) of who waits: of all that wait for a request, the most urgent gets the next one */
+  readonly priority?: number | undefined;
+}
+
+const DEFAULTS: FetchOptions = { parallel: 4, inAll: 8, storing: 8, attempts: 2, restoreMs: 15 * 60_000 };
 /** When upstream says that it will have the objects later, it is asked again no later than this (ms). */
 const ASK_AGAIN_MS = 30_000;
 /** How long one who is being given an object that has broken off is kept waiting for the rest of it, and how often that is asked for (ms). */
@@ -53,24 +64,26 @@ export class Fetcher {
   readonly #options: FetchOptions;
   /** by SOP Instance UID: settles when it is here, or could not be had */
   readonly #underWay = new Map<string, Promise<InstanceRecord | undefined>>();
+  readonly #turns: Turns;
 
   constructor(services: Services, archive: () => UpstreamArchive, log: Log, options: Partial<FetchOptions> = {}) {
     this.#services = services;
     this.#archive = archive;
     this.#log = log;
     this.#options = { ...DEFAULTS, ...options };
+    this.#turns = new Turns(this.#options.inAll);
   }
 
   /**
    * The instances as they come, in any order, each once. `isWhole` tells of a series whether all that upstream has of it is wanted: then it
-   * comes in one response. `passing`: large ones are given while they arrive, as `Arriving`. Ends early when `signal` aborts or the reader goes away; what is being stored then still is.
+   * comes in one response. Ends early when `signal` aborts or the reader goes away; what is being stored then still is.
    */
   async *fetch(
     tenant: string,
     wanted: readonly WantedInstance[],
     isWhole: (SeriesInstanceUID: string) => boolean,
     signal: AbortSignal,
-    passing = false,
+    { passing = false, priority }: FetchManner = {},
   ): AsyncGenerator<InstanceRecord | Unavailable | Arriving> {
     const gone = new AbortController();
     const run = new FetchRun(
@@ -80,6 +93,7 @@ export class Fetcher {
       this.#options,
       tenant,
       AbortSignal.any([signal, gone.signal]),
+      (work, aborted) => this.#turns.run(priority, work, aborted),
     );
     const arrived: (InstanceRecord | Unavailable | Arriving)[] = [];
     const given = new Set<string>();
@@ -141,6 +155,9 @@ function errandsOf(wanted: readonly WantedInstance[], isWhole: (series: string) 
   );
 }
 
+/** @throws what `signal` was aborted for, before its turn */
+type InTurn = (work: () => Promise<void>, signal: AbortSignal) => Promise<void>;
+
 /** What is fetched for one who waits. */
 class FetchRun {
   readonly #services: Services;
@@ -149,6 +166,8 @@ class FetchRun {
   readonly #options: FetchOptions;
   readonly #tenant: string;
   readonly #signal: AbortSignal;
+  /** runs a request when it is its turn */
+  readonly #inTurn: InTurn;
   readonly #errands: Errand[] = [];
   readonly #waiting = new Map<string, (found: InstanceRecord | undefined) => void>();
   readonly #startedAt: number;
@@ -166,6 +185,7 @@ class FetchRun {
     options: FetchOptions,
     tenant: string,
     signal: AbortSignal,
+    inTurn: InTurn,
   ) {
     this.#services = services;
     this.#archive = archive;
@@ -173,6 +193,7 @@ class FetchRun {
     this.#options = options;
     this.#tenant = tenant;
     this.#signal = signal;
+    this.#inTurn = inTurn;
     this.#startedAt = services.clock.now();
   }
 
@@ -208,7 +229,7 @@ class FetchRun {
   async #perform(errand: Errand): Promise<void> {
     let failure: PacsError | undefined;
     try {
-      if (!this.#signal.aborted) await this.#bring(errand);
+      if (!this.#signal.aborted) await this.#inTurn(() => this.#bring(errand), this.#signal);
     } catch (error) {
       failure = asPacsError(error);
       const { StudyInstanceUID } = errand.wanted[0]!;

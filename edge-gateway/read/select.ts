@@ -46,7 +46,7 @@ const INSTANCE_KEYS = [TAG.SOPInstanceUID, '00080016', TAG.SeriesInstanceUID, '0
 export const edgeSelect = (context: EdgeContext): SelectInstances => {
   const { services, log } = context;
   const { archive, fetcher, usage } = readSideOf(context);
-  return async (tenant, identifier, SOPClassUID, signal) => {
+  return async (tenant, identifier, SOPClassUID, signal, _confined, priority) => {
     const level = levelOf(identifier, SOPClassUID);
     const local = await select(services, tenant, identifier, SOPClassUID);
     const here = new Map<string, string>();
@@ -82,7 +82,7 @@ export const edgeSelect = (context: EdgeContext): SelectInstances => {
         // Evicted since it was looked for: it is fetched again.
         const evicted = remote.filter((one) => here.has(one.SOPInstanceUID) && !sent.has(one.SOPInstanceUID));
         const wanted = [...missing, ...evicted].filter(({ SOPInstanceUID }) => !sent.has(SOPInstanceUID));
-        yield* fetcher.fetch(tenant, wanted, isSeriesWhole, signal, true);
+        yield* fetcher.fetch(tenant, wanted, isSeriesWhole, signal, { passing: true, priority });
         yield* lost;
       } finally {
         for (const release of releases) release();

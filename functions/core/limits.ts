@@ -47,6 +47,8 @@ export const DEFAULT_LIMITS = {
   retrievePendingMs: 10_000,
   /** how long a C-MOVE or C-GET waits for restores from slow media; what is not back by then has failed (ms) */
   retrieveRestoreMs: 30 * 60 * 1000,
+  /** objects that are read or converted at a time for all C-MOVE and C-GET of a process; who is more urgent gets the next turn */
+  retrieveReads: 8,
   /** worklist items that began longer ago than this are not answered unless their date is asked for (ms) */
   worklistPastMs: 2 * 24 * 60 * 60 * 1000,
   /** worklist items that began, and were last changed, longer ago than this are removed (ms) */

@@ -18,7 +18,7 @@ export const audited =
     const { audit } = access.services;
     const principal = access.principalOf(operation.session.callingAETitle, operation.session);
     audit.admit(action !== 'R' && action !== 'E');
-    const facts: OperationFacts = { studies: new Set() };
+    const facts: OperationFacts = operation.facts ?? { studies: new Set() };
     const record = (outcome: AuditOutcome, error?: ErrorCode): Promise<void> => {
       const entry = entryOf(access, operation, principal, facts, { event, action, transaction, outcome, error });
       return REPEATED.has(event)

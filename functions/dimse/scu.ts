@@ -86,12 +86,13 @@ export async function sendObject(
   context: AcceptedContext,
   SOPInstanceUID: string,
   dataSet: OutgoingDataSet,
+  priority: number = PRIORITY.medium,
 ): Promise<{ readonly status: number; readonly comment: string | undefined }> {
   const { command } = await session.request(
     context,
     {
       CommandField: COMMAND.cStore,
-      Priority: PRIORITY.medium,
+      Priority: priority,
       AffectedSOPClassUID: context.abstractSyntax,
       AffectedSOPInstanceUID: SOPInstanceUID,
     },
@@ -140,17 +141,18 @@ export async function sendRetrieve(
   identifier: DataSet,
   options: {
     readonly destination?: string;
+    readonly priority?: number;
     readonly cancel?: AbortSignal;
     readonly onPending?: (report: RetrieveReport) => void;
   } = {},
 ): Promise<RetrieveReport> {
   const context = contextOf(session, abstractSyntax);
-  const { destination, cancel, onPending } = options;
+  const { destination, priority = PRIORITY.medium, cancel, onPending } = options;
   const response = await session.request(
     context,
     {
       CommandField: destination === undefined ? COMMAND.cGet : COMMAND.cMove,
-      Priority: PRIORITY.medium,
+      Priority: priority,
       AffectedSOPClassUID: abstractSyntax,
       MoveDestination: destination,
     },

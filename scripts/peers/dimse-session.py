@@ -56,7 +56,7 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def store(host, port, files):
+def store(host, port, files, priority=2):
     rows, groups = [], [[]]
     pairs = set()
     for path in files:
@@ -87,7 +87,7 @@ def store(host, port, files):
         association = associate(entity(), host, port, contexts)
         for row in group:
             try:
-                row["status"] = association.send_c_store(pathlib.Path(row["path"])).get("Status")
+                row["status"] = association.send_c_store(pathlib.Path(row["path"]), priority=priority).get("Status")
             except (ValueError, AttributeError) as error:  # pynetdicom itself will not send it
                 row["unsent"] = str(error)
             rows.append(row)
@@ -230,5 +230,6 @@ command, host, port, *rest = sys.argv[1:]
 if command in ("services", "commit"):
     answer = {"services": services, "commit": commit}[command](host, port, *rest)
 else:
-    answer = {"store": store, "get": get}[command](host, port, json.loads(pathlib.Path(rest[0]).read_text()))
+    given = json.loads(pathlib.Path(rest[0]).read_text())
+    answer = {"store": store, "get": get}[command](host, port, given, *map(int, rest[1:]))
 json.dump(answer, sys.stdout)

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
+import { addWorklistItem } from '#core/worklist/worklist.ts';
 import { checked } from '#edge/config.ts';
 import type { EdgeContext } from '#edge/context.ts';
 import { evidenceOf } from '#edge/forward/forwarder.ts';
 import { takeIn } from '#edge/forward/intake.ts';
 import { DestinationQueue } from '#edge/forward/queue.ts';
 import { arrivalIn } from '#edge/forward/records.ts';
+import { noteUrgent, raiseUrgent } from '#edge/forward/urgent.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 
@@ -19,6 +21,7 @@ function intakeOf(upstreams: readonly Record<string, unknown>[] = [{ url: 'http:
     queue: (name = 'upstream') => new DestinationQueue(services, TENANT, name),
     slice: (n: number, study = 1, more: Parameters<typeof buildDicom>[0] = {}) =>
       store(services, buildDicom({ SOPInstanceUID: uid(100 * study + n), StudyInstanceUID: uid(study), ...more })),
+    raise: (drained: boolean) => raiseUrgent(context, drained),
     async all(): Promise<number> {
       let rounds = 0;
       while ((await takeIn(context)) !== undefined) rounds++;
@@ -131,4 +134,59 @@ test('a record that has changed since it was read is left as it is', async () =>
   expect(changed.map((one) => one.SOPInstanceUID)).toEqual([uid(102)]);
   expect((await queue().records([uid(101)]))[0]).toMatchObject({ state: 'held' });
   expect(await queue().counts()).toMatchObject({ pending: 1, held: 1 });
+});
+
+test('a study that was noted as urgent goes ahead, with what of it waits and what comes later; a note that is early is kept', async () => {
+  const { services, slice, all, queue, raise } = intakeOf();
+  await slice(1, 1);
+  await slice(1, 2);
+  await slice(1, 3);
+  await all();
+  await noteUrgent(services, TENANT, uid(2), 'high');
+  await noteUrgent(services, TENANT, uid(4), 'high');
+  const order = async (): Promise<string[]> => (await queue().first(10, new Set())).map((one) => one.SOPInstanceUID);
+  // Not all has been taken in: the one of study 4 may be in what is still to come.
+  await raise(false);
+  expect(await order()).toEqual([201, 101, 301].map(uid));
+  await slice(2, 2);
+  await slice(1, 4);
+  await all();
+  await raise(true);
+  expect(await order()).toEqual([201, 202, 401, 101, 301].map(uid));
+  // Notes are gone; one of a study that nobody wants too.
+  await noteUrgent(services, TENANT, uid(99), 'high');
+  await raise(true);
+  expect((await services.index.query({ partition: `${TENANT}|forward|urgent`, limit: 9 })).records).toEqual([]);
+});
+
+test('a study whose worklist item says STAT goes first, whatever its objects say', async () => {
+  const { services, slice, all, queue } = intakeOf();
+  const item = (study: number, priority: string) =>
+    addWorklistItem(services, TENANT, {
+      '00100010': { vr: 'PN', Value: [{ Alphabetic: 'A^B' }] },
+      '00100020': { vr: 'LO', Value: [`P${study}`] },
+      '0020000D': { vr: 'UI', Value: [uid(study)] },
+      '00321060': { vr: 'LO', Value: ['CT head'] },
+      '00401001': { vr: 'SH', Value: [`R${study}`] },
+      '00401003': { vr: 'SH', Value: [priority] },
+      '00400100': {
+        vr: 'SQ',
+        Value: [
+          {
+            '00080060': { vr: 'CS', Value: ['CT'] },
+            '00400001': { vr: 'AE', Value: ['CT1'] },
+            '00400002': { vr: 'DA', Value: ['20260101'] },
+            '00400003': { vr: 'TM', Value: ['1000'] },
+            '00400007': { vr: 'LO', Value: ['CT head'] },
+            '00400009': { vr: 'SH', Value: [`S${study}`] },
+          },
+        ],
+      },
+    });
+  await item(2, 'ROUTINE');
+  await item(3, 'STAT');
+  for (const study of [1, 2, 3]) await slice(1, study);
+  await all();
+  const waiting = await queue().first(10, new Set());
+  expect(waiting.map(({ SOPInstanceUID }) => SOPInstanceUID)).toEqual([301, 101, 201].map(uid));
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
+import { readFeed } from '#core/archive/feed.ts';
 import { DestinationQueue } from '#edge/forward/queue.ts';
 import type { ForwardCounts } from '#edge/forward/records.ts';
 import { systemClock } from '#embedded/archive.ts';
@@ -95,6 +96,44 @@ test('storescu over TLS, and with the archive away in between: the study arrives
   await expectArrived(second);
   const [found] = await getJson(`${nephos.root}/studies?StudyInstanceUID=${second.StudyInstanceUID}`);
   expect(first(found, '00201208')).toBe(SLICES);
+});
+
+test('pynetdicom stores with the priority HIGH while the archive is away: its study goes before those of DCMTK that wait', async () => {
+  const { port, dataDir } = nephos;
+  const beside = await startEdge(join(dir, 'urgent'), {
+    dicomPort: await freePort(),
+    httpPort: await freePort(),
+    // One request after the other, of a few instances: so the order is seen.
+    upstreams: [{ url: nephos.root, parallel: 1, batch: { instances: 3 }, retry: { firstMs: 50, mostMs: 200 } }],
+  });
+  try {
+    await nephos.kill9();
+    const [usual, urgent] = [ctStudy(8605, 12, 64), ctStudy(8606, 6, 64)];
+    const target = ['-aec', 'NEPHOS', 'localhost', String(beside.dicomPort)];
+    await runOk('storescu', [...target, '+sd', filesOf(usual, 'usual')]);
+    const folder = filesOf(urgent, 'urgent-files');
+    const list = join(dir, 'urgent.json');
+    writeFileSync(list, JSON.stringify(readdirSync(folder).map((name) => join(folder, name))));
+    const HIGH = '1';
+    const args = ['store', '127.0.0.1', String(beside.dicomPort), list, HIGH];
+    const sent = await python<{ status: number }[]>('dimse-session.py', args);
+    expect(sent.map(({ status }) => status)).toEqual(Array(6).fill(0));
+    nephos = await startNephos({ port, dataDir });
+    await drained(beside, 18);
+    const index = await LmdbIndexTable.open(join(dataDir, 'index'));
+    const { events } = await readFeed(index, 'main', '', 10_000);
+    await index.close();
+    const order = events.flatMap(({ type, StudyInstanceUID: study }) =>
+      type === 'InstanceStored' && (study === usual.StudyInstanceUID || study === urgent.StudyInstanceUID)
+        ? [study === urgent.StudyInstanceUID ? 'urgent' : 'usual']
+        : [],
+    );
+    expect(order).toHaveLength(18);
+    // What was being tried when the line went may have kept its place: one request at most.
+    expect(order.slice(0, 9).filter((one) => one === 'urgent')).toHaveLength(6);
+  } finally {
+    await beside.stop();
+  }
 });
 
 describe.each<OrthancVersion>(['1.10', '1.12'])('Orthanc %s', (version) => {

@@ -14,11 +14,12 @@ export const getService =
       select(confined, tenant, identifier, SOPClassUID),
   ): Service =>
   async (operation) => {
-    const { session, context, signal } = operation;
+    const { session, context, command, signal } = operation;
     const principal = authorize(principalOf(session.callingAETitle, session), 'retrieve');
     const { tenant } = principal;
     const confined = await confine(services, principal, 'retrieve');
-    const selection = await selecting(tenant, await identifierOf(operation), context.abstractSyntax, signal, confined);
+    const identifier = await identifierOf(operation);
+    const selection = await selecting(tenant, identifier, context.abstractSyntax, signal, confined, command.Priority);
     const contexts = [...session.contexts.values()].filter(({ requestorIsScp }) => requestorIsScp);
     await sendAll(services, operation, selection, { session, contexts });
   };

@@ -37,7 +37,7 @@ export const moveService =
       await respond({ Status: STATUS.moveDestinationUnknown, ErrorComment: 'the move destination is not configured' });
       return;
     }
-    const selection = await selecting(tenant, identifier, context.abstractSyntax, signal, confined);
+    const selection = await selecting(tenant, identifier, context.abstractSyntax, signal, confined, command.Priority);
     let receiver = selection.count === 0 ? undefined : await reach(destination, aeTitle, selection);
     const reopen = async (): Promise<Session | undefined> => {
       receiver = await reach(destination, aeTitle, selection);

@@ -6,6 +6,16 @@ import { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
 import type { AcceptedContext } from '../negotiation.ts';
 import { type Outgoing, prepare, prepareArriving, type Selected, type Selection } from './retrieve.ts';
+import { Turns } from './turns.ts';
+
+/** Of all associations of a process. */
+const readTurns = new WeakMap<Services, Turns>();
+
+function readTurnsOf(services: Services): Turns {
+  const known = readTurns.get(services) ?? new Turns(services.limits.retrieveReads);
+  readTurns.set(services, known);
+  return known;
+}
 
 /**
  * Waits, for one C-MOVE or C-GET, for objects that lie on slow media: has them brought back, all series of the selection at once, and
@@ -16,24 +26,36 @@ export class RestoreWait {
   readonly #services: Services;
   readonly #selection: Pick<Selection, 'instances'>;
   readonly #signal: AbortSignal;
+  readonly #priority: number | undefined;
   #begun = false;
   #deadline: number | undefined;
 
-  constructor(services: Services, selection: Pick<Selection, 'instances'>, signal: AbortSignal) {
+  /** @param priority of the request, by which it gets its turns at reading */
+  constructor(
+    services: Services,
+    selection: Pick<Selection, 'instances'>,
+    signal: AbortSignal,
+    priority: number | undefined,
+  ) {
     this.#services = services;
     this.#selection = selection;
     this.#signal = signal;
+    this.#priority = priority;
   }
 
   /** As `prepare`, once the object can be read, or will not be in time. */
   async prepare(instance: Selected, contexts: readonly AcceptedContext[]): Promise<Outgoing> {
     if ('arriving' in instance) return prepareArriving(this.#services, instance, contexts);
     for (;;) {
-      const outgoing = prepare(this.#services, instance, contexts);
-      const error = await outgoing.dataSet?.then(
-        () => undefined,
-        (thrown: unknown) => thrown,
-      );
+      // A turn ends when the first bytes are there: whoever takes them slowly, or is brought back for hours, has none.
+      const { outgoing, error } = await readTurnsOf(this.#services).run(this.#priority, async () => {
+        const ready = prepare(this.#services, instance, contexts);
+        const failure: unknown = await ready.dataSet?.then(
+          () => undefined,
+          (thrown: unknown) => thrown,
+        );
+        return { outgoing: ready, error: failure };
+      });
       if ('unavailable' in instance || !(error instanceof PacsError) || error.code !== 'ARCHIVED') return outgoing;
       await this.#begin(instance.blobKey.split('/')[0]!, error);
       if (!(await this.#isBack(instance))) return outgoing;

@@ -55,6 +55,8 @@ export type SelectInstances = (
   signal: AbortSignal,
   /** confined to who asks */
   confined: Services,
+  /** Priority (0000,0700) of the request */
+  priority: number | undefined,
 ) => Promise<Selection>;
 
 const UID_KEYS: ReadonlySet<string> = new Set(Object.values(UNIQUE_KEY));

@@ -46,7 +46,7 @@ export async function sendAll(
 ): Promise<void> {
   const { signal, command, facts } = operation;
   const counts: Counts = { remaining: selection.count, completed: 0, failed: 0, warning: 0, failedUIDs: [] };
-  const restores = new RestoreWait(services, selection, signal);
+  const restores = new RestoreWait(services, selection, signal, command.Priority);
   const outgoing = startEarly(
     selection.instances(),
     (instance): Promise<Outgoing> => restores.prepare(instance, destination?.contexts ?? []),
