@@ -6,22 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { CreateBucketCommand } from '@aws-sdk/client-s3';
-import { CreateQueueCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { dynamoClient, s3Client, sqsClient } from '#adapters/aws/clients.ts';
-import { DynamoIndexTable } from '#adapters/aws/dynamo-index-table.ts';
-import { queueName } from '#adapters/aws/schema.ts';
-import { TokenStore } from '#core/tokens.ts';
-import { SERVICE } from '#fargate/spec.ts';
-import { ENVIRONMENT, queueVariable } from '#lambda/environment.ts';
 import { BODY_END, PART_END, PART_HEAD, STOW_TYPE } from '#test/bench/client.ts';
 import { bodyOf } from '#test/bench/large.ts';
 import { largeObject } from '#test/bench/large-data.ts';
 import { dicomwebSuite } from '#test/hosts/dicomweb-suite.ts';
 import { httpHost } from '#test/hosts/service-host.ts';
-import { ENGINE_IDENTITY, type Engine, startDynamoDb, startMiniStack } from './helpers/engines.ts';
-import { createTable, systemClock } from './helpers/table.ts';
+import { type Engine, startDynamoDb, startMiniStack } from './helpers/engines.ts';
+import { prepareService } from './helpers/service-environment.ts';
 
 /** The service as its container runs it: its bundle, started as a process, told by its environment alone. */
 const ROOT = join(import.meta.dirname, '../..');
@@ -29,12 +21,10 @@ const BIG_BYTES = Number(process.env.NEPHOS_BIG_BYTES ?? 200e6);
 const FRAME_BYTES = 512 * 512 * 2;
 const RSS_LIMIT_BYTES = 450e6;
 const START_MS = 30_000;
-const TENANT = 'clinic';
 
 let folder: string;
 let database: Engine;
 let stack: Engine;
-let archives = 0;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'nephos-service-'));
   await promisify(execFile)(process.execPath, ['edge-gateway/build.ts', folder, 'service'], { cwd: ROOT });
@@ -55,35 +45,9 @@ interface Running {
 
 /** The service on a table, a bucket and queues of its own, told of no more than it is granted. */
 async function startService(): Promise<Running> {
-  const stage = `service${archives++}`;
-  const table = dynamoClient({ ...ENGINE_IDENTITY, endpoint: database.endpoint });
-  await createTable(table, stage);
-  const s3 = s3Client({ ...ENGINE_IDENTITY, endpoint: stack.endpoint, forcePathStyle: true });
-  await s3.send(new CreateBucketCommand({ Bucket: `${stage}-archive` }));
-  const sqs = sqsClient({ ...ENGINE_IDENTITY, endpoint: stack.endpoint });
-  const queues: Record<string, string> = {};
-  for (const kind of SERVICE.grants.sends) {
-    const { QueueUrl } = await sqs.send(new CreateQueueCommand({ QueueName: queueName(stage, kind) }));
-    queues[queueVariable(kind)] = QueueUrl!;
-  }
-  const index = new DynamoIndexTable({ client: table, tableName: stage, clock: systemClock });
-  const token = (await new TokenStore({ index, clock: systemClock }).bootstrap(TENANT))!;
-  for (const client of [table, s3, sqs]) client.destroy();
-
-  const env = {
-    PATH: process.env.PATH,
-    NODE_ENV: 'production',
-    AWS_REGION: ENGINE_IDENTITY.region,
-    AWS_ACCESS_KEY_ID: ENGINE_IDENTITY.credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: ENGINE_IDENTITY.credentials.secretAccessKey,
-    AWS_ENDPOINT_URL: stack.endpoint,
-    AWS_ENDPOINT_URL_DYNAMODB: database.endpoint,
-    [ENVIRONMENT.tenants]: TENANT,
-    [ENVIRONMENT.table]: stage,
-    [ENVIRONMENT.archiveBucket]: `${stage}-archive`,
-    ...queues,
-    NEPHOS_HTTP_PORT: '0',
-  };
+  const prepared = await prepareService(database, stack);
+  const { token } = prepared;
+  const env = { PATH: process.env.PATH, NODE_ENV: 'production', ...prepared.env, NEPHOS_HTTP_PORT: '0' };
   const child = spawn(process.execPath, [join(folder, 'service.js')], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   for (const stream of [child.stdout, child.stderr])
