@@ -21,5 +21,5 @@ export const BUNDLING = {
 export const BUNDLE_FILE = 'index.mjs';
 export const BUNDLE_HANDLER = 'index.handler';
 
-/** of a bundle without codecs, zipped (bytes) */
+/** of what is uploaded for a function but for the codecs, zipped: its bundle, and the map by which its stack traces are read (bytes) */
 export const BUNDLE_LIMIT_BYTES = 1_500_000;

@@ -12,7 +12,7 @@ import {
   SourceMapMode,
 } from 'aws-cdk-lib/aws-lambda-nodejs';
 import * as logs from 'aws-cdk-lib/aws-logs';
-import { BUNDLING } from '#lambda/bundling.ts';
+import { BUNDLE_FILE, BUNDLING } from '#lambda/bundling.ts';
 import { CODEC_FILE, FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
 import { type Resources, statementsFor } from '../grants.ts';
 import type { NephosStack } from '../nephos-stack.ts';
@@ -82,7 +82,14 @@ function bundlingOf({ codecs }: FunctionSpec): BundlingOptions {
     sourceMapMode: SourceMapMode.DEFAULT,
     sourcesContent: false,
     logLevel: LogLevel.ERROR,
-    ...(codecs && { commandHooks: { beforeBundling: () => [], beforeInstall: () => [], afterBundling: copyCodecs } }),
+    commandHooks: {
+      beforeBundling: () => [],
+      beforeInstall: () => [],
+      afterBundling: (inputDir, outputDir) => [
+        `"${process.execPath}" "${join(ROOT, 'scripts/own-source-map.ts')}" "${join(outputDir, BUNDLE_FILE)}.map"`,
+        ...(codecs ? copyCodecs(inputDir, outputDir) : []),
+      ],
+    },
   };
 }
 
@@ -93,5 +100,5 @@ function copyCodecs(_inputDir: string, outputDir: string): string[] {
     .map((folder) => join(CODECS, folder, CODEC_FILE))
     .find((path) => existsSync(path));
   if (found === undefined) throw new Error(`${CODEC_FILE} is not in ${CODECS}`);
-  return [`cp ${found} ${outputDir}/`];
+  return [`cp "${found}" "${outputDir}/"`];
 }
