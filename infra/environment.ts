@@ -62,7 +62,7 @@ export function environmentOf(
     ),
     ...(answers ? ratesOf(settings) : {}),
     ...set(ENVIRONMENT.responseMode, settings.bufferedResponses ? 'buffered' : undefined),
-    ...set(ENVIRONMENT.table, grants.index === 'none' ? undefined : deployed.tableName),
+    ...set(ENVIRONMENT.table, deployed.tableName),
     ...set(ENVIRONMENT.archiveBucket, grants.archive.length > 0 ? deployed.archiveBucket : undefined),
     ...set(ENVIRONMENT.landingBucket, grants.landing.length > 0 || imports ? deployed.landingBucket : undefined),
     ...set(ENVIRONMENT.imagingDatastore, grants.imaging && deployed.imaging?.datastoreId),

@@ -2,6 +2,7 @@ import type * as iam from 'aws-cdk-lib/aws-iam';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { INVENTORY, LANDING_BUCKET } from '#adapters/aws/schema.ts';
 import type { BlobGrant, Grants } from '#lambda/functions.ts';
+import type { IndexWrite } from '#lambda/index-grants.ts';
 
 /** Where a function of one region finds what it may touch. */
 export interface Resources {
@@ -27,20 +28,14 @@ export interface Resources {
 }
 
 /** The calls that DynamoIndexTable makes (a transaction needs the rights of its operations, and those alone). */
-const INDEX_ACTIONS = {
-  none: [],
-  read: ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query'],
-  write: [
-    'dynamodb:GetItem',
-    'dynamodb:BatchGetItem',
-    'dynamodb:Query',
-    'dynamodb:PutItem',
-    'dynamodb:UpdateItem',
-    'dynamodb:DeleteItem',
-    'dynamodb:BatchWriteItem',
-    'dynamodb:ConditionCheckItem',
-  ],
-} as const satisfies Record<Grants['index'], readonly string[]>;
+const INDEX_READS = ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query'];
+const INDEX_WRITES = {
+  put: 'dynamodb:PutItem',
+  add: 'dynamodb:UpdateItem',
+  delete: 'dynamodb:DeleteItem',
+  check: 'dynamodb:ConditionCheckItem',
+  file: 'dynamodb:BatchWriteItem',
+} as const satisfies Record<IndexWrite, string>;
 
 /** The calls that S3BlobStore makes of objects. */
 const OBJECT_ACTIONS = {
@@ -61,18 +56,14 @@ const OBJECT_KEY_ACTIONS = {
   restore: [],
   tier: [],
 } as const satisfies Record<BlobGrant, readonly string[]>;
-const INDEX_KEY_ACTIONS = {
-  none: [],
-  read: ['kms:Decrypt', 'kms:DescribeKey'],
-  write: [
-    'kms:Decrypt',
-    'kms:DescribeKey',
-    'kms:Encrypt',
-    'kms:ReEncryptFrom',
-    'kms:ReEncryptTo',
-    'kms:GenerateDataKey',
-  ],
-} as const satisfies Record<Grants['index'], readonly string[]>;
+const INDEX_KEY_ACTIONS = [
+  'kms:Decrypt',
+  'kms:DescribeKey',
+  'kms:Encrypt',
+  'kms:ReEncryptFrom',
+  'kms:ReEncryptTo',
+  'kms:GenerateDataKey',
+];
 
 /**
  * Statements for what a function's row grants. Who reads may also list: without it S3 answers 403 instead of 404 for what is not
@@ -84,15 +75,26 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
     if (actions.length > 0 && where.length > 0)
       statements.push(new PolicyStatement({ sid, actions: [...actions], resources: where }));
   };
-  allow('Index', INDEX_ACTIONS[grants.index], [resources.tableArn]);
-  for (const [sid, blobs, arn] of [
-    ['Archive', grants.archive, resources.archiveArn],
+  allow('Index', INDEX_READS, [resources.tableArn]);
+  for (const { name, writes, partitions } of grants.index) {
+    const conditions = { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': partitions } };
+    statements.push(
+      new PolicyStatement({
+        sid: `Index${name}`,
+        actions: writes.map((write) => INDEX_WRITES[write]),
+        resources: [resources.tableArn],
+        ...(partitions && { conditions }),
+      }),
+    );
+  }
+  for (const [sid, blobs, arn, keys = '*'] of [
+    ['Archive', grants.archive, resources.archiveArn, grants.archiveKeys],
     ['Landing', grants.landing, resources.landingArn],
   ] as const) {
     allow(
       `${sid}Objects`,
       blobs.flatMap((grant) => OBJECT_ACTIONS[grant]),
-      [`${arn}/*`],
+      [`${arn}/${keys}`],
     );
     allow(`${sid}Keys`, blobs.some((grant) => grant === 'read' || grant === 'list') ? ['s3:ListBucket'] : [], [arn]);
   }
@@ -143,6 +145,6 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
   };
   const blobs = new Set([...grants.archive, ...grants.landing].flatMap((grant) => OBJECT_KEY_ACTIONS[grant]));
   via('ObjectKey', 's3', [...blobs], [resources.keyArn, ...(grants.archive.length > 0 ? resources.tenantKeyArns : [])]);
-  via('IndexKey', 'dynamodb', INDEX_KEY_ACTIONS[grants.index], [resources.keyArn]);
+  via('IndexKey', 'dynamodb', INDEX_KEY_ACTIONS, [resources.keyArn]);
   return statements;
 }

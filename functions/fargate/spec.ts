@@ -1,4 +1,5 @@
 import type { Grants } from '#lambda/functions.ts';
+import { ARCHIVE } from '#lambda/index-grants.ts';
 
 /**
  * The optional service: what it answers through CloudFront, and what it may touch. Pure constants; infra builds the stack from them. The
@@ -11,7 +12,7 @@ export const SERVICE = {
   /** before what still runs is cut off, once the service has been told to end (s); the most that Fargate gives */
   stopSeconds: 120,
   grants: {
-    index: 'write',
+    index: [ARCHIVE],
     archive: ['read', 'write', 'delete'],
     landing: [],
     sends: ['study-quiet', 'finish-removal', 'restore'],

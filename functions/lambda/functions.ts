@@ -1,5 +1,22 @@
 import type { QUEUES } from '#adapters/aws/schema.ts';
 import { TRANSACTIONS_PATH, TRANSACTIONS_RELATION } from '#dicomweb/transactions-link.ts';
+import {
+  ACCESS_NOTES,
+  ALL_PAGES,
+  ARCHIVE,
+  AVAILABILITY,
+  DELIVERIES,
+  FEED_PAGES,
+  GUEST_ACTS,
+  type IndexGrant,
+  RATES,
+  RECONCILIATION,
+  SEALS,
+  SESSIONS,
+  TIERING,
+  TRAIL,
+  TRAIL_PAGES,
+} from './index-grants.ts';
 
 /**
  * What is deployed: one function per kind of work, what starts it and what it may touch. Pure constants: infra builds the stacks
@@ -47,11 +64,14 @@ export interface ScheduleTrigger {
   readonly schedule: string;
 }
 
-/** In terms of the ports (every request is recorded in the audit trail, so whatever answers HTTP writes to the index); the adapters say which AWS actions each takes. */
+/** In terms of the ports; infra/grants.ts has which AWS actions each takes. */
 export interface Grants {
-  readonly index: 'none' | 'read' | 'write';
+  /** what it writes there; it may read all of it */
+  readonly index: readonly IndexGrant[];
   readonly archive: readonly BlobGrant[];
   readonly landing: readonly BlobGrant[];
+  /** of the archive, as IAM has them; none: all keys */
+  readonly archiveKeys?: string;
   /** may read the archive bucket's inventory */
   readonly inventory?: true;
   /** signs with the key of the audit trail, and reads the certificates for its repository */
@@ -102,7 +122,7 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [post('/dicomweb/studies'), post(STUDY)],
     grants: {
-      index: 'write',
+      index: [ARCHIVE],
       archive: ['read', 'write', 'delete'],
       landing: [],
       sends: ['study-quiet', 'finish-removal'],
@@ -126,7 +146,14 @@ export const FUNCTIONS = {
       open('GET', '/healthz'),
       open('ANY', '/{proxy+}'),
     ],
-    grants: { index: 'write', archive: [], landing: [], sends: [] },
+    grants: {
+      index: [TRAIL, RATES],
+      archive: ['read'],
+      // Metadata that is too long for the index, beside its object: core/archive/instance.ts.
+      archiveKeys: '*/*/*/*.json',
+      landing: [],
+      sends: [],
+    },
   },
   retrieve: {
     entry: 'functions/lambda/retrieve.ts',
@@ -151,7 +178,13 @@ export const FUNCTIONS = {
       get(`${SERIES}/pixeldata`),
       get(`${INSTANCE}/pixeldata`),
     ],
-    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'], imaging: 'read' },
+    grants: {
+      index: [TRAIL, RATES, ACCESS_NOTES, GUEST_ACTS, AVAILABILITY],
+      archive: ['read'],
+      landing: [],
+      sends: ['restore'],
+      imaging: 'read',
+    },
   },
   render: {
     entry: 'functions/lambda/render.ts',
@@ -164,7 +197,13 @@ export const FUNCTIONS = {
       ...[STUDY, SERIES, INSTANCE, FRAMES].flatMap((path) => [get(`${path}/rendered`), get(`${path}/thumbnail`)]),
       get('/wado'),
     ],
-    grants: { index: 'write', archive: ['read'], landing: [], sends: ['restore'], imaging: 'frames' },
+    grants: {
+      index: [TRAIL, RATES, ACCESS_NOTES, GUEST_ACTS, AVAILABILITY],
+      archive: ['read'],
+      landing: [],
+      sends: ['restore'],
+      imaging: 'frames',
+    },
   },
   transactions: {
     entry: 'functions/lambda/transactions.ts',
@@ -175,7 +214,7 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [{ kind: 'http', method: 'ANY', path: '/api/transactions/{proxy+}' }],
     grants: {
-      index: 'write',
+      index: [ARCHIVE],
       archive: ['read', 'write', 'delete'],
       landing: ['read', 'write', 'delete', 'list'],
       sends: ['study-quiet', 'finish-removal', 'store-uploaded'],
@@ -189,8 +228,7 @@ export const FUNCTIONS = {
     streaming: true,
     codecs: false,
     triggers: [get('/api/events')],
-    // Whoever reads the log gives what was appended its place (docs/decisions/0081).
-    grants: { index: 'write', archive: [], landing: [], sends: [] },
+    grants: { index: [TRAIL, RATES, FEED_PAGES], archive: [], landing: [], sends: [] },
   },
   admin: {
     entry: 'functions/lambda/admin.ts',
@@ -220,7 +258,7 @@ export const FUNCTIONS = {
       { kind: 'http', method: 'ANY', path: '/api/{proxy+}' },
     ],
     grants: {
-      index: 'write',
+      index: [ARCHIVE, ALL_PAGES],
       archive: ['read', 'write', 'delete', 'list'],
       landing: [],
       sends: ['study-quiet', 'finish-removal', 'restore', 'procedure-step-ended', 'deidentify', 'route'],
@@ -236,7 +274,7 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [queue('store-uploaded', 1, 50), queue('ingest', 5, 50)],
     grants: {
-      index: 'write',
+      index: [ARCHIVE],
       archive: ['read', 'write', 'delete'],
       landing: ['read', 'delete', 'list'],
       sends: ['study-quiet', 'finish-removal', 'store-uploaded'],
@@ -258,7 +296,7 @@ export const FUNCTIONS = {
       queue('moved', 10, 2),
     ],
     grants: {
-      index: 'write',
+      index: [ARCHIVE],
       archive: ['read', 'write', 'delete', 'list', 'restore'],
       landing: [],
       sends: ['study-quiet', 'finish-removal', 'restore', 'placement', 'procedure-step-ended', 'route'],
@@ -274,7 +312,7 @@ export const FUNCTIONS = {
     codecs: true,
     triggers: [queue('deidentify', 1, 5)],
     grants: {
-      index: 'write',
+      index: [ARCHIVE],
       archive: ['read', 'write', 'delete'],
       landing: [],
       sends: ['study-quiet', 'finish-removal', 'restore', 'deidentify'],
@@ -288,7 +326,13 @@ export const FUNCTIONS = {
     streaming: false,
     codecs: false,
     triggers: [queue('route', 1, 10)],
-    grants: { index: 'write', archive: ['read'], landing: [], routes: true, sends: ['route', 'restore'] },
+    grants: {
+      index: [TRAIL, DELIVERIES, FEED_PAGES],
+      archive: ['read'],
+      landing: [],
+      routes: true,
+      sends: ['route', 'restore'],
+    },
   },
   sweep: {
     entry: 'functions/lambda/sweep.ts',
@@ -299,8 +343,8 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'rate(10 minutes)' }],
     grants: {
-      index: 'write',
-      archive: ['read', 'write', 'delete', 'list'],
+      index: [ARCHIVE],
+      archive: ['delete'],
       landing: ['delete', 'list'],
       sends: ['study-quiet', 'store-uploaded', 'placement', 'deidentify', 'route'],
       imaging: 'tell',
@@ -314,7 +358,7 @@ export const FUNCTIONS = {
     streaming: false,
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'cron(17 2 * * ? *)' }],
-    grants: { index: 'write', archive: ['read', 'list'], landing: [], inventory: true, sends: [] },
+    grants: { index: [RECONCILIATION], archive: ['read', 'list'], landing: [], inventory: true, sends: [] },
   },
   tier: {
     entry: 'functions/lambda/tier.ts',
@@ -324,7 +368,7 @@ export const FUNCTIONS = {
     streaming: false,
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'cron(41 3 * * ? *)' }],
-    grants: { index: 'write', archive: ['tier'], landing: [], sends: [] },
+    grants: { index: TIERING, archive: ['tier'], landing: [], sends: [] },
   },
   audit: {
     entry: 'functions/lambda/audit.ts',
@@ -334,7 +378,15 @@ export const FUNCTIONS = {
     streaming: false,
     codecs: false,
     triggers: [{ kind: 'schedule', schedule: 'rate(5 minutes)' }],
-    grants: { index: 'write', archive: ['read', 'write'], landing: [], sends: [], seals: true },
+    grants: {
+      index: [SEALS, TRAIL_PAGES],
+      archive: ['read', 'write'],
+      // {tenant}/audit/…: core/audit/seal.ts
+      archiveKeys: '*/audit/*',
+      landing: [],
+      sends: [],
+      seals: true,
+    },
   },
   authorizer: {
     entry: 'functions/lambda/authorizer.ts',
@@ -346,7 +398,7 @@ export const FUNCTIONS = {
     codecs: false,
     triggers: [{ kind: 'authorizer' }],
     // Sessions whose tokens of the issuer have run out are renewed here.
-    grants: { index: 'write', archive: [], landing: [], sends: [], signsIn: true },
+    grants: { index: [SESSIONS, RATES], archive: [], landing: [], sends: [], signsIn: true },
   },
 } as const satisfies Record<string, FunctionSpec>;
 

@@ -1,5 +1,5 @@
 import { Duration } from 'aws-cdk-lib';
-import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import { LambdaInvoke } from 'aws-cdk-lib/aws-scheduler-targets';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
@@ -15,6 +15,9 @@ export interface WorkersProps extends ComputeProps {
   /** schedules run in the region that takes changes; the other one's wait */
   readonly active: boolean;
 }
+
+/** What Lambda asks of a queue in the name of the function behind it; the grants of CDK's own event source are wider. */
+const EVENT_SOURCE_ACTIONS = ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'];
 
 /** What works in the background: functions on queues and on schedules. */
 export class WorkersStack extends NephosStack {
@@ -47,16 +50,20 @@ export class WorkersStack extends NephosStack {
 
   #start(name: FunctionName, worker: ArchiveFunction, queues: WorkersProps['queues'], active: boolean): void {
     const spec: FunctionSpec = FUNCTIONS[name];
+    const worked = spec.triggers.flatMap((trigger) =>
+      trigger.kind === 'queue' ? [queues[trigger.queue].queueArn] : [],
+    );
+    if (worked.length > 0)
+      worker.addToRolePolicy(new PolicyStatement({ sid: 'Work', actions: EVENT_SOURCE_ACTIONS, resources: worked }));
     for (const trigger of spec.triggers) {
       if (trigger.kind === 'queue') {
         const maxConcurrency = Math.min(trigger.maxConcurrency, this.settings.ingestConcurrency);
-        worker.addEventSource(
-          new SqsEventSource(queues[trigger.queue], {
-            batchSize: trigger.batchSize,
-            reportBatchItemFailures: true,
-            maxConcurrency: Math.max(2, maxConcurrency),
-          }),
-        );
+        worker.addEventSourceMapping(trigger.queue, {
+          eventSourceArn: queues[trigger.queue].queueArn,
+          batchSize: trigger.batchSize,
+          reportBatchItemFailures: true,
+          maxConcurrency: Math.max(2, maxConcurrency),
+        });
       }
       if (trigger.kind === 'schedule') {
         new scheduler.Schedule(this, `${name}-schedule`, {

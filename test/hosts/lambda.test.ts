@@ -8,6 +8,7 @@ import { type CloudArchive, cloudArchive } from '#lambda/archive.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
 import { FUNCTIONS, type FunctionName } from '#lambda/functions.ts';
 import { httpFunction } from '#lambda/http-function.ts';
+import { archiveOf } from '#test/fixtures/granted-index.ts';
 import { lambdaContext, provideStreaming, proxyEvent, routeTo, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, TENANT } from '#test/fixtures/services.ts';
 import type { Answer, Host } from './client.ts';
@@ -22,7 +23,7 @@ async function lambdaHost(streaming: boolean): Promise<Host> {
   const archive: CloudArchive = cloudArchive(config, memory, streaming);
   const functions = new Map<FunctionName, ReturnType<typeof httpFunction>>();
   const functionOf = (name: FunctionName) => {
-    const known = functions.get(name) ?? httpFunction(name, () => archive);
+    const known = functions.get(name) ?? httpFunction(name, () => archiveOf(name, archive));
     functions.set(name, known);
     return known;
   };

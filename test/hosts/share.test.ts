@@ -16,6 +16,7 @@ import { readLambdaConfig } from '#lambda/config.ts';
 import { FUNCTIONS, type FunctionName } from '#lambda/functions.ts';
 import { httpFunction } from '#lambda/http-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { archiveOf } from '#test/fixtures/granted-index.ts';
 import { lambdaContext, provideStreaming, proxyEvent, routeTo, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
 import { type RunningArchive, startArchive } from './process.ts';
@@ -63,7 +64,7 @@ async function lambda(): Promise<Host> {
   const tokens = new TokenStore(services);
   const admin = (await tokens.bootstrap('main'))!;
   const functions = new Map<FunctionName, unknown>();
-  const authorizer = authorizerFunction(() => archive) as unknown as (
+  const authorizer = authorizerFunction(() => archiveOf('authorizer', archive)) as unknown as (
     ...values: unknown[]
   ) => Promise<APIGatewayAuthorizerResult>;
   const code = apiRequestCode({ primary: 'one', secondary: undefined }).replace(/^import .*$/m, '');
@@ -97,7 +98,7 @@ async function lambda(): Promise<Host> {
       if (!functions.has(name))
         functions.set(
           name,
-          httpFunction(name, () => archive),
+          httpFunction(name, () => archiveOf(name, archive)),
         );
       const handler = functions.get(name) as (...values: unknown[]) => Promise<unknown>;
       const event = proxyEvent({ method, url, headers: sent, body, authorizer: context });

@@ -12,6 +12,7 @@ import { httpFunction } from '#lambda/http-function.ts';
 import { workJob } from '#lambda/jobs.ts';
 import { queueFunction } from '#lambda/queue-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { archiveOf } from '#test/fixtures/granted-index.ts';
 import { lambdaContext, proxyEvent } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 import { imagingBeside } from './imaging-beside.ts';
@@ -28,11 +29,11 @@ export async function deployed(env: Record<string, string> = {}, limits: Partial
   const { fake, landing, placement, close } = await imagingBeside(memory, limits, config.limits);
   const { clock } = memory;
   const archive = cloudArchive(config, { ...memory, placement, landing }, false);
-  const worker = queueFunction('worker', () => archive, workJob) as unknown as (
+  const worker = queueFunction('worker', () => archiveOf('worker', archive), workJob) as unknown as (
     event: object,
     context: object,
   ) => Promise<SQSBatchResponse>;
-  const retrieve = httpFunction('retrieve', () => archive) as unknown as (
+  const retrieve = httpFunction('retrieve', () => archiveOf('retrieve', archive)) as unknown as (
     event: object,
     context: object,
   ) => Promise<APIGatewayProxyResult>;

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
+import type { IndexGrant } from '#lambda/index-grants.ts';
+import { isLike } from '#test/fixtures/iam-like.ts';
 import { ACCOUNT, FARGATE, PROD, prodDeployment, synthesize } from '../synth.ts';
 
 interface Statement {
@@ -7,6 +9,7 @@ interface Statement {
   readonly Effect: string;
   readonly Action: string | string[];
   readonly Resource: unknown;
+  readonly Condition?: object;
 }
 const listOf = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value]);
 
@@ -25,6 +28,16 @@ const actionsOf = (name: FunctionName, prefix: string): string[] =>
     .filter((action) => action.startsWith(prefix))
     .sort();
 
+const INDEX_ACTIONS = {
+  put: 'dynamodb:PutItem',
+  add: 'dynamodb:UpdateItem',
+  delete: 'dynamodb:DeleteItem',
+  check: 'dynamodb:ConditionCheckItem',
+  file: 'dynamodb:BatchWriteItem',
+} as const;
+/** Those that do things to studies: they write wherever that leads. */
+const CHANGING: readonly FunctionName[] = ['store', 'transactions', 'admin', 'ingest', 'worker', 'deidentify', 'sweep'];
+
 describe('the roles', () => {
   const names = Object.keys(FUNCTIONS) as FunctionName[];
 
@@ -42,7 +55,8 @@ describe('the roles', () => {
   test.each(names)('%s changes no more than its row grants', (name) => {
     const { grants }: FunctionSpec = FUNCTIONS[name];
     const reads = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
-    if (grants.index !== 'write') expect(actionsOf(name, 'dynamodb:')).toEqual(grants.index === 'read' ? reads : []);
+    const writes = grants.index.flatMap((grant) => grant.writes.map((write) => INDEX_ACTIONS[write]));
+    expect(actionsOf(name, 'dynamodb:')).toEqual([...reads, ...writes].sort());
     const blobs = new Set([...grants.archive, ...grants.landing]);
     const objectActions = actionsOf(name, 's3:');
     expect(objectActions.includes('s3:PutObject')).toBe(blobs.has('write'));
@@ -50,8 +64,52 @@ describe('the roles', () => {
     if (blobs.size === 0) expect(objectActions).toEqual([]);
   });
 
-  test('searches see no object, and nobody who only reads may write one', () => {
-    expect(actionsOf('search', 's3:')).toEqual([]);
+  test.each(names)(
+    '%s writes to the partitions of its row alone, and only what changes studies writes everywhere',
+    (name) => {
+      const { grants }: FunctionSpec = FUNCTIONS[name];
+      const statements = statementsOf(name).filter(({ Sid }) => Sid?.startsWith('Index') && Sid !== 'IndexKey');
+      expect(statements.map(({ Sid }) => Sid)).toEqual(['Index', ...grants.index.map((grant) => `Index${grant.name}`)]);
+      for (const { name: of, partitions } of grants.index) {
+        const condition = statements.find(({ Sid }) => Sid === `Index${of}`)?.Condition;
+        expect(condition).toEqual(
+          partitions && { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': [...partitions] } },
+        );
+        for (const one of partitions ?? []) expect(one).toMatch(/^(\*\||_system\|)[\w*]/);
+      }
+      expect(grants.index.some(({ partitions }) => partitions === undefined)).toBe(CHANGING.includes(name));
+    },
+  );
+
+  test('whoever only reads changes no instance and no account, and removes nothing; nobody but who reads a log files what it holds', () => {
+    const written = (name: FunctionName, partition: string): boolean =>
+      FUNCTIONS[name].grants.index.some(({ partitions }: IndexGrant) =>
+        partitions?.some((one) => isLike(one, partition)),
+      );
+    const records = ['instances|1.2|1.3', 'metadata|1.2|1.3', 'sop|1.4', 'trash', 'users', 'tokens', 'audit\0pages'];
+    for (const name of ['search', 'retrieve', 'render', 'events', 'authorizer'] as const) {
+      for (const record of records) expect(written(name, `main|${record}`), `${name} ${record}`).toBe(false);
+      // How soon a study can be had is noted by who reads it.
+      expect(written(name, 'main|study|1.2'), name).toBe(name === 'retrieve' || name === 'render');
+      expect(actionsOf(name, 'dynamodb:').includes('dynamodb:DeleteItem'), name).toBe(name === 'authorizer');
+    }
+    expect(names.filter((name) => actionsOf(name, 'dynamodb:').includes('dynamodb:BatchWriteItem'))).toEqual([
+      'events',
+      'admin',
+      'route',
+      'audit',
+    ]);
+  });
+
+  test('the trail is sealed by who sees no object but its own', () => {
+    const objects = statementsOf('audit').find(({ Sid }) => Sid === 'ArchiveObjects');
+    expect(JSON.stringify(objects?.Resource)).toMatch(/-archive-.*\/\*\/audit\/\*/);
+  });
+
+  test('searches see no object but long metadata, and nobody who only reads may write one', () => {
+    const objects = statementsOf('search').find(({ Sid }) => Sid === 'ArchiveObjects');
+    expect(objects?.Action).toBe('s3:GetObject');
+    expect(JSON.stringify(objects?.Resource)).toMatch(/-archive-.*\/\*\/\*\/\*\/\*\.json/);
     for (const name of ['retrieve', 'render'] as const)
       expect(actionsOf(name, 's3:')).toEqual(['s3:GetObject', 's3:ListBucket']);
   });

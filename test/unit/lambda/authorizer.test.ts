@@ -7,6 +7,7 @@ import { cloudArchive } from '#lambda/archive.ts';
 import { authorizerFunction } from '#lambda/authorizer-function.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
 import { httpFunction } from '#lambda/http-function.ts';
+import { archiveOf } from '#test/fixtures/granted-index.ts';
 import { lambdaContext, proxyEvent } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, TENANT } from '#test/fixtures/services.ts';
 
@@ -43,7 +44,7 @@ const token = (claims: object = {}) =>
 
 async function decide(headers: Record<string, string>, method = 'GET'): Promise<APIGatewayAuthorizerResult> {
   const event = proxyEvent({ method, url: new URL('https://pacs.test/dicomweb/studies'), headers });
-  const handler = authorizerFunction(archive) as unknown as (
+  const handler = authorizerFunction(() => archiveOf('authorizer', archive())) as unknown as (
     ...values: unknown[]
   ) => Promise<APIGatewayAuthorizerResult>;
   return handler({ ...event, type: 'REQUEST', methodArn: ARN }, lambdaContext());
@@ -54,7 +55,7 @@ test('a token of the issuer lets its bearer in; the functions get to know who it
   expect(decision.context).toEqual({ tenant: TENANT, subject: 'dr-house', roles: 'finder' });
   expect(decision.policyDocument.Statement).toEqual([{ Action: 'execute-api:Invoke', Effect: 'Allow', Resource: ARN }]);
 
-  const search = httpFunction('search', archive) as unknown as (
+  const search = httpFunction('search', () => archiveOf('search', archive())) as unknown as (
     ...values: unknown[]
   ) => Promise<{ statusCode: number }>;
   const url = new URL('https://pacs.test/dicomweb/studies');

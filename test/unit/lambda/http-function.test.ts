@@ -12,6 +12,7 @@ import { httpFunction } from '#lambda/http-function.ts';
 import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { dyingServices } from '#test/fixtures/dying-services.ts';
+import { archiveOf } from '#test/fixtures/granted-index.ts';
 import { lambdaContext, provideStreaming, proxyEvent, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
 import { multipart } from '#test/hosts/client.ts';
@@ -35,11 +36,15 @@ function functions(env: Record<string, string> = {}, streaming = false) {
     archive,
     eventOf,
     async ask(name: FunctionName, path: string, ask: Ask = {}): Promise<APIGatewayProxyResult> {
-      const handler = httpFunction(name, () => archive) as unknown as (...values: unknown[]) => Promise<never>;
+      const handler = httpFunction(name, () => archiveOf(name, archive)) as unknown as (
+        ...values: unknown[]
+      ) => Promise<never>;
       return handler(eventOf(path, ask), lambdaContext());
     },
     stream(name: FunctionName, path: string, ask: Ask = {}, remainingMs = 29_000) {
-      const handler = httpFunction(name, () => archive) as unknown as (...values: unknown[]) => Promise<never>;
+      const handler = httpFunction(name, () => archiveOf(name, archive)) as unknown as (
+        ...values: unknown[]
+      ) => Promise<never>;
       const answer = new StreamedAnswer({ highWaterMark: 64 * 1024 });
       return { answer, ended: handler(eventOf(path, ask), answer, lambdaContext(remainingMs)) as Promise<unknown> };
     },
@@ -48,6 +53,30 @@ function functions(env: Record<string, string> = {}, streaming = false) {
 const problem = ({ body }: APIGatewayProxyResult) => JSON.parse(body);
 const STUDY = `/dicomweb/studies/${uid(1)}`;
 const SERIES = `${STUDY}/series/${uid(2)}`;
+
+describe('a function has what its row grants, and that is enough', () => {
+  test('a search for what stands in metadata that is too long for the index finds it: it once had no bucket to read it from', async () => {
+    const { ask, archive } = functions({ NEPHOS_LIMIT_METADATA_IN_INDEX_BYTES: '10' });
+    await store(archive.services, buildDicom({ SOPInstanceUID: uid(101), ImageComments: 'kept beside the object' }));
+    const found = await ask('search', `${SERIES}/instances?includefield=ImageComments`);
+    expect([found.statusCode, JSON.parse(found.body)[0]?.['00204000']?.Value], found.body).toEqual([
+      200,
+      ['kept beside the object'],
+    ]);
+  });
+
+  test('who reads what lies on slow media is told to come again, and the list says that it is on its way', async () => {
+    const { ask, memory } = functions();
+    await store(memory, buildDicom({ SOPInstanceUID: uid(101) }));
+    for await (const { key } of memory.blobs.list(`${TENANT}/`)) memory.blobs.archive(key);
+    const path = `${SERIES}/instances/${uid(101)}`;
+    expect(
+      (await ask('retrieve', path, { headers: { Accept: 'application/dicom; transfer-syntax=*' } })).statusCode,
+    ).toBe(503);
+    expect((await studyRecord(memory, uid(1)))?.availability).toBe('NEARLINE');
+    expect((await ask('render', `${path}/rendered`, { headers: { Accept: 'image/png' } })).statusCode).toBe(503);
+  });
+});
 
 describe('an answer in one piece', () => {
   test('base64 for bytes alone', async () => {

@@ -26,6 +26,7 @@ import { scheduledFunction } from '#lambda/scheduled-function.ts';
 import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { dyingServices } from '#test/fixtures/dying-services.ts';
+import { archiveOf } from '#test/fixtures/granted-index.ts';
 import { lambdaContext } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
 
@@ -33,13 +34,14 @@ type Memory = ReturnType<typeof memoryServices>;
 const archiveOn = (memory: Memory) => cloudArchive(readLambdaConfig({ NEPHOS_TENANTS: TENANT }, false), memory, false);
 
 function functionsOn(memory: Memory) {
-  const archive = archiveOn(memory);
+  const whole = archiveOn(memory);
+  const archive = archiveOf('ingest', whole);
   const ingest = queueFunction(
     'ingest',
     () => archive,
     (one, queue, record) => (queue === 'ingest' ? storeLanded(one, record) : workJob(one, queue, record)),
   ) as unknown as (event: object, context: object) => Promise<SQSBatchResponse>;
-  const worker = queueFunction('worker', () => archive, workJob) as unknown as typeof ingest;
+  const worker = queueFunction('worker', () => archiveOf('worker', whole), workJob) as unknown as typeof ingest;
   return { archive, ingest, worker };
 }
 
@@ -67,7 +69,7 @@ test('what S3 tells of its moves comes into the records of the series, and what 
   const archive = archiveOn(memory);
   const worker = queueFunction(
     'worker',
-    () => archive,
+    () => archiveOf('worker', archive),
     (one, _, record) => recordMoved(one, record),
   ) as unknown as (event: object, context: object) => Promise<SQSBatchResponse>;
   const [{ key } = { key: '' }] = await Array.fromAsync(memory.blobs.list(`${TENANT}/`));
@@ -210,7 +212,7 @@ test('the clock’s functions work for each tenant', async () => {
   const archive = cloudArchive(config, memory, false);
   const handler = scheduledFunction(
     'sweep',
-    () => archive,
+    () => archiveOf('sweep', archive),
     ({ services }, tenant) => sweep(services, tenant),
   );
   expect(await (handler as unknown as (...values: unknown[]) => Promise<object>)({}, lambdaContext())).toMatchObject({
@@ -310,7 +312,7 @@ test('a study is sent on by the function for that, by what its queue says; too e
     await putDestination(services, TENANT, 'elsewhere', destination, 'ana');
     await store(services, slice(1));
     expect(await sendStudy(services, TENANT, uid(1), 'elsewhere')).toBe(1);
-    const route = queueFunction('route', () => archive, routeWork) as unknown as (
+    const route = queueFunction('route', () => archiveOf('route', archive), routeWork) as unknown as (
       event: object,
       context: object,
     ) => Promise<SQSBatchResponse>;
