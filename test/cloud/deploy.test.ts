@@ -1,4 +1,3 @@
-import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,9 +11,8 @@ import {
   SQSClient,
 } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { BUNDLE_LIMIT_BYTES } from '#lambda/bundling.ts';
+import { BUNDLE_FILE, BUNDLE_LIMIT_BYTES } from '#lambda/bundling.ts';
 import { FUNCTIONS } from '#lambda/functions.ts';
-import { largeObject } from '#test/bench/large-data.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Host, multipart } from '#test/hosts/client.ts';
 import { dicomwebSuite } from '#test/hosts/dicomweb-suite.ts';
@@ -24,6 +22,10 @@ import { freePort } from '#test/peers/helpers/nephos.ts';
 import { runOk } from '#test/peers/helpers/programs.ts';
 import { openBrowser, openPage } from '#test/peers/web/browser.ts';
 import { waitForImage } from '#test/peers/web/drawn.ts';
+import { backgroundSuite } from './deployed/background.ts';
+import { rolesSuite } from './deployed/roles.ts';
+import { storeTransactionSuite } from './deployed/store-transaction.ts';
+import { type DeployedSuite, eventually } from './deployed/suite.ts';
 import { bundlesOf, contentsOf } from './helpers/assembly.ts';
 import { run } from './helpers/command.ts';
 import {
@@ -35,22 +37,16 @@ import {
   SECOND_REGION,
   STAGE,
 } from './helpers/deployment.ts';
-import { misconfigure, redrive, streamOfIndex } from './helpers/drills.ts';
+import { hasten, misconfigure, redrive, streamOfIndex, WRONG_BUCKET, WRONG_TABLE } from './helpers/drills.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { putSite, startFront } from './helpers/front.ts';
 import { signIn, signInAgain } from './helpers/identity.ts';
-import { allows, concerns, roleOf } from './helpers/policy.ts';
 import lacks from './ministack-lacks.json' with { type: 'json' };
-import unusedGrants from './unused-grants.json' with { type: 'json' };
 
 /**
  * The real app in two regions, deployed by the real command line to MiniStack, and asked through its APIs. What the engine cannot show (IAM, the
  * firewall, CloudFront, streaming) is in docs/deploy-aws.md, "What is not proved".
  */
-const FRAME_BYTES = 512 * 512 * 2;
-/** what a wrong deployment names; no role grants it */
-const WRONG_BUCKET = 'no-such-bucket';
-const WRONG_TABLE = 'no-such-table';
 let deployed: Deployed;
 const ADMIN = 'admin@example.org';
 /** of the quarter of an hour that a token holds */
@@ -65,28 +61,20 @@ async function refresh(): Promise<void> {
 }
 beforeAll(async () => {
   deployed = await deploy();
+  await hasten(deployed, 'audit');
   admin = await signIn(deployed, ADMIN, 'admin');
   signedInAt = Date.now();
 }, 900_000);
 beforeEach(refresh);
 afterAll(() => deployed?.stop());
 
+const suite: DeployedSuite = { deployed: () => deployed, admin: () => as(admin), refresh };
 const as = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
 const json = async (path: string, token = admin) => {
   const answer = await deployed.ask(path, { headers: as(token) });
   expect(answer.status, answer.body.toString().slice(0, 500)).toBe(200);
   return JSON.parse(answer.body.toString() || '[]');
 };
-const eventually = async <T>(look: () => Promise<T | undefined>, withinMs = 60_000): Promise<T> => {
-  const giveUpAt = Date.now() + withinMs;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (Date.now() > giveUpAt) throw new Error('it never came about');
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
-};
-
 describe('the deployment', () => {
   test('had everything in it but what the list says that the engine lacks', () => {
     const { types, properties, 'stands in': standsIn } = lacks;
@@ -105,11 +93,14 @@ describe('the deployment', () => {
   test('bundles functions of less than 1.5 MB zipped, codecs left out', async () => {
     const bundles = await bundlesOf(deployed.assembly);
     expect(bundles.length).toBeGreaterThanOrEqual(Object.keys(FUNCTIONS).length);
-    for (const { asset, zippedBytes } of bundles) expect(zippedBytes, asset).toBeLessThan(BUNDLE_LIMIT_BYTES);
+    for (const { asset, files, zippedBytes } of bundles) {
+      expect(files.sort(), asset).toEqual([BUNDLE_FILE, `${BUNDLE_FILE}.map`]);
+      expect(zippedBytes, asset).toBeLessThan(BUNDLE_LIMIT_BYTES);
+    }
   });
 });
 
-describe('synthesized again, of sources that nobody changed', () => {
+describe('synthesized again by somebody else, in another folder and time zone, of sources that nobody changed', () => {
   test('it has the same templates and assets to the byte, and `cdk diff` finds nothing', async () => {
     expect(contentsOf(deployed.again)).toEqual(contentsOf(deployed.assembly));
     const said = await deployed.diff(deployed.again);
@@ -346,115 +337,8 @@ describe('a study that a rule sends on', () => {
   }, 300_000);
 });
 
-describe('what runs by the clock', () => {
-  test.each(['sweep', 'reconcile', 'tier', 'audit'])('%s runs to its end', async (name) => {
-    const answer = await fetch(`${deployed.engine.endpoint}/2015-03-31/functions/nephos-${STAGE}-${name}/invocations`, {
-      method: 'POST',
-      headers: {
-        authorization:
-          'AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0',
-      },
-      body: '{}',
-    });
-    const said = await answer.text();
-    expect([answer.status, answer.headers.get('x-amz-function-error')], said).toEqual([200, null]);
-  });
-});
-
-describe('a store transaction', () => {
-  const frames = Math.floor(Number(process.env.NEPHOS_BIG_BYTES ?? 256e6) / FRAME_BYTES);
-  const object = largeObject(7101, frames, { encapsulated: true });
-  const sha256 = (pieces: Iterable<Uint8Array>) => {
-    const hash = createHash('sha256');
-    for (const piece of pieces) hash.update(piece);
-    return hash.digest('hex');
-  };
-  const call = async (id: string, method: string, path: string, body?: object) => {
-    await refresh();
-    const answer = await deployed.ask(`/api/transactions/${id}${path}`, {
-      method,
-      headers: { ...as(admin), 'content-type': 'application/json' },
-      ...(body && { body: Buffer.from(JSON.stringify(body)) }),
-    });
-    return { status: answer.status, body: JSON.parse(answer.body.toString()) };
-  };
-
-  test(`carries an object of ${object.sizeBytes} bytes, which no request could, in constant memory, and ends with the STOW response`, async () => {
-    const id = randomUUID();
-    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, sizeBytes } = object;
-    const objects = [{ sizeBytes, sha256: sha256(object.pieces()), SOPInstanceUID }];
-    const created = await call(id, 'PUT', '', { StudyInstanceUID, objects });
-    expect(created.status, JSON.stringify(created.body)).toBe(201);
-    const { partBytes, parts } = created.body.objects[0];
-    let part = 0;
-    for (const bytes of inParts(object.pieces(), partBytes)) {
-      part++;
-      const granted = await call(id, 'POST', '/parts', { object: 1, parts: [{ part, sha256: sha256([bytes]) }] });
-      expect(granted.status, JSON.stringify(granted.body)).toBe(200);
-      const [{ method, url, headers, authenticate }] = granted.body.uploads;
-      expect(authenticate).toBe(false);
-      const uploaded = await fetch(url, { method, headers, body: new Uint8Array(bytes) });
-      expect(uploaded.status).toBe(200);
-      if (part === 2) {
-        // A link that broke: the same part again changes nothing, and what has arrived is told.
-        await fetch(url, { method, headers, body: new Uint8Array(bytes) });
-        expect((await call(id, 'GET', '')).body.objects[0].arrived).toEqual([[1, 2]]);
-      }
-    }
-    expect(part).toBe(parts);
-    const committedAt = Date.now();
-    const answer = await eventually(async () => {
-      const committed = await call(id, 'POST', '/commit');
-      return committed.status === 202 && committed.body.state !== undefined ? undefined : committed;
-    }, 900_000);
-    expect(answer.status, JSON.stringify(answer.body)).toBe(200);
-    expect(answer.body['00081199'].Value[0]['00081155'].Value).toEqual([SOPInstanceUID]);
-    const peak = await deployed.peakRssBytes('ingest');
-    console.log(
-      `stored ${sizeBytes} bytes in ${Date.now() - committedAt} ms; ingest took at most ${Math.round(peak / 2 ** 20)} MiB`,
-    );
-    expect(peak).toBeGreaterThan(0);
-    expect(peak).toBeLessThan((FUNCTIONS.ingest.memoryMiB * 2 ** 20) / 2);
-
-    const [found] = await json(
-      `/dicomweb/studies?StudyInstanceUID=${StudyInstanceUID}&includefield=NumberOfStudyRelatedInstances`,
-    );
-    expect(found['00201208'].Value).toEqual([1]);
-    // The last frame, out of the middle of the object that was put together; the whole is had from the bucket.
-    const instance = `/dicomweb/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
-    const frame = await deployed.ask(`${instance}/frames/${frames}`, {
-      headers: { ...as(admin), accept: 'application/octet-stream; transfer-syntax=*' },
-    });
-    expect(frame.status, frame.body.toString().slice(0, 500)).toBe(200);
-    expect(frame.body.equals(object.frame(frames))).toBe(true);
-    const whole = await deployed.ask(instance, {
-      headers: { ...as(admin), accept: 'application/dicom; transfer-syntax=*' },
-    });
-    expect(whole.status).toBe(307);
-    const body = (await fetch(whole.headers.location!)).body as unknown as AsyncIterable<Uint8Array>;
-    const hash = createHash('sha256');
-    for await (const chunk of body) hash.update(chunk);
-    expect(hash.digest('hex')).toBe(objects[0]!.sha256);
-  }, 1_800_000);
-});
-
-/** The same bytes in parts of this size, the last one smaller. */
-function* inParts(pieces: Iterable<Buffer>, partBytes: number): Generator<Buffer> {
-  let held: Buffer[] = [];
-  let size = 0;
-  for (let piece of pieces) {
-    while (size + piece.length >= partBytes) {
-      const rest = partBytes - size;
-      yield Buffer.concat([...held, piece.subarray(0, rest)]);
-      piece = piece.subarray(rest);
-      held = [];
-      size = 0;
-    }
-    held.push(piece);
-    size += piece.length;
-  }
-  if (size > 0) yield Buffer.concat(held);
-}
+backgroundSuite(suite);
+storeTransactionSuite(suite);
 
 describe.runIf(existsSync('/usr/bin/storescu'))('a gateway at the edge', () => {
   test('is enrolled by one command, and forwards what storescu sends it: small objects by STOW-RS, one too large for a request by a store transaction', async () => {
@@ -652,68 +536,4 @@ describe('a study that nothing more comes for', () => {
   });
 });
 
-describe('every call of the functions to AWS', () => {
-  const functions = (stacks: (stack: string) => boolean = () => true) =>
-    [...deployed.templates]
-      .filter(([stack]) => stacks(stack))
-      .flatMap(([stack, template]) =>
-        Object.entries(template.Resources)
-          .filter(
-            ([, { Type, Properties }]) =>
-              Type === 'AWS::Lambda::Function' && typeof Properties.FunctionName === 'string',
-          )
-          .map(([id, { Properties }]) => {
-            const name = String(Properties.FunctionName);
-            return {
-              name: name.replace(`nephos-${STAGE}-`, ''),
-              role: roleOf(deployed.templates.get(stack)!, id, regionOf(stack), deployed.resolve),
-              asked: [...deployed.recorders.get(`${stack}/${name}`)!.asked].map(
-                (line) => line.split(' ', 1).concat(line.slice(line.indexOf(' ') + 1)) as [string, string],
-              ),
-              unknown: [...deployed.recorders.get(`${stack}/${name}`)!.unknown],
-            };
-          }),
-      );
-
-  test('is understood, and allowed by the role of the function that made it', () => {
-    const seen = functions();
-    expect(seen.flatMap(({ name, unknown }) => unknown.map((call) => `${name} ${call}`))).toEqual([]);
-    const refused = seen.flatMap(({ name, role, asked }) =>
-      asked
-        .filter(([action, resource]) => allows(role, action, resource) === undefined)
-        .map((call) => `${name} ${call.join(' ')}`),
-    );
-    expect(refused.filter((call) => !call.includes(WRONG_BUCKET) && !call.includes(WRONG_TABLE))).toEqual([]);
-    expect(refused).not.toEqual([]);
-    expect(seen.filter(({ asked }) => asked.length > 0).map(({ name }) => name)).toEqual(
-      expect.arrayContaining([
-        'store',
-        'search',
-        'retrieve',
-        'render',
-        'admin',
-        'transactions',
-        'ingest',
-        'worker',
-        'route',
-      ]),
-    );
-  });
-
-  test('accounts for what the roles of the first region grant, but for a list with reasons', () => {
-    const unasked = functions((stack) => regionOf(stack) !== SECOND_REGION).flatMap(({ name, role, asked }) =>
-      role.flatMap((statement) =>
-        statement.actions
-          .filter((action) => !asked.some(([other, resource]) => other === action && concerns(statement, resource)))
-          .map((action) => `${name} ${action}`),
-      ),
-    );
-    const justified = (grant: string) => {
-      const [name = '', action = ''] = grant.split(' ');
-      return unusedGrants.some(
-        ({ functions, actions }) => (functions.includes('*') || functions.includes(name)) && actions.includes(action),
-      );
-    };
-    expect([...new Set(unasked)].filter((grant) => !justified(grant))).toEqual([]);
-  });
-});
+rolesSuite(suite);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Answer } from '#test/hosts/client.ts';
 import lacks from '../ministack-lacks.json' with { type: 'json' };
+import { copySources } from './assembly.ts';
 import { ROOT, run } from './command.ts';
 import { type Engine, startMiniStack } from './engines.ts';
 import { callThrough, localize, redirectKeys } from './localize.ts';
@@ -65,7 +66,10 @@ export interface Deployed {
   readonly environment: Readonly<Record<string, string>>;
   /** folder of the cloud assembly that was deployed */
   readonly assembly: string;
-  /** folder of another assembly of the same sources and settings, synthesized while the first one was deployed, and made ready for the engine as it was */
+  /**
+   * folder of another assembly of the same settings, synthesized of the same sources in another folder and in another time zone while the first
+   * one was deployed, and made ready for the engine as it was
+   */
   readonly again: string;
   /** `cdk diff` of stacks as they are in an assembly with what is deployed. @throws when they differ: what it said */
   diff(assembly: string, stacks?: readonly string[]): Promise<string>;
@@ -103,8 +107,14 @@ export async function deploy(): Promise<Deployed> {
     // From a folder without an app: it would be synthesized for nothing.
     const places = [REGION, SECOND_REGION].map((region) => `aws://${ACCOUNT}/${region}`);
     await run('cdk', ['bootstrap', ...places], { env: environment, cwd: folder });
-    const synthesize = (output: string) => run('cdk', ['synth', '-q', ...context, '-o', output], { env: environment });
+    const synthesize = (output: string, elsewhere: Parameters<typeof run>[2] = {}) =>
+      run('cdk', ['synth', '-q', ...context, '-o', output], {
+        ...elsewhere,
+        env: { ...environment, ...elsewhere.env },
+      });
     await synthesize(assembly);
+    const elsewhere = join(folder, 'another-clone');
+    copySources(elsewhere);
     const templates = readTemplates(assembly);
     const recorders = new Map<string, Recorder>();
     for (const name of functionNames(templates))
@@ -123,7 +133,7 @@ export async function deploy(): Promise<Deployed> {
     // CloudFormation mostly waits, and so there is time.
     await Promise.all([
       run('cdk', ['deploy', ...stacks, '--app', assembly, ...how], { env: environment }),
-      synthesize(again),
+      synthesize(again, { cwd: elsewhere, env: { TZ: 'Pacific/Kiritimati', LC_ALL: 'C.UTF-8' } }),
     ]);
     makeReady(again);
     const outputs = JSON.parse(readFileSync(outputsFile, 'utf8')) as Record<string, Record<string, string>>;

@@ -1,8 +1,10 @@
+import { isLike } from '#test/fixtures/iam-like.ts';
 import type { Template } from './deployment.ts';
 
 /**
  * As much of IAM as the roles of this deployment use: statements that allow, with actions by name, resources with `*` at most, and
- * conditions on the service that KMS is called through, or on the prefix of a listing. Anything else is refused loudly rather than judged wrongly.
+ * conditions on the service that KMS is called through, on the prefix of a listing, or on partitions of the index. Anything else is refused
+ * loudly rather than judged wrongly.
  */
 export interface Statement {
   readonly sid: string;
@@ -11,6 +13,8 @@ export interface Statement {
   readonly conditional: boolean;
   /** of s3:ListBucket: the only prefixes that may be listed */
   readonly prefix?: string;
+  /** of DynamoDB: the only partitions */
+  readonly partitions?: readonly string[];
 }
 
 type Value = string | readonly Value[] | { readonly [name: string]: Value };
@@ -46,10 +50,22 @@ export function roleOf(
     });
 }
 
-function conditionOf(condition: Value | undefined): Pick<Statement, 'conditional' | 'prefix'> {
-  const prefix = (condition as { StringLike?: { 's3:prefix'?: unknown } } | undefined)?.StringLike?.['s3:prefix'];
-  const isPrefixAlone = typeof prefix === 'string' && Object.keys(condition as object).length === 1;
-  return isPrefixAlone ? { conditional: false, prefix } : { conditional: condition !== undefined };
+function conditionOf(condition: Value | undefined): Pick<Statement, 'conditional' | 'prefix' | 'partitions'> {
+  if (condition === undefined) return { conditional: false };
+  const [[operator, keys] = ['', {}], ...others] = Object.entries(condition);
+  const [[key, value] = ['', undefined], ...otherKeys] = Object.entries(keys);
+  if (others.length + otherKeys.length > 0) throw new Error('more than one condition');
+  switch (`${operator} ${key}`) {
+    case 'StringLike s3:prefix':
+      return { conditional: false, prefix: value as string };
+    case 'ForAllValues:StringLike dynamodb:LeadingKeys':
+      return { conditional: false, partitions: value as string[] };
+    case 'StringEquals kms:ViaService':
+    case 'StringEquals iam:PassedToService':
+      return { conditional: true };
+    default:
+      throw new Error(`unknown condition ${operator} ${key}`);
+  }
 }
 
 const PSEUDO: Readonly<Record<string, string>> = {
@@ -76,18 +92,13 @@ export function allows(statements: readonly Statement[], action: string, resourc
   );
 }
 
-/** A listing is asked for as `bucket?prefix=…`. */
-export function concerns({ resources, prefix }: Pick<Statement, 'resources' | 'prefix'>, resource: string): boolean {
-  const [bucket = '', listed] = resource.split('?prefix=');
-  if (prefix !== undefined && !(listed !== undefined && matches(prefix, listed))) return false;
-  return resources.some((one) => matches(one, listed === undefined ? resource : bucket));
+/** A listing is asked for as `bucket?prefix=…`, a record as `table?partition=…`. */
+export function concerns(
+  { resources, prefix, partitions }: Pick<Statement, 'resources' | 'prefix' | 'partitions'>,
+  resource: string,
+): boolean {
+  const [, arn = '', kind, value = ''] = /^(.*?)(?:\?(prefix|partition)=(.*))?$/s.exec(resource) ?? [];
+  if (prefix !== undefined && !(kind === 'prefix' && isLike(prefix, value))) return false;
+  if (partitions !== undefined && !(kind === 'partition' && partitions.some((one) => isLike(one, value)))) return false;
+  return resources.some((one) => isLike(one, arn));
 }
-
-export const matches = (pattern: string, resource: string): boolean =>
-  new RegExp(
-    `^${pattern
-      .split('*')
-      .map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
-      .join('.*')}$`,
-    's',
-  ).test(resource);

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 /** What IAM would be asked before a call: an action, on a resource. */
 export interface Asked {
   readonly action: string;
-  /** ARN */
+  /** ARN; behind it the prefix of a listing, or the partition of an index */
   readonly resource: string;
 }
 
@@ -76,7 +76,7 @@ function actionsOf(
   const target = headers['x-amz-target'];
   if (typeof target !== 'string') return s3Actions(method, url);
   const [service = '', operation = ''] = target.split('.');
-  const parameters = JSON.parse(body.toString()) as Record<string, never>;
+  const parameters = JSON.parse(body.toString()) as Parameters;
   if (service === 'DynamoDB_20120810') return dynamoActions(place, operation, parameters);
   if (service === 'AmazonSQS') {
     const name = String(parameters.QueueUrl).split('/').at(-1);
@@ -96,21 +96,35 @@ const TRANSACTION = {
   Get: 'GetItem',
 } as const;
 
-function dynamoActions(place: string, operation: string, parameters: Record<string, never>): Asked[] {
-  const table = (name: unknown): string => `arn:aws:dynamodb:${place}:table/${String(name)}`;
+type Keyed = { readonly p: { readonly S: string } };
+type Parameters = Readonly<Record<string, unknown>>;
+
+/** A policy may grant partitions alone: they are part of what was asked for. */
+function dynamoActions(place: string, operation: string, parameters: Parameters): Asked[] {
+  const asked = (action: string, { TableName }: Parameters, partition: string | undefined): Asked => ({
+    action: `dynamodb:${action}`,
+    resource: `arn:aws:dynamodb:${place}:table/${String(TableName)}?partition=${partition}`,
+  });
   if (operation === 'TransactWriteItems' || operation === 'TransactGetItems') {
-    const items = parameters.TransactItems as unknown as Record<keyof typeof TRANSACTION, { TableName: string }>[];
+    const items = parameters.TransactItems as Record<keyof typeof TRANSACTION, Parameters>[];
     return items.flatMap((item) =>
-      (Object.entries(item) as [keyof typeof TRANSACTION, { TableName: string }][]).map(([kind, { TableName }]) => ({
-        action: `dynamodb:${TRANSACTION[kind]}`,
-        resource: table(TableName),
-      })),
+      (Object.entries(item) as [keyof typeof TRANSACTION, Parameters][]).map(([kind, one]) =>
+        asked(TRANSACTION[kind], one, partitionOf(one)),
+      ),
     );
   }
-  const names =
-    parameters.TableName === undefined ? Object.keys(parameters.RequestItems ?? {}) : [parameters.TableName];
-  return names.map((name) => ({ action: `dynamodb:${operation}`, resource: table(name) }));
+  if (parameters.RequestItems === undefined) return [asked(operation, parameters, partitionOf(parameters))];
+  return Object.entries(parameters.RequestItems as object).flatMap(([TableName, of]) => {
+    const requests =
+      (of as { Keys?: Keyed[] }).Keys?.map((Key) => ({ Key })) ?? (of as BatchWrites).flatMap(Object.values);
+    return requests.map((one) => asked(operation, { TableName }, partitionOf(one as Parameters)));
+  });
 }
+
+type BatchWrites = readonly Readonly<Record<'PutRequest' | 'DeleteRequest', Parameters>>[];
+
+const partitionOf = ({ Item, Key, ExpressionAttributeValues }: Parameters): string | undefined =>
+  ((Item ?? Key) as Keyed | undefined)?.p.S ?? (ExpressionAttributeValues as Record<string, { S: string }>)?.[':p']?.S;
 
 /** Path-style S3, by method and parameters (Service Authorization Reference, "Actions for Amazon S3"). */
 function s3Actions(method: string, url: string): Asked[] | undefined {
@@ -125,7 +139,7 @@ function s3Actions(method: string, url: string): Asked[] | undefined {
       ? [{ action: 's3:ListBucket', resource: `${bucketArn}?prefix=${query.get('prefix') ?? ''}` }]
       : undefined;
   if (method === 'GET' || method === 'HEAD') return object('s3:GetObject');
-  if (method === 'PUT') return object('s3:PutObject');
+  if (method === 'PUT') return object(query.has('tagging') ? 's3:PutObjectTagging' : 's3:PutObject');
   if (method === 'POST' && query.has('restore')) return object('s3:RestoreObject');
   if (method === 'POST' && (query.has('uploads') || query.has('uploadId'))) return object('s3:PutObject');
   if (method === 'DELETE') return object(query.has('uploadId') ? 's3:AbortMultipartUpload' : 's3:DeleteObject');
