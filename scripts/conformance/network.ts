@@ -87,6 +87,9 @@ ${table(
 
 C-STORE sub-operations carry the priority of the C-MOVE or C-GET, and for C-MOVE its originator and message ID.
 
+Priority (0000,0700): of what waits to be read or converted for C-MOVE and C-GET (\`retrieveReads\`, §7), and at the gateway to be asked of the archive, the turn goes to HIGH before MEDIUM before LOW. At the gateway a C-STORE
+with HIGH has its study forwarded before others; LOW moves nothing back. C-FIND is answered at once, whatever its priority.
+
 ### 11.5 Association acceptance
 
 Accepted: who is on the list, from where it says, with as many presentation contexts as are proposed. Verification, storage and the services of §8.1 are accepted in any combination on one association. Rejected:

@@ -43,7 +43,7 @@ set that its identifier names. Names match over all component groups, whatever s
 
 ## 14. Media, transformations, annexes
 
-Media storage application profiles: none. Export writes Part 10 files without a DICOMDIR. DICOM SR to CDA and other transformations: none.
+Media storage application profiles: none. Export writes Part 10 files without a DICOMDIR. DICOM SR to CDA and other transformations: none. DICOM real-time video: none.
 
 Created SOP instances: objects put together from STOW-RS metadata and bulk data, as sent; transcoded copies on request (§5: same SOP Instance UID where lossless; lossy ones only by WADO-RS
 where asked for); de-identified copies (§9). No instance of an IOD of its own.
