@@ -136,7 +136,9 @@ async function forgetInstance(
     ),
     { kind: 'delete', key: keys.evicted(tenant, study, sop) },
     ...(order !== undefined && asRecord<StudyOrder>(order).lastAt <= before
-      ? [{ kind: 'delete', key: forwardKeys.study(tenant, study) } as const]
+      ? [forwardKeys.study(tenant, study), forwardKeys.told(tenant, study)].map(
+          (key) => ({ kind: 'delete', key }) as const,
+        )
       : []),
     { kind: 'add', key: ledgerKeys.size(tenant), increments: { records: -known.length } },
   ]);

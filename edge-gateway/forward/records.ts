@@ -142,6 +142,8 @@ export const forwardKeys = {
     sort: queueKey,
   }),
   study: (t: Tenant, study: string): Key => ({ partition: `${t}|forward|study|${study}`, sort: 'study' }),
+  /** { latestAt }: the latest arrival from a modality that others have been told of (ms since 1970) */
+  told: (t: Tenant, study: string): Key => ({ partition: `${t}|forward|told`, sort: study }),
   urgent: (t: Tenant, study: string): Key => ({ partition: `${t}|forward|urgent`, sort: study }),
   counts: (t: Tenant, destination: string): Key => ({ partition: `${t}|forward|counts`, sort: destination }),
   cursor: (t: Tenant): Key => ({ partition: `${t}|forward|cursor`, sort: 'cursor' }),

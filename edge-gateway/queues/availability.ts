@@ -6,6 +6,7 @@ import { sendAvailability } from '#dimse/services/availability.ts';
 import { type JobHandlers, workEach } from '#embedded/jobs.ts';
 import { availabilityJobs, patient } from '#embedded/notification-jobs.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';
+import { forwardKeys } from '../forward/records.ts';
 import { remoteOf } from '../remote.ts';
 
 /**
@@ -15,9 +16,17 @@ import { remoteOf } from '../remote.ts';
 export const availabilityAtTheEdge = (context: EdgeContext): JobHandlers =>
   availabilityJobs(() => context.config.availabilityListeners.map(({ aeTitle }) => aeTitle), cameFromAModality);
 
-async function cameFromAModality(services: Services, tenant: string, study: string): Promise<boolean> {
-  for await (const { source } of instancesOfStudy(services, tenant, study)) if (source !== FROM_UPSTREAM) return true;
-  return false;
+/** What was evicted and fetched back makes a study quiet again, and tells nobody anything new. */
+async function cameFromAModality(services: Services, tenant: string, study: string) {
+  const { index } = services;
+  let latestAt = 0;
+  for await (const { source, storedAt } of instancesOfStudy(services, tenant, study))
+    if (source !== FROM_UPSTREAM) latestAt = Math.max(latestAt, storedAt);
+  const told = ((await index.get(forwardKeys.told(tenant, study)))?.latestAt as number | undefined) ?? 0;
+  if (latestAt <= told) return false;
+  return async () => {
+    await index.write([{ kind: 'put', key: forwardKeys.told(tenant, study), item: { latestAt } }]);
+  };
 }
 
 /** Tells them. Apart from the other queues: a system that does not answer must not hold up answers to storage commitment. */

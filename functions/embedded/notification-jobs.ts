@@ -8,11 +8,12 @@ import { describeError, type Log } from './log.ts';
 /**
  * Who is configured is told of a study when it gets quiet, and when a procedure step is done and all of it has arrived.
  * @param destinations AE titles, as they are configured at that moment
- * @param isNews whether a study that got quiet is something to tell of
+ * @param isNews whether a study that got quiet is something to tell of; what it resolves with is called when the jobs for that are there
  */
 export const availabilityJobs = (
   destinations: () => readonly string[],
-  isNews: (services: Services, tenant: string, study: string) => Promise<boolean> = async () => true,
+  isNews: (services: Services, tenant: string, study: string) => Promise<false | (() => Promise<void>)> = async () =>
+    async () => {},
 ): JobHandlers => ({
   [PROCEDURE_STEP_ENDED]: (services, payload) =>
     endProcedureStep(services, payload.tenant as string, payload.sop as string, destinations()),
@@ -20,8 +21,11 @@ export const availabilityJobs = (
     const { tenant, study } = payload as { tenant: string; study: string };
     const outcome = await ARCHIVE_JOBS[STUDY_QUIET](services, payload, root);
     const told = destinations();
-    if (outcome === 'quiet' && told.length > 0 && (await isNews(services, tenant, study)))
-      await requestAvailability(services, tenant, study, told);
+    if (outcome !== 'quiet' || told.length === 0) return;
+    const news = await isNews(services, tenant, study);
+    if (news === false) return;
+    await requestAvailability(services, tenant, study, told);
+    await news();
   },
 });
 

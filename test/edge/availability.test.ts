@@ -6,17 +6,21 @@ import { COMMAND } from '#dimse/command-set.ts';
 import { decodeIdentifier } from '#dimse/identifiers.ts';
 import { createDimseServer, type DimseServer } from '#dimse/server.ts';
 import { INSTANCE_AVAILABILITY_NOTIFICATION } from '#dimse/sop-classes.ts';
+import { evictCache } from '#edge/read/cache.ts';
+import { readSideOf } from '#edge/read/read-side.ts';
 import { uid } from '#test/fixtures/dicom-builder.ts';
 import {
   cMove,
   cStore,
   eventually,
+  forwarded,
   key,
   localInstances,
   putUpstream,
   type Site,
   slices,
   startSite,
+  TENANT,
 } from './read-site.ts';
 
 /** A department system that takes notifications: what it was told, by the SOP Instance UID of the notification. */
@@ -106,4 +110,22 @@ test('a study that was only fetched back is no news', async () => {
   await cStore(site, slices(804, 1));
   await eventually('what came later is told', async () => told.size > 0);
   expect(studies()).toEqual([uid(804)]);
+});
+
+// It was told of again, as it became quiet again.
+test('a study that was told of, evicted in part and fetched back is no news either; what a modality adds to it is', async () => {
+  await listen();
+  await cStore(site, slices(805, 3));
+  await eventually('it is told', async () => told.size === 1);
+  await forwarded(site, uid(805));
+  const { knowledge, usage } = readSideOf(site.gateway);
+  await evictCache(site.gateway.services, TENANT, knowledge, usage, { cacheBytes: 0, cacheAgeMs: 0 });
+  expect(await localInstances(site, uid(805))).toEqual([]);
+  await cStore(site, slices(805, 4).slice(3));
+  await eventually('what was added is told', async () => told.size === 2);
+  await cMove(site, 'STUDY', { '0020000D': key('UI', uid(805)) });
+  expect(await localInstances(site, uid(805))).toHaveLength(4);
+  await cStore(site, slices(806, 1));
+  await eventually('what came later is told', async () => studies().includes(uid(806)));
+  expect(studies()).toEqual([805, 805, 806].map(uid));
 });
