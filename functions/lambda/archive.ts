@@ -22,6 +22,8 @@ export interface CloudArchive {
   readonly config: LambdaConfig;
   /** whether the answers of functions that may stream are streamed */
   readonly streaming: boolean;
+  /** in functions that sign people in */
+  readonly readSecret?: ReadSecret | undefined;
 }
 
 export type OpenArchive = () => CloudArchive;
@@ -68,7 +70,7 @@ export function cloudArchive(
     onFailure: (error, transaction, of) =>
       logger.error('request-failed', { tenant: of, transaction, failure: describeError(error) }),
   });
-  return { services, app, config, streaming };
+  return { services, app, config, streaming, readSecret };
 }
 
 /** What reads what the archive shows to its issuer. @throws ConfigError where the program has no way to read it */

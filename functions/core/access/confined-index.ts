@@ -118,6 +118,7 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   auditseal: nothing,
   auditseals: nothing,
   reconcile: nothing,
+  rates: nothing,
   usage: nothing,
   served: nothing,
 };
