@@ -5,7 +5,7 @@ import type { Services } from '#core/services.ts';
 import type { EdgeContext } from '../context.ts';
 import type { UpstreamState } from '../upstream.ts';
 import { COMPRESSED } from './compression.ts';
-import { takeIn } from './intake.ts';
+import { takeIn, untaken } from './intake.ts';
 import { Lane, type LaneCounts } from './lane.ts';
 import { DestinationQueue } from './queue.ts';
 import { type ForwardCounts, type ForwardRecord, forwardKeys, NOBODY } from './records.ts';
@@ -54,6 +54,7 @@ export interface HeldInstance {
 
 /** The feed is looked at this often while it is quiet (ms). */
 const QUIET_MS = 100;
+const UNTAKEN_COUNTED = 100;
 const RELEASE_AT_A_TIME = 100;
 const DROP_AT_A_TIME = 100;
 /** destinations that there have ever been */
@@ -101,6 +102,11 @@ export class Forwarder {
       await this.#context.clock.sleep(1_000);
       return undefined;
     }
+  }
+
+  /** Instances that have been stored and that no destination's queue has yet, counted up to a hundred. */
+  async untaken(): Promise<number> {
+    return untaken(this.#context, UNTAKEN_COUNTED);
   }
 
   async #tellOfLeft(): Promise<void> {

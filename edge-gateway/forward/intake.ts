@@ -68,6 +68,13 @@ export async function takeIn(context: EdgeContext): Promise<ReadonlySet<string> 
   return batch.destinations;
 }
 
+/** Instances that are stored here and that no destination's queue has yet, counted up to `limit`: usually none, many while the index has no room. */
+export async function untaken({ services, tenant }: EdgeContext, limit: number): Promise<number> {
+  const known = await services.index.get(forwardKeys.cursor(tenant));
+  const { events } = await readFeed(services.index, tenant, (known?.cursor as string | undefined) ?? '', limit);
+  return events.filter(({ type }) => type === 'InstanceStored').length;
+}
+
 /** One write's worth of instances. */
 class Intake {
   readonly #context: EdgeContext;

@@ -68,6 +68,7 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
   days.set(disk.daysLeft ?? Number.POSITIVE_INFINITY);
   if (disk.cacheBytes !== undefined) gauge('cache_bytes', 'Bytes of all that is kept here').set(disk.cacheBytes);
   const { worklist, procedureSteps } = status;
+  gauge('untaken_instances', 'Instances stored that no queue has yet, counted up to 100').set(status.untaken);
   if (worklist.ageMs !== undefined)
     gauge('worklist_age_seconds', 'Since the worklist was last known to be the archive’s').set(worklist.ageMs / 1000);
   gauge('procedure_steps_waiting', 'MPPS messages that somebody has not heard yet, counted up to 100 for each').set(

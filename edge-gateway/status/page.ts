@@ -121,7 +121,7 @@ ${failed && html`<p class="bad" role="alert">The token is not valid.</p>`}
 <p><button>Sign in</button></p></form></main>`,
   );
 
-function summary({ destinations, disk, left, identity, owed: owes }: GatewayStatus): Html {
+function summary({ untaken, destinations, disk, left, identity, owed: owes }: GatewayStatus): Html {
   const held = destinations.reduce((sum, one) => sum + one.held, 0);
   const waiting = destinations.reduce((sum, one) => sum + one.pending, 0);
   const waits = waitingInstances(destinations);
@@ -140,6 +140,8 @@ function summary({ destinations, disk, left, identity, owed: owes }: GatewayStat
   const deaf = owes.notices.filter(({ reason }) => reason !== undefined);
   if (deaf.length > 0)
     return html`<strong class="warn">${listed(deaf.map(({ aeTitle }) => aeTitle))} cannot be told of studies at the moment; it is tried again.</strong>`;
+  if (untaken > 0)
+    return html`<strong class="good">${count(untaken, 'instance')}${untaken === 100 && ' or more'} stored a moment ago, not in a queue yet.</strong>`;
   if (waiting > 0) return html`<strong class="good">All is well; ${waits} on the way.</strong>`;
   return html`<strong class="good">All is well; nothing waits.</strong>`;
 }

@@ -25,6 +25,8 @@ export interface GatewayStatus {
   readonly at: number;
   readonly startedAt: number;
   readonly associations: number;
+  /** instances that are stored here and that no destination's queue has yet (counted up to a hundred) */
+  readonly untaken: number;
   readonly destinations: readonly DestinationState[];
   /** no longer configured, and waited for */
   readonly left: readonly LeftDestination[];
@@ -84,6 +86,8 @@ const LISTED_HELD = 100;
 export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus> {
   const { config, clock } = context;
   const side = statusSideOf(context);
+  // Counted first: what is taken in meanwhile is counted twice, never not at all.
+  const untaken = await context.forwarder.untaken();
   const destinations = await Promise.all(
     (await context.forwarder.status()).map((one) => destinationState(context, one)),
   );
@@ -100,6 +104,7 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     at: clock.now(),
     startedAt: side.startedAt,
     associations: side.associations(),
+    untaken,
     destinations,
     left,
     disk: await diskState(context, waitingBytes),

@@ -3,7 +3,7 @@ import { addWorklistItem } from '#core/worklist/worklist.ts';
 import { checked } from '#edge/config.ts';
 import type { EdgeContext } from '#edge/context.ts';
 import { evidenceOf } from '#edge/forward/forwarder.ts';
-import { takeIn } from '#edge/forward/intake.ts';
+import { takeIn, untaken } from '#edge/forward/intake.ts';
 import { DestinationQueue } from '#edge/forward/queue.ts';
 import { arrivalIn } from '#edge/forward/records.ts';
 import { noteUrgent, raiseUrgent } from '#edge/forward/urgent.ts';
@@ -21,6 +21,7 @@ function intakeOf(upstreams: readonly Record<string, unknown>[] = [{ url: 'http:
     queue: (name = 'upstream') => new DestinationQueue(services, TENANT, name),
     slice: (n: number, study = 1, more: Parameters<typeof buildDicom>[0] = {}) =>
       store(services, buildDicom({ SOPInstanceUID: uid(100 * study + n), StudyInstanceUID: uid(study), ...more })),
+    untaken: (limit = 100) => untaken(context, limit),
     raise: (drained: boolean) => raiseUrgent(context, drained),
     async all(): Promise<number> {
       let rounds = 0;
@@ -53,6 +54,17 @@ test('a study travels together; what comes to it much later takes its place by i
   const waiting = await queue().first(10, new Set());
   expect(waiting.at(-1)).toMatchObject({ SOPInstanceUID: uid(106) });
   expect(arrivalIn(waiting.at(-1)!.queueKey)).toBe(services.clock.now());
+});
+
+test('what is stored and in no queue yet is told: a destination for which nothing waits does not have it', async () => {
+  const { slice, all, queue, untaken } = intakeOf();
+  expect(await untaken()).toBe(0);
+  for (let i = 1; i <= 3; i++) await slice(i);
+  expect(await queue().counts()).toMatchObject({ pending: 0 });
+  expect([await untaken(), await untaken(2)]).toEqual([3, 2]);
+  await all();
+  expect(await queue().counts()).toMatchObject({ pending: 3 });
+  expect(await untaken()).toBe(0);
 });
 
 test('an instance that says STAT raises its study: what comes after it, and what waits already', async () => {

@@ -48,6 +48,8 @@ const lives = async (): Promise<boolean> =>
   edge!.child.exitCode === null && edge!.child.signalCode === null && (await destination()) !== undefined;
 
 interface Destination {
+  /** stored, and in no queue yet: a full disk lets intake wait too */
+  readonly untaken: number;
   readonly pending: number;
   readonly held: number;
   readonly confirmed: number;
@@ -55,11 +57,13 @@ interface Destination {
 const destination = async (): Promise<Destination | undefined> => {
   const response = await fetch(`http://127.0.0.1:${edge!.httpPort}/status.json`);
   if (!response.ok) return undefined;
-  const status = (await response.json()) as { readonly destinations: readonly Destination[] };
-  return status.destinations[0];
+  const { untaken, destinations } = (await response.json()) as Pick<Destination, 'untaken'> & {
+    readonly destinations: readonly Destination[];
+  };
+  return destinations[0] && { ...destinations[0], untaken };
 };
 const drained = (): Promise<unknown> => until(destination, isIdle, 60_000);
-const isIdle = (one: Destination | undefined): boolean => one?.pending === 0 && one.held === 0;
+const isIdle = (one: Destination | undefined): boolean => one?.untaken === 0 && one.pending === 0 && one.held === 0;
 
 const startGateway = async (reserveBytes: number): Promise<void> => {
   edge = await startEdge(dir, {
