@@ -23,7 +23,8 @@ export default defineConfig({
           exclude: ['test/peers/**', 'test/cloud/**'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          maxWorkers: 2,
+          // Much of it waits: for processes to start, for a line to be given up.
+          maxWorkers: 3,
         },
       },
       {

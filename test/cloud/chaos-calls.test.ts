@@ -5,12 +5,15 @@ import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { CreateSecretCommand } from '@aws-sdk/client-secrets-manager';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kmsClient, s3Client, secretsClient } from '#adapters/aws/clients.ts';
+import { DynamoRateLedger } from '#adapters/aws/dynamo-rate-ledger.ts';
 import { KmsAuditSigner } from '#adapters/aws/kms-audit-signer.ts';
 import { readSecret } from '#adapters/aws/secret.ts';
+import { principalAccount } from '#core/rate-accounts.ts';
 import type { Services } from '#core/services.ts';
-import { type Cloud, startCloud } from './helpers/archive.ts';
+import { type Cloud, startCloud, TABLE_NAME } from './helpers/archive.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { FAULTS, failFirst } from './helpers/faults.ts';
+import { systemClock } from './helpers/table.ts';
 
 /**
  * Each call that the adapters know of, failing once in each way a call can fail: what was asked for comes about all the same, once.
@@ -202,12 +205,39 @@ describe.each(['GetPublicKeyCommand', 'SignCommand', 'GetSecretValueCommand'])('
   });
 });
 
+describe('UpdateItemCommand', () => {
+  test.each(FAULTS)('%s, once', async (fault) => {
+    const { dynamo } = cloud.open();
+    const hasFailed = failFirst([dynamo], 'UpdateItemCommand', fault);
+    const ledger = new DynamoRateLedger({
+      client: dynamo,
+      tableName: TABLE_NAME,
+      clock: systemClock,
+      region: 'eu-west-1',
+      timeoutMs: 5_000,
+    });
+    const account = principalAccount({ tenant: 'clinic', subject: fault });
+    const now = Date.UTC(2026, 0, 1);
+    expect((await ledger.advance(account, 'requests', { now, by: 1_000 })).advanced).toBe(true);
+    expect(hasFailed()).toBe(true);
+    // An answer that is lost may have the same counted twice: never not at all.
+    const isDone = fault === 'failedAfter' || fault === 'answerLost';
+    expect(await ledger.read(account)).toEqual({ requests: now + (isDone ? 2_000 : 1_000) });
+  });
+});
+
 test('no call of the adapters is left out, but those of HealthImaging, which its own suite puts through storms', () => {
   const folder = join(import.meta.dirname, '../../functions/adapters/aws');
   const commands = readdirSync(folder)
     .filter((file) => file.endsWith('.ts'))
     .flatMap((file) => [...readFileSync(join(folder, file), 'utf8').matchAll(/new (\w+Command)\(/g)])
     .map(([, name = '']) => name);
-  const tried = [...calls.map(([name]) => name), 'GetPublicKeyCommand', 'SignCommand', 'GetSecretValueCommand'];
+  const tried = [
+    ...calls.map(([name]) => name),
+    'GetPublicKeyCommand',
+    'SignCommand',
+    'GetSecretValueCommand',
+    'UpdateItemCommand',
+  ];
   expect([...new Set(commands)].toSorted()).toEqual(tried.toSorted());
 });
