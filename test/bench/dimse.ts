@@ -33,7 +33,7 @@ interface Effort {
   readonly rounds: number;
   readonly slices: number;
   readonly smallObjects: number;
-  readonly warmUpSlices: number;
+  readonly warmUpObjects: number;
   readonly queries: number;
   /** measure storescp too */
   readonly limit: boolean;
@@ -83,10 +83,11 @@ const storing = (key: string, label: string, unit: string, goal?: Metric['goal']
 
 async function measureStores(takers: readonly Taker[], results: Results, effort: Effort): Promise<void> {
   let seed = 20_000;
-  // As in ingest.ts: a busy archive is measured, and all are warmed alike.
+  // As in ingest.ts: a busy archive is measured, and all are warmed alike; by small objects, for what is not synced is written to the disk beside what is measured.
   for (const taker of takers) {
-    for (let stored = 0; stored < effort.warmUpSlices; stored += effort.slices)
-      await storeStudy(taker, ctStudy(seed++, effort.slices), 4);
+    for (let stored = 0; stored < effort.warmUpObjects; stored += effort.slices)
+      await storeStudy(taker, ctStudy(seed++, effort.slices, 96), 4);
+    for (let i = 0; i < 2; i++) await storeStudy(taker, ctStudy(seed++, effort.slices), 4);
   }
   for (let round = 0; round < effort.rounds; round++) {
     for (const size of ['ct', 'small'] as const) {

@@ -72,7 +72,7 @@ for (const suite of suites) {
       slices: quick ? 60 : 200,
       smallObjects: quick ? 300 : 5000,
       queries: quick ? 60 : 300,
-      warmUpSlices,
+      warmUpObjects: warmUpSlices,
     };
     const limit = targets.includes('nginx');
     await withTargets(archives, (running, destination) =>
