@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { IndexDoor } from '#adapters/local/index-door.ts';
 import { isAlive, thisProcess } from '#adapters/local/living-process.ts';
+import { copyIndex } from '#adapters/local/lmdb-copy.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 
 const CHILD = join(import.meta.dirname, 'index-door-child.ts');
@@ -187,5 +188,23 @@ describe('a process', () => {
     expect(isAlive(name)).toBe(true);
     await idle.kill();
     expect(isAlive(name)).toBe(false);
+  });
+});
+
+describe('a backup that is read', () => {
+  const copied = async (name: string): Promise<number> =>
+    copyIndex(join(folder, 'backup'), join(folder, name), { keeps: () => true, countsOn: () => true });
+
+  test('has nothing left beside it, but its lock stays when somebody has come in to it meanwhile', async () => {
+    const index = await LmdbIndexTable.open(path);
+    await index.write([{ kind: 'put', key: { partition: 'all', sort: 'a' }, item: { n: 1 } }]);
+    await index.close();
+    copyFileSync(path, join(folder, 'backup'));
+    expect(await copied('first')).toBe(1);
+    expect(readdirSync(folder).filter((name) => name.startsWith('backup'))).toEqual(['backup']);
+    // A process that enters makes its door before it opens the file: a lock taken from under it would let a second writer in.
+    mkdirSync(join(folder, 'backup-door'));
+    expect(await copied('second')).toBe(1);
+    expect(readdirSync(folder)).toContain('backup-lock');
   });
 });

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { open as openFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { open as openFile, writeFile } from 'node:fs/promises';
 import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
 import { IndexDoor } from './index-door.ts';
 
@@ -65,7 +65,8 @@ export async function copyIndex(from: string, to: string, { keeps, countsOn }: C
     if (door) await door.leave(() => source.close());
     else {
       await source.close();
-      await rm(`${from}-lock`, { force: true });
+      // Whoever has opened it meanwhile made a door first, and needs the lock that stands here.
+      if (!existsSync(`${from}-door`)) rmSync(`${from}-lock`, { force: true });
     }
   }
 }
