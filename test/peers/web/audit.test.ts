@@ -80,6 +80,28 @@ describe('the console’s page of the audit trail', () => {
     await page.context().close();
   });
 
+  test('keeps what is typed while entries arrive', { timeout: 60_000 }, async () => {
+    const { page } = await openSignedIn(browser, nephos, auditor.token, '/audit');
+    await rowsOf(page).first().waitFor();
+    const typed = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    await page.route(/\/api\/audit\?/, async (route) => {
+      asked.resolve();
+      await typed.promise;
+      await route.continue();
+    });
+    const refresh = page.getByRole('button', { name: 'Refresh' });
+    await refresh.click();
+    await asked.promise;
+    await whoOf(page).fill('v.viewer');
+    typed.resolve();
+    await expect.poll(() => refresh.isEnabled(), { timeout: 15_000 }).toBe(true);
+    expect(await whoOf(page).inputValue()).toBe('v.viewer');
+    await whoOf(page).press('Enter');
+    await expect.poll(() => rowsOf(page).count(), { timeout: 15_000 }).toBe(3);
+    await page.context().close();
+  });
+
   test('is narrowed down, and its address keeps how', async () => {
     const { page, complaints } = await openSignedIn(browser, nephos, auditor.token, '/audit');
     await whoOf(page).fill('v.viewer');

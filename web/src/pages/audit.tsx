@@ -1,4 +1,4 @@
-import { useCallback } from 'preact/hooks';
+import { useCallback, useEffect, useState } from 'preact/hooks';
 import { type AuditQuery, listAudit } from '../api/audit.ts';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
@@ -84,20 +84,13 @@ interface FiltersProps {
 }
 
 function Filters({ query, onChange }: FiltersProps) {
-  // Texts are matched whole, so they are applied when they are whole: on Enter, or when the field is left.
   const typed = (label: string, name: 'subject' | 'study', inputMode: 'text' | 'decimal') => (
-    <label class="field">
-      <span>{label}</span>
-      <input
-        type="search"
-        inputMode={inputMode}
-        autoComplete="off"
-        autoCapitalize="off"
-        spellcheck={false}
-        value={query[name]}
-        onChange={(event) => onChange({ [name]: event.currentTarget.value.trim() })}
-      />
-    </label>
+    <WholeText
+      label={label}
+      applied={query[name]}
+      inputMode={inputMode}
+      onApply={(text) => onChange({ [name]: text })}
+    />
   );
   const moment = (label: string, name: 'from' | 'to') => (
     <label class="field">
@@ -144,5 +137,37 @@ function Filters({ query, onChange }: FiltersProps) {
         </label>
       </search>
     </details>
+  );
+}
+
+interface WholeTextProps {
+  readonly label: string;
+  /** What the entries shown are filtered by. */
+  readonly applied: string;
+  readonly inputMode: 'text' | 'decimal';
+  readonly onApply: (text: string) => void;
+}
+
+/**
+ * A text that is matched whole, so it is applied when it is whole: on Enter, or when the field is left. Until then it is
+ * kept here, for the page may be drawn anew while somebody types.
+ */
+function WholeText({ label, applied, inputMode, onApply }: WholeTextProps) {
+  const [text, setText] = useState(applied);
+  useEffect(() => setText(applied), [applied]);
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input
+        type="search"
+        inputMode={inputMode}
+        autoComplete="off"
+        autoCapitalize="off"
+        spellcheck={false}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onChange={(event) => onApply(event.currentTarget.value.trim())}
+      />
+    </label>
   );
 }
