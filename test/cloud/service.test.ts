@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { BODY_END, PART_END, PART_HEAD, STOW_TYPE } from '#test/bench/client.ts';
 import { bodyOf } from '#test/bench/large.ts';
 import { largeObject } from '#test/bench/large-data.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { dicomwebSuite } from '#test/hosts/dicomweb-suite.ts';
 import { httpHost } from '#test/hosts/service-host.ts';
 import { type Engine, startDynamoDb, startMiniStack } from './helpers/engines.ts';
@@ -47,7 +48,7 @@ interface Running {
 async function startService(): Promise<Running> {
   const prepared = await prepareService(database, stack);
   const { token } = prepared;
-  const env = { PATH: process.env.PATH, NODE_ENV: 'production', ...prepared.env, NEPHOS_HTTP_PORT: '0' };
+  const env = { ...bareEnvironment, NODE_ENV: 'production', ...prepared.env, NEPHOS_HTTP_PORT: '0' };
   const child = spawn(process.execPath, [join(folder, 'service.js')], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   for (const stream of [child.stdout, child.stderr])

@@ -16,6 +16,7 @@ import { checked } from '#edge/config.ts';
 import { Disk, guardedBlobs } from '#edge/disk.ts';
 import { openGateway } from '#edge/gateway.ts';
 import { ConfigError } from '#embedded/config.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
 import { TestClock } from '#test/fixtures/services.ts';
 import { type Clinic, configOf, cStore, dataSetsIn, dataSetsOf, drained, LOG, openClinic, TENANT } from './clinic.ts';
@@ -256,7 +257,7 @@ test('npm run edge says what is wrong with its configuration, and ends with 2', 
   const folder = await mkdtemp(join(tmpdir(), 'nephos-edge-'));
   const run = promisify(execFile)(process.execPath, ['edge-gateway/main.ts'], {
     cwd: join(import.meta.dirname, '../..'),
-    env: { PATH: process.env.PATH, NEPHOS_UPSTREAM: 'pacs.example', NEPHOS_DATA_DIR: folder },
+    env: { ...bareEnvironment, NEPHOS_UPSTREAM: 'pacs.example', NEPHOS_DATA_DIR: folder },
   });
   await expect(run).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('upstreams/0/url must match') });
   await rm(folder, { recursive: true });

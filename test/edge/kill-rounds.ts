@@ -8,6 +8,7 @@ import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 import { DestinationQueue } from '#edge/forward/queue.ts';
 import type { ForwardCounts } from '#edge/forward/records.ts';
 import { openArchive, systemClock } from '#embedded/archive.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type RunningArchive, startArchive } from '#test/hosts/process.ts';
 import { cStore, dataSetHash, dataSetsIn, IMPATIENT, TENANT, until } from './clinic.ts';
@@ -47,7 +48,7 @@ class EdgeProcess {
   async start(): Promise<void> {
     const child = spawn(process.execPath, ['edge-gateway/main.ts'], {
       cwd: ROOT,
-      env: { PATH: process.env.PATH, NEPHOS_EDGE_CONFIG: this.#config },
+      env: { ...bareEnvironment, NEPHOS_EDGE_CONFIG: this.#config },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#child = child;

@@ -12,6 +12,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import type { Services } from '#core/services.ts';
 import { openArchive } from '#embedded/archive.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { randomFrom } from '#test/fixtures/study-corpus.ts';
 import {
@@ -76,7 +77,7 @@ afterAll(killAll);
 async function startEdge(config: string): Promise<{ child: ChildProcess; port: number }> {
   const child = spawn(process.execPath, ['edge-gateway/main.ts'], {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, NEPHOS_EDGE_CONFIG: config },
+    env: { ...bareEnvironment, NEPHOS_EDGE_CONFIG: config },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   running.add(child);

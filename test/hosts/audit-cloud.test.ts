@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KmsAuditSigner } from '#adapters/aws/kms-audit-signer.ts';
 import { segmentPrefix } from '#core/audit/seal.ts';
 import { keepTrail } from '#lambda/audit-work.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { embeddedHost, type Host, lambdaHost } from './both-hosts.ts';
 
 /**
@@ -77,7 +78,7 @@ describe('nephos audit verify, of the bucket’s copy', () => {
 
   const verify = (...args: string[]): Promise<{ code: number; output: string }> =>
     new Promise((resolve) => {
-      const options = { env: { PATH: process.env.PATH, NEPHOS_DATA_DIR: join(dir, 'nothing') } };
+      const options = { env: { ...bareEnvironment, NEPHOS_DATA_DIR: join(dir, 'nothing') } };
       const all = ['functions/embedded/cli.ts', 'audit', 'verify', folder, '--keys', keys, ...args];
       execFile(process.execPath, all, options, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr }),

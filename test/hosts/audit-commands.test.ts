@@ -7,6 +7,7 @@ import type { AuditEntry } from '#core/audit/entry.ts';
 import { openArchive } from '#embedded/archive.ts';
 import { readConfig } from '#embedded/config.ts';
 import { auditEvents } from '#test/fixtures/audit-events.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 
 /** What is done at the machine itself: import, export, backup, tokens, keys. Whoever may do it needs no session, and leaves a trace all the same. */
@@ -32,7 +33,7 @@ afterAll(() => rm(dir, { recursive: true, force: true }));
 
 const run = (...args: string[]): Promise<{ code: number; output: string }> =>
   new Promise((resolve) => {
-    const options = { env: { PATH: process.env.PATH, NEPHOS_DATA_DIR: data, ...env } };
+    const options = { env: { ...bareEnvironment, NEPHOS_DATA_DIR: data, ...env } };
     execFile(process.execPath, ['functions/embedded/cli.ts', ...args], options, (error, stdout, stderr) =>
       resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr }),
     );

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { multipart } from './client.ts';
 import { type RunningArchive, startArchive } from './process.ts';
@@ -23,7 +24,7 @@ test('an encrypted archive: stored, killed, read again, checked, its keys rotate
   const env = { NEPHOS_ENCRYPTION_KEY_FILE: keyFile };
   const nephos = (...args: string[]): Promise<{ code: number; out: string }> =>
     new Promise((resolve) => {
-      const options = { env: { PATH: process.env.PATH, NEPHOS_DATA_DIR: data, ...env } };
+      const options = { env: { ...bareEnvironment, NEPHOS_DATA_DIR: data, ...env } };
       execFile(process.execPath, ['functions/embedded/cli.ts', ...args], options, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), out: stdout + stderr }),
       );

@@ -9,6 +9,7 @@ import { identifierFor } from '#dimse/remote-query.ts';
 import { associate, contextOf, proposing, sendFind, sendObject } from '#dimse/scu.ts';
 import { STUDY_ROOT_FIND } from '#dimse/sop-classes.ts';
 import { logger, metrics } from '#lambda/observe.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
 import { scheduled, started } from '#test/fixtures/worklist.ts';
 import { lambdaHost } from './both-hosts.ts';
@@ -87,7 +88,7 @@ describe('the embedded host', () => {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
-        PATH: process.env.PATH,
+        ...bareEnvironment,
         NEPHOS_DATA_DIR: dir,
         NEPHOS_WORKERS: '1',
         NEPHOS_HTTP_PORT: '0',

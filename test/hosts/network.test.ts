@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { apiRoutes } from '#api/routes.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
 import { startArchive } from './process.ts';
 
@@ -99,7 +100,7 @@ describe.runIf(existsSync('/proc/net/tcp'))(
         detached: true,
         stdio: 'ignore',
         env: {
-          PATH: process.env.PATH,
+          ...bareEnvironment,
           NEPHOS_DATA_DIR: join(dir, 'edge'),
           NEPHOS_UPSTREAM: 'http://127.0.0.1:9/dicomweb',
           NEPHOS_DICOM_PORT: String(dicom.port + SHIFT),

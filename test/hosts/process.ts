@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const START_MS = 30_000;
@@ -18,7 +19,7 @@ export interface RunningArchive {
 }
 
 const environment = (dataDir: string, env: Record<string, string>): NodeJS.ProcessEnv => ({
-  PATH: process.env.PATH,
+  ...bareEnvironment,
   NEPHOS_DATA_DIR: dataDir,
   NEPHOS_WORKERS: '2',
   NEPHOS_AUTH: 'off',

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { associate, proposing } from '#dimse/scu.ts';
 import { VERIFICATION } from '#dimse/sop-classes.ts';
 import { identity } from '#test/fixtures/audit-repository.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
 import { multipart } from './client.ts';
 import { nephos } from './process.ts';
@@ -68,7 +69,7 @@ test('keys, tokens, passcodes and what is in a query stand in no log, answer, me
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
-      PATH: process.env.PATH,
+      ...bareEnvironment,
       NEPHOS_DATA_DIR: data,
       NEPHOS_WORKERS: '1',
       NEPHOS_HTTP_PORT: '0',

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
 import { dataSetHash } from '#test/edge/clinic.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { nephos as command } from '#test/hosts/process.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
 import { freePort, type Nephos, projectRoot, startNephos } from './helpers/nephos.ts';
@@ -25,7 +26,7 @@ let httpPort: number;
 /** `npm run edge -- enrol …`, as an administrator of the hospital types it; the configuration file is that of the gateway. */
 const enrol = (code: string): Promise<{ code: number; said: string }> =>
   new Promise((resolve) => {
-    const env = { PATH: process.env.PATH, NEPHOS_EDGE_CONFIG: join(dir, 'edge/edge.json') };
+    const env = { ...bareEnvironment, NEPHOS_EDGE_CONFIG: join(dir, 'edge/edge.json') };
     const args = ['edge-gateway/main.ts', 'enrol', nephos.origin];
     const child = execFile(process.execPath, args, { cwd: projectRoot, env }, (error, out, said) =>
       resolve({ code: error ? Number(error.code ?? 1) : 0, said: out + said }),

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { freePort, projectRoot } from './helpers/nephos.ts';
 import { type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 import { listening } from './helpers/processes.ts';
@@ -143,7 +144,7 @@ describe.each<[string, () => Promise<Peer>]>([
 
   const ask = (command: string, ...args: string[]): Promise<Output> =>
     new Promise((resolve) => {
-      const env = { PATH: process.env.PATH, NEPHOS_DATA_DIR: join(folder, 'data') };
+      const env = { ...bareEnvironment, NEPHOS_DATA_DIR: join(folder, 'data') };
       const all = ['functions/embedded/cli.ts', 'query-retrieve', command, peer.address, ...peer.options, ...args];
       execFile(process.execPath, all, { cwd: projectRoot, env }, (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { keyObject } from '#test/fixtures/key-object.ts';
 import { CLIENT_ID, type FakeRecordSystem, startRecordSystem } from '#test/fixtures/record-system.ts';
@@ -82,7 +83,7 @@ async function openAs(token: string | undefined): Promise<Page> {
 }
 const run = (args: string[], env: Record<string, string>): Promise<{ code: number; said: string }> =>
   new Promise((resolve) => {
-    const options = { cwd: projectRoot, env: { PATH: process.env.PATH, ...env } };
+    const options = { cwd: projectRoot, env: { ...bareEnvironment, ...env } };
     execFile(process.execPath, ['edge-gateway/main.ts', ...args], options, (error, out, said) =>
       resolve({ code: error ? Number(error.code ?? 1) : 0, said: out + said }),
     );
