@@ -37,7 +37,8 @@ async function* stream(
 ): AsyncGenerator<Uint8Array> {
   let cursor = from;
   let saidAt = services.clock.now();
-  yield Buffer.from(': open\n\n');
+  // A client that is cut off before anything happens comes back with this, and misses nothing either.
+  yield Buffer.from(from === '' ? ': open\n\n' : `: open\nid: ${from}\n\n`);
   while (!request.signal?.aborted) {
     // A stream may be open for days: what its reader reaches is asked for each time.
     const { index } = await confine(services, principal, 'readEvents');

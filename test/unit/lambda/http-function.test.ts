@@ -248,7 +248,7 @@ describe('a streamed answer', () => {
     const { answer, ended } = stream('events', '/api/events', { headers: { accept: 'text/event-stream' } }, 3_100);
     const [content] = await Promise.all([buffer(answer), ended]);
     expect(answer.metadata?.headers['content-type']).toBe('text/event-stream');
-    expect(content.toString()).toMatch(/^: open\n\n/);
+    expect(content.toString()).toMatch(/^: open\n/);
   });
 });
 

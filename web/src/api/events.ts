@@ -22,8 +22,9 @@ export type ArchiveEventType =
 const GATHER_MS = 1_500;
 
 /**
- * Calls `onChange` soon after something of `types` happened in the archive, at most once every 1.5 s. Listens only while
- * the tab is seen: a browser has six connections to a server, and every open stream holds one.
+ * Calls `onChange` soon after something of `types` happened in the archive, at most once every 1.5 s, and once after it has
+ * begun to listen: what happened between the first look and then is told by nobody else. Listens only while the tab is seen:
+ * a browser has six connections to a server, and every open stream holds one.
  */
 export function useArchiveEvents(types: readonly ArchiveEventType[], onChange: () => void): void {
   const callback = useRef(onChange);
@@ -32,7 +33,6 @@ export function useArchiveEvents(types: readonly ArchiveEventType[], onChange: (
   useEffect(() => {
     let source: EventSource | undefined;
     let gathering: ReturnType<typeof setTimeout> | undefined;
-    let missed = false;
     const happened = () => {
       gathering ??= setTimeout(() => {
         gathering = undefined;
@@ -43,16 +43,15 @@ export function useArchiveEvents(types: readonly ArchiveEventType[], onChange: (
       if (document.hidden) {
         source?.close();
         source = undefined;
-        missed = true;
         return;
       }
       if (source || !may('readEvents')) return;
       source = new EventSource('/api/events');
       // A stream that is refused closes for good, and does not say with what status.
       source.addEventListener('error', () => source?.readyState === EventSource.CLOSED && checkSession());
+      // A stream that was cut goes on behind the last event that it brought; a new one begins now.
+      source.addEventListener('open', happened, { once: true });
       for (const type of key.split(',')) source.addEventListener(type, happened);
-      if (missed) happened();
-      missed = false;
     };
     listen();
     document.addEventListener('visibilitychange', listen);

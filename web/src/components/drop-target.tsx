@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { href, navigate } from '../router.ts';
 import { fromDrop } from '../upload/collect.ts';
 import { add } from '../upload/queue.ts';
@@ -9,7 +9,7 @@ const holdsFiles = (event: DragEvent) => event.dataTransfer?.types.includes('Fil
 /** Files may be dropped on any page; the upload page then shows what becomes of them. */
 export function DropTarget({ children }: { children: ComponentChildren }) {
   const [over, setOver] = useState(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listeners = new AbortController();
     const on = <K extends 'dragenter' | 'dragover' | 'dragleave' | 'drop'>(
       type: K,

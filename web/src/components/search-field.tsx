@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 
 const DEBOUNCE_MS = 300;
 
-/** A filter that is typed: applied when the typing pauses, or at once by Enter. */
+/** A filter that is typed: applied when the typing pauses, at once by Enter, and before anything else is clicked. */
 export function SearchField(props: {
   readonly label: string;
   readonly applied: string;
@@ -38,6 +38,7 @@ export function SearchField(props: {
         value={text}
         onInput={(event) => type(event.currentTarget.value)}
         onKeyDown={(event) => event.key === 'Enter' && apply(text)}
+        onBlur={() => timer.current !== undefined && apply(text)}
       />
     </label>
   );

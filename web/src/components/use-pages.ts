@@ -8,6 +8,7 @@ export interface Pages<T> {
   readonly loading: boolean;
   readonly hasMore: boolean;
   readonly loadMore: () => void;
+  /** from the beginning, as far as had been loaded: what somebody looks at stays */
   readonly reload: () => void;
 }
 
@@ -19,16 +20,21 @@ export function usePages<T>(load: (cursor?: string) => Promise<PageOf<T>>): Page
   const [loading, setLoading] = useState(true);
   // What was asked for last is what is shown, in whatever order the answers come.
   const newest = useRef(0);
-  const fetchPage = useCallback(
-    async (cursor?: string) => {
+  const fetchPages = useCallback(
+    async (cursor?: string, least = 0) => {
       const asked = ++newest.current;
       const isNewest = () => asked === newest.current;
       setLoading(true);
       try {
-        const page = await load(cursor);
+        let { items: found, next: behind } = await load(cursor);
+        while (behind && found.length < least && isNewest()) {
+          const page = await load(behind);
+          found = [...found, ...page.items];
+          behind = page.next;
+        }
         if (!isNewest()) return;
-        setItems((old) => (cursor === undefined ? page.items : [...(old ?? []), ...page.items]));
-        setNext(page.next);
+        setItems((old) => (cursor === undefined ? found : [...(old ?? []), ...found]));
+        setNext(behind);
         setError(undefined);
       } catch (failure) {
         if (isNewest()) setError(messageOf(failure));
@@ -38,15 +44,15 @@ export function usePages<T>(load: (cursor?: string) => Promise<PageOf<T>>): Page
     [load],
   );
   useEffect(() => {
-    void fetchPage();
+    void fetchPages();
     return () => void newest.current++;
-  }, [fetchPage]);
+  }, [fetchPages]);
   return {
     items,
     error,
     loading,
     hasMore: typeof next === 'string' && next !== '',
-    loadMore: () => void fetchPage(next ?? undefined),
-    reload: () => void fetchPage(),
+    loadMore: () => void fetchPages(next ?? undefined),
+    reload: () => void fetchPages(undefined, items?.length),
   };
 }

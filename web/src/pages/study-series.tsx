@@ -27,7 +27,8 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
   const { value, error, loading, reload } = useLoaded(`${uid} ${page} ${count}`, (signal) =>
     findInstances(study, uid, (page - 1) * PAGE_SIZE, PAGE_SIZE, signal),
   );
-  const [deleting, setDeleting] = useState<'series' | 'instance'>();
+  // What was chosen, and not what has its place when that is confirmed: images come in meanwhile, and move on what is selected.
+  const [deleting, setDeleting] = useState<{ readonly level: 'series' | 'instance'; readonly path: string }>();
   const rows = value?.rows ?? [];
   const wanted = query.get('instance');
   const at = Math.max(
@@ -56,7 +57,11 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
           <a class="button" href={`${seriesPath(study, uid)}?accept=application/zip`} download={`${uid}.zip`}>
             Download series
           </a>
-          <button type="button" class="quiet danger" onClick={() => setDeleting('series')}>
+          <button
+            type="button"
+            class="quiet danger"
+            onClick={() => setDeleting({ level: 'series', path: seriesPath(study, uid) })}
+          >
             Delete series…
           </button>
         </div>
@@ -110,7 +115,11 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
                 >
                   Download
                 </a>
-                <button type="button" class="quiet danger" onClick={() => setDeleting('instance')}>
+                <button
+                  type="button"
+                  class="quiet danger"
+                  onClick={() => setDeleting({ level: 'instance', path: instancePath(study, uid, instance) })}
+                >
                   Delete…
                 </button>
               </div>
@@ -125,20 +134,21 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
       </div>
       {deleting && (
         <Confirm
-          title={deleting === 'series' ? 'Move this series to the trash?' : 'Move this image to the trash?'}
+          title={deleting.level === 'series' ? 'Move this series to the trash?' : 'Move this image to the trash?'}
           action="Move to the trash"
           reasonLabel="Reason"
           dangerous
           onConfirm={async (reason) => {
-            await deleteAt(deleting === 'series' ? seriesPath(study, uid) : instancePath(study, uid, instance), reason);
-            navigate(deleting === 'series' ? href(`/study/${study}`) : link({ instance: undefined }), 'replace');
+            await deleteAt(deleting.path, reason);
+            navigate(deleting.level === 'series' ? href(`/study/${study}`) : link({ instance: undefined }), 'replace');
             onDeleted();
-            if (deleting === 'instance') reload();
+            if (deleting.level === 'instance') reload();
           }}
           onClose={() => setDeleting(undefined)}
         >
           <p>
-            {deleting === 'series' ? plural(count, 'image') : 'It'} can be restored from the trash until it is emptied.
+            {deleting.level === 'series' ? plural(count, 'image') : 'It'} can be restored from the trash until it is
+            emptied.
           </p>
         </Confirm>
       )}

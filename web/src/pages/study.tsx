@@ -39,9 +39,10 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
   const [deidentifies, setDeidentifies] = useState(false);
   useTitle('Study');
 
-  if (error) return <Failure message={error} onRetry={reload} />;
   if (value === undefined)
-    return (
+    return error ? (
+      <Failure message={error} onRetry={reload} />
+    ) : (
       <p class="notice" aria-busy={loading}>
         Loading the study…
       </p>
@@ -66,6 +67,7 @@ export function StudyPage({ study, query }: { study: string; query: URLSearchPar
         onDeidentify={() => setDeidentifies(true)}
         onDelete={() => setAsksDeletion(true)}
       />
+      {error && <Failure message={error} onRetry={reload} />}
       <div class="study-body">
         <SeriesList study={study} series={value.series} selected={selected} />
         <SeriesPanel
