@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type SignedIn, signOut } from '../api/session.ts';
 import { forgetReturn, href, navigate, type Route } from '../router.ts';
 import { AlarmBadge } from './alarm-badge.tsx';
@@ -33,7 +33,8 @@ export function Navigation({ session, route }: { session: SignedIn; route: Route
   const [open, setOpen] = useState(false);
   const bar = useRef<HTMLElement>(null);
   const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => setOpen(false), [route.path]);
+  // With the page, not after it: a click on the menu of the new one must find it closed, and open it.
+  useLayoutEffect(() => setOpen(false), [route.path]);
   useEffect(() => {
     if (!open) return;
     const listeners = new AbortController();

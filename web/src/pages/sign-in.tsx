@@ -20,7 +20,11 @@ export function SignInPage({ unreachable, expired }: Props) {
     setProblem(takeSignInProblem());
     void loadSignInOffer().then(setOffer);
   }, []);
-  useEffect(() => (door.current ?? input.current)?.focus(), [offer]);
+  // When it is known what there is to offer; whoever has begun to type meanwhile goes on where he is.
+  useEffect(() => {
+    if (offer === undefined || document.activeElement === input.current) return;
+    (door.current ?? input.current)?.focus();
+  }, [offer]);
   const submit = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
