@@ -1,5 +1,4 @@
 import { PacsError } from '../errors.ts';
-import { UTF8_TERM } from './character-sets.ts';
 import { vrOf } from './dictionary.ts';
 import type { Bulk, DataSet, Element, ElementValue, PersonName } from './types.ts';
 import { personName } from './values.ts';
@@ -7,9 +6,6 @@ import { type Vr, vrNamed } from './vr.ts';
 
 /** Names a bulk value: tags and item numbers (from 1) joined by '-', as '7FE00010' or '54000100-1-54001010'. */
 export type BulkUri = (path: string, bulk: Bulk) => string;
-
-const SPECIFIC_CHARACTER_SET = '00080005';
-const UTF8_ELEMENT = `"${SPECIFIC_CHARACTER_SET}":{"vr":"CS","Value":["${UTF8_TERM}"]}`;
 
 /** The last segment of a BulkDataURI: '7FE00010.1234.5678e'; e: encapsulated, i: offsets count in the inflated data set. */
 export function bulkPath(path: string, bulk: Bulk): string {
@@ -34,24 +30,14 @@ export function sortedTags(dataSet: DataSet): string[] {
 }
 
 /**
- * The DICOM JSON Model (PS3.18 Annex F) of a data set: File Meta Information and group lengths left out, text in UTF-8 and
- * labelled so.
+ * The DICOM JSON Model (PS3.18 Annex F) of a data set: File Meta Information and group lengths left out, text in UTF-8. Specific
+ * Character Set is that of the object (F.2.2, note 3): bytes of UN are still in it.
  */
-export function dataSetToJson(dataSet: DataSet, bulkUri: BulkUri): string {
-  const writer = new JsonWriter(bulkUri);
-  const text = writer.dataSet(dataSet, '');
-  return writer.unicode && !(SPECIFIC_CHARACTER_SET in dataSet) ? withCharacterSet(dataSet, writer) : text;
-}
-
-/** Text beyond ASCII without a Specific Character Set gets one, in its place. */
-function withCharacterSet(dataSet: DataSet, writer: JsonWriter): string {
-  return writer.dataSet({ ...dataSet, [SPECIFIC_CHARACTER_SET]: { vr: 'CS', Value: [UTF8_TERM] } }, '');
-}
+export const dataSetToJson = (dataSet: DataSet, bulkUri: BulkUri): string =>
+  new JsonWriter(bulkUri).dataSet(dataSet, '');
 
 class JsonWriter {
   readonly #bulkUri: BulkUri;
-  /** some text was not ASCII */
-  unicode = false;
 
   constructor(bulkUri: BulkUri) {
     this.#bulkUri = bulkUri;
@@ -62,9 +48,7 @@ class JsonWriter {
     for (const tag of sortedTags(dataSet)) {
       if (tag.endsWith('0000') || tag.startsWith('0002')) continue;
       const element = dataSet[tag]!;
-      text += text === '' ? '{' : ',';
-      if (tag === SPECIFIC_CHARACTER_SET && element.Value !== undefined) text += UTF8_ELEMENT;
-      else text += `"${tag}":{"vr":"${element.vr}"${this.#content(element, prefix, tag)}}`;
+      text += `${text === '' ? '{' : ','}"${tag}":{"vr":"${element.vr}"${this.#content(element, prefix, tag)}}`;
     }
     return text === '' ? '{}' : `${text}}`;
   }
@@ -81,10 +65,10 @@ class JsonWriter {
       return `${text}]`;
     }
     if (element.bulk !== undefined) {
-      return `,"BulkDataURI":${this.#quote(this.#bulkUri(prefix + tag, element.bulk))}`;
+      return `,"BulkDataURI":${quoted(this.#bulkUri(prefix + tag, element.bulk))}`;
     }
     if (element.InlineBinary !== undefined) return `,"InlineBinary":"${element.InlineBinary}"`;
-    if (element.BulkDataURI !== undefined) return `,"BulkDataURI":${this.#quote(element.BulkDataURI)}`;
+    if (element.BulkDataURI !== undefined) return `,"BulkDataURI":${quoted(element.BulkDataURI)}`;
     return '';
   }
 
@@ -98,35 +82,24 @@ class JsonWriter {
   }
 
   #value(value: ElementValue): string {
-    if (typeof value === 'string') return this.#quote(value);
-    if (typeof value === 'number') return `${value}`;
+    if (typeof value === 'string') return quoted(value);
+    if (typeof value === 'number') return Object.is(value, -0) ? '-0' : `${value}`;
     if (value === null) return 'null';
     const { Alphabetic, Ideographic, Phonetic } = value as PersonName;
     let text = '';
-    if (Alphabetic !== undefined) text = `"Alphabetic":${this.#quote(Alphabetic)}`;
-    if (Ideographic !== undefined) text += `${text === '' ? '' : ','}"Ideographic":${this.#quote(Ideographic)}`;
-    if (Phonetic !== undefined) text += `${text === '' ? '' : ','}"Phonetic":${this.#quote(Phonetic)}`;
+    if (Alphabetic !== undefined) text = `"Alphabetic":${quoted(Alphabetic)}`;
+    if (Ideographic !== undefined) text += `${text === '' ? '' : ','}"Ideographic":${quoted(Ideographic)}`;
+    if (Phonetic !== undefined) text += `${text === '' ? '' : ','}"Phonetic":${quoted(Phonetic)}`;
     return `{${text}}`;
   }
+}
 
-  #quote(text: string): string {
-    for (let i = 0; i < text.length; i++) {
-      const code = text.charCodeAt(i);
-      if (code < 0x20 || code === 0x22 || code === 0x5c) {
-        this.#notice(text, i + 1);
-        return JSON.stringify(text);
-      }
-      if (code > 0x7e) {
-        this.unicode = true;
-        return JSON.stringify(text);
-      }
-    }
-    return `"${text}"`;
+function quoted(text: string): string {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) return JSON.stringify(text);
   }
-
-  #notice(text: string, from: number): void {
-    for (let i = from; i < text.length && !this.unicode; i++) if (text.charCodeAt(i) > 0x7e) this.unicode = true;
-  }
+  return `"${text}"`;
 }
 
 /** Items within items of a data set that comes as JSON or XML. */

@@ -1,6 +1,5 @@
 import { SaxesParser, type SaxesTagNS } from 'saxes';
 import { PacsError } from '../errors.ts';
-import { UTF8_TERM } from './character-sets.ts';
 import { attribute, vrOf } from './dictionary.ts';
 import { type BulkUri, jsonToDataSet, sortedTags } from './json.ts';
 import type { DataSet, Element, ElementValue, PersonName } from './types.ts';
@@ -9,12 +8,10 @@ import { vrNamed } from './vr.ts';
 
 /** The Native DICOM Model (PS3.19 A.1). */
 const NAMESPACE = 'http://dicom.nema.org/PS3.19/models/NativeDICOM';
-/** read by now: its values are those of UTF-8, whatever it was and had for a VR */
-const CHARACTER_SET = '00080005';
 const GROUPS = ['Alphabetic', 'Ideographic', 'Phonetic'] as const;
 const COMPONENTS = ['FamilyName', 'GivenName', 'MiddleName', 'NamePrefix', 'NameSuffix'] as const;
 
-/** A data set as an XML document: File Meta Information and group lengths left out, Specific Character Set that of UTF-8. */
+/** A data set as an XML document: File Meta Information and group lengths left out, Specific Character Set that of the object. */
 export function dataSetToXml(dataSet: DataSet, bulkUri: BulkUri): string {
   const attributes = writeDataSet(dataSet, '', bulkUri);
   return `<?xml version="1.0" encoding="UTF-8"?><NativeDicomModel xmlns="${NAMESPACE}" xml:space="preserve">${attributes}</NativeDicomModel>`;
@@ -27,8 +24,7 @@ function writeDataSet(dataSet: DataSet, prefix: string, bulkUri: BulkUri): strin
     const element = dataSet[tag]!;
     const keyword = attribute(tag)?.keyword ?? '';
     const creator = privateCreator(dataSet, tag);
-    const vr = tag === CHARACTER_SET && element.Value !== undefined ? 'CS' : element.vr;
-    text += `<DicomAttribute tag="${tag}" vr="${vr}"`;
+    text += `<DicomAttribute tag="${tag}" vr="${element.vr}"`;
     if (keyword !== '') text += ` keyword="${keyword}"`;
     if (creator !== undefined) text += ` privateCreator="${escaped(creator)}"`;
     text += `>${writeContent(element, tag, prefix, bulkUri)}</DicomAttribute>`;
@@ -48,7 +44,6 @@ function writeContent(element: Element, tag: string, prefix: string, bulkUri: Bu
   if (element.BulkDataURI !== undefined) return `<BulkData uri="${escaped(element.BulkDataURI)}"/>`;
   if (element.InlineBinary !== undefined) return `<InlineBinary>${element.InlineBinary}</InlineBinary>`;
   if (element.Value === undefined) return '';
-  if (tag === CHARACTER_SET) return `<Value number="1">${UTF8_TERM}</Value>`;
   let text = '';
   element.Value.forEach((value, i) => {
     text += writeValue(value, i + 1, element.vr, `${prefix}${tag}-${i + 1}-`, bulkUri);
@@ -59,7 +54,9 @@ function writeContent(element: Element, tag: string, prefix: string, bulkUri: Bu
 function writeValue(value: ElementValue, number: number, vr: string, prefix: string, bulkUri: BulkUri): string {
   if (vr === 'SQ') return `<Item number="${number}">${writeDataSet((value ?? {}) as DataSet, prefix, bulkUri)}</Item>`;
   if (vr === 'PN') return `<PersonName number="${number}">${writeName(value as PersonName | null)}</PersonName>`;
-  return value === null ? `<Value number="${number}"/>` : `<Value number="${number}">${escaped(String(value))}</Value>`;
+  if (value === null) return `<Value number="${number}"/>`;
+  const text = Object.is(value, -0) ? '-0' : String(value);
+  return `<Value number="${number}">${escaped(text)}</Value>`;
 }
 
 function writeName(name: PersonName | null): string {

@@ -34,28 +34,9 @@ describe('a data set as DICOM JSON', () => {
       '00080060': { vr: 'CS' },
       '00100010': { vr: 'PN', Value: [{ Alphabetic: 'A^B', Phonetic: 'C' }, null] },
       '00104000': { vr: 'LT', Value: ['quote " backslash \\ newline\n tab\t nul\u0001 ' + '\u2028'] },
-      '00189310': { vr: 'FD', Value: ['NaN', 1.1e-300, 1e21] },
+      '00189310': { vr: 'FD', Value: ['NaN', 1.1e-300, 1e21, -0] },
     };
-    expect(json(dataSet)).toEqual({ '00080005': { vr: 'CS', Value: ['ISO_IR 192'] }, ...dataSet });
-  });
-
-  test('says that its text is UTF-8, where there is any, and where it was said what it was before', () => {
-    const { dataSet } = scanPart10(
-      buildDicom({
-        SpecificCharacterSet: 'ISO_IR 100',
-        PatientName: new Uint8Array(Buffer.from('M\xfcller', 'latin1')),
-      }),
-      DEFAULT_LIMITS,
-    );
-    const parsed = JSON.parse(dataSetToJson(dataSet, () => 'x')) as Record<string, unknown>;
-    expect(parsed['00080005']).toEqual({ vr: 'CS', Value: ['ISO_IR 192'] });
-    expect(parsed['00100010']).toEqual({ vr: 'PN', Value: [{ Alphabetic: 'Müller' }] });
-    expect(json({ '00100020': { vr: 'LO', Value: ['plain'] } })).not.toHaveProperty('00080005');
-    expect(Object.keys(json({ '00041130': { vr: 'CS', Value: ['Ä'] }, '00100020': { vr: 'LO' } }) as object)).toEqual([
-      '00041130',
-      '00080005',
-      '00100020',
-    ]);
+    expect(json(dataSet)).toEqual(dataSet);
   });
 
   test('names bulk values by their path', () => {
