@@ -103,7 +103,7 @@ value never matches. \`limit\`, \`offset\`, \`orderby\`, \`includefield\` (\`all
 \`Warning\` header where more could be asked for or the answer was cut. What each query reads at most: [docs/search-budgets.md](docs/search-budgets.md).
 
 \`TimezoneOffsetFromUTC\` in a request (\`+0100\`, percent-encoded) is not matched: dates and times of the request are those of that zone, and so are those of the answer, whatever zone the objects were made in (PS3.4 §C.2.2.2).
-An object that states no offset is taken at its word; birthdays are never moved; what stands in sequences is matched as it stands. Without \`orderby\` results stand in the order of the dates as stored.
+An object that states no offset is taken at its word; birthdays are never moved; in a sequence's items dates and times are moved together, by the offset of the item where it states one. Without \`orderby\` results stand in the order of the dates as stored.
 
 ### 4.1 Study level
 

@@ -39,7 +39,7 @@ Read: the default repertoire and, of the defined terms of PS3.3 §C.12.1.1.2, ${
 Without a term, or under one that is unknown, text is read as UTF-8 where it is well formed, otherwise as ISO_IR 100. What cannot be decoded becomes U+FFFD in answers; the object keeps its bytes.
 
 Objects are kept in the character set they came in. C-FIND answers are in the caller's Specific Character Set where that is one single-byte set that holds all text, otherwise in ISO_IR 192; keys of a query are read in the
-set that its identifier names. Names match over all component groups, whatever set they came in. DICOM JSON and XML are UTF-8. The console shows text in the fonts of the browser.
+set that its identifier names. Names match over all component groups, whatever set they came in. DICOM JSON and XML are UTF-8; Specific Character Set in them is that of the object. The console shows text in the fonts of the browser.
 
 ## 14. Media, transformations, annexes
 

@@ -333,12 +333,15 @@ export function pickAttributes(dataSet: DataSet, level: Level): DataSet {
   return picked;
 }
 
+/** An item whose dates and times are of another zone than the object's says so by itself. */
+const TIMEZONE_OFFSET_FROM_UTC = '00080201';
+
 function pickItems(element: Element, tags: readonly string[]): Element {
   if (element.Value === undefined) return element;
   const items: ElementValue[] = [];
   for (const item of element.Value.slice(0, SEQUENCE_ITEMS)) {
     const kept: DataSet = {};
-    for (const tag of tags) {
+    for (const tag of [TIMEZONE_OFFSET_FROM_UTC, ...tags]) {
       const value = (item as DataSet)[tag];
       if (value !== undefined && value.bulk === undefined) kept[tag] = value;
     }

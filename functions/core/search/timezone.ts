@@ -23,8 +23,9 @@ export const inZone =
       const known = offsetMinutes(textOf(element)) !== undefined;
       return known ? { vr: 'SH', Value: [offsetText(zoneMinutes)] } : undefined;
     }
-    if (element?.Value === undefined || !(element.vr === 'DA' || element.vr === 'TM' || element.vr === 'DT'))
-      return element;
+    if (element?.Value === undefined) return element;
+    if (element.vr === 'SQ') return itemsInZone(element, zoneMinutes, elements(TIMEZONE));
+    if (element.vr !== 'DA' && element.vr !== 'TM' && element.vr !== 'DT') return element;
     const own = offsetMinutes(textOf(elements(TIMEZONE)));
     if (element.vr === 'DT') return mapped(element, (text) => dateTimeInZone(text, own, zoneMinutes));
     const other = siblingOf(tag);
@@ -43,17 +44,17 @@ export function dataSetInZone(dataSet: DataSet, zoneMinutes: number, offset: Ele
   const own = dataSet[TIMEZONE] ?? offset;
   const elements = inZone((tag) => (tag === TIMEZONE ? own : dataSet[tag]), zoneMinutes);
   const seen: DataSet = {};
-  for (const [tag, element] of Object.entries(dataSet)) {
-    const moved = element.vr === 'SQ' ? itemsInZone(element, zoneMinutes, own) : elements(tag);
+  for (const tag of Object.keys(dataSet)) {
+    const moved = elements(tag);
     if (moved !== undefined) seen[tag] = moved;
   }
   return seen;
 }
 
-const itemsInZone = (element: Element, zoneMinutes: number, offset: Element | undefined): Element =>
-  element.Value === undefined
-    ? element
-    : { ...element, Value: element.Value.map((item) => dataSetInZone((item ?? {}) as DataSet, zoneMinutes, offset)) };
+const itemsInZone = (element: Element, zoneMinutes: number, offset: Element | undefined): Element => ({
+  ...element,
+  Value: element.Value!.map((item) => dataSetInZone((item ?? {}) as DataSet, zoneMinutes, offset)),
+});
 
 const mapped = (element: Element, change: (text: string, i: number) => string): Element => ({
   ...element,
@@ -82,11 +83,19 @@ export function nearDay(day: string, days: number): string {
  * Keys that find all that may match in whatever zone it was made: dates a day or two wider, times left open. Asks for what `inZone`
  * needs. What they find is to be matched again: see `zoneMatcher`.
  */
-export function widened(identifier: DataSet, zoneMinutes: number): DataSet {
-  const days = daysOff(zoneMinutes);
-  const wide: DataSet = { ...identifier, [TIMEZONE]: { vr: 'SH' } };
+export const widened = (identifier: DataSet, zoneMinutes: number): DataSet => ({
+  ...widenedKeys(identifier, daysOff(zoneMinutes)),
+  [TIMEZONE]: { vr: 'SH' },
+});
+
+/** Keys of items too: they are read by the clocks of the same zone. */
+function widenedKeys(identifier: DataSet, days: number): DataSet {
+  const wide: DataSet = { ...identifier };
   for (const [tag, element] of Object.entries(identifier)) {
     const vr = attribute(tag)?.vr ?? element.vr;
+    if (element.vr === 'SQ' && element.Value !== undefined) {
+      wide[tag] = { vr, Value: element.Value.map((item) => widenedKeys((item ?? {}) as DataSet, days)) };
+    }
     if (vr === 'DT') wide[tag] = { vr };
     const other = vr === 'DA' || vr === 'TM' ? siblingOf(tag) : undefined;
     if (other === undefined) continue;
@@ -97,10 +106,7 @@ export function widened(identifier: DataSet, zoneMinutes: number): DataSet {
   return wide;
 }
 
-/**
- * The parameters of a QIDO-RS request so, without the time zone itself. Dates and times whose sequences they stand in are matched as they
- * stand. @throws PacsError BAD_REQUEST
- */
+/** The parameters of a QIDO-RS request so, without the time zone itself. @throws PacsError BAD_REQUEST */
 export function widenedParameters(parameters: URLSearchParams, zoneMinutes: number): URLSearchParams {
   const wide = new URLSearchParams();
   const timed: DataSet = {};
@@ -109,11 +115,20 @@ export function widenedParameters(parameters: URLSearchParams, zoneMinutes: numb
     for (const found of fields.map(attribute)) if (isTime(found)) timed[found.tag] ??= { vr: found.vr };
     const found = attribute(name);
     // Two quotation marks ask for what has no value: that is the same in every zone.
-    if (isTime(found) && value !== '""') timed[found.tag] = { vr: found.vr, ...(value !== '' && { Value: [value] }) };
-    else wide.append(name, value);
+    if (value === '""') wide.append(name, value);
+    else if (isTime(found)) timed[found.tag] = { vr: found.vr, ...(value !== '' && { Value: [value] }) };
+    else wide.append(name, ofItem(name, value, zoneMinutes));
   }
   for (const [tag, element] of Object.entries(widened(timed, zoneMinutes))) wide.append(tag, textOf(element));
   return wide;
+}
+
+/** The key on an attribute of a sequence's items (`00400275.00400002`), widened where it is a date or a time. */
+function ofItem(path: string, text: string, zoneMinutes: number): string {
+  const [leaf, ...sequences] = path.split('.').reverse();
+  const found = attribute(leaf!);
+  if (sequences.length === 0 || !isTime(found)) return text;
+  return textOf(widenedKeys({ [found.tag]: { vr: found.vr, Value: [text] } }, daysOff(zoneMinutes))[found.tag]);
 }
 
 const isTime = (found: Attribute | undefined): found is Attribute =>
@@ -154,4 +169,6 @@ export const timedConditions = ({ conditions, metadataConditions }: Query): Cond
   [...conditions.study, ...conditions.series, ...conditions.instance, ...metadataConditions].filter(isTimed);
 
 const isTimed = ({ tag, key }: Condition): boolean =>
-  key.kind === 'dateAndTime' || (key.kind === 'range' && (key.of === 'dateTime' || siblingOf(tag) !== undefined));
+  (key.kind === 'sequence' && key.conditions.some(isTimed)) ||
+  key.kind === 'dateAndTime' ||
+  (key.kind === 'range' && (key.of === 'dateTime' || siblingOf(tag) !== undefined));
