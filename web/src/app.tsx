@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { loadSession, type SignedIn, session } from './api/session.ts';
+import { loadSession, lookAgainOnReturn, type SignedIn, session } from './api/session.ts';
 import { arrival } from './arrival.ts';
 import { DropTarget } from './components/drop-target.tsx';
 import { EmergencyBanner } from './components/emergency-banner.tsx';
@@ -25,11 +25,14 @@ import { UploadPage } from './pages/upload.tsx';
 import { WorklistPage } from './pages/worklist.tsx';
 import { href, type Route, useRoute } from './router.ts';
 import { useStore } from './store.ts';
+import { keepUploading } from './upload/queue.ts';
 
 export function App() {
   const current = useStore(session);
   const arrived = useStore(arrival);
   useEffect(() => void loadSession(), []);
+  useEffect(lookAgainOnReturn, []);
+  useEffect(keepUploading, []);
   if (arrived && isOnTheWay(arrived)) return <LaunchPage arrival={arrived} />;
   if (current.state === 'unknown') return <p class="splash">Nephos</p>;
   if (current.state === 'signedIn') return <Console session={current} />;

@@ -55,7 +55,7 @@ export async function loadSession(): Promise<void> {
       credentials: 'same-origin',
       headers: { accept: 'application/json' },
     });
-    if (response.status === 401) return session.set({ state: 'signedOut' });
+    if (response.status === 401) return session.set({ state: 'signedOut', expired: isExpired() });
     if (!response.ok) return session.set({ state: 'unreachable', message: explain(response.status) });
     const body = (await response.json().catch(() => ({}))) as Partial<SignedIn>;
     const { subject = '', permits = [], hasAccount = false, keepsPeople = false } = body;
@@ -95,6 +95,13 @@ export async function loadSignInOffer(): Promise<boolean> {
   const response = await fetch('/api/session/options').catch(() => undefined);
   const { signIn = false } = (await response?.json().catch(() => ({}))) ?? {};
   return signIn === true;
+}
+
+/** Signed out here, and perhaps signed in meanwhile in another tab: asked for when somebody comes back to this one. */
+export function lookAgainOnReturn(): () => void {
+  const look = () => document.visibilityState === 'visible' && session.get().state === 'signedOut' && loadSession();
+  document.addEventListener('visibilitychange', look);
+  return () => document.removeEventListener('visibilitychange', look);
 }
 
 /** To the issuer, which sends the browser back to `/`; what stood behind the `#` is kept in this tab alone. */

@@ -1,6 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type SignedIn, signOut } from '../api/session.ts';
 import { forgetReturn, href, navigate, type Route } from '../router.ts';
+import { forget } from '../upload/queue.ts';
 import { AlarmBadge } from './alarm-badge.tsx';
 import { UploadBadge } from './upload-badge.tsx';
 
@@ -53,9 +54,10 @@ export function Navigation({ session, route }: { session: SignedIn; route: Route
     });
     return () => listeners.abort();
   }, [open]);
-  // Whoever signs in next begins anew: filters hold names.
+  // Whoever signs in next begins anew: filters hold names, and so do files.
   const leave = async () => {
     forgetReturn();
+    forget();
     await signOut();
     navigate(href('/'), 'replace');
   };

@@ -1,6 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { loadSession, loadSignInOffer, signIn, startSignIn, takeSignInProblem } from '../api/session.ts';
 import { messageOf } from '../components/use-loaded.ts';
+import { plural } from '../dicom/json.ts';
+import { useStore } from '../store.ts';
+import { upload } from '../upload/queue.ts';
 
 interface Props {
   readonly unreachable: string | undefined;
@@ -15,6 +18,7 @@ export function SignInPage({ unreachable, expired }: Props) {
   const [problem, setProblem] = useState<string>();
   const input = useRef<HTMLInputElement>(null);
   const door = useRef<HTMLAnchorElement>(null);
+  const files = useStore(upload).filter(({ state }) => state === 'waiting' || state === 'sending').length;
   useEffect(() => {
     document.title = 'Sign in – Nephos';
     setProblem(takeSignInProblem());
@@ -47,7 +51,10 @@ export function SignInPage({ unreachable, expired }: Props) {
         </p>
       )}
       {expired && unreachable === undefined && (
-        <p role="status">Your session has ended. Sign in to go on where you were.</p>
+        <p role="status">
+          Your session has ended. Sign in to go on where you were.
+          {files > 0 && ` ${plural(files, 'file')} of your upload wait until then.`}
+        </p>
       )}
       {offer && unreachable === undefined && (
         <>
@@ -55,12 +62,15 @@ export function SignInPage({ unreachable, expired }: Props) {
             ref={door}
             class="button primary"
             href="/api/session/start"
+            target={files > 0 ? '_blank' : undefined}
             onClick={(event) => {
+              // This page would go away, and the files with it: the upload goes on here when somebody comes back to this tab.
+              if (files > 0) return;
               event.preventDefault();
               startSignIn();
             }}
           >
-            Sign in
+            {files > 0 ? 'Sign in, in a new tab' : 'Sign in'}
           </a>
           <p class="or">or</p>
         </>
@@ -90,7 +100,7 @@ export function SignInPage({ unreachable, expired }: Props) {
             </p>
           )}
           <button type="submit" class={offer ? '' : 'primary'} disabled={busy}>
-            {busy ? 'Signing in…' : 'Sign in'}
+            {busy ? 'Signing in…' : offer ? 'Sign in with the token' : 'Sign in'}
           </button>
         </form>
       ) : (

@@ -1,5 +1,6 @@
 import { useMemo, useState } from 'preact/hooks';
 import { findStudy } from '../api/search.ts';
+import { may } from '../api/session.ts';
 import { Announcement } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
@@ -8,7 +9,7 @@ import { formatBytes, formatDate, nameOf, plural, textOf, textsOf } from '../dic
 import { href } from '../router.ts';
 import { useStore } from '../store.ts';
 import { fromInput } from '../upload/collect.ts';
-import { add, cancel, clear, type Item, retry, upload } from '../upload/queue.ts';
+import { add, cancel, clear, type Item, pause, resume, retry, upload } from '../upload/queue.ts';
 
 const LABELS: Record<Item['state'], string> = {
   waiting: 'Waiting',
@@ -22,6 +23,7 @@ const LABELS: Record<Item['state'], string> = {
 };
 const STATES = Object.keys(LABELS) as Item['state'][];
 const ROWS_AT_ONCE = 200;
+const STUDIES_AT_FIRST = 10;
 
 const asFolder = (input: HTMLInputElement | null) => {
   if (input) input.webkitdirectory = true;
@@ -58,7 +60,8 @@ export function UploadPage() {
       </div>
       {items.length > 0 && (
         <>
-          <Progress items={items} open={open} />
+          <Progress items={items} counts={counts} open={open} />
+          {open > 0 && <Waiting />}
           <div class="buttons">
             {open > 0 && (
               <button type="button" onClick={cancel}>
@@ -90,22 +93,40 @@ const summary = (counts: ReadonlyMap<Item['state'], readonly Item[]>) =>
     .map((state) => `${counts.get(state)?.length.toLocaleString('en')} ${LABELS[state].toLowerCase()}`)
     .join(', ');
 
-function Progress({ items, open }: { items: readonly Item[]; open: number }) {
+/** Nothing is lost while the archive does not answer. */
+function Waiting() {
+  const reason = useStore(pause)?.reason;
+  if (reason === undefined) return null;
+  return (
+    <div class="notice-line" role="status">
+      <p>{reason} The files wait, and are sent as soon as it answers.</p>
+      <button type="button" onClick={resume}>
+        Try now
+      </button>
+    </div>
+  );
+}
+
+interface ProgressProps {
+  readonly items: readonly Item[];
+  readonly counts: ReadonlyMap<Item['state'], readonly Item[]>;
+  readonly open: number;
+}
+
+function Progress({ items, counts, open }: ProgressProps) {
   let total = 0;
   let done = 0;
   for (const { source, state, progress } of items) {
     total += source.sizeBytes;
-    done += state === 'waiting' ? 0 : state === 'sending' ? source.sizeBytes * progress : source.sizeBytes;
+    done += state === 'waiting' || state === 'cancelled' ? 0 : source.sizeBytes * (state === 'sending' ? progress : 1);
   }
   return (
     <div class="overall">
       <progress max={Math.max(1, total)} value={total === 0 ? 1 : done} aria-label="Upload" />
       <span>
         {open > 0
-          ? `${plural(items.length - open, 'file')} of ${items.length.toLocaleString('en')}`
-          : plural(items.length, 'file')}{' '}
-        · {formatBytes(done)}
-        {open > 0 && ` of ${formatBytes(total)}`}
+          ? `${plural(items.length - open, 'file')} of ${items.length.toLocaleString('en')} · ${formatBytes(done)} of ${formatBytes(total)}`
+          : `${plural(items.length, 'file')} · ${formatBytes(total)}: ${summary(counts)}`}
       </span>
     </div>
   );
@@ -120,15 +141,21 @@ function StudiesFound({ items, isDone }: { items: readonly Item[]; isDone: boole
       ),
     [items],
   );
+  const [all, setAll] = useState(false);
   if (byStudy.size === 0) return null;
   return (
     <section aria-labelledby="studies-found">
       <h2 id="studies-found">{plural(byStudy.size, 'study', 'studies')} found</h2>
       <ul class="found">
-        {[...byStudy].slice(0, 100).map(([study, files]) => (
+        {[...byStudy].slice(0, all ? undefined : STUDIES_AT_FIRST).map(([study, files]) => (
           <FoundStudy key={study} study={study} files={files.length} isDone={isDone} />
         ))}
       </ul>
+      {!all && byStudy.size > STUDIES_AT_FIRST && (
+        <button type="button" class="quiet" onClick={() => setAll(true)}>
+          Show all {byStudy.size.toLocaleString('en')} studies
+        </button>
+      )}
     </section>
   );
 }
@@ -193,7 +220,8 @@ function FileList({ items, counts }: { items: readonly Item[]; counts: ReadonlyM
             {item.reason && <span class="reason">{item.reason}</span>}
             {item.state === 'held' && (
               <span class="reason">
-                The archive holds another object with the same UIDs. <a href={href('/quarantine')}>Compare them</a>
+                The archive holds another object with the same UIDs.{' '}
+                {may('administer') ? <a href={href('/quarantine')}>Compare them</a> : 'An administrator decides.'}
               </span>
             )}
           </li>

@@ -1,4 +1,5 @@
 import { ArchiveError } from '../api/http.ts';
+import { session } from '../api/session.ts';
 import { type FileMeta, isDirectory, readFileMeta } from '../dicom/part10.ts';
 import { createStore } from '../store.ts';
 import type { Source } from './collect.ts';
@@ -22,8 +23,22 @@ const BATCH_FILES = 16;
 const BATCH_BYTES = 8 * 1024 * 1024;
 const REDRAW_MS = 100;
 
+/** Answers that say nothing about the files: no connection, throttled, something between us is down, busy, too late. */
+const PASSING = [0, 429, 502, 503, 504];
+const FIRST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 30_000;
+/** An archive that answers, but that it is busy, is asked so often for the same file. */
+const TRIES_WHEN_BUSY = 8;
+
 /** The upload goes on while the person looks at other pages, so it stands outside of them. Replaced, never changed. */
 export const upload = createStore<readonly Item[]>([]);
+
+/** Why nothing is sent for the moment, though files wait: the archive does not answer, or the session is over. */
+export interface Pause {
+  readonly reason: string;
+  readonly until: 'answering' | 'signedIn';
+}
+export const pause = createStore<Pause | undefined>(undefined);
 
 const items = new Map<number, Item>();
 const waiting: number[] = [];
@@ -32,6 +47,12 @@ let running = 0;
 let gathering = false;
 let nextId = 1;
 let redraw: ReturnType<typeof setTimeout> | undefined;
+/** Waits since something was answered: each is twice as long as the one before. */
+let setbacks = 0;
+let resumption: ReturnType<typeof setTimeout> | undefined;
+const busyTries = new Map<number, number>();
+/** whose upload it is: nobody else goes on with it */
+let owner = '';
 
 /** Redraws are gathered: 10,000 small files change state 20,000 times. */
 function changed(): void {
@@ -39,8 +60,13 @@ function changed(): void {
   redraw = setTimeout(() => {
     redraw = undefined;
     upload.set([...items.values()]);
+    // Whoever closes the page is asked, as long as something is on its way.
+    if (isOpen()) addEventListener('beforeunload', keepPage);
+    else removeEventListener('beforeunload', keepPage);
   }, REDRAW_MS);
 }
+const keepPage = (event: Event) => event.preventDefault();
+const isOpen = () => [...items.values()].some(({ state }) => state === 'waiting' || state === 'sending');
 
 function update(id: number, change: Partial<Item>): void {
   const item = items.get(id);
@@ -50,6 +76,7 @@ function update(id: number, change: Partial<Item>): void {
 }
 
 export async function add(sources: AsyncIterable<Source>): Promise<void> {
+  owner = subjectOf();
   for await (const source of sources) {
     const id = nextId++;
     items.set(id, { id, source, state: 'waiting', progress: 0, reason: '', mayRetry: false, StudyInstanceUID: '' });
@@ -63,6 +90,7 @@ export function cancel(): void {
   abort.abort(new DOMException('cancelled', 'AbortError'));
   abort = new AbortController();
   for (const id of waiting.splice(0)) update(id, { state: 'cancelled', mayRetry: true });
+  resume();
 }
 
 export function retry(): void {
@@ -80,9 +108,58 @@ export function clear(): void {
   changed();
 }
 
+/** Whoever comes next to this page finds nothing of it. */
+export function forget(): void {
+  cancel();
+  items.clear();
+  upload.set([]);
+  changed();
+}
+
+const subjectOf = (): string => {
+  const current = session.get();
+  return current.state === 'signedIn' ? current.subject : '';
+};
+
+/** Nothing is wrong with these files: they wait until the archive answers again, or somebody has signed in. */
+function postpone(batch: readonly Opened[], { status, message }: ArchiveError): void {
+  for (const { id } of batch) update(id, { state: 'waiting', progress: 0 });
+  waiting.unshift(...batch.map(({ id }) => id));
+  if (status === 401) {
+    clearTimeout(resumption);
+    pause.set({ reason: message, until: 'signedIn' });
+  } else if (pause.get() === undefined) {
+    pause.set({ reason: message, until: 'answering' });
+    resumption = setTimeout(resume, Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** setbacks++));
+  }
+}
+
+/** Goes on at once. */
+export function resume(): void {
+  clearTimeout(resumption);
+  pause.set(undefined);
+  start();
+}
+
+/** Starts listening for what ends a pause. @returns to be called when the console goes away */
+export function keepUploading(): () => void {
+  const whenOnline = () => pause.get()?.until === 'answering' && resume();
+  addEventListener('online', whenOnline);
+  const stop = session.subscribe(() => {
+    const subject = subjectOf();
+    if (subject === '' || items.size === 0) return;
+    if (subject !== owner) forget();
+    else if (pause.get()?.until === 'signedIn') resume();
+  });
+  return () => {
+    removeEventListener('online', whenOnline);
+    stop();
+  };
+}
+
 /** Batches are put together one after the other and sent side by side. */
 function start(): void {
-  if (gathering || running >= REQUESTS_AT_ONCE || waiting.length === 0) return;
+  if (pause.get() !== undefined || gathering || running >= REQUESTS_AT_ONCE || waiting.length === 0) return;
   gathering = true;
   running++;
   const { signal } = abort;
@@ -162,13 +239,27 @@ async function send(batch: readonly Opened[], signal: AbortSignal): Promise<void
       onProgress,
       signal,
     );
+    setbacks = 0;
     await settle(batch, answer, signal);
   } catch (error) {
-    const cancelled = signal.aborted;
-    const reason = error instanceof ArchiveError ? error.message : 'It could not be sent.';
-    for (const { id } of batch)
-      update(id, cancelled ? { state: 'cancelled', mayRetry: true } : { state: 'refused', reason, mayRetry: true });
+    if (signal.aborted) for (const { id } of batch) update(id, { state: 'cancelled', mayRetry: true });
+    else if (error instanceof ArchiveError && mayPass(batch, error.status)) postpone(batch, error);
+    else {
+      const reason = error instanceof ArchiveError ? error.message : 'It could not be sent.';
+      for (const { id } of batch) update(id, { state: 'refused', reason, mayRetry: true });
+    }
   }
+}
+
+/** Whether the answer was about the moment and not about these files. */
+function mayPass(batch: readonly Opened[], status: number): boolean {
+  if (status === 0 || status === 401) return true;
+  if (!PASSING.includes(status)) return false;
+  const tries = Math.max(...batch.map(({ id }) => busyTries.get(id) ?? 0)) + 1;
+  for (const { id } of batch) busyTries.set(id, tries);
+  if (tries < TRIES_WHEN_BUSY) return true;
+  for (const { id } of batch) busyTries.delete(id);
+  return false;
 }
 
 async function settle(batch: readonly Opened[], answer: StowAnswer, signal: AbortSignal): Promise<void> {

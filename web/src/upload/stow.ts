@@ -25,15 +25,17 @@ const ERROR_COMMENT = '00000902';
 
 /** FailureReason (0008,1197): PS3.18 Table I.2-2 and PS3.4 Table B.2-1, in words. */
 const REASONS = new Map<number, readonly [text: string, mayRetry: boolean]>([
-  [0x0110, ['The archive could not process it.', true]],
-  [0x0117, ['Its SOP instance UID is not valid.', false]],
-  [0x0122, ['The archive does not accept this kind of object (SOP class).', false]],
-  [0x0124, ['You may not store this.', false]],
-  [0xa700, ['The archive was out of room, or busy with the same object.', true]],
-  [0xa900, ['Its UIDs contradict each other.', false]],
-  [0xc000, ['It is damaged: the archive cannot read it as DICOM.', false]],
-  [0xc122, ['The archive does not accept its transfer syntax.', false]],
+  [0x0110, ['The archive could not process it', true]],
+  [0x0117, ['Its SOP instance UID is not valid', false]],
+  [0x0122, ['The archive does not accept this kind of object', false]],
+  [0x0124, ['You may not store this', false]],
+  [0xa700, ['The archive was out of room, or busy with the same object', true]],
+  [0xa900, ['Its UIDs contradict each other', false]],
+  [0xc000, ['The archive cannot read it as DICOM', false]],
+  [0xc122, ['The archive does not accept its transfer syntax', false]],
 ]);
+/** Table I.2-2 has no code of its own for objects beyond a limit of the archive's: they share that of a full disk. */
+const BEYOND_LIMIT = ['It is beyond a limit of the archive', false] as const;
 
 const newBoundary = () => `nephos-${crypto.randomUUID()}`;
 
@@ -58,7 +60,7 @@ export function store(
     request.onabort = () => reject(signal.reason);
     request.onload = () => {
       if (request.status === 401) reportSignedOut();
-      const answer = [200, 202, 409].includes(request.status) ? parseAnswer(request.responseText) : undefined;
+      const answer = [200, 202, 409, 413].includes(request.status) ? parseAnswer(request.responseText) : undefined;
       if (answer) resolve(answer);
       else reject(new ArchiveError(request.status, explain(request.status)));
     };
@@ -106,7 +108,8 @@ function failureOf(item: DataSet): Outcome {
   // A conflict shares its code with other failures; nothing was lost by it, so it is told apart.
   if (comment.startsWith('held in quarantine')) return { kind: 'held' };
   const code = Number(firstOf(item, FAILURE_REASON));
-  const [text, mayRetry] = REASONS.get(code) ?? ['The archive refused it.', true];
-  const detail = [comment, code.toString(16).toUpperCase().padStart(4, '0')].filter(Boolean).join(', ');
-  return { kind: 'refused', reason: `${text} (${detail})`, mayRetry };
+  const isBeyond = code === 0xa700 && /the limit|too large|too many/.test(comment);
+  const [text, mayRetry] = isBeyond ? BEYOND_LIMIT : (REASONS.get(code) ?? ['The archive refused it', true]);
+  const said = comment === '' ? text : `${text}: ${comment}`;
+  return { kind: 'refused', reason: `${said} (${code.toString(16).toUpperCase().padStart(4, '0')}).`, mayRetry };
 }
