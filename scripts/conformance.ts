@@ -69,7 +69,7 @@ durable. 200: all stored; 202: some, or with a warning; 409: none (503, 413, 507
 An object is filed under the four UIDs of its data set. SOP Class UID and SOP Instance UID that are missing there are taken from the File Meta Information (C-STORE: from the
 command). Without Study or Series Instance UID an object is refused (C000, “StudyInstanceUID is missing”); with \`NEPHOS_MISSING_UIDS=derive\` objects of the classes
 1.2.840.10008.5.1.4.1.1.* get UIDs below 2.25 that are derived from their SOP Instance UID. Whoever sends an object with UIDs that had to be supplied hears of it (Warning Reason B000; C-STORE: status B000); metadata and transcoded objects have them, metadata also an Original Attributes Sequence; the bytes as received stay as they
-are. Never stored as instances: media directories (DICOMDIR), worklist items, and objects of no patient (colour palettes, protocols, implant templates) that name no study.
+are. Never stored as instances: media directories (DICOMDIR) and objects of no patient (colour palettes, protocols, implant templates) that name no study, which are refused with 0122, and worklist items.
 Of the 1,007 objects of many makers that the tests store, 53 are refused so: 9 media directories, 12 questions and answers of a worklist, 8 colour palettes, 22 samples of codecs and character sets that name no study or series (stored with \`derive\`), and 2 with no UID anywhere.
 
 Sent again with the same bytes: success, nothing stored twice. Sent again with other bytes under the same SOP Instance UID: refused with 0110 and held in

@@ -22,7 +22,7 @@ import {
 import { ObjectSource } from './object-source.ts';
 import { asItem, asRecord, type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
 import { applyRejectionNote, isRejectionNote } from './reject.ts';
-import { filingOf, type SuppliedUIDs, withSupplied } from './supplied-uids.ts';
+import { checkCanBeOfStudy, filingOf, type SuppliedUIDs, withSupplied } from './supplied-uids.ts';
 
 export interface StoreContext {
   readonly tenant: Tenant;
@@ -189,11 +189,12 @@ class IncomingObject {
     return this.#commit(scanned, id, blob);
   }
 
-  /** @throws PacsError UNREADABLE_DATASET, DATASET_MISMATCH */
+  /** @throws PacsError UNREADABLE_DATASET, DATASET_MISMATCH, UNSUPPORTED_SOP_CLASS */
   #identify(found: Partial<Identity>, fileMeta: DataSet): Identity {
     const { uids, supplied } = filingOf(found, fileMeta, this.#services.policy.missingUIDs);
     this.uids = uids;
     this.#supplied = supplied;
+    checkCanBeOfStudy(uids, fileMeta);
     return identify(uids, expectedOf(this.#context));
   }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DataSet, Element } from '../dicom/types.ts';
+import { PacsError } from '../errors.ts';
 import { hashedUID, timeOf } from '../ids.ts';
 import type { Policy } from '../services.ts';
 import { firstString, IDENTITY_TAGS, type Identity } from './instance.ts';
@@ -16,8 +17,14 @@ export interface Filing {
 const MEDIA_STORAGE_SOP_CLASS_UID = '00020002';
 const MEDIA_STORAGE_SOP_INSTANCE_UID = '00020003';
 const MEDIA_STORAGE_DIRECTORY = '1.2.840.10008.1.3.10';
-/** Storage classes of composite instances; palettes, protocols and implants stand outside: they are of no patient. */
+/** Storage classes of composite instances; palettes, hanging protocols and implants stand outside: they are of no patient. */
 const OF_STUDIES = '1.2.840.10008.5.1.4.1.1.';
+/** Storage classes of non-patient objects (PS3.4 Annex GG), and of inventories. */
+const OF_NO_PATIENT: ReadonlySet<string> = new Set(
+  ['38.1', '39.1', '43.1', '44.1', '45.1', '1.1.200.1', '1.1.200.3', '1.1.200.7', '1.1.201.1'].map(
+    (end) => `1.2.840.10008.5.1.4.${end}`,
+  ),
+);
 const ORIGINAL_ATTRIBUTES = '04000561';
 
 /**
@@ -39,11 +46,27 @@ export function filingOf(found: Partial<Identity>, fileMeta: DataSet, missingUID
     supply('SOPInstanceUID', firstString(fileMeta, MEDIA_STORAGE_SOP_INSTANCE_UID));
   }
   const { SOPClassUID, SOPInstanceUID } = uids;
-  if (missingUIDs === 'derive' && SOPInstanceUID && SOPClassUID?.startsWith(OF_STUDIES)) {
+  if (
+    missingUIDs === 'derive' &&
+    SOPInstanceUID &&
+    SOPClassUID?.startsWith(OF_STUDIES) &&
+    !OF_NO_PATIENT.has(SOPClassUID)
+  ) {
     supply('StudyInstanceUID', derived('study', SOPInstanceUID));
     supply('SeriesInstanceUID', derived('series', SOPInstanceUID));
   }
   return { uids, supplied };
+}
+
+/**
+ * Says of what can belong to no study that it is such a thing, rather than that it lacks a UID.
+ * @throws PacsError UNSUPPORTED_SOP_CLASS
+ */
+export function checkCanBeOfStudy({ SOPClassUID, StudyInstanceUID }: Partial<Identity>, fileMeta: DataSet): void {
+  const refused = (what: string): PacsError => new PacsError('UNSUPPORTED_SOP_CLASS', `${what} not stored`);
+  if (!SOPClassUID && firstString(fileMeta, MEDIA_STORAGE_SOP_CLASS_UID) === MEDIA_STORAGE_DIRECTORY)
+    throw refused('a media directory (DICOMDIR) is');
+  if (SOPClassUID && !StudyInstanceUID && OF_NO_PATIENT.has(SOPClassUID)) throw refused('objects of no patient are');
 }
 
 const derived = (level: string, SOPInstanceUID: string): string =>

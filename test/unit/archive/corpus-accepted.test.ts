@@ -7,94 +7,102 @@ import { memoryServices, store } from '#test/fixtures/services.ts';
 /** Objects of many makers, each with a line in MANIFEST.tsv; the suite passes without them. */
 const CORPUS = join(import.meta.dirname, '../../../../shared/testdata');
 
-/** What of `dicom/` is refused, and for which UID; `derive`: what becomes of it where missing UIDs of studies and series are derived. */
+/**
+ * What of `dicom/` is refused, and what is said of it; `marked`: how the MANIFEST has it where it speaks of it; `derive`: what becomes of it where
+ * missing UIDs of studies and series are derived.
+ */
 const REFUSED: readonly {
   readonly path: RegExp;
-  readonly lacks: 'SOPClassUID' | 'StudyInstanceUID' | 'SeriesInstanceUID';
+  readonly said: string;
+  readonly marked?: RegExp;
   readonly why: string;
   readonly files: number;
   readonly derive: 'stored' | 'refused';
 }[] = [
   {
     path: /^dicom\/dicomdir\/.*\/DICOMDIR[^/]*$/,
-    lacks: 'SOPClassUID',
+    said: 'UNSUPPORTED_SOP_CLASS a media directory (DICOMDIR) is not stored',
+    marked: /\tMedia Storage Directory Storage\t/,
     why: 'directories of media',
     files: 9,
     derive: 'refused',
   },
   {
     path: /^dicom\/worklist\/worklist-item-\d+\.dcm$/,
-    lacks: 'SeriesInstanceUID',
+    said: 'UNREADABLE_DATASET SeriesInstanceUID is missing',
+    marked: /C-FIND/,
     why: 'answers of a worklist',
     files: 5,
     derive: 'refused',
   },
   {
     path: /^dicom\/worklist\/worklist-query-\d+\.dcm$/,
-    lacks: 'StudyInstanceUID',
+    said: 'UNREADABLE_DATASET StudyInstanceUID is missing',
+    marked: /C-FIND/,
     why: 'questions to a worklist',
     files: 7,
     derive: 'refused',
   },
   {
     path: /^dicom\/color-palette\//,
-    lacks: 'StudyInstanceUID',
+    said: 'UNSUPPORTED_SOP_CLASS objects of no patient are not stored',
+    marked: /no patient, no study/,
     why: 'colour palettes: of no patient and no study',
     files: 8,
     derive: 'refused',
   },
   {
     path: /^dicom\/charset\/empty_charset_LEI\.dcm$/,
-    lacks: 'SOPClassUID',
+    said: 'UNREADABLE_DATASET SOPClassUID is missing',
     why: 'a data set of two elements, with no UID anywhere',
     files: 1,
     derive: 'refused',
   },
   {
     path: /^dicom\/private-tags\/nested_priv_SQ\.dcm$/,
-    lacks: 'SOPClassUID',
+    said: 'UNREADABLE_DATASET SOPClassUID is missing',
     why: 'a private sequence, with no UID anywhere',
     files: 1,
     derive: 'refused',
   },
   {
     path: /^dicom\/transfer-syntax\/tiny-data-sets\//,
-    lacks: 'StudyInstanceUID',
+    said: 'UNREADABLE_DATASET StudyInstanceUID is missing',
     why: 'data sets of a few elements',
     files: 10,
     derive: 'stored',
   },
   {
     path: /^dicom\/charset\/chrSQEncoding1?\.dcm$/,
-    lacks: 'StudyInstanceUID',
+    said: 'UNREADABLE_DATASET StudyInstanceUID is missing',
     why: 'data sets of a few elements',
     files: 2,
     derive: 'stored',
   },
   {
     path: /^dicom\/private-tags\/(priv_SQ|UN_sequence)\.dcm$/,
-    lacks: 'StudyInstanceUID',
+    said: 'UNREADABLE_DATASET StudyInstanceUID is missing',
     why: 'private sequences',
     files: 2,
     derive: 'stored',
   },
   {
     path: /^dicom\/sc\/(JPEGLSNearLossless_|SC_rgb_jls_lossy_)/,
-    lacks: 'StudyInstanceUID',
+    said: 'UNREADABLE_DATASET StudyInstanceUID is missing',
     why: 'samples of a codec, of no study',
     files: 4,
     derive: 'stored',
   },
   {
     path: /^dicom\/transfer-syntax\/htj2k\/HTJ2K(Lossless)?_08_RGB\.dcm$/,
-    lacks: 'StudyInstanceUID',
+    said: 'UNREADABLE_DATASET StudyInstanceUID is missing',
     why: 'samples of a codec',
     files: 2,
     derive: 'stored',
   },
   {
     path: /^dicom\/transfer-syntax\/jpeg-ls\/JLSL_/,
-    lacks: 'StudyInstanceUID',
+    said: 'UNREADABLE_DATASET StudyInstanceUID is missing',
     why: 'samples of a codec',
     files: 2,
     derive: 'stored',
@@ -102,16 +110,17 @@ const REFUSED: readonly {
 ];
 
 describe.skipIf(!existsSync(join(CORPUS, 'MANIFEST.tsv')))('what the MANIFEST lists below dicom/', () => {
-  test('is stored, all but what is of no study; and that is refused for the UID that it lacks', async () => {
+  test('is stored, all but what is of no study; and that is refused for what it is, or for the UID that it lacks', async () => {
     const lines = readFileSync(join(CORPUS, 'MANIFEST.tsv'), 'utf8').trim().split('\n').slice(1);
     const rows = lines.map((line) => line.split('\t')).filter(([path]) => path!.startsWith('dicom/'));
     const expected: Record<string, string> = {};
     const found: Record<string, string> = {};
-    for (const [path, sha256] of rows) {
+    for (const row of rows) {
+      const [path, sha256] = row;
       const bytes = readFileSync(join(CORPUS, path!));
       expect(createHash('sha256').update(bytes).digest('hex'), path).toBe(sha256);
       const refused = REFUSED.find((row) => row.path.test(path!));
-      expected[path!] = refused === undefined ? `stored ${sha256}` : `UNREADABLE_DATASET ${refused.lacks} is missing`;
+      expected[path!] = refused === undefined ? `stored ${sha256}` : refused.said;
       // Many share their UIDs: each goes into an archive of its own.
       const outcome = await store(memoryServices(), bytes);
       found[path!] =
@@ -119,6 +128,7 @@ describe.skipIf(!existsSync(join(CORPUS, 'MANIFEST.tsv')))('what the MANIFEST li
           ? `${outcome.error.code} ${outcome.error.message}`
           : `${outcome.kind} ${'sha256' in outcome ? outcome.sha256 : ''}`;
       if (refused === undefined) continue;
+      if (refused.marked) expect(row.join('\t'), path).toMatch(refused.marked);
       const derived = await store(memoryServices({ policy: { missingUIDs: 'derive' } }), bytes);
       expect(derived.kind === 'failed' ? 'refused' : derived.kind, path).toBe(refused.derive);
     }

@@ -86,6 +86,34 @@ describe('what the data set does not say', () => {
     expect((await record(again)).suppliedUIDs).toEqual((await record(services)).suppliedUIDs);
   });
 
+  test('is said to be of no study where it can be of none', async () => {
+    const ofNone = { StudyInstanceUID: undefined, SeriesInstanceUID: undefined };
+    const HANGING_PROTOCOL = '1.2.840.10008.5.1.4.38.1';
+    const INVENTORY = '1.2.840.10008.5.1.4.1.1.201.1';
+    for (const missingUIDs of ['refuse', 'derive'] as const) {
+      const services = memoryServices({ policy: { missingUIDs } });
+      for (const SOPClassUID of [HANGING_PROTOCOL, INVENTORY]) {
+        const refused = await store(services, buildDicom({ ...ofNone, SOPClassUID }));
+        expect(refused).toMatchObject({
+          id: { SOPClassUID, SOPInstanceUID: uid(3) },
+          error: { code: 'UNSUPPORTED_SOP_CLASS', message: 'objects of no patient are not stored' },
+        });
+      }
+      const directory = { fileMeta: { MediaStorageSOPClassUID: '1.2.840.10008.1.3.10' } };
+      const refused = await store(
+        services,
+        buildDicom({ ...ofNone, SOPClassUID: undefined, SOPInstanceUID: undefined }, directory),
+      );
+      expect(refused).toMatchObject({
+        error: { code: 'UNSUPPORTED_SOP_CLASS', message: 'a media directory (DICOMDIR) is not stored' },
+      });
+    }
+    // One that names a study is of it, whatever its class.
+    expect(await store(memoryServices(), buildDicom({ SOPClassUID: HANGING_PROTOCOL }))).toMatchObject({
+      kind: 'stored',
+    });
+  });
+
   test('of its study and series is refused by name, unless the policy derives it', async () => {
     const lost = { StudyInstanceUID: undefined, SeriesInstanceUID: undefined };
     const refused = await store(memoryServices(), buildDicom(lost));
@@ -111,15 +139,15 @@ describe('what the data set does not say', () => {
   });
 
   test.each([
-    ['a directory of media', '1.2.840.10008.1.3.10'],
-    ['a colour palette, which is of no patient', '1.2.840.10008.5.1.4.39.1'],
-    ['a class of nobody knows what', '1.2.276.0.7230010.3.1.0.1'],
-  ])('is never made up for %s', async (_, MediaStorageSOPClassUID) => {
+    ['a directory of media', '1.2.840.10008.1.3.10', 'UNSUPPORTED_SOP_CLASS'],
+    ['a colour palette, which is of no patient', '1.2.840.10008.5.1.4.39.1', 'UNSUPPORTED_SOP_CLASS'],
+    ['a class of nobody knows what', '1.2.276.0.7230010.3.1.0.1', 'UNREADABLE_DATASET'],
+  ])('is never made up for %s', async (_, MediaStorageSOPClassUID, code) => {
     const services = memoryServices({ policy: { missingUIDs: 'derive' } });
     const bytes = buildDicom(
       { SOPClassUID: undefined, SOPInstanceUID: undefined, StudyInstanceUID: undefined, SeriesInstanceUID: undefined },
       { fileMeta: { MediaStorageSOPClassUID, MediaStorageSOPInstanceUID: uid(7) } },
     );
-    expect(await store(services, bytes)).toMatchObject({ kind: 'failed', error: { code: 'UNREADABLE_DATASET' } });
+    expect(await store(services, bytes)).toMatchObject({ kind: 'failed', error: { code } });
   });
 });
