@@ -8,6 +8,7 @@ import { GuestActs } from '#core/share-links/trail.ts';
 import { whereFrom } from '#dicomweb/audit.ts';
 import { GUEST_ROUTES } from '#dicomweb/guest.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { cookieOf, setCookie } from './cookies.ts';
 
 /** `/s/{link}` is the receiver's page; below it stand the doors that a guest uses, and the viewer. */
 const GUEST_PATH = /^\/s\/([0-9A-Z]{26})(\/(?:dicomweb|api)(?:\/.*)?)$/;
@@ -15,6 +16,8 @@ const GUEST_PATH = /^\/s\/([0-9A-Z]{26})(\/(?:dicomweb|api)(?:\/.*)?)$/;
 const LINK_HEADER = 'x-nephos-link';
 const LINK = /^[0-9A-Z]{26}$/;
 const COOKIE = 'nephos_guest';
+/** What is sent in by a link is written down in steps of this size (bytes). */
+const UPLOAD_STEP_BYTES = 8 * 1024 * 1024;
 
 /** The request as the doors know it, where it came below the address of a share link. */
 export function guestRequest<T extends Pick<HttpRequest, 'headers' | 'origin'> & { readonly path?: string }>(
@@ -39,22 +42,14 @@ export const bareOrigin = ({ origin, link }: Pick<HttpRequest, 'origin' | 'link'
   link === undefined ? origin : origin.slice(0, -`/s/${link}`.length);
 
 /** The token of the guest's session; the browser sends it below the link's address alone. */
-export function guestTokenOf({ headers }: Pick<HttpRequest, 'headers'>): string | undefined {
-  for (const pair of (headers.cookie ?? '').split(';')) {
-    const [name, value] = pair.trim().split('=', 2);
-    if (name === COOKIE && value) return value;
-  }
-  return undefined;
-}
+export const guestTokenOf = (request: Pick<HttpRequest, 'headers'>): string | undefined => cookieOf(request, COOKIE);
 
 /**
  * The session's cookie. Its path is the link's address: a session of staff in the same browser and the guest's never meet, nor do those
  * of two links.
  */
-export function guestCookie(request: HttpRequest, value: string, maxAgeSeconds: number): string {
-  const secure = request.origin.startsWith('https:') ? '; Secure' : '';
-  return `${COOKIE}=${value}; Path=/s/${request.link}; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}${secure}`;
-}
+export const guestCookie = (request: HttpRequest, value: string, maxAgeSeconds: number): string =>
+  setCookie(request, { name: COOKIE, value, path: `/s/${request.link}`, sameSite: 'Strict', maxAgeSeconds });
 
 /** What guests do, beside what everybody does: who they are, what is noted of it, and that it ends when the link does. */
 export class GuestDoor {
@@ -76,25 +71,42 @@ export class GuestDoor {
   /** The request, with as much of its body as the link may still send in. @throws PacsError TOO_LARGE */
   async admit(request: HttpRequest, { tenant, guest }: Principal): Promise<HttpRequest> {
     if (guest?.upload === undefined || request.method !== 'POST') return request;
-    const use = await this.#services.index.get(shareKeys.use(tenant, guest.link));
-    const before = (use?.bytes as number | undefined) ?? 0;
     const announced = Number(request.headers['content-length'] ?? 0);
-    if (before + announced > this.#services.limits.shareUploadBytes) throw this.#tooLarge();
-    return { ...request, body: this.#counted(request.body, tenant, guest.link, before) };
+    if ((await this.#sentBy(tenant, guest.link)) + announced > this.#services.limits.shareUploadBytes)
+      throw this.#tooLarge();
+    return { ...request, body: this.#counted(request.body, tenant, guest.link) };
   }
 
-  async *#counted(body: AsyncIterable<Uint8Array>, tenant: string, link: string, before: number) {
+  /** Bytes are written down before they are passed on, a step at a time: however many come at once by one link, they count together. */
+  async *#counted(body: AsyncIterable<Uint8Array>, tenant: string, link: string) {
+    const { index, limits } = this.#services;
+    let noted = 0;
     let bytes = 0;
+    const note = async (more: number): Promise<void> => {
+      noted += more;
+      await index.write([{ kind: 'add', key: shareKeys.use(tenant, link), increments: { bytes: more } }], {
+        durability: 'deferred',
+      });
+    };
     try {
       for await (const chunk of body) {
         bytes += chunk.byteLength;
-        if (before + bytes > this.#services.limits.shareUploadBytes) throw this.#tooLarge();
+        if (bytes > noted) {
+          await note(Math.max(bytes - noted, UPLOAD_STEP_BYTES));
+          const ofTheOthers = (await this.#sentBy(tenant, link)) - noted;
+          if (ofTheOthers + bytes > limits.shareUploadBytes) throw this.#tooLarge();
+        }
         yield chunk;
       }
     } finally {
-      if (bytes > 0)
-        await this.#services.index.write([{ kind: 'add', key: shareKeys.use(tenant, link), increments: { bytes } }]);
+      // Of the last step there was less.
+      if (noted !== bytes) await note(bytes - noted);
     }
+  }
+
+  async #sentBy(tenant: string, link: string): Promise<number> {
+    const use = await this.#services.index.get(shareKeys.use(tenant, link));
+    return (use?.bytes as number | undefined) ?? 0;
   }
 
   #tooLarge(): PacsError {

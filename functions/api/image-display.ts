@@ -6,12 +6,12 @@ import { SESSION_MS, type TokenStore } from '#core/tokens.ts';
 import type { Context, Handler } from '#dicomweb/handler.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import type { Route } from '#dicomweb/router.ts';
+import { hostCookie, hostCookieOf } from './cookies.ts';
 import { json, readJson } from './json.ts';
 import { isCrossSite, withCookie } from './session.ts';
 
 const COOKIE = 'nephos_launch';
 const COOKIE_SECONDS = 15 * 60;
-const PATH = '/api/launches';
 const TEXT_CHARACTERS = 8_192;
 
 /** Where the record system sends the browser back to: a page of the console (docs/launch.md). */
@@ -59,11 +59,15 @@ const end =
     const { subject, ...context } = await system.exchange({ ...pending, code: textOf('code', code) });
     const id = await keepContext(services, system.tenant, context, binding);
     if (subject === undefined) return json(200, { id, signedIn: false });
-    const principal = { tenant: system.tenant, subject: `ehr:${subject}`, roles: system.signIn };
+    const principal = { tenant: system.tenant, subject: nameOf(subject, system), roles: system.signIn };
     facts.principal = principal;
     const session = await tokens.openSession(principal);
     return withCookie(json(200, { id, signedIn: true }), request, session, SESSION_MS / 1000);
   };
+
+/** By the record system, too: what one calls a person another may call somebody else. */
+const nameOf = (subject: string, { issuer }: Pick<RecordSystem, 'issuer'>): string =>
+  `ehr:${subject}@${issuer.replace(/^https?:\/\//, '')}`;
 
 /** What the launch was for, for whoever has signed in by now, as far as he may see it. @throws PacsError UNAUTHENTICATED; FORBIDDEN */
 const open: Handler = async (context) => {
@@ -90,18 +94,9 @@ function textOf(name: string, value: unknown): string {
   return value;
 }
 
-function bindingOf({ headers }: HttpRequest): string {
-  for (const pair of (headers.cookie ?? '').split(';')) {
-    const [name, value] = pair.trim().split('=', 2);
-    if (name === COOKIE && value) return value;
-  }
-  return '';
-}
-
-function cookieOf({ origin }: HttpRequest, value: string, maxAgeSeconds: number): string {
-  const secure = origin.startsWith('https:') ? '; Secure' : '';
-  return `${COOKIE}=${value}; Path=${PATH}; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}${secure}`;
-}
+const bindingOf = (request: HttpRequest): string => hostCookieOf(request, COOKIE) ?? '';
+const cookieOf = (request: HttpRequest, value: string, maxAgeSeconds: number): string =>
+  hostCookie(request, { name: COOKIE, value, sameSite: 'Strict', maxAgeSeconds });
 
 export const imageDisplayRoutes = (tokens: TokenStore, systems: readonly RecordSystem[]): Route[] => [
   { method: 'POST', path: '/image-display', action: 'search', name: 'InvokeImageDisplay', handler: display },

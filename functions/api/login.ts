@@ -5,6 +5,7 @@ import type { SignIn } from '#core/users/sign-in.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import type { Route } from '#dicomweb/router.ts';
+import { hostCookie, hostCookieOf } from './cookies.ts';
 import { json } from './json.ts';
 import { withCookie } from './session.ts';
 
@@ -19,14 +20,15 @@ export interface LoginDoor {
 
 /** Binds a sign-in to the browser that began it. Lax: it must come along when the issuer sends the browser back. */
 const BROWSER_COOKIE = 'nephos_login';
-const LOGIN_PATH = '/api/session';
+const BROWSER_SECONDS = 60 * 60;
 
 /** Where somebody may be sent to after signing in: below this origin, and not to what answers data. */
 export function localPath(text: string | null, origin: string): string {
   if (text === null || !/^\/(?![/\\])[\x21-\x7e]{0,4000}$/.test(text) || text.includes('\\')) return '/';
   const url = URL.canParse(text, origin) ? new URL(text, origin) : undefined;
   if (url === undefined || url.origin !== new URL(origin).origin) return '/';
-  if (/^\/(api|dicomweb|wado|oidc)(\/|$)/.test(url.pathname)) return '/';
+  // Taken apart it may be another than it looked: of `/.//elsewhere` there is left what browsers take for a host.
+  if (url.pathname.startsWith('//') || /^\/(api|dicomweb|wado|oidc)(\/|$)/.test(url.pathname)) return '/';
   return url.pathname + url.search;
 }
 
@@ -84,18 +86,9 @@ const backWith = (problem: 'over' | 'refused' | 'unreachable') => ({
   headers: { location: `/?signIn=${problem}`, 'cache-control': 'no-store' },
 });
 
-function browserOf({ headers }: HttpRequest): string | undefined {
-  for (const pair of (headers.cookie ?? '').split(';')) {
-    const [name, value] = pair.trim().split('=', 2);
-    if (name === BROWSER_COOKIE && value) return value;
-  }
-  return undefined;
-}
-
-function browserCookie(request: HttpRequest, value: string): string {
-  const secure = request.origin.startsWith('https:') ? '; Secure' : '';
-  return `${BROWSER_COOKIE}=${value}; Path=${LOGIN_PATH}; HttpOnly; SameSite=Lax; Max-Age=3600${secure}`;
-}
+const browserOf = (request: HttpRequest): string | undefined => hostCookieOf(request, BROWSER_COOKIE);
+const browserCookie = (request: HttpRequest, value: string): string =>
+  hostCookie(request, { name: BROWSER_COOKIE, value, sameSite: 'Lax', maxAgeSeconds: BROWSER_SECONDS });
 
 /** @throws PacsError NOT_FOUND where nobody signs in but by tokens */
 export function required<T>(door: T | undefined): T {

@@ -78,7 +78,12 @@ export function openApiDocument(routes: readonly Route[]): Record<string, unknow
     components: {
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer' },
-        session: { type: 'apiKey', in: 'cookie', name: 'nephos_session' },
+        session: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: 'nephos_session',
+          description: 'over TLS its name is __Host-nephos_session',
+        },
       },
       schemas: {
         Problem: object({ status: whole, code: text, title: text, details: { type: 'object' } }, ['details']),

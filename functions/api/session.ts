@@ -1,10 +1,12 @@
+import { decodeJwt } from 'jose';
 import { type Principal, permitted } from '#core/access.ts';
 import { PacsError } from '#core/errors.ts';
 import { LOGIN_PREFIX, type Logins } from '#core/logins.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
-import { SESSION_MS, type TokenStore } from '#core/tokens.ts';
+import { SESSION_MS, TOKEN_PREFIX, type TokenStore } from '#core/tokens.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { hostCookie, hostCookieOf } from './cookies.ts';
 import { json, readJson } from './json.ts';
 import type { LoginDoor } from './login.ts';
 
@@ -12,15 +14,12 @@ const COOKIE = 'nephos_session';
 
 /** The token that a request carries: Bearer, or the session's cookie. */
 export function tokenOf(
-  request: Pick<HttpRequest, 'headers'>,
+  request: Pick<HttpRequest, 'headers' | 'origin'>,
 ): { token: string; from: 'bearer' | 'cookie' } | undefined {
   const bearer = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i.exec(request.headers.authorization ?? '')?.[1];
   if (bearer !== undefined) return { token: bearer, from: 'bearer' };
-  for (const pair of (request.headers.cookie ?? '').split(';')) {
-    const [name, value] = pair.trim().split('=', 2);
-    if (name === COOKIE && value) return { token: value, from: 'cookie' };
-  }
-  return undefined;
+  const token = hostCookieOf(request, COOKIE);
+  return token === undefined ? undefined : { token, from: 'cookie' };
 }
 
 /**
@@ -51,17 +50,32 @@ export const getSession =
 /** `permits` is what a page needs to show only what may be done. */
 const told = ({ tenant, subject, roles }: Principal) => ({ tenant, subject, roles, permits: permitted(roles) });
 
-/** Exchanges an access token for an HttpOnly cookie, so that the page never keeps the token where scripts can read it. */
+/**
+ * Exchanges an access token for an HttpOnly cookie, so that the page never keeps the token where scripts can read it. Another site's page, which would lay
+ * somebody else's session into the browser, is refused.
+ */
 export const openSession =
   (tokens: TokenStore, verifier: TokenVerifier): Handler =>
-  async ({ request, facts }) => {
-    const { token } = await readJson(request);
-    const principal = typeof token === 'string' ? await verifier.verify(token.trim()) : undefined;
+  async ({ request, services, facts }) => {
+    // There is no cookie yet by which the door would have looked.
+    if (isCrossSite(request, [])) throw new PacsError('FORBIDDEN', 'the request comes from another site');
+    const { token: given } = await readJson(request);
+    const token = typeof given === 'string' ? given.trim() : '';
+    const principal = token === '' ? undefined : await verifier.verify(token);
     if (!principal) throw new PacsError('UNAUTHENTICATED', 'the access token is not valid');
     facts.principal = principal;
-    const session = await tokens.openSession(principal, (token as string).trim());
-    return withCookie(json(200, told(principal)), request, session, SESSION_MS / 1000);
+    const now = services.clock.now();
+    const lifeMs = Math.min(SESSION_MS, endOf(token) - now);
+    const session = await tokens.openSession(principal, { token, until: now + lifeMs });
+    return withCookie(json(200, told(principal)), request, session, Math.max(1, Math.floor(lifeMs / 1000)));
   };
+
+/** When a token ends that has been found valid (ms since 1970), as far as it says so itself: of ours the session ends with them by their record. */
+function endOf(token: string): number {
+  if (token.startsWith(TOKEN_PREFIX)) return Number.POSITIVE_INFINITY;
+  const { exp } = decodeJwt(token);
+  return exp === undefined ? Number.POSITIVE_INFINITY : exp * 1000;
+}
 
 /** 204, or 200 with where the browser is sent so that it is signed out at the issuer as well. */
 export const closeSession =
@@ -82,7 +96,6 @@ export function withCookie(
   value: string,
   maxAgeSeconds: number,
 ): HttpResponse {
-  const secure = request.origin.startsWith('https:') ? '; Secure' : '';
-  const cookie = `${COOKIE}=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}${secure}`;
+  const cookie = hostCookie(request, { name: COOKIE, value, sameSite: 'Strict', maxAgeSeconds });
   return { ...response, headers: { ...response.headers, 'set-cookie': cookie } };
 }

@@ -138,11 +138,18 @@ export class TokenStore implements TokenVerifier {
     return true;
   }
 
-  /** @param token what it was opened with, where that is one of ours: the session ends with it */
-  async openSession(principal: Principal, token?: string): Promise<string> {
+  /**
+   * @param opened with what token: where that is one of ours the session ends with it, and where it is a session's with what that was opened with;
+   * `until`: its end, where it is sooner than that of a session (ms since 1970)
+   */
+  async openSession(
+    principal: Principal,
+    { token, until = Number.POSITIVE_INFINITY }: { readonly token?: string; readonly until?: number } = {},
+  ): Promise<string> {
     const made = this.#newToken();
     const { tenant, subject, roles, reach, claims } = principal;
-    const expiresAt = this.#clock.now() + SESSION_MS;
+    const expiresAt = Math.min(until, this.#clock.now() + SESSION_MS);
+    const parent = token?.startsWith(TOKEN_PREFIX) ? await this.#origin(hashOf(token)) : undefined;
     const key = keyOf(made.hash);
     const record: TokenRecord = {
       tenant,
@@ -151,7 +158,7 @@ export class TokenStore implements TokenVerifier {
       ...(reach && { reach }),
       ...(claims && { claims }),
       expiresAt,
-      ...(token?.startsWith(TOKEN_PREFIX) && { parent: hashOf(token) }),
+      ...(parent !== undefined && { parent }),
     };
     await this.#index.write([{ kind: 'put', key, item: asItem(record) }, expiryOf(key, expiresAt)]);
     return made.token;
@@ -184,6 +191,11 @@ export class TokenStore implements TokenVerifier {
     }
     const { tenant, subject, roles, reach, claims } = record;
     return { tenant, subject, roles, ...(reach && { reach }), ...(claims && { claims }) };
+  }
+
+  /** What a token goes back to: itself, or what its session was opened with. Sessions out of sessions would outlive what they began with. */
+  async #origin(hash: string): Promise<string> {
+    return (await this.#valid(hash))?.parent ?? hash;
   }
 
   async #valid(hash: string): Promise<TokenRecord | undefined> {

@@ -42,7 +42,7 @@ beforeAll(async () => {
   const tokens = new TokenStore(services);
   const app = createArchiveApp({ services, tokens, corsOrigins: [], tenant: TENANT, onFailure: () => {} });
   const token = (await tokens.bootstrap(TENANT))!;
-  cookie = `nephos_session=${await tokens.openSession(admin, token)}`;
+  cookie = `nephos_session=${await tokens.openSession(admin, { token })}`;
   const under = (prefix: string) => (route: Route) => ({ prefix, route });
   doors = [
     ...DICOMWEB_ROUTES.map(under('/dicomweb')),

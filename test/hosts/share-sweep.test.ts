@@ -197,7 +197,7 @@ describe('with the session of a guest, every route that the code has', () => {
   test('knows the guest alone, whoever else is signed in in the same browser', async () => {
     const { link, cookie } = guests.get('view')!;
     const tokens = new TokenStore(world.services);
-    const session = `nephos_session=${await tokens.openSession(world.staff())}`;
+    const session = `__Host-nephos_session=${await tokens.openSession(world.staff())}`;
     const both = { cookie: `${session}; ${cookie}` };
     expect((await world.ask('GET', `/s/${link.id}/dicomweb/studies/${OTHER}/metadata`, both)).status).toBe(404);
     expect((await world.ask('GET', `/dicomweb/studies/${OTHER}/metadata`, both)).status).toBe(200);

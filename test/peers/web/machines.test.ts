@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
@@ -11,7 +10,7 @@ import { keyObject } from '#test/fixtures/key-object.ts';
 import { CLIENT_ID, type FakeRecordSystem, startRecordSystem } from '#test/fixtures/record-system.ts';
 import { multipart } from '#test/hosts/client.ts';
 import { nephos as command } from '#test/hosts/process.ts';
-import { type Nephos, projectRoot, startNephos } from '../helpers/nephos.ts';
+import { freePort, type Nephos, projectRoot, startNephos } from '../helpers/nephos.ts';
 import { openBrowser, openPage, picture } from './browser.ts';
 
 let browser: Browser;
@@ -19,14 +18,6 @@ let nephos: Nephos;
 let ehr: FakeRecordSystem;
 let admin: string;
 let dir: string;
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number };
-      probe.close(() => resolve(port));
-    });
-  });
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-machines-'));
@@ -230,7 +221,7 @@ describe('another program', () => {
     await page.goto(`${nephos.origin}/launch?iss=${encodeURIComponent(ehr.issuer)}&launch=${ehr.launch}`);
     await page.waitForURL(`**/viewer?StudyInstanceUIDs=${uid(2)}`);
     const session = await page.evaluate(() => fetch('/api/session').then((response) => response.json()));
-    expect(session).toMatchObject({ subject: 'ehr:practitioner-7', roles: ['viewer'] });
+    expect(session).toMatchObject({ subject: `ehr:practitioner-7@${ehr.issuer.replace('http://', '')}`, roles: ['viewer'] });
     await page.goto(`${nephos.origin}/launch?iss=https%3A%2F%2Felsewhere.example&launch=x`);
     await page.getByRole('alert').filter({ hasText: 'not registered' }).waitFor();
     await page.context().close();

@@ -116,13 +116,16 @@ test('with access control off, pages of other sites still cannot write', async (
 });
 
 test.each([
-  [{ authorization: 'Bearer abc.def' }, { token: 'abc.def', from: 'bearer' }],
-  [{ authorization: 'bearer  abc' }, { token: 'abc', from: 'bearer' }],
-  [{ authorization: 'Basic abc' }, undefined],
-  [{ cookie: 'a=b; nephos_session=xyz' }, { token: 'xyz', from: 'cookie' }],
-  [{ cookie: 'nephos_session=' }, undefined],
-])('the token of %j', (headers, expected) => {
-  expect(tokenOf({ headers })).toEqual(expected);
+  ['http', { authorization: 'Bearer abc.def' }, { token: 'abc.def', from: 'bearer' }],
+  ['http', { authorization: 'bearer  abc' }, { token: 'abc', from: 'bearer' }],
+  ['http', { authorization: 'Basic abc' }, undefined],
+  ['http', { cookie: 'a=b; nephos_session=xyz' }, { token: 'xyz', from: 'cookie' }],
+  ['http', { cookie: 'nephos_session=' }, undefined],
+  ['https', { cookie: 'a=b; __Host-nephos_session=xyz' }, { token: 'xyz', from: 'cookie' }],
+  // A neighbour below the same domain may have set it.
+  ['https', { cookie: 'nephos_session=xyz' }, undefined],
+])('by %s, the token of %j', (scheme, headers, expected) => {
+  expect(tokenOf({ headers, origin: `${scheme}://pacs.test` })).toEqual(expected);
 });
 
 test('a request without browser headers (a modality, curl) is not cross-site', () => {

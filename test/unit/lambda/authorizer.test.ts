@@ -73,7 +73,7 @@ test('so does a token of our own, and the session of a browser; but not from a p
     roles: 'admin',
   });
   const session = await tokens.openSession({ tenant: TENANT, subject: 'reader', roles: ['finder'] });
-  const cookie = { Cookie: `nephos_session=${session}` };
+  const cookie = { Cookie: `__Host-nephos_session=${session}` };
   expect((await decide(cookie)).context).toMatchObject({ subject: 'reader' });
   const crossSite = await decide({ ...cookie, 'Sec-Fetch-Site': 'cross-site' }, 'POST');
   expect(crossSite.policyDocument.Statement).toMatchObject([{ Effect: 'Deny' }]);
