@@ -87,6 +87,14 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
     ),
   ];
   const guests = new GuestDoor(services);
+  const whileSame = (response: HttpResponse, principal: Principal, request: HttpRequest): HttpResponse =>
+    whileSignedIn(response, services, async () => {
+      const { principal: now, refused } = await identify(request);
+      // An issuer that does not answer, or too many requests, say nothing of who he is.
+      return refused !== undefined && refused.status !== 401 && refused.status !== 403
+        ? true
+        : JSON.stringify(now) === JSON.stringify(principal);
+    });
   const identify: ArchiveApp['identify'] = async (asked) => {
     const request = guestRequest(asked);
     return request ? identifiedGuest(request, guests) : identified(asked, verifier, options);
@@ -128,10 +136,36 @@ export function createArchiveApp(options: ArchiveAppOptions): ArchiveApp {
       const response = guest ? await guests.answer(guest, principal, route, made) : made;
       if (error && error.row.http >= 500) onFailure(error, route, principal?.tenant);
       if (bringsSecret(request) && isRefusedSecret(response)) await throttle?.tokenFailed(request);
-      const answer = throttle && principal ? await throttle.answer(response, principal) : response;
+      const kept = guest || request.principal || !principal ? response : whileSame(response, principal, request);
+      const answer = throttle && principal ? await throttle.answer(kept, principal) : kept;
       return { response: withHeaders(answer, cors), route, tenant: principal?.tenant };
     },
   };
+}
+
+/**
+ * A stream of events lasts for days: it ends when who asked for it is signed out, revoked or somebody else by now. Its reader asks again, and is judged
+ * as he is then.
+ */
+function whileSignedIn(
+  response: HttpResponse,
+  { clock, limits }: Services,
+  isSame: () => Promise<boolean>,
+): HttpResponse {
+  const { body, headers } = response;
+  if (headers['content-type'] !== 'text/event-stream' || body === undefined) return response;
+  if (typeof body === 'string' || body instanceof Uint8Array) return response;
+  async function* told(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let lookedAt = clock.now();
+    for await (const chunk of chunks) {
+      if (clock.now() - lookedAt >= limits.reachStaleMs) {
+        lookedAt = clock.now();
+        if (!(await isSame())) return;
+      }
+      yield chunk;
+    }
+  }
+  return { ...response, body: told(body) };
 }
 
 /** Requests that hold a secret elsewhere than where tokens are carried. */
@@ -142,7 +176,9 @@ const BRINGS_SECRET: ReadonlySet<string> = new Set([
   '/api/guest/look',
   '/api/guest/opening',
 ]);
-const bringsSecret = ({ method, path }: HttpRequest): boolean => method === 'POST' && BRINGS_SECRET.has(path);
+/** By whatever path the router takes for one of these: a slash at its end is none of its segments. */
+const bringsSecret = ({ method, path }: HttpRequest): boolean =>
+  method === 'POST' && BRINGS_SECRET.has(path.replace(/\/$/, ''));
 
 /** A link that nobody has made is a guess as well. */
 const isRefusedSecret = ({ status }: HttpResponse): boolean => status === 401 || status === 404;
