@@ -109,7 +109,7 @@ function nameOf({ name }: Body): string {
 }
 
 function rolesOf({ roles }: Body, principal: Principal): Role[] {
-  if (!Array.isArray(roles) || roles.length === 0 || !roles.every((role) => isRole(String(role))))
+  if (!Array.isArray(roles) || roles.length === 0 || !roles.every(isRole))
     throw wrong('roles', `some of ${ROLES.join(', ')}`);
   const named = [...new Set(roles as Role[])];
   refuseExcess(named, principal);

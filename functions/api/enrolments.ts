@@ -1,4 +1,5 @@
 import { createPublicKey } from 'node:crypto';
+import { mayGrant } from '#core/access.ts';
 import { readPublicJwk } from '#core/client-proof.ts';
 import { clientPrincipal } from '#core/clients.ts';
 import { enrol, invite, listEnrolments, withdrawEnrolment } from '#core/enrolment.ts';
@@ -21,6 +22,7 @@ const list: Handler = async ({ services, principal }) =>
 /** The answer is the only place where the code ever stands. @throws PacsError BAD_REQUEST; TOO_LARGE */
 const create: Handler = async ({ request, services, principal }) => {
   const { gateway, expiresInMinutes = MINUTES, configurationKey } = await readJson(request);
+  if (!mayGrant(principal, 'gateway')) throw new PacsError('FORBIDDEN', 'nobody can hand on what he may not do');
   const minutes = expiresInMinutes as number;
   if (!Number.isInteger(minutes) || minutes < 1 || minutes > MOST_MINUTES)
     throw new PacsError('BAD_REQUEST', `expiresInMinutes must be a whole number from 1 to ${MOST_MINUTES}`);

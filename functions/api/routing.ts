@@ -1,4 +1,5 @@
 import { wholeOf } from '#core/access/confine.ts';
+import type { Principal } from '#core/access.ts';
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
 import { hostText } from '#core/routing/allowed.ts';
@@ -78,7 +79,14 @@ function expected({ headers }: HttpRequest): number | undefined {
 
 const EMPTY: HttpResponse = { status: 204, headers: { 'cache-control': 'no-store' } };
 
+/** @throws PacsError FORBIDDEN for a token that reaches some studies alone: rules send all of them */
+function checkWhole({ reach }: Principal): void {
+  if (reach !== undefined)
+    throw new PacsError('FORBIDDEN', 'studies are sent by rules for all of them, and this access reaches some alone');
+}
+
 const changeDestination: Handler = async ({ request, params, services, principal }) => {
+  checkWhole(principal);
   const { tenant, subject } = principal;
   const asked = readDestination(services, await readJson(request));
   const record = await putDestination(services, tenant, params.id!, asked, subject, expected(request));
@@ -104,6 +112,7 @@ const removeDestination: Handler = async ({ request, params, services, principal
 };
 
 const changeRule: Handler = async ({ request, params, services, principal }) => {
+  checkWhole(principal);
   const { tenant, subject } = principal;
   const asked = readRule(await readJson(request));
   return withTag(await putRule(services, tenant, params.id!, asked, subject, expected(request)));

@@ -24,7 +24,7 @@ const issue =
       throw wrong('name', `1 to ${NAME_CHARACTERS} characters`);
     if (typeof subject !== 'string' || !SUBJECT.test(subject))
       throw wrong('subject', '2 to 64 letters, digits and . @ + - : _');
-    if (!Array.isArray(roles) || roles.length === 0 || !roles.every((role) => isRole(String(role))))
+    if (!Array.isArray(roles) || roles.length === 0 || !roles.every(isRole))
       throw wrong('roles', `some of ${ROLES.join(', ')}`);
     const isDays = Number.isInteger(expiresInDays) && (expiresInDays as number) >= 1;
     if (expiresInDays !== null && (!isDays || (expiresInDays as number) > MOST_DAYS))

@@ -15,8 +15,7 @@ const wrong = (parameter: string, rule: string): PacsError =>
 
 /** @throws PacsError BAD_REQUEST; FORBIDDEN for roles that permit more than the caller may do */
 function rolesOf(value: unknown, principal: Principal): Role[] {
-  if (!Array.isArray(value) || !value.every((role) => isRole(String(role))))
-    throw wrong('roles', `some of ${ROLES.join(', ')}`);
+  if (!Array.isArray(value) || !value.every(isRole)) throw wrong('roles', `some of ${ROLES.join(', ')}`);
   return granted(value as Role[], principal);
 }
 

@@ -174,15 +174,15 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
 
 /** Roles that somebody may be given: a guest is made by a link alone. */
 export const ROLES = (Object.keys(PERMISSIONS) as Role[]).filter((role) => role !== 'anonymous' && role !== 'guest');
-export const isRole = (name: string): name is Role => (ROLES as readonly string[]).includes(name);
+export const isRole = (name: unknown): name is Role => (ROLES as readonly unknown[]).includes(name);
 
 /** What somebody with these roles may do, in alphabetical order. */
 export const permitted = (roles: readonly Role[]): Action[] =>
   [...new Set(roles.flatMap((role) => [...PERMISSIONS[role]]))].sort();
 
-/** Whether somebody may hand on a role: only what he may do himself. */
-export const mayGrant = ({ roles }: Principal, role: Role): boolean =>
-  [...PERMISSIONS[role]].every((action) => roles.some((own) => PERMISSIONS[own].has(action)));
+/** Whether somebody may hand on a role: only what he may do himself, and none where a token lets him do it with some studies alone: a role is for all. */
+export const mayGrant = ({ roles, reach }: Principal, role: Role): boolean =>
+  reach === undefined && [...PERMISSIONS[role]].every((action) => roles.some((own) => PERMISSIONS[own].has(action)));
 
 /**
  * The one policy point: every door asks here before it touches anything.

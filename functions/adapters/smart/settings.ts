@@ -64,7 +64,7 @@ function readIssuer(row: unknown, tenants: readonly [string, ...string[]]): Smar
     if (typeof value !== 'string' || value === '') throw new ConfigError(`${NAME}: ${name} must be a text`);
   if (typeof tenant !== 'string' || !tenants.includes(tenant))
     throw new ConfigError(`${NAME}: tenant is none of those served`);
-  if (!Array.isArray(signIn) || !signIn.every((role) => isRole(String(role))))
+  if (!Array.isArray(signIn) || !signIn.every(isRole))
     throw new ConfigError(`${NAME}: signIn must be a list of ${ROLES.join(', ')}`);
   return { issuer: endpoint(issuer), tenant, signIn, ...(texts as { clientId: string; scopes: string }) };
 }
