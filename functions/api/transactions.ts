@@ -122,7 +122,7 @@ async function grant(
   object: number,
   asked: unknown,
 ) {
-  const { part, sha256 } = asked as { part?: unknown; sha256?: unknown };
+  const { part, sha256 } = (asked ?? {}) as { part?: unknown; sha256?: unknown };
   if (typeof part !== 'number' || typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(sha256)) {
     throw malformed('a part has a number and a sha256');
   }

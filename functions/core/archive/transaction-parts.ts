@@ -45,7 +45,7 @@ export function placeOfPart(
   part: number,
 ): { readonly key: string; readonly sizeBytes: number } {
   const announced = record.objects[object - 1];
-  if (announced === undefined || !(part >= 1 && part <= partCount(announced))) {
+  if (announced === undefined || !(Number.isInteger(part) && part >= 1 && part <= partCount(announced))) {
     throw new PacsError('NOT_FOUND', 'the transaction has no such part', { details: { object, part } });
   }
   const { sizeBytes, partBytes } = announced;
