@@ -23,6 +23,7 @@ type Ports = Pick<Services, 'index' | 'clock' | 'limits' | 'whole'>;
 const ATTEMPTS = 20;
 /** emergencies that are over are forgotten after this long (ms): the audit trail has them */
 const EMERGENCY_KEPT_MS = 90 * 24 * 60 * 60 * 1000;
+const FORGOTTEN_AT_ONCE = 50;
 /** emergencies that one person has at a time */
 export const EMERGENCIES_OF_ONE = 20;
 /** Why somebody reaches beyond what he is given: HL7 v3 ActReason, PurposeOfUse. */
@@ -157,12 +158,16 @@ export function beginEmergency(
   return change(ports, tenant, ({ emergencies }) => {
     const own = emergencies.filter((one) => one.subject === subject && isActive(one, startedAt));
     checkRoom(own.length, EMERGENCIES_OF_ONE);
-    const old = emergencies.filter(({ until }) => until + EMERGENCY_KEPT_MS < startedAt).slice(0, 50);
-    checkRoom(emergencies.length - old.length, POLICY_LIMITS.emergencies);
+    const over = emergencies.filter((one) => !isActive(one, startedAt));
+    const old = over.filter(({ until }) => until + EMERGENCY_KEPT_MS < startedAt);
+    // However many have been taken: nobody in need is refused because of those that are over.
+    const tooMany = emergencies.length - POLICY_LIMITS.emergencies + 1;
+    const gone = over.slice(0, Math.min(FORGOTTEN_AT_ONCE, Math.max(old.length, tooMany)));
+    checkRoom(emergencies.length - gone.length, POLICY_LIMITS.emergencies);
     const operations: WriteOperation[] = [
       put(policyKeys.emergency(tenant, id), emergency),
       eventWrite(tenant, { type: 'EmergencyAccess', at: startedAt, StudyInstanceUID: '', id }),
-      ...old.map((one): WriteOperation => ({ kind: 'delete', key: policyKeys.emergency(tenant, one.id) })),
+      ...gone.map((one): WriteOperation => ({ kind: 'delete', key: policyKeys.emergency(tenant, one.id) })),
     ];
     return { operations, result: emergency };
   });

@@ -218,7 +218,8 @@ async function knownFacts(
   const [first] = deltas;
   if (folded === undefined && first === undefined) return [];
   const base = folded ?? factsOfDelta(study, first!);
-  const deidentified = (folded?.deidentified ?? true) && deltas.every(isDeidentifiedDelta);
+  // Of deltas that were not looked at nobody knows whether they are.
+  const deidentified = !page.more && (folded?.deidentified ?? true) && deltas.every(isDeidentifiedDelta);
   const modalities = [...new Set([...base.modalities, ...deltas.map(({ modality }) => modality)])];
   const sites = [...new Set([...base.sites, ...deltas.flatMap(({ sites }) => Object.keys(sites ?? {}))])];
   const merged = { ...base, modalities, sites, deidentified };
