@@ -8,6 +8,7 @@ import { instanceMetadata } from '#core/retrieve/metadata.ts';
 import { payloadOf } from '#core/retrieve/stream.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { etagOf, notModified, rangedResponse, validatorHeaders } from './conditional.ts';
+import { mayLookOnly } from './guest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
@@ -28,6 +29,7 @@ export const retrieveBulkdata: Handler = async (context) => {
   const { services, request, principal, params, root } = context;
   const instance = await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
   const segment = params.bulk!;
+  if (mayLookOnly(principal)) await checkNamed(context, instance, segment);
   const metadata = await lazyMetadata(context, instance, segment);
   const value = findBulk(instance, segment, metadata);
   if (value.path === PIXEL_DATA && value.sizeBytes === undefined) return sendAllFrames(context, instance);
@@ -56,6 +58,19 @@ export const retrieveBulkdata: Handler = async (context) => {
   const part: Part = { headers: { 'content-type': type, 'content-location': location }, body };
   return multipartResponse(services.clock, type, [part], { ...outer, ...validatorHeaders(validators) });
 };
+
+/**
+ * A URL says where its value lies. Whoever may have the object may have any of its bytes; who may only look at it has those that its metadata names, or he
+ * could write himself a URL for all of them.
+ * @throws PacsError NOT_FOUND
+ */
+async function checkNamed(context: Context, instance: InstanceRecord, segment: string): Promise<void> {
+  const located = bulkOfUri(segment);
+  if (located === undefined) return;
+  const dataSet = JSON.parse(await metadataText(context, instance)) as DataSet;
+  if (elementAt(dataSet, located.path)?.BulkDataURI?.endsWith(`/${segment}`) !== true)
+    throw new PacsError('NOT_FOUND', 'the instance has no such bulk data');
+}
 
 /** GET studies/{study}/bulkdata: every bulk value of every instance (PS3.18 §10.4.3.3.5). */
 export const retrieveStudyBulkdata: Handler = (context) =>

@@ -89,9 +89,13 @@ const notHere = (): PacsError => new PacsError('NOT_FOUND', 'there is no such re
  * @throws PacsError FORBIDDEN
  */
 export function admitObject({ guest }: Principal, { SOPClassUID }: { readonly SOPClassUID: string }): void {
-  if (guest !== undefined && !guest.scopes.includes('download') && !READ_WHOLE.has(SOPClassUID))
+  if (mayLookOnly({ guest }) && !READ_WHOLE.has(SOPClassUID))
     throw new PacsError('FORBIDDEN', 'the link is not for this: download', { details: { scope: 'download' } });
 }
+
+/** Who has opened a link to look at its studies, and not to have their objects. */
+export const mayLookOnly = ({ guest }: Pick<Principal, 'guest'>): boolean =>
+  guest !== undefined && !guest.scopes.includes('download');
 
 /** What guests find on every picture that is drawn for them. */
 export const watermarkOf = ({ guest }: Principal, clock: Pick<Clock, 'now'>): { readonly watermark?: string } =>
