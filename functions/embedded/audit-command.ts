@@ -42,9 +42,9 @@ export async function exportAudit({ services: { blobs } }: Archive, { tenant }: 
 }
 
 /** One line for a person. */
-export function describeReport({ segments, entries, head, defect }: AuditReport): string {
+export function describeReport({ segments, entries, head, tenant, defect }: AuditReport): string {
   if (defect === undefined)
-    return `the trail is whole: ${entries} entries, ${segments} sealed segments; newest seal ${head}`;
+    return `the trail${tenant === undefined ? '' : ` of ${tenant}`} is whole: ${entries} entries, ${segments} sealed segments; newest seal ${head}`;
   const where = defect.entry === undefined ? '' : `, entry ${defect.entry}`;
   return `${defect.kind}: segment ${defect.segment}${where}; ${entries} entries before it are sound`;
 }

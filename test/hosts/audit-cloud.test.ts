@@ -105,7 +105,7 @@ describe('nephos audit verify, of the bucket’s copy', () => {
 
   test('finds it whole, with nothing but the copy and the public key', async () => {
     const { code, output } = await verify();
-    expect(output).toMatch(/^the trail is whole: \d+ entries, \d sealed segments; newest seal [0-9a-f]{64}\n$/);
+    expect(output).toMatch(/^the trail of \S+ is whole: \d+ entries, \d sealed segments; newest seal [0-9a-f]{64}\n$/);
     expect(code).toBe(0);
     const newest = /[0-9a-f]{64}/.exec(output)![0];
     expect((await verify('--expect', newest)).code).toBe(0);

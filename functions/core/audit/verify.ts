@@ -26,6 +26,8 @@ export interface AuditReport {
   readonly entries: number;
   /** hash of the newest seal's statement: kept elsewhere, it proves later that nothing was cut off behind it */
   readonly head: string;
+  /** whose trail it is, by its seals; undefined where none could be read */
+  readonly tenant?: string | undefined;
   /** undefined: the trail is whole */
   readonly defect: AuditDefect | undefined;
 }
@@ -35,6 +37,8 @@ export interface AuditKeys {
   readonly keys: ReadonlyMap<string, KeyObject>;
   /** hash of a seal that must be in the trail */
   readonly expectedHead?: string | undefined;
+  /** whose trail it must be; absent: that of the first segment, all along */
+  readonly tenant?: string | undefined;
 }
 
 /** Where each strand has come to: the hash its next entry must hold. */
@@ -46,23 +50,28 @@ type Strands = Map<string, { n: number; hash: string }>;
  */
 export async function verifySegments(
   segments: AsyncIterable<string> | Iterable<string>,
-  { keys, expectedHead }: AuditKeys,
+  { keys, expectedHead, tenant: expectedTenant }: AuditKeys,
   strands: Strands = new Map(),
 ): Promise<AuditReport> {
+  let tenant = expectedTenant;
   let count = 0;
   let entries = 0;
   let head = hashOf('');
   let isExpectedSeen = expectedHead === undefined || expectedHead === head;
   for await (const text of segments) {
     const checked = checkSegment(text, count, head, keys, strands);
-    if ('kind' in checked) return { segments: count, entries, head, defect: checked };
+    if ('kind' in checked) return { segments: count, entries, head, tenant, defect: checked };
+    // All trails of an archive are signed by the same key: one must not stand for another.
+    tenant ??= checked.seal.tenant;
+    if (checked.seal.tenant !== tenant)
+      return { segments: count, entries, head, tenant, defect: { kind: 'segmentAltered', segment: count } };
     count++;
     entries += checked.seal.entries;
     head = checked.hash;
     isExpectedSeen ||= head === expectedHead;
   }
   const defect: AuditDefect | undefined = isExpectedSeen ? undefined : { kind: 'truncated', segment: count };
-  return { segments: count, entries, head, defect };
+  return { segments: count, entries, head, tenant, defect };
 }
 
 function checkSegment(
@@ -169,7 +178,7 @@ export async function verifyAudit(
       number++;
     }
   }
-  const report = await verifySegments(texts(), audit, strands);
+  const report = await verifySegments(texts(), { ...audit, tenant }, strands);
   const defect = report.defect ?? defectInIndex;
   if (defect !== undefined) return { ...report, defect };
   if (report.segments < head.segments || report.head !== head.hash)
