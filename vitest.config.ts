@@ -16,6 +16,9 @@ const alone = [
   'store-transaction',
 ].map((name) => `test/peers/${name}.test.ts`);
 
+/** What is waited for comes when the machine has come to it; how soon is not what a test is about. */
+const waiting = { poll: { timeout: 30_000 } };
+
 /** `default` needs npm packages alone; `peers` and `cloud` need what scripts/install-peers brings. */
 export default defineConfig({
   test: {
@@ -25,6 +28,7 @@ export default defineConfig({
           name: 'default',
           include: ['test/**/*.test.ts'],
           exclude: ['test/peers/**', 'test/cloud/**'],
+          expect: waiting,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Much of it waits: for processes to start, for a line to be given up.
@@ -36,6 +40,7 @@ export default defineConfig({
           name: 'peers',
           include: ['test/peers/**/*.test.ts'],
           exclude: alone,
+          expect: waiting,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           maxWorkers: 2,
@@ -46,6 +51,7 @@ export default defineConfig({
         test: {
           name: 'peers-alone',
           include: alone,
+          expect: waiting,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           maxWorkers: 1,
@@ -57,6 +63,7 @@ export default defineConfig({
         test: {
           name: 'cloud',
           include: ['test/cloud/**/*.test.ts'],
+          expect: waiting,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           maxWorkers: 2,

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { freePort, type Nephos, startNephos } from '../helpers/nephos.ts';
+import { type Nephos, startNephos } from '../helpers/nephos.ts';
 import { corpus, filesBelow, hasCorpus, openBrowser, picture } from './browser.ts';
 import { waitForImage } from './drawn.ts';
 import { issueToken, openSignedIn, printedToken } from './signed-in.ts';
@@ -19,7 +19,7 @@ const ask = (token: string, path: string, init: RequestInit = {}) =>
 describe.runIf(hasCorpus)('a de-identified copy', () => {
   beforeAll(async () => {
     browser = await openBrowser();
-    nephos = await startNephos({ auth: 'on', port: 21_300 + ((await freePort()) % 100) });
+    nephos = await startNephos({ auth: 'on' });
     admin = await printedToken(nephos);
     const asked = { name: 'Research', subject: 'r.searcher', roles: ['researcher'] };
     researcher = (await issueToken(nephos, admin, asked)).token;

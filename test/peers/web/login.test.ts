@@ -93,6 +93,23 @@ describe('people who sign in by password', () => {
     await console_.page.context().close();
   });
 
+  test('who types a token is not taken away from it by what else there is to offer', async () => {
+    const { page } = await openPage(browser);
+    const typed = Promise.withResolvers<void>();
+    await page.route('**/api/session/options', async (route) => {
+      await typed.promise;
+      await route.continue();
+    });
+    await page.goto(nephos.origin);
+    const token = page.getByLabel('Access token');
+    await token.pressSequentially('neph');
+    typed.resolve();
+    await page.getByRole('link', { name: 'Sign in', exact: true }).waitFor();
+    await page.keyboard.type('os_1');
+    expect(await token.inputValue()).toBe('nephos_1');
+    await page.context().close();
+  });
+
   test('an administrator adds somebody, gives him a link, and locks him out at once', async () => {
     const { page } = await openPage(browser);
     await page.goto(`${nephos.origin}/#/people`);

@@ -10,11 +10,13 @@ import { openBrowser, openPage, picture } from './browser.ts';
 let browser: Browser;
 let nephos: Nephos;
 let elsewhere: Server;
+/** what the other archive answers waits for this */
+let answers = Promise.resolve();
 const study = ctStudy(4400, 3);
 
 beforeAll(async () => {
   elsewhere = createServer((request, response) => {
-    request.resume().on('end', () => response.writeHead(401).end());
+    request.resume().on('end', () => void answers.then(() => response.writeHead(401).end()));
   });
   await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
   const origin = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
@@ -43,12 +45,12 @@ const nothingIsWider = async (page: Page, width: number): Promise<void> =>
 const until = async (row: Locator): Promise<void> => {
   const look = async () => {
     await row.page().reload();
-    return row.waitFor({ timeout: 3_000 }).then(
+    return row.waitFor({ timeout: 5_000 }).then(
       () => true,
       () => false,
     );
   };
-  await expect.poll(look, { timeout: 40_000, interval: 1_000 }).toBe(true);
+  await expect.poll(look, { timeout: 60_000, interval: 100 }).toBe(true);
 };
 
 describe('the console’s page of routing', () => {
@@ -105,7 +107,7 @@ describe('the console’s page of routing', () => {
     await page.keyboard.press('Escape');
     expect(complaints.filter((text) => !/403|412/.test(text))).toEqual([]);
     await page.context().close();
-  }, 60_000);
+  });
 
   test('shows what could not be sent and why, tries rules, and lets a person decide', async () => {
     const files = study.slices.map(({ header, pixels }) => Buffer.concat([header, pixels]));
@@ -131,8 +133,11 @@ describe('the console’s page of routing', () => {
     await page.setViewportSize({ width: 1280, height: 800 });
 
     // Tried again, it is refused again, and in the end nobody wants it.
+    const answered = Promise.withResolvers<void>();
+    answers = answered.promise;
     await held.getByRole('button', { name: 'Try again' }).click();
     await held.waitFor({ state: 'detached' });
+    answered.resolve();
     await until(held);
     await held.getByRole('button', { name: 'Give up…' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Give up' }).click();
@@ -152,7 +157,7 @@ describe('the console’s page of routing', () => {
       .waitFor({ state: 'attached' });
     await until(held);
     await page.context().close();
-  }, 120_000);
+  });
 
   test('says so where the archive may send nowhere', async () => {
     const closed = await startNephos();
@@ -161,5 +166,5 @@ describe('the console’s page of routing', () => {
     await page.getByText('This archive sends nothing on by itself').waitFor();
     await page.context().close();
     await closed.stop();
-  }, 60_000);
+  });
 });
