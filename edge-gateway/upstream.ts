@@ -9,6 +9,7 @@ import type { Clock } from '#core/ports/clock.ts';
 import { ConfigError } from '#embedded/config.ts';
 import type { TlsFiles, UpstreamConfig } from './config.ts';
 import { Credentials } from './credentials.ts';
+import { NotBefore } from './not-before.ts';
 
 export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS';
@@ -60,6 +61,8 @@ const RESPONSE_TEXT_BYTES = 16 * 1024 * 1024;
 /** What a system may still hold of a body that has been written, and the slowest link it drains over (bytes, bytes a ms). */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 const SLOWEST_BYTES_PER_MS = 4;
+/** An answer that comes more slowly than this, when it has been waited for as long as one may wait for any, is given up (bytes a ms). */
+const SLOWEST_ANSWER_BYTES_PER_MS = 0.25;
 
 /**
  * A DICOMweb archive that we talk to: connections (HTTP/2 where offered by TLS), credentials, time limits, and a circuit that spares
@@ -77,7 +80,7 @@ export class Upstream {
   #lastContactAt: number | undefined;
   #lastError: { at: number; message: string } | undefined;
   #failures = 0;
-  #retryAt = 0;
+  readonly #retry = new NotBefore();
 
   /**
    * @param dataDir where the identity of an enrolled gateway is
@@ -109,14 +112,14 @@ export class Upstream {
       online: this.#online,
       lastContactAt: this.#lastContactAt,
       lastError: this.#lastError,
-      retryAt: this.#online === false ? this.#retryAt : undefined,
+      retryAt: this.#online === false ? this.#retry.at : undefined,
       refusal: this.#credentials.refusal,
     };
   }
 
   /** Whether a request has a chance right now; those who wait for a person should not try without. */
   get isReachable(): boolean {
-    return this.#online !== false || this.#clock.now() >= this.#retryAt;
+    return this.#online !== false || this.#retry.left(this.#clock.now()) === 0;
   }
 
   /**
@@ -169,7 +172,7 @@ export class Upstream {
       });
       const isCold = request.mayBeCold === true && response.headers['retry-after'] !== undefined;
       this.#answered(isCold && response.statusCode === 503 ? 200 : response.statusCode);
-      return responseOf(response, (error) => this.#broken(error));
+      return responseOf(response, timeoutMs, (error) => this.#broken(error));
     } catch (cause) {
       if (request.signal?.aborted === true)
         throw new PacsError('OUTCOME_UNKNOWN', 'the request was given up', { cause });
@@ -212,7 +215,7 @@ export class Upstream {
     if (++this.#failures < FAILURES_TO_OPEN) return;
     this.#online = false;
     const openMs = Math.min(MOST_OPEN_MS, FIRST_OPEN_MS * 2 ** Math.min(10, this.#failures - FAILURES_TO_OPEN));
-    if (now >= this.#retryAt) this.#retryAt = now + openMs;
+    if (this.#retry.left(now) === 0) this.#retry.set(now, now + openMs);
   }
 
   async close(): Promise<void> {
@@ -229,13 +232,29 @@ async function* noting(source: AsyncIterable<Uint8Array>, note: () => void): Asy
 
 function responseOf(
   { statusCode, headers, body }: Dispatcher.ResponseData,
+  timeoutMs: number,
   broken: (error: unknown) => PacsError,
 ): UpstreamResponse {
   async function* bytes(): AsyncGenerator<Uint8Array> {
+    const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+    let waitedMs = 0;
+    let size = 0;
     try {
-      yield* body;
+      for (;;) {
+        const next = await waited(chunks.next(), (ms) => {
+          waitedMs += ms;
+        });
+        if (next.done === true) return;
+        size += next.value.byteLength;
+        // Who takes it slowly is not to blame: only the time counts in which nothing was there.
+        if (waitedMs > timeoutMs + size / SLOWEST_ANSWER_BYTES_PER_MS)
+          throw broken(Object.assign(new Error('too slow'), { code: 'TOO_SLOW' }));
+        yield next.value;
+      }
     } catch (error) {
-      throw broken(error);
+      throw error instanceof PacsError ? error : broken(error);
+    } finally {
+      await chunks.return?.();
     }
   }
   return {
@@ -258,9 +277,18 @@ function responseOf(
       return Buffer.concat(chunks).toString('utf8');
     },
     async discard() {
-      await body.dump({ limit: 1024 * 1024 }).catch(() => {});
+      await body.dump({ limit: 1024 * 1024, signal: AbortSignal.timeout(timeoutMs) }).catch(() => {});
     },
   };
+}
+
+async function waited<T>(promise: Promise<T>, tell: (ms: number) => void): Promise<T> {
+  const since = performance.now();
+  try {
+    return await promise;
+  } finally {
+    tell(performance.now() - since);
+  }
 }
 
 /** For connections of ours. @throws ConfigError when a file cannot be read */

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sweep } from '#core/archive/sweep.ts';
 import { describeError } from '#core/errors.ts';
 import { workQueues } from '#embedded/jobs.ts';
+import { QUEUES } from '#embedded/reclaim.ts';
 import type { BackgroundWorker } from './context.ts';
 import { ledgerWorker } from './forward/ledger.ts';
 import { availabilityWorker } from './queues/availability.ts';
@@ -13,12 +14,29 @@ import { heartbeat } from './status/heartbeat.ts';
 import { statusKeeper, statusServer } from './status/workers.ts';
 
 const SWEEP_MS = 10 * 60_000;
+const HASTEN_MS = 5_000;
+/** Longer than any job of a gateway is made to wait. */
+const LONGEST_WAIT_MS = 60 * 60_000;
 
 /** The local archive's own queues: quiet studies, removals, answers to storage commitment. */
 const jobs: BackgroundWorker = {
   name: 'jobs',
   run: (context, signal) =>
     workQueues(context.services, 'http://localhost/dicomweb', context.log, signal, edgeJobs(context)),
+};
+
+/** A clock that is put back by days must not keep modalities waiting for their answers as long. */
+const hastener: BackgroundWorker = {
+  name: 'hasten',
+  async run({ jobs: queues, log }, signal) {
+    while (!signal.aborted) {
+      for (const queue of QUEUES) {
+        const count = await queues.hasten(queue, LONGEST_WAIT_MS);
+        if (count > 0) log.info('jobs-hastened', { queue, count });
+      }
+      await sleep(HASTEN_MS, undefined, { signal }).catch(() => {});
+    }
+  },
 };
 
 /** What interrupted stores and removals left. */
@@ -43,6 +61,7 @@ const forward: BackgroundWorker = {
 export const WORKERS: readonly BackgroundWorker[] = [
   forward,
   jobs,
+  hastener,
   sweeper,
   cacheWorker,
   ledgerWorker,

@@ -48,7 +48,8 @@ export class BandwidthLimiter {
       const rate = this.bytesPerSecond;
       if (rate === undefined || (rate === 0 && urgent)) return;
       const now = this.#clock.now();
-      const elapsedMs = now - (this.#at ?? now);
+      // A clock may be put back.
+      const elapsedMs = Math.max(0, now - (this.#at ?? now));
       this.#at = now;
       this.#credit = Math.min((rate * BURST_MS) / 1000, this.#credit + (rate * elapsedMs) / 1000);
       if (!taken && rate > 0) {

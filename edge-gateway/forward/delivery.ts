@@ -8,6 +8,7 @@ import type { BandwidthLimiter } from './bandwidth.ts';
 import type { Capabilities } from './capabilities.ts';
 import { asReceived, compressed } from './compression.ts';
 import { askDigest, type Finding, retrieveAndCompare } from './examine.ts';
+import { inParallel } from './parallel.ts';
 import { inPieces } from './pieces.ts';
 import type { DestinationQueue, Transition, Waiting } from './queue.ts';
 import { type ForwardRecord, type SentObject, STAT_PREFIX } from './records.ts';
@@ -69,8 +70,12 @@ export class Delivery {
     const items = await this.#prepared(records);
     try {
       const unasked = items.filter(({ record }) => !record.ask);
-      const toSend = [...unasked, ...(await this.#ask(items.filter(({ record }) => record.ask)))];
-      if (toSend.length === 0) return { kind: 'done', instances: items.length, bytes: 0 };
+      const { missing, failure } = await this.#ask(items.filter(({ record }) => record.ask));
+      const toSend = [...unasked, ...missing];
+      if (toSend.length === 0)
+        return failure === undefined
+          ? { kind: 'done', instances: items.length, bytes: 0 }
+          : { kind: 'blocked', reason: failure };
       return await this.#send(toSend);
     } catch (error) {
       if (!(error instanceof PacsError)) throw error;
@@ -104,15 +109,25 @@ export class Delivery {
     return items;
   }
 
-  /** Those whose outcome is unknown: the upstream knows. @returns what has to be sent all the same */
-  async #ask(items: readonly Item[]): Promise<Item[]> {
+  /**
+   * Those whose outcome is unknown: the upstream knows. One that it fails at is asked about again after a while, and holds up no other.
+   * @returns what has to be sent all the same, and how it failed at one
+   */
+  async #ask(items: readonly Item[]): Promise<{ missing: Item[]; failure: string | undefined }> {
     const missing: Item[] = [];
+    let failure: string | undefined;
     await inParallel(items, ASKING, async (item) => {
-      const { finding, evidence } = await this.#examine(item);
-      if (finding === 'same') await this.#apply([[item, { to: 'confirmed', evidence }]]);
-      else missing.push(item);
+      try {
+        const { finding, evidence } = await this.#examine(item);
+        if (finding === 'same') await this.#apply([[item, { to: 'confirmed', evidence }]]);
+        else missing.push(item);
+      } catch (error) {
+        if (!(error instanceof PacsError) || error.details.ofInstance !== true) throw error;
+        failure = error.message;
+        await this.#apply([[item, this.#again(item, failure, { ask: true })]]);
+      }
     });
-    return missing;
+    return { missing, failure };
   }
 
   /** What the upstream has under the UID, by the evidence that its row of the configuration wants. */
@@ -142,6 +157,7 @@ export class Delivery {
     });
     if (sending.length === 0) return { kind: 'done', instances: 0, bytes: 0 };
     const bytes = sending.reduce((sum, { object }) => sum + object.sizeBytes, 0);
+    const wereAsked = items.every(({ record }) => record.ask === true);
     const [only] = sending;
     try {
       if (sending.length === 1 && this.#goesInParts(only!)) {
@@ -154,7 +170,7 @@ export class Delivery {
         this.#paced(sending[0]!, object, 0, object.sizeBytes),
       );
       const response = await upstream.request({ ...request, probe: true, signal: this.#tools.signal });
-      return await this.#answered(sending, response, bytes);
+      return await this.#answered(sending, response, bytes, wereAsked);
     } catch (error) {
       if (!(error instanceof PacsError)) throw error;
       // Our own copy: no line is to blame.
@@ -170,13 +186,8 @@ export class Delivery {
       const ask = error.code !== 'BUSY' && error.code !== 'UNAUTHENTICATED';
       const { retryAfterMs: asked } = error.details as { retryAfterMs?: number };
       // The upstream has just answered questions about them, and breaks off again: what is sent may be to blame. Others go before it.
-      const apart = ask && items.every(({ record }) => record.ask === true);
-      const transition = (item: Item): Transition =>
-        apart && sending.length === 1
-          ? this.#again(item, error.message, { ask })
-          : { to: 'pending', ask, reason: error.message };
-      await this.#apply(sending.map((item) => [item, transition(item)]));
-      return { kind: 'blocked', reason: error.message, retryAfterMs: asked, apart };
+      const apart = ask && wereAsked;
+      return this.#blocked(sending, error.message, { ask, apart, retryAfterMs: asked });
     }
   }
 
@@ -187,7 +198,25 @@ export class Delivery {
     return capabilities.offersTransactions && (object.sizeBytes > mostBytes || record.attempts >= ATTEMPTS_IN_ONE_GO);
   }
 
-  async #answered(sending: readonly Item[], response: UpstreamResponse, bytes: number): Promise<Delivered> {
+  /** The way is blocked; `apart`: perhaps by one of these alone. */
+  async #blocked(
+    sending: readonly Item[],
+    reason: string,
+    { ask, apart, retryAfterMs }: { ask: boolean; apart: boolean; retryAfterMs: number | undefined },
+  ): Promise<Delivered> {
+    const transition = (item: Item): Transition =>
+      apart && sending.length === 1 ? this.#again(item, reason, { ask }) : { to: 'pending', ask, reason };
+    await this.#apply(sending.map((item) => [item, transition(item)]));
+    return { kind: 'blocked', reason, retryAfterMs, apart };
+  }
+
+  /** @param wereAsked it has just answered questions about all of them */
+  async #answered(
+    sending: readonly Item[],
+    response: UpstreamResponse,
+    bytes: number,
+    wereAsked: boolean,
+  ): Promise<Delivered> {
     const { context, capabilities } = this.#tools;
     const { status, headers } = response;
     const reason = `it answered ${status}`;
@@ -214,8 +243,11 @@ export class Delivery {
     }
     // 503 and 429 say that nothing was accepted, as does what concerns our rights or the address; of others one cannot know.
     const ask = status >= 500 && status !== 503 && status !== 507;
-    await this.#apply(sending.map((item) => [item, { to: 'pending', ask: ask || status === 408, reason }]));
-    return { kind: 'blocked', reason, retryAfterMs: retryAfterMs(headers['retry-after'], context.clock.now()) };
+    return this.#blocked(sending, reason, {
+      ask: ask || status === 408,
+      apart: ask && wereAsked,
+      retryAfterMs: retryAfterMs(headers['retry-after'], context.clock.now()),
+    });
   }
 
   /** Each by what was said of it, and by evidence. */
@@ -315,26 +347,4 @@ export class Delivery {
       }
     }
   }
-}
-
-/** Runs all, a few at a time; the first error is thrown when none is under way any more. */
-export async function inParallel<T>(
-  values: readonly T[],
-  limit: number,
-  run: (value: T) => Promise<void>,
-): Promise<void> {
-  const left = [...values];
-  const failures: unknown[] = [];
-  await Promise.all(
-    Array.from({ length: Math.min(limit, left.length) }, async () => {
-      for (let value = left.shift(); value !== undefined && failures.length === 0; value = left.shift()) {
-        try {
-          await run(value);
-        } catch (error) {
-          failures.push(error);
-        }
-      }
-    }),
-  );
-  if (failures.length > 0) throw failures[0];
 }

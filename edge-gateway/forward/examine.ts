@@ -117,8 +117,12 @@ export function dataSetOffset(head: Buffer): number | null {
   return isMeta ? FIRST_BYTES + head.readUInt32LE(at + 8) : null;
 }
 
+/** Of the upstream as a whole: our rights, its load, a proxy before it that cannot reach it. */
+const OF_ALL: ReadonlySet<number> = new Set([401, 403, 407, 408, 425, 429, 502, 503, 504, 507, 511]);
+
 const unknown = (status: number): PacsError =>
   new PacsError(
     status >= 500 || status === 429 ? 'BUSY' : 'OUTCOME_UNKNOWN',
     `asked for the instance, it answered ${status}`,
+    { details: { ofInstance: status >= 400 && !OF_ALL.has(status) } },
   );

@@ -1,5 +1,6 @@
 import { describeError, PacsError } from '#core/errors.ts';
 import type { EdgeContext } from '../context.ts';
+import { NotBefore } from '../not-before.ts';
 import type { Upstream } from '../upstream.ts';
 import { backoffMs } from './backoff.ts';
 import { BandwidthLimiter } from './bandwidth.ts';
@@ -36,7 +37,7 @@ export class Lane {
   #capabilities: Capabilities | undefined;
   #upstream: Upstream | undefined;
   #failures = 0;
-  #pausedUntil = 0;
+  readonly #paused = new NotBefore();
   #problem: string | undefined;
   #woken = Promise.withResolvers<void>();
   #counts = { sentInstances: 0, sentBytes: 0, blocked: 0 };
@@ -66,7 +67,7 @@ export class Lane {
 
   /** Why nothing goes out, since when that is so, and when it is tried again (ms since 1970). */
   get pause(): { readonly reason: string; readonly until: number } | undefined {
-    return this.#problem === undefined ? undefined : { reason: this.#problem, until: this.#pausedUntil };
+    return this.#problem === undefined ? undefined : { reason: this.#problem, until: this.#paused.at };
   }
 
   get bytesPerSecond(): number | undefined {
@@ -80,7 +81,7 @@ export class Lane {
 
   /** A person has put right what was wrong: tries at once. */
   retryNow(): void {
-    this.#pausedUntil = 0;
+    this.#paused.clear();
     this.wake();
   }
 
@@ -123,14 +124,14 @@ export class Lane {
     if (upstream !== this.#upstream) {
       this.#upstream = upstream;
       this.#capabilities = new Capabilities(upstream, () => clock.now());
-      this.#pausedUntil = 0;
+      this.#paused.clear();
     }
-    const pauseMs = this.#pausedUntil - clock.now();
+    const pauseMs = this.#paused.left(clock.now());
     if (pauseMs > 0) return pauseMs;
     // After a failure one request tries the line.
     const slots = (this.#problem === undefined ? upstream.config.parallel : 1) - this.#running.size;
     if (slots <= 0) return LOOK_MS;
-    const nextDue = await this.queue.wakeLater();
+    const nextDue = await this.queue.wakeLater(upstream.config.retry.mostMs);
     const batch = await this.#next(upstream, this.#capabilities!);
     if (batch.length === 0) return nextDue === undefined ? LOOK_MS : Math.max(1, nextDue - clock.now());
     this.#start(batch, upstream, signal);
@@ -202,7 +203,8 @@ export class Lane {
         if (apart) for (const { queueKey } of batch) this.#alone.add(queueKey);
         this.#counts.blocked++;
         const pauseMs = Math.max(retryAfterMs, backoffMs(clock, ++this.#failures, upstream.config.retry));
-        this.#pausedUntil = Math.max(this.#pausedUntil, clock.now() + pauseMs);
+        const now = clock.now();
+        this.#paused.set(now, now + Math.max(this.#paused.left(now), pauseMs));
         if (this.#problem !== reason) log.info('forwarding-paused', { destination: this.destination, reason });
         this.#problem = reason;
       }

@@ -86,11 +86,17 @@ export class DestinationQueue {
     return found;
   }
 
-  /** Puts those whose time has come back in their order. @returns when the next one's comes; undefined: none waits */
-  async wakeLater(): Promise<number | undefined> {
+  /**
+   * Puts those whose time has come back in their order. None is made to wait longer than `mostMs`: a time beyond that was set by a clock
+   * that has been put back since. @returns when the next one's comes; undefined: none waits
+   */
+  async wakeLater(mostMs: number): Promise<number | undefined> {
     const { partition } = forwardKeys.later(this.#tenant, this.destination, 0, '-');
     const now = this.#clock.now();
-    const due = await this.#index.query({ partition, to: laterBound(now), limit: RECORDS_PER_WRITE });
+    const last = await this.#index.query({ partition, descending: true, limit: 1, keysOnly: true });
+    const isAstray = last.records[0] !== undefined && dueIn(last.records[0].sort) > now + mostMs;
+    const range = isAstray ? { from: laterBound(now + mostMs) } : { to: laterBound(now) };
+    const due = await this.#index.query({ partition, ...range, limit: RECORDS_PER_WRITE });
     if (due.records.length > 0) {
       const sops = due.records.map(({ item }) => asRecord<QueueItem>(item).SOPInstanceUID);
       await this.apply(

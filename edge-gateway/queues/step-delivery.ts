@@ -5,6 +5,7 @@ import { AssociationError } from '#dimse/association.ts';
 import { sendStep } from '#dimse/services/procedure-scu.ts';
 import { STATUS, statusClass } from '#dimse/status.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';
+import { NotBefore } from '../not-before.ts';
 import { remoteOf } from '../remote.ts';
 import { apiRootOf, askApi } from './archive-api.ts';
 import { dataSetOf, firstWaiting, holdStep, type Told } from './procedure-steps.ts';
@@ -88,7 +89,7 @@ async function tellOther(
 interface Way {
   telling: Promise<void> | undefined;
   failures: number;
-  notBefore: number;
+  readonly again: NotBefore;
 }
 
 /** Tells who is to know of procedure steps while the gateway runs; who cannot be reached delays no other. */
@@ -98,9 +99,9 @@ export const procedureStepWorker: BackgroundWorker = {
     const ways = new Map<string | undefined, Way>();
     while (!signal.aborted) {
       for (const destination of destinationsOf(context)) {
-        const way = ways.get(destination) ?? { telling: undefined, failures: 0, notBefore: 0 };
+        const way = ways.get(destination) ?? { telling: undefined, failures: 0, again: new NotBefore() };
         ways.set(destination, way);
-        if (way.telling === undefined && context.clock.now() >= way.notBefore)
+        if (way.telling === undefined && way.again.left(context.clock.now()) === 0)
           way.telling = tellOrWait(context, destination, way, signal).finally(() => {
             way.telling = undefined;
           });
@@ -130,7 +131,8 @@ async function tellOrWait(
     const asked = error instanceof PacsError ? error.details.retryAfterMs : undefined;
     const backOff = Math.min(AGAIN_MS.most, AGAIN_MS.first * 2 ** Math.min(10, way.failures++));
     const pauseMs = typeof asked === 'number' ? Math.min(AGAIN_MS.most, Math.max(asked, LOOK_MS)) : backOff;
-    way.notBefore = context.clock.now() + pauseMs;
+    const now = context.clock.now();
+    way.again.set(now, now + pauseMs);
     if (!signal.aborted) context.log.info('procedure-steps-wait', { destination, ...describeError(error) });
   }
 }

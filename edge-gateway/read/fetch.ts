@@ -266,8 +266,11 @@ class FetchRun {
   #isAwaited(sop: string): boolean {
     const passing = this.#passing.get(sop);
     if (passing?.isTaken !== true || this.#signal.aborted) return false;
-    this.#brokenSince.set(sop, this.#brokenSince.get(sop) ?? this.#services.clock.now());
-    return this.#services.clock.now() - this.#brokenSince.get(sop)! < BROKEN_OFF_MS;
+    const now = this.#services.clock.now();
+    // Put back meanwhile, the clock begins anew.
+    const since = Math.min(now, this.#brokenSince.get(sop) ?? now);
+    this.#brokenSince.set(sop, since);
+    return now - since < BROKEN_OFF_MS;
   }
 
   #settle(sop: string, found: InstanceRecord | undefined): void {

@@ -5,6 +5,7 @@ import type { Clock } from '#core/ports/clock.ts';
 import type { Level } from '#core/search/attributes.ts';
 import { parseMediaType } from '#dicomweb/media-type.ts';
 import { readMultipart } from '#dicomweb/multipart.ts';
+import { NotBefore } from '../not-before.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';
 
 /** A study, or a series or instance of it. */
@@ -43,7 +44,7 @@ export class UpstreamArchive {
   readonly #clock: Clock;
   readonly #options: UpstreamArchiveOptions;
   #silentAt = 0;
-  #silentUntil = 0;
+  readonly #silent = new NotBefore();
   #silences = 0;
 
   constructor(upstream: Upstream, clock: Clock, options: Partial<UpstreamArchiveOptions> = {}) {
@@ -55,7 +56,7 @@ export class UpstreamArchive {
   /** Whether asking has a chance to be answered in time. */
   get isAnswering(): boolean {
     const { lastContactAt = 0 } = this.upstream.state;
-    return this.upstream.isReachable && (this.#clock.now() >= this.#silentUntil || lastContactAt > this.#silentAt);
+    return this.upstream.isReachable && (this.#silent.left(this.#clock.now()) === 0 || lastContactAt > this.#silentAt);
   }
 
   /**
@@ -168,7 +169,7 @@ export class UpstreamArchive {
       if (silent.signal.aborted) {
         const silence = Math.min(SILENCE_MS.most, SILENCE_MS.first * 2 ** Math.min(10, this.#silences++));
         this.#silentAt = this.#clock.now();
-        this.#silentUntil = this.#silentAt + silence;
+        this.#silent.set(this.#silentAt, this.#silentAt + silence);
       }
       throw error;
     } finally {

@@ -39,7 +39,10 @@ export function verdictsIn(text: string): ReadonlyMap<string, Verdict> | undefin
   return verdicts;
 }
 
-const itemsOf = (dataSet: DataSet, tag: string): DataSet[] => (dataSet[tag]?.Value ?? []) as DataSet[];
+function itemsOf(dataSet: DataSet, tag: string): DataSet[] {
+  const items: unknown = dataSet[tag]?.Value;
+  return Array.isArray(items) ? items.filter((item): item is DataSet => typeof item === 'object' && item !== null) : [];
+}
 const firstOf = (dataSet: DataSet, tag: string): unknown => dataSet[tag]?.Value?.[0];
 
 /** PS3.18 Table I.2-2: out of resources, now; the rest will be refused again. */
