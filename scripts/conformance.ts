@@ -174,7 +174,8 @@ ${table(['limit', 'default', 'variable'], rows)}`;
 
 export const conformanceStatement = (): string => `# Conformance statement
 
-Made from the code by \`npm run conformance\`; a test fails when the two differ. Form after PS3.2; DICOM 2025.
+Made from the code by \`npm run conformance\`; a test fails when the two differ. Form after PS3.2, whose topics §1 leads to; the standing
+sentences of its Annex N are not repeated, and its numbers are not ours. DICOM 2025.
 
 ## 1. Overview
 

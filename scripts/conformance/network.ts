@@ -62,7 +62,7 @@ ${table(
   [
     [
       'C-STORE of a C-MOVE',
-      'for each storage class of the selection a context for each transfer syntax it is stored in, and one for the native ones; 128 at most',
+      'for each storage class of the selection a context for each transfer syntax it is stored in, one for the little endian ones without compression, and, for who takes none of these, one for deflated and big endian; 128 at most',
       'not reached, or rejected: every sub-operation has failed (A702); lost because an object broke off, or was waited for too long: opened again',
     ],
     [

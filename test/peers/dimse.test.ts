@@ -23,6 +23,12 @@ let dicomPort: number;
 let tlsPort: number;
 let scpPort: number;
 let pythonPort: number;
+/** AE titles that take one syntax alone, and where they listen */
+const PARTICULAR = [
+  ['BIGENDIAN', 'OppositeEndianExplicit', '1.2.840.10008.1.2.2'],
+  ['DEFLATED', 'DeflatedLittleEndianExplicit', '1.2.840.10008.1.2.1.99'],
+] as const;
+const particularPorts = new Map<string, number>();
 const children: ChildProcess[] = [];
 
 /** storescp with a folder of its own */
@@ -36,6 +42,7 @@ async function startScp(name: string, args: readonly string[]): Promise<string> 
 
 beforeAll(async () => {
   [dicomPort, tlsPort, scpPort, pythonPort] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  for (const [aeTitle] of PARTICULAR) particularPorts.set(aeTitle, await freePort());
   const key = join(dir, 'key.pem');
   const cert = join(dir, 'cert.pem');
   const subject = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-newkey', 'rsa:2048'];
@@ -47,7 +54,10 @@ beforeAll(async () => {
       NEPHOS_DICOM_TLS_CERT: cert,
       NEPHOS_DICOM_TLS_KEY: key,
       NEPHOS_DICOM_TLS_CA: cert,
-      NEPHOS_DICOM_DESTINATIONS: `STORESCP@127.0.0.1:${scpPort},PYSCP@127.0.0.1:${pythonPort}`,
+      NEPHOS_DICOM_DESTINATIONS: [
+        `STORESCP@127.0.0.1:${scpPort},PYSCP@127.0.0.1:${pythonPort}`,
+        ...[...particularPorts].map(([aeTitle, port]) => `${aeTitle}@127.0.0.1:${port}`),
+      ].join(','),
     },
   });
   mkdirSync(join(dir, 'study'));
@@ -144,6 +154,42 @@ describe('DCMTK', () => {
     const unknown = await scu('movescu', ['-v', '-S', '-aem', 'NOBODY', '-k', 'QueryRetrieveLevel=STUDY', '-k', key]);
     expect(said(unknown)).toMatch(/MoveDestinationUnknown|A801/i);
   });
+
+  test.each(PARTICULAR)(
+    'storescp at %s takes %s alone: movescu has the study sent there in it',
+    async (aeTitle, name, uid) => {
+      const folder = join(dir, aeTitle);
+      mkdirSync(folder);
+      const config = join(dir, `${aeTitle}.cfg`);
+      writeFileSync(
+        config,
+        `[[TransferSyntaxes]]\n[Only]\nTransferSyntax1 = ${name}\n[[PresentationContexts]]\n[Contexts]\nPresentationContext1 = CTImageStorage\\Only\n[[Profiles]]\n[Particular]\nPresentationContexts = Contexts\n`,
+      );
+      const port = particularPorts.get(aeTitle)!;
+      children.push(
+        spawn('storescp', ['+B', '-xf', config, 'Particular', '-od', folder, String(port)], { stdio: 'ignore' }),
+      );
+      await listening(port);
+      const key = `StudyInstanceUID=${StudyInstanceUID}`;
+      const moved = await scu('movescu', ['-v', '-S', '-aem', aeTitle, '-k', 'QueryRetrieveLevel=STUDY', '-k', key]);
+      expect(said(moved)).toMatch(/Received Final Move Response \(Success\)/);
+      const files = readdirSync(folder);
+      expect(files).toHaveLength(SLICES);
+      const pixels = new Set<string>();
+      for (const file of files) {
+        const head = readFileSync(join(folder, file)).subarray(0, 400).toString('latin1');
+        expect(/1\.2\.840\.10008\.1\.2[.\d]*/g.exec(head.slice(head.indexOf('\u0010\u0000UI')))?.[0]).toBe(uid);
+        await runOk('dcmconv', ['+te', join(folder, file), join(folder, `${file}.le`)]);
+        pixels.add(
+          readFileSync(join(folder, `${file}.le`))
+            .subarray(-8_000)
+            .toString('base64'),
+        );
+      }
+      for (const slice of study.slices)
+        expect(pixels.has(Buffer.from(slice.pixels.subarray(-8_000)).toString('base64'))).toBe(true);
+    },
+  );
 
   test('over TLS with a certificate that the archive knows, and not without one', async () => {
     const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];

@@ -1,6 +1,11 @@
 import { confine } from '#core/access/confine.ts';
 import { authorize } from '#core/access.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
+import {
+  DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+  EXPLICIT_VR_BIG_ENDIAN,
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  IMPLICIT_VR_LITTLE_ENDIAN,
+} from '#core/dicom/transfer-syntaxes.ts';
 import { AssociationError } from '../association.ts';
 import type { ProposedContext } from '../pdu.ts';
 import { associate, type RemoteEntity } from '../scu.ts';
@@ -76,7 +81,13 @@ async function reach(
   }
 }
 
-/** For each SOP class one context for each syntax it is stored in, then one for what can be made of it. */
+/** What can be made of nearly everything, and is wanted by hardly anybody: for a destination that takes nothing else. */
+const LAST_RESORT = [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN];
+
+/**
+ * For each SOP class one context for each syntax it is stored in, then one for what can be made of it; where ids are left, one more for who
+ * takes neither of these two.
+ */
 export function contextsFor(encodings: ReadonlyMap<string, ReadonlySet<string>>): ProposedContext[] {
   const native = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
   const proposals: Omit<ProposedContext, 'id'>[] = [];
@@ -85,5 +96,6 @@ export function contextsFor(encodings: ReadonlyMap<string, ReadonlySet<string>>)
   for (const [abstractSyntax, stored] of encodings)
     for (const syntax of stored)
       if (syntax !== native[0]) proposals.unshift({ abstractSyntax, transferSyntaxes: [syntax] });
+  for (const abstractSyntax of encodings.keys()) proposals.push({ abstractSyntax, transferSyntaxes: LAST_RESORT });
   return proposals.slice(0, CONTEXTS).map((proposal, i) => ({ id: 2 * i + 1, ...proposal }));
 }
