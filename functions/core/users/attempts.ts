@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { PacsError } from '../errors.ts';
-import { putExpiring } from '../expiring.ts';
+import { putExpiring, unexpired } from '../expiring.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Condition, IndexTable, Item, Key } from '../ports/index-table.ts';
 
 /**
  * What is counted: guesses at one person from one address, at one person from anywhere, from one address at anybody. Each has guesses that
  * cost nothing; after them every further one doubles the wait. From anywhere there are more of them: nobody should be able to keep a
- * colleague out by guessing wrong for him.
+ * colleague out by guessing wrong for him. From where somebody has been in of late what is guessed at him from anywhere does not count at all, or
+ * whoever has many addresses could keep him from his work.
  */
 const FREE = { pair: 5, person: 20, address: 50 } as const;
 type Kind = keyof typeof FREE;
@@ -16,6 +17,8 @@ const FIRST_DELAY_MS = 1_000;
 const LONGEST_DELAY_MS = 15 * 60_000;
 /** Failures are forgotten when there has been none for this long (ms). */
 const REMEMBERED_MS = 24 * 60 * 60_000;
+/** An address is known as a person's for this long after he was last in from there (ms). */
+const KNOWN_MS = 30 * 24 * 60 * 60_000;
 /** Others who count at the same moment come first; after so many of them one is told to come again. */
 const TRIES = 40;
 
@@ -41,7 +44,7 @@ export interface Reserved extends Attempt {
   /** when it is wrong, the next one must wait */
   readonly locks: boolean;
   /** what it was counted as, by kind of count */
-  readonly counts: readonly number[];
+  readonly counts: Readonly<Partial<Record<Kind, number>>>;
 }
 
 /**
@@ -62,7 +65,9 @@ export class Attempts {
    * @throws PacsError TOO_MANY_REQUESTS when it may not be made yet; BUSY
    */
   async reserve(attempt: Attempt): Promise<Reserved> {
-    return this.#change(attempt, (counted, now) => {
+    const isKnown = await this.#isKnown(attempt);
+    const kinds = keysOf(attempt).filter(([kind]) => kind !== 'person' || !isKnown);
+    return this.#change(kinds, (counted, now) => {
       const waitMs = Math.max(...counted.map(({ notBefore }) => notBefore - now));
       if (waitMs > 0) throw tooMany(waitMs);
       const changed = counted.map((one) => {
@@ -70,36 +75,48 @@ export class Attempts {
         return { ...one, failures, notBefore: now + delayOf(failures, one.free) };
       });
       const locks = changed.some(({ notBefore }) => notBefore > now);
-      return { changed, result: { ...attempt, locks, counts: changed.map(({ failures }) => failures) } };
+      const counts = Object.fromEntries(changed.map(({ kind, failures }) => [kind, failures]));
+      return { changed, result: { ...attempt, locks, counts } };
     });
   }
 
   /** The guess was right, but more is asked of the person: it has not counted. */
   async takeBack(reserved: Reserved): Promise<void> {
-    await this.#change(reserved, (counted, now) => ({
-      changed: counted.map((one, at) => uncounted(one, reserved.counts[at]!, now)),
+    const kinds = keysOf(reserved).filter(([kind]) => reserved.counts[kind] !== undefined);
+    await this.#change(kinds, (counted, now) => ({
+      changed: counted.map((one) => uncounted(one, reserved.counts[one.kind]!, now)),
       result: undefined,
     }));
   }
 
-  /** The person is in: what was guessed at him is forgotten; what was guessed from the address at others is not. */
+  /** The person is in: what was guessed at him is forgotten, and the address known as his; what was guessed from there at others is not. */
   async forget(reserved: Reserved): Promise<void> {
-    await this.#change(reserved, (counted, now) => ({
-      changed: counted.map((one, at) =>
-        one.kind === 'address' ? uncounted(one, reserved.counts[at]!, now) : { ...one, failures: 0, notBefore: now },
+    await this.#change(keysOf(reserved), (counted, now) => ({
+      changed: counted.map((one) =>
+        one.kind === 'address'
+          ? uncounted(one, reserved.counts.address!, now)
+          : { ...one, failures: 0, notBefore: now },
       ),
       result: undefined,
     }));
+    const key = knownKey(reserved);
+    if (key === undefined) return;
+    await this.#index.write(putExpiring(this.#clock, key, { item: {}, expiresAt: this.#clock.now() + KNOWN_MS }));
+  }
+
+  async #isKnown(attempt: Attempt): Promise<boolean> {
+    const key = knownKey(attempt);
+    return key !== undefined && unexpired(await this.#index.get(key), this.#clock) !== undefined;
   }
 
   /** Puts new counts in place of those that were read; where somebody else has counted meanwhile, once more. */
   async #change<T>(
-    attempt: Attempt,
+    keys: readonly [Kind, Key][],
     change: (counted: readonly Counted[], now: number) => { readonly changed: readonly Counted[]; readonly result: T },
   ): Promise<T> {
     for (let tries = 0; tries < TRIES; tries++) {
       const now = this.#clock.now();
-      const { changed, result } = change(await this.#read(attempt, now), now);
+      const { changed, result } = change(await this.#read(keys, now), now);
       const write = changed.flatMap((one) => {
         const item: Item = { failures: one.failures, notBefore: one.notBefore };
         return putExpiring(this.#clock, one.key, { item, expiresAt: now + REMEMBERED_MS, if: one.condition });
@@ -110,8 +127,7 @@ export class Attempts {
     throw new PacsError('BUSY', 'too many are signing in at the moment');
   }
 
-  async #read(attempt: Attempt, now: number): Promise<Counted[]> {
-    const keys = keysOf(attempt);
+  async #read(keys: readonly [Kind, Key][], now: number): Promise<Counted[]> {
     const items = await this.#index.getMany(keys.map(([, key]) => key));
     return keys.map(([kind, key], at) => {
       const item = items[at];
@@ -139,12 +155,20 @@ const delayOf = (failures: number, free: number): number =>
   failures < free ? 0 : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - free));
 
 /** Names are kept as digests: people type passwords into the wrong field. */
+const digestOf = (name: string): string => createHash('sha256').update(name).digest('base64url').slice(0, 22);
+
+/** That a person has been in from an address; a proxy on this machine, which stands for everybody, is nobody's. */
+const knownKey = ({ tenant, name, address }: Attempt): Key | undefined =>
+  address === undefined
+    ? undefined
+    : { partition: `${tenant}|attempts`, sort: ['known', digestOf(name), address].join('|') };
+
 function keysOf({ tenant, name, address }: Attempt): [Kind, Key][] {
   const key = (kind: Kind, ...parts: string[]): [Kind, Key] => [
     kind,
     { partition: `${tenant}|attempts`, sort: [kind, ...parts].join('|') },
   ];
-  const person = createHash('sha256').update(name).digest('base64url').slice(0, 22);
+  const person = digestOf(name);
   return address === undefined
     ? [key('pair', person, 'local'), key('person', person)]
     : [key('pair', person, address), key('person', person), key('address', address)];

@@ -110,7 +110,8 @@ export function checkForm(dataSet: unknown, depth = 0): asserts dataSet is DataS
     if (element.BulkDataURI !== undefined || element.bulk !== undefined) throw malformed(tag);
     if (element.Value !== undefined && !Array.isArray(element.Value)) throw malformed(tag);
     for (const value of element.Value ?? []) {
-      if (element.vr === 'SQ') checkForm(value ?? {}, depth + 1);
+      // An item that is empty is an object that is (PS3.18 §F.2.5).
+      if (element.vr === 'SQ') checkForm(value, depth + 1);
       else if (element.vr === 'PN') checkName(value, tag);
       else if (value !== null && !VALUES.has(typeof value)) throw malformed(tag);
     }

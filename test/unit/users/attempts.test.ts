@@ -46,6 +46,25 @@ describe('guesses at a password', () => {
     expect((await until(at('otto', '10.0.0.1'))).made).toBe(5);
   });
 
+  test('from anywhere keep nobody out who comes from where he has been in of late; there, and from elsewhere, he has no more than others', async () => {
+    await attempts.forget(await attempts.reserve(VERA));
+    for (let n = 0; n < 30; n++) {
+      clock.advance(15 * MINUTE_MS);
+      await until(at('vera', `10.0.1.${n}`));
+    }
+    expect(await until(at('vera', '10.0.2.1'))).toEqual({ made: 0, waitSeconds: 900 });
+    expect(await until(VERA)).toEqual({ made: 5, waitSeconds: 1 });
+    clock.advance(1_000);
+    await attempts.forget(await attempts.reserve(VERA));
+    for (let n = 0; n < 4; n++) expect((await until(at('vera', `10.0.3.${n}`))).made).toBe(5);
+    clock.advance(30 * DAY_MS - 60 * MINUTE_MS);
+    for (let n = 0; n < 4; n++) expect((await until(at('vera', `10.0.3.${n}`))).made).toBe(5);
+    clock.advance(60 * MINUTE_MS);
+    for (let n = 0; n < 4; n++) await until(at('vera', `10.0.4.${n}`));
+    // Nobody has come from there for a month.
+    expect((await until(VERA)).made).toBe(0);
+  });
+
   test('from one address fifty cost nothing, whoever they are at; this machine stands for everybody', async () => {
     for (let n = 0; n < 10; n++) expect((await until(at(`name${n}`, '10.0.0.1'))).made).toBe(5);
     expect((await until(at('vera', '10.0.0.1'))).made).toBe(0);
