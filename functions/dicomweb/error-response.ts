@@ -22,6 +22,8 @@ export function errorResponse(thrown: unknown): { response: HttpResponse; error:
   if (error.code === 'RANGE_NOT_SATISFIABLE' && typeof error.details.size === 'number') {
     headers['content-range'] = `bytes */${error.details.size}`;
   }
+  if (error.code === 'UNSUPPORTED_MEDIA' && typeof error.details.acceptEncoding === 'string')
+    headers['accept-encoding'] = error.details.acceptEncoding;
   if (resend === 'safe' || resend === 'later') headers['retry-after'] = String(retryAfterOf(error));
   const hidden = error.code === 'INTERNAL';
   const body = {

@@ -88,6 +88,8 @@ class DelimiterScanner {
   #chunk: Buffer = EMPTY;
   #at = 0;
   #ended = false;
+  /** what the body threw: said again to whoever reads on, who would otherwise take it for the body's end */
+  #failure: { readonly error: unknown } | undefined;
   /** `#at` stands behind a line end that is consumed already: a delimiter may begin here without one */
   #atLineStart = true;
   /** `#at` stands behind a delimiter: there is no more payload until `readHeaders` */
@@ -228,8 +230,13 @@ class DelimiterScanner {
   }
 
   async #fill(): Promise<boolean> {
+    if (this.#failure) throw this.#failure.error;
     if (this.#ended) return false;
-    const result = await this.#source.next();
+    const result = await this.#source.next().catch((error: unknown) => {
+      this.#ended = true;
+      this.#failure = { error };
+      throw error;
+    });
     if (result.done === true) {
       this.#ended = true;
       return false;

@@ -7,6 +7,7 @@ import { archiveId, ROUTE_HEADERS, readWay } from '#core/routing/way.ts';
 import type { Services } from '#core/services.ts';
 import { subjectOf } from '#core/share-links/guest.ts';
 import { admissionOf } from '#core/share-links/uploads.ts';
+import { isCoded, withoutCoding } from './content-coding.ts';
 import { sha256In } from './digest.ts';
 import { errorResponse } from './error-response.ts';
 import type { Context, Handler } from './handler.ts';
@@ -153,8 +154,10 @@ function objectsOf(
   tenant: string,
 ): { type: string; objects: AsyncIterable<IncomingObject> } {
   const media = parseMediaType(request.headers['content-type'] ?? '');
-  const body = withinLimit(request.body, services);
-  if (media.type === 'application/dicom') return { type: media.type, objects: only(body, sha256Of(request.headers)) };
+  const body = withinLimit(withoutCoding(request), services);
+  // A digest is of the coded bytes (RFC 9530 §3).
+  const sha256 = isCoded(request) ? undefined : sha256Of(request.headers);
+  if (media.type === 'application/dicom') return { type: media.type, objects: only(body, sha256) };
   if (media.type !== 'multipart/related') throw unsupported(media.type);
   const { boundary } = media.parameters;
   if (boundary === undefined) throw new PacsError('BAD_REQUEST', 'the Content-Type names no boundary');
