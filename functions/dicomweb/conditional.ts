@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { PacsError } from '#core/errors.ts';
 import type { Limits } from '#core/limits.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { checkFits } from './response-limits.ts';
@@ -24,15 +25,33 @@ const httpDate = (ms: number): string => new Date(ms).toUTCString();
 /**
  * 304 when the client has this very state, else undefined. If-None-Match decides alone when it is there; the comparison is
  * weak, as RFC 9110 §13.1.2 has it for GET.
+ * @throws PacsError PRECONDITION_FAILED where If-Match or If-Unmodified-Since ask for another state (§13.2.2)
  */
 export function notModified(
   request: Pick<HttpRequest, 'headers'>,
   validators: Validators,
   headers: Readonly<Record<string, string>> = {},
 ): HttpResponse | undefined {
+  if (isAnother(request.headers, validators))
+    throw new PacsError('PRECONDITION_FAILED', 'this is not the state that the request asks for');
   return isUnchanged(request.headers, validators)
     ? { status: 304, headers: { ...headers, ...validatorHeaders(validators) } }
     : undefined;
+}
+
+/** If-Match is compared strongly, and decides alone when it is there (RFC 9110 §13.1.1, §13.1.4). */
+function isAnother(headers: HttpRequest['headers'], { etag, lastModified }: Validators): boolean {
+  const match = headers['if-match'];
+  if (match !== undefined) {
+    return !match
+      .split(',')
+      .map((candidate) => candidate.trim())
+      .some((candidate) => candidate === '*' || (candidate === etag && !etag.startsWith('W/')));
+  }
+  const since = headers['if-unmodified-since'];
+  if (since === undefined || lastModified === undefined) return false;
+  const time = Date.parse(since);
+  return Number.isFinite(time) && Math.floor(lastModified / 1000) * 1000 > time;
 }
 
 function isUnchanged(headers: HttpRequest['headers'], { etag, lastModified }: Validators): boolean {
@@ -66,9 +85,9 @@ export function rangeOf(
   { etag, lastModified }: Validators,
 ): RangeOutcome {
   const ifRange = request.headers['if-range'];
-  if (ifRange !== undefined && ifRange !== etag && (lastModified === undefined || ifRange !== httpDate(lastModified))) {
-    return { kind: 'whole' };
-  }
+  const isThis =
+    (ifRange === etag && !etag.startsWith('W/')) || (lastModified !== undefined && ifRange === httpDate(lastModified));
+  if (ifRange !== undefined && !isThis) return { kind: 'whole' };
   const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(request.headers.range ?? '');
   if (!match || (match[1] === '' && match[2] === '')) return { kind: 'whole' };
   const [, first = '', last = ''] = match;
