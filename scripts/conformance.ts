@@ -41,7 +41,8 @@ function services(): string {
 
 ### 2.1 Studies Service and Resources (PS3.18 §10) and URI Service (PS3.18 §9)
 
-HEAD is answered wherever GET is. OPTIONS answers CORS preflights for configured origins.
+HEAD is answered wherever GET is. OPTIONS answers CORS preflights for configured origins. If-None-Match, If-Modified-Since, If-Match and If-Unmodified-Since are heeded wherever an answer has an ETag
+(304, 412), Range and If-Range where it says Accept-Ranges. Resources of services that are not offered (§1) are 404, and say which service it is.
 
 ${table(['transaction', 'resource', 'right asked for'], [...rows('/dicomweb', DICOMWEB_ROUTES), ...rows('/wado', WADO_URI_ROUTES)])}
 
@@ -63,7 +64,7 @@ function storing(): string {
   return `## 3. Store
 
 Accepted: \`multipart/related\` of \`application/dicom\`, of \`application/dicom+json\` or \`application/dicom+xml\` metadata with bulk data parts, and a single
-\`application/dicom\` body. Every SOP class is stored, known or not; every transfer syntax is stored as received. Success is answered when object and index are
+\`application/dicom\` body; with Content-Encoding gzip or deflate, too. Every SOP class is stored, known or not; every transfer syntax is stored as received. Success is answered when object and index are
 durable. 200: all stored; 202: some, or with a warning; 409: none (503, 413, 507 when that was the one reason).
 
 An object is filed under the four UIDs of its data set. SOP Class UID and SOP Instance UID that are missing there are taken from the File Meta Information (C-STORE: from the

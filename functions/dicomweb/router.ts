@@ -10,6 +10,7 @@ import { errorResponse } from './error-response.ts';
 import { admitGuest } from './guest.ts';
 import type { Handler } from './handler.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
+import { absenceOf } from './not-offered.ts';
 import { SAFE_HEADERS } from './safe-headers.ts';
 
 /** One row of a routes table. The policy stands in the row: a route without one does not compile. */
@@ -101,7 +102,7 @@ export class Router {
   /** @throws PacsError NOT_FOUND, METHOD_NOT_ALLOWED */
   #match(request: HttpRequest): { readonly route: Route; readonly params: Readonly<Record<string, string>> } {
     const found = this.#find(request.path);
-    if (!found) throw new PacsError('NOT_FOUND', 'there is no such resource');
+    if (!found) throw new PacsError('NOT_FOUND', absenceOf(request.path.slice(this.#prefix.length), this.#prefix));
     const method = request.method === 'HEAD' ? 'GET' : request.method;
     const route = found.routes.get(method);
     if (route) return { route, params: found.params };

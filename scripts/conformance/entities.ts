@@ -70,7 +70,7 @@ const SERVICES: readonly (readonly [group: string, name: string, uids: readonly 
   ['Workflow', 'Instance Availability Notification', [INSTANCE_AVAILABILITY_NOTIFICATION]],
 ];
 
-/** PS3.18 §9 to §13. Roles of the archive are those of §2, which is made from its routes. */
+/** PS3.18 §9 to §15. Roles of the archive are those of §2, which is made from its routes. */
 const WEB_SERVICES: readonly (readonly [string, string, string, string])[] = [
   ['Studies', 'Retrieve (WADO-RS)', 'origin server', 'origin server, user agent'],
   ['Studies', 'Search (QIDO-RS)', 'origin server', 'origin server, user agent'],
@@ -79,6 +79,8 @@ const WEB_SERVICES: readonly (readonly [string, string, string, string])[] = [
   ['Worklist', 'UPS-RS', '–', '–'],
   ['Non-Patient Instance', 'Retrieve, Store, Search', '–', '–'],
   ['Storage Commitment', 'Request, Result', '–', '–'],
+  ['Modality Scheduled Procedure Step', 'Search', '– (own interface, §2.2)', '–'],
+  ['Modality Performed Procedure Step', 'Create, Update, Retrieve', '– (own interface, §2.2)', '–'],
 ];
 
 /** What is said of its template in PS3.2 §6 and in the introduction of Annex N; our sections keep their numbers (docs/decisions/0145). */
