@@ -138,13 +138,24 @@ function xmlResponse(
 /**
  * No match is 200 with an empty list: PS3.18 §8.3.4.4.1 as CP-2473 corrects it (a 204, which it replaces, may have no body).
  */
-function headersOf({ root }: Context, query: Query, results: Results<unknown>, type: string): Record<string, string> {
+function headersOf(
+  { root, request }: Context,
+  query: Query,
+  results: Results<unknown>,
+  type: string,
+): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type, 'cache-control': 'no-store', vary: 'accept' };
   if (results.total !== undefined) headers['x-total-count'] = String(results.total);
-  const warnings = warningsOf(query, results).map((text) => `299 ${root}: ${text}`);
+  const warnings = [...warningsOf(query, results), ...undecodedOf(request.query)].map((text) => `299 ${root}: ${text}`);
   if (warnings.length > 0) headers.warning = warnings.join(', ');
   return headers;
 }
+
+/** Octets that are no UTF-8 (a name in Latin-1) have become U+FFFD; so has text that we could not decode, and that is asked for as we showed it. */
+const undecodedOf = (parameters: URLSearchParams): string[] =>
+  [...parameters.values()].some((value) => value.includes('\ufffd'))
+    ? ['A parameter holds U+FFFD. Values are percent-encoded UTF-8.']
+    : [];
 
 function warningsOf(query: Query, { rows, total, more, cut, uncounted }: Results<unknown>): string[] {
   const warnings: string[] = [];

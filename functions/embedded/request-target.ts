@@ -11,16 +11,21 @@ export interface RequestTarget {
   readonly host: string | undefined;
 }
 
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
+
 /**
  * Undefined for a request that can be understood in more than one way, or in none: two Host fields or one that names no host, a target that is
- * no path (RFC 9112 §3.2: we are no proxy), escapes that are no UTF-8, a path that holds NUL.
+ * no path, nor an absolute one of the Host that it is sent to (RFC 9112 §3.2.2: we are no proxy), escapes that are no UTF-8, a path that holds NUL.
  */
-export function targetOf({ url = '/', headers, rawHeaders }: IncomingMessage): RequestTarget | undefined {
+export function targetOf({ url: target = '/', headers, rawHeaders }: IncomingMessage): RequestTarget | undefined {
   let hosts = 0;
   for (let i = 0; i < rawHeaders.length; i += 2)
     if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === 'host') hosts++;
   const { host } = headers;
   if (hosts > 1 || (host !== undefined && !HOST.test(host))) return undefined;
+  const [, authority, rest = ''] = ABSOLUTE.exec(target) ?? [];
+  if (authority !== undefined && authority.toLowerCase() !== host?.toLowerCase()) return undefined;
+  const url = authority === undefined ? target : rest.startsWith('/') ? rest : `/${rest}`;
   const mark = url.indexOf('?');
   let path: string;
   try {

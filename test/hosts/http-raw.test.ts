@@ -159,7 +159,8 @@ describe('a host', () => {
 
 describe('a target', () => {
   const none: readonly [what: string, target: string][] = [
-    ['absolute', 'http://other.test/healthz'],
+    ['absolute, of another host', 'http://other.test/healthz'],
+    ['absolute, without a host', 'http:///healthz'],
     ['of another scheme', 'file:///etc/passwd'],
     ['an asterisk', '*'],
     ['an authority', 'a:443'],
@@ -173,6 +174,11 @@ describe('a target', () => {
     expect(statuses).toEqual([400]);
     expect(closed).toBe(true);
     expect(asked).toEqual([]);
+  });
+
+  test('may be absolute, of the host that is asked (RFC 9112 §3.2.2)', async () => {
+    for (const target of ['http://a/healthz', 'HTTP://A/healthz', 'http://a/healthz?x=1'])
+      expect((await said(lines(`GET ${target} HTTP/1.1`, 'Host: a', 'Connection: close', ''))).statuses).toEqual([200]);
   });
 
   const elsewhere = [

@@ -86,8 +86,10 @@ export function parseQuery(
   for (const [name, value] of parameters) {
     if (name === 'includefield') {
       for (const field of value.split(',')) {
+        const [first] = pathOf(field) ?? [];
         if (field === 'all') all = true;
-        else if (field !== '') include.add(pathOf(field)?.[0]?.tag ?? '');
+        else if (first !== undefined) include.add(first.tag);
+        else if (field !== '') ignored.add(field);
       }
       continue;
     }
@@ -109,7 +111,6 @@ export function parseQuery(
     if (where === undefined) ignored.add(name);
     else drafts[where].push({ path, key });
   }
-  include.delete('');
   const conditions = (some: readonly Draft[]) => conditionsOf(some, target.separateTimes !== true);
 
   return {

@@ -379,6 +379,20 @@ describe('the study list', () => {
     expect(headers.warning).toContain('ignored: SliceThickness Nonsense');
   });
 
+  test('says of fields to include that there is no such attribute', async () => {
+    const { uids, headers } = await get(
+      '/studies?includefield=StudyComment,PatientSize&includefield=0010101&PatientID=P3',
+    );
+    expect(uids).toEqual(['1.4']);
+    expect(headers.warning).toContain('ignored: StudyComment 0010101');
+  });
+
+  test('says of octets that are no UTF-8 that it could not read them', async () => {
+    const { uids, headers } = await get('/studies?PatientName=M%FCller');
+    expect(uids).toEqual([]);
+    expect(headers.warning).toContain('percent-encoded UTF-8');
+  });
+
   test.each([
     'limit=-1',
     'offset=x',
