@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { rewrapBlob } from '#adapters/local/encrypted-blob-store.ts';
+import { prefixesOf, rewrapBlob } from '#adapters/local/encrypted-blob-store.ts';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { rotateIssuerKeys, sealIssuerKeysAnew } from '#adapters/local/issuer-keys.ts';
 import { KeyRing, newMasterKey, readMasterKeys } from '#adapters/local/key-ring.ts';
@@ -63,7 +63,8 @@ async function perform(args: readonly string[], env: Environment, say: (text: st
       }
       await ring.renew(tenant);
       let count = 0;
-      for await (const { key } of blobs.list(`${tenant}/`)) if (await rewrapBlob(blobs, ring, key)) count++;
+      for (const prefix of prefixesOf(tenant))
+        for await (const { key } of blobs.list(prefix)) if (await rewrapBlob(blobs, ring, key)) count++;
       await ring.dropFormer(tenant);
       say(`${tenant} has a new key; the keys of ${count} objects are sealed with it`);
     });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { UPLOADS } from '#core/archive/transaction-parts.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
 import { blobNotFound, checkBlobKey, checkSha256, resolveRange, sha256Of } from '../blob-rules.ts';
@@ -19,7 +20,7 @@ import {
   writeSlot,
 } from './sealed-format.ts';
 
-/** Keys of tenants; the tenant is a blob key's first segment. */
+/** Keys of tenants; the tenant is a blob key's first segment, or the one behind that of parts on their way in. */
 export interface TenantKeys {
   /** The key for new objects, made where there is none. @throws PacsError GONE when the tenant's keys were destroyed */
   current(tenant: string): Promise<NamedKey>;
@@ -187,7 +188,10 @@ async function openHeader(
   throw new PacsError('GONE', 'the key of the object has been destroyed', { details: { key: blobKey } });
 }
 
-const tenantOf = (key: string): string => key.split('/', 1)[0]!;
+/** What all blobs of a tenant begin with. */
+export const prefixesOf = (tenant: string): string[] => [`${tenant}/`, `${UPLOADS}${tenant}/`];
+
+const tenantOf = (key: string): string => (key.startsWith(UPLOADS) ? key.slice(UPLOADS.length) : key).split('/', 1)[0]!;
 
 /** Where the chunks of a range stand. An empty range still has one read: what cannot be read is not to pass for empty. */
 function touched({ chunks, start, end }: Opened): { readonly first: number; readonly range: ByteRange } {
