@@ -4,17 +4,8 @@ import { defineConfig } from 'vitest/config';
 /** Hundreds of archives and gateways are started: without this each compiles the same sources anew, which takes it longer than starting. */
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cache/compiled');
 
-/** Suites with peers that measure memory, fill disks or kill processes again and again: they have the machine to themselves. */
-const alone = [
-  'concurrency',
-  'dimse-large',
-  'edge-disk',
-  'edge-image',
-  'edge-kill',
-  'kill',
-  'large',
-  'store-transaction',
-].map((name) => `test/peers/${name}.test.ts`);
+/** Suites with peers that measure memory: they have the machine to themselves. */
+const alone = ['dimse-large', 'edge-image', 'large', 'store-transaction'].map((name) => `test/peers/${name}.test.ts`);
 
 /** What is waited for comes when the machine has come to it; how soon is not what a test is about. */
 const waiting = { poll: { timeout: 30_000 } };
@@ -43,7 +34,7 @@ export default defineConfig({
           expect: waiting,
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },

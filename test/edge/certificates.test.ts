@@ -81,6 +81,8 @@ const open = async (members: object = {}): Promise<Gateway> => {
   gateway = await openGateway(configuration(members), { log: LOG, certificatesMs: 50 });
   return gateway;
 };
+/** A-RELEASE-RQ (PS3.8 9.3.6), where no association is: it is answered by an A-ABORT. */
+const RELEASE_RQ = Buffer.from([5, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
 const slices = (from: number, count: number): Uint8Array[] =>
   Array.from({ length: count }, (_, i) => buildDicom({ SOPInstanceUID: uid(from + i), InstanceNumber: i }));
 
@@ -121,10 +123,15 @@ test('modalities must show a certificate from the moment that the configuration 
     new Promise((resolve) => {
       const options = { host: '127.0.0.1', port, rejectUnauthorized: false };
       const socket = connect({ ...options, ...(certificate && { cert: certificate.cert, key: certificate.key }) });
-      // TLS 1.3 refuses a client after its own side has begun.
-      socket.once('secureConnect', () => setTimeout(() => resolve(!socket.destroyed), 150));
-      socket.once('error', () => resolve(false));
-      socket.once('close', () => resolve(false));
+      const end = (taken: boolean): void => {
+        socket.destroy();
+        resolve(taken);
+      };
+      // TLS 1.3 refuses a client after its own side has begun: he is taken when DICOM answers him, here that nothing has been opened.
+      socket.once('secureConnect', () => socket.write(RELEASE_RQ));
+      socket.once('data', () => end(true));
+      socket.once('error', () => end(false));
+      socket.once('close', () => end(false));
     });
   const [modality, newer] = [await first.sign('modality'), await second.sign('modality')];
   expect(await mayConnect()).toBe(true);
