@@ -21,13 +21,18 @@ const follow = () => {
 addEventListener('popstate', follow);
 addEventListener('hashchange', follow);
 
+const parse = (text: string): Route => {
+  const [path = '', query = ''] = text.split(/\?(.*)/s);
+  return { path, query: new URLSearchParams(query) };
+};
+
 export function useRoute(): Route {
   const text = useStore(hash);
-  return useMemo(() => {
-    const [path = '', query = ''] = text.split(/\?(.*)/s);
-    return { path, query: new URLSearchParams(query) };
-  }, [text]);
+  return useMemo(() => parse(text), [text]);
 }
+
+/** The filters of the address as it is now: one that is left and the next that is clicked change it before it is drawn anew. */
+export const currentQuery = (): URLSearchParams => parse(hash.get()).query;
 
 export function navigate(target: string, how: 'push' | 'replace' = 'push'): void {
   if (target === location.hash) return;

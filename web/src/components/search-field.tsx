@@ -8,37 +8,34 @@ export function SearchField(props: {
   readonly applied: string;
   readonly onApply: (value: string) => void;
 }) {
-  const { label, applied, onApply } = props;
-  const [text, setText] = useState(applied);
+  // What is typed and not yet applied. Without it the field shows the filter that the list has, whoever changed that.
+  const [draft, setDraft] = useState<string>();
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  // The back button and "Clear filters" change the address; the field follows, unless somebody is typing.
-  useEffect(() => {
-    if (timer.current === undefined) setText(applied);
-  }, [applied]);
   useEffect(() => () => clearTimeout(timer.current), []);
-  const latest = useRef(onApply);
-  latest.current = onApply;
+  const latest = useRef(props);
+  latest.current = props;
   const apply = (value: string) => {
     clearTimeout(timer.current);
     timer.current = undefined;
-    if (value !== applied) latest.current(value);
+    setDraft(undefined);
+    if (value !== latest.current.applied) latest.current.onApply(value);
   };
   const type = (value: string) => {
-    setText(value);
+    setDraft(value);
     clearTimeout(timer.current);
     timer.current = setTimeout(() => apply(value), DEBOUNCE_MS);
   };
   return (
     <label class="field">
-      <span>{label}</span>
+      <span>{props.label}</span>
       <input
         type="search"
         autoComplete="off"
         spellcheck={false}
-        value={text}
+        value={draft ?? props.applied}
         onInput={(event) => type(event.currentTarget.value)}
-        onKeyDown={(event) => event.key === 'Enter' && apply(text)}
-        onBlur={() => timer.current !== undefined && apply(text)}
+        onKeyDown={(event) => event.key === 'Enter' && apply(event.currentTarget.value)}
+        onBlur={(event) => timer.current !== undefined && apply(event.currentTarget.value)}
       />
     </label>
   );

@@ -143,4 +143,13 @@ export function formatBytes(bytes: number): string {
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
 
+/** Modalities whose objects are no images: documents, reports, plans, states, references. */
+const NO_IMAGES = new Set(
+  'ANN AU DOC ECG EEG EMG EOG EPS FID HD KO M3D PLAN PR REG RTPLAN RTRAD RTRECORD RTSTRUCT SEG SMR SR STAIN'.split(' '),
+);
+
+/** `28 images`, `1 object` */
+export const pluralOf = (count: number, modality: string): string =>
+  plural(count, NO_IMAGES.has(modality) ? 'object' : 'image');
+
 export const formatTag = (tag: string): string => `(${tag.slice(0, 4)},${tag.slice(4)})`;

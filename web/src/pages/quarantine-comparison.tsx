@@ -1,4 +1,5 @@
-import { useState } from 'preact/hooks';
+import type { ComponentChildren } from 'preact';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type HeldObject, resolveHeld } from '../api/archive.ts';
 import { instancePath, readMetadata } from '../api/search.ts';
 import { Confirm } from '../components/confirm.tsx';
@@ -25,7 +26,7 @@ function Newcomer({ held, kind, onResolved }: Props) {
   const api = `/api/quarantine/${encodeURIComponent(held.id)}`;
   return (
     <section class="comparison" aria-labelledby="comparison-title">
-      <h2 id="comparison-title">{kind}</h2>
+      <Title>{kind}</Title>
       <div class="sides">
         <Side
           title="Held"
@@ -82,7 +83,7 @@ function Conflict({ held, kind, onResolved }: Props) {
   });
   return (
     <section class="comparison" aria-labelledby="comparison-title">
-      <h2 id="comparison-title">{kind}</h2>
+      <Title>{kind}</Title>
       <div class="sides">
         <Side
           title="In the archive"
@@ -109,6 +110,11 @@ function Conflict({ held, kind, onResolved }: Props) {
               ? 'No tag differs'
               : `${plural(value.length, 'tag')} ${value.length === 1 ? 'differs' : 'differ'}`}
           </h3>
+          {value.length === 0 && (
+            <p class="hint">
+              Their bytes do: in the pixels, the file meta information, or how values are padded and encoded.
+            </p>
+          )}
           {value.length > 0 && (
             <div class="table-frame">
               <table class="tag-list differences">
@@ -163,6 +169,20 @@ function Conflict({ held, kind, onResolved }: Props) {
         </Confirm>
       )}
     </section>
+  );
+}
+
+/** It stands where the list stood: who opened it begins here, by keyboard and by ear. */
+function Title({ children }: { children: ComponentChildren }) {
+  const title = useRef<HTMLHeadingElement>(null);
+  useLayoutEffect(() => {
+    title.current?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }, []);
+  return (
+    <h2 ref={title} id="comparison-title" tabIndex={-1}>
+      {children}
+    </h2>
   );
 }
 

@@ -27,10 +27,21 @@ export function QuarantinePage({ selected }: { selected: string }) {
   const { items, reload } = pages;
   useArchiveEvents(EVENTS, reload);
   const held = items?.find(({ id }) => id === selected);
+  // After a decision comes the next one of the list.
   const close = () => {
-    navigate(href('/quarantine'));
+    const next = items?.[items.findIndex(({ id }) => id === selected) + 1];
+    navigate(href('/quarantine', { id: next?.id }), 'replace');
     reload();
   };
+  if (held)
+    return (
+      <div class="quarantine">
+        <PageTitle title="Quarantine">
+          <a href={href('/quarantine')}>All that is held</a>
+        </PageTitle>
+        <Comparison key={held.id} held={held} kind={kindOf(held)} onResolved={close} />
+      </div>
+    );
   return (
     <div class="quarantine">
       <PageTitle title="Quarantine">
@@ -44,7 +55,7 @@ export function QuarantinePage({ selected }: { selected: string }) {
         columns={['Conflict', 'Object', 'Received', 'Size']}
         empty={<Empty title="Nothing is held" />}
         row={(one) => (
-          <tr key={one.id} class={one === held ? 'selected' : undefined}>
+          <tr key={one.id}>
             <td>
               <span class={`chip ${one.kind === 'otherPatient' ? 'alarming' : 'cold'}`}>{kindOf(one)}</span>
             </td>
@@ -61,7 +72,6 @@ export function QuarantinePage({ selected }: { selected: string }) {
           </tr>
         )}
       />
-      {held && <Comparison key={held.id} held={held} kind={kindOf(held)} onResolved={close} />}
     </div>
   );
 }

@@ -58,7 +58,7 @@ function DateFilter({ query, onChange }: Props) {
         aria-label="Study date from"
         value={query.from}
         max={query.to}
-        onChange={(event) => onChange({ from: event.currentTarget.value })}
+        onChange={(event) => onChange({ from: event.currentTarget.value }, query.from === '' ? 'push' : 'replace')}
       />
       <span aria-hidden="true">–</span>
       <input
@@ -66,7 +66,7 @@ function DateFilter({ query, onChange }: Props) {
         aria-label="Study date to"
         value={query.to}
         min={query.from}
-        onChange={(event) => onChange({ to: event.currentTarget.value })}
+        onChange={(event) => onChange({ to: event.currentTarget.value }, query.to === '' ? 'push' : 'replace')}
       />
       <span class="presets">
         {PRESETS.map(([label, days]) => {

@@ -6,7 +6,7 @@ import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
 import { plural, textOf } from '../dicom/json.ts';
-import { href, navigate } from '../router.ts';
+import { currentQuery, href, navigate } from '../router.ts';
 import { ShareForm } from './share-form.tsx';
 import { StudyFilters } from './studies-filters.tsx';
 import { hrefOf, isFiltered, PAGE_SIZES, readQuery, withoutFilters } from './studies-query.ts';
@@ -27,7 +27,7 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
     setSelected(new Set(isSelected ? [...selected, study] : [...selected].filter((one) => one !== study)));
 
   const change = (part: Partial<StudyQuery>, how: 'push' | 'replace' = 'push') =>
-    navigate(hrefOf({ ...query, page: 1, ...part }), how);
+    navigate(hrefOf({ ...readQuery(currentQuery()), page: 1, ...part }), how);
   const sortBy = (field: SortField) =>
     change({ sort: field, descending: field === query.sort ? !query.descending : field === 'StudyDate' });
 
@@ -82,7 +82,9 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
             {value?.rows.length === 0 && <Nothing query={query} />}
           </div>
           {value && <RestrictedStudies parameters={toSearchParams(query)} onOpened={reload} />}
-          {value && <Pager query={query} results={value} onChange={change} />}
+          {value && (value.rows.length > 0 || query.page > 1) && (
+            <Pager query={query} results={value} onChange={change} />
+          )}
         </>
       )}
     </div>

@@ -9,12 +9,13 @@ interface Props {
   readonly study: string;
   readonly series: string;
   readonly instance: DataSet;
-  /** -1: the image before, 1: the one after */
-  readonly onStep: (step: number) => void;
+  /** undefined where there is none */
+  readonly onBefore: (() => void) | undefined;
+  readonly onAfter: (() => void) | undefined;
 }
 
 /** A look at one image, rendered by the archive. It is for finding the right one, not for reading: that is the viewer's. */
-export function InstancePreview({ study, series, instance, onStep }: Props) {
+export function InstancePreview({ study, series, instance, onBefore, onAfter }: Props) {
   const uid = textOf(instance, 'SOPInstanceUID');
   const frames = numberOf(instance, 'NumberOfFrames') ?? 1;
   const [chosen, setChosen] = useState({ uid, frame: 1 });
@@ -40,11 +41,11 @@ export function InstancePreview({ study, series, instance, onStep }: Props) {
         />
       )}
       <figcaption>
-        <button type="button" onClick={() => onStep(-1)} aria-label={`${kind} before`}>
+        <button type="button" disabled={onBefore === undefined} onClick={onBefore} aria-label={`${kind} before`}>
           ‹
         </button>
         <span>{label}</span>
-        <button type="button" onClick={() => onStep(1)} aria-label={`${kind} after`}>
+        <button type="button" disabled={onAfter === undefined} onClick={onAfter} aria-label={`${kind} after`}>
           ›
         </button>
       </figcaption>

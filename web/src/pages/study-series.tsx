@@ -1,15 +1,18 @@
 import { useState } from 'preact/hooks';
 import { deleteAt } from '../api/archive.ts';
 import { findInstances, instancePath, readMetadata, seriesPath } from '../api/search.ts';
+import { may } from '../api/session.ts';
 import { Confirm } from '../components/confirm.tsx';
 import { Failure } from '../components/notice.tsx';
 import { TagTable } from '../components/tag-table.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
-import { type DataSet, numberOf, plural, textOf } from '../dicom/json.ts';
+import { type DataSet, numberOf, plural, pluralOf, textOf } from '../dicom/json.ts';
 import { href, navigate } from '../router.ts';
 import { InstancePreview, kindOf } from './study-preview.tsx';
 
 const PAGE_SIZE = 50;
+/** in place of a SOPInstanceUID: the last of its page */
+const LAST = 'last';
 
 interface Props {
   readonly study: string;
@@ -33,7 +36,7 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
   const wanted = query.get('instance');
   const at = Math.max(
     0,
-    rows.findIndex((row) => textOf(row, 'SOPInstanceUID') === wanted),
+    wanted === LAST ? rows.length - 1 : rows.findIndex((row) => textOf(row, 'SOPInstanceUID') === wanted),
   );
   const selected = rows[at];
   const instance = selected ? textOf(selected, 'SOPInstanceUID') : '';
@@ -45,9 +48,18 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
       page: page > 1 ? String(page) : undefined,
       ...change,
     });
-  const go = (step: number) => {
+  /** the neighbour, on this page or the next; undefined at either end */
+  const neighbour = (step: -1 | 1): string | undefined => {
     const next = rows[at + step];
-    if (next) navigate(link({ instance: textOf(next, 'SOPInstanceUID') }), 'replace');
+    if (next) return link({ instance: textOf(next, 'SOPInstanceUID') });
+    if (step === 1 && value?.more) return link({ page: String(page + 1), instance: undefined });
+    return step === -1 && page > 1
+      ? link({ page: page > 2 ? String(page - 1) : undefined, instance: LAST })
+      : undefined;
+  };
+  const stepBy = (step: -1 | 1) => {
+    const target = neighbour(step);
+    return target === undefined ? undefined : () => navigate(target, 'replace');
   };
   return (
     <section class="series-panel" aria-labelledby="series-title">
@@ -57,13 +69,15 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
           <a class="button" href={`${seriesPath(study, uid)}?accept=application/zip`} download={`${uid}.zip`}>
             Download series
           </a>
-          <button
-            type="button"
-            class="quiet danger"
-            onClick={() => setDeleting({ level: 'series', path: seriesPath(study, uid) })}
-          >
-            Delete series…
-          </button>
+          {may('delete') && (
+            <button
+              type="button"
+              class="quiet danger"
+              onClick={() => setDeleting({ level: 'series', path: seriesPath(study, uid) })}
+            >
+              Delete series…
+            </button>
+          )}
         </div>
       </div>
       {error && <Failure message={error} onRetry={reload} />}
@@ -96,6 +110,7 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
             </div>
           )}
         </InstanceList>
+        {value === undefined && !error && <p class="notice">Loading the images…</p>}
         {selected && (
           <div class="instance">
             <div class="instance-head">
@@ -115,26 +130,34 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
                 >
                   Download
                 </a>
-                <button
-                  type="button"
-                  class="quiet danger"
-                  onClick={() => setDeleting({ level: 'instance', path: instancePath(study, uid, instance) })}
-                >
-                  Delete…
-                </button>
+                {may('delete') && (
+                  <button
+                    type="button"
+                    class="quiet danger"
+                    onClick={() => setDeleting({ level: 'instance', path: instancePath(study, uid, instance) })}
+                  >
+                    Delete…
+                  </button>
+                )}
               </div>
             </div>
             {showsTags ? (
               <Tags path={instancePath(study, uid, instance)} />
             ) : (
-              <InstancePreview study={study} series={uid} instance={selected} onStep={go} />
+              <InstancePreview
+                study={study}
+                series={uid}
+                instance={selected}
+                onBefore={stepBy(-1)}
+                onAfter={stepBy(1)}
+              />
             )}
           </div>
         )}
       </div>
       {deleting && (
         <Confirm
-          title={deleting.level === 'series' ? 'Move this series to the trash?' : 'Move this image to the trash?'}
+          title={deleting.level === 'series' ? 'Move this series to the trash?' : 'Move this object to the trash?'}
           action="Move to the trash"
           reasonLabel="Reason"
           dangerous
@@ -147,8 +170,8 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
           onClose={() => setDeleting(undefined)}
         >
           <p>
-            {deleting.level === 'series' ? plural(count, 'image') : 'It'} can be restored from the trash until it is
-            emptied.
+            {deleting.level === 'series' ? pluralOf(count, textOf(series, 'Modality')) : 'It'} can be restored from the
+            trash until it is emptied.
           </p>
         </Confirm>
       )}

@@ -18,6 +18,7 @@ import {
   nameOf,
   numberOf,
   plural,
+  pluralOf,
   textOf,
   textsOf,
 } from '../dicom/json.ts';
@@ -173,9 +174,11 @@ function PatientHeader({ study, onShare, onDeidentify, onDelete }: HeaderProps) 
             De-identified copy…
           </button>
         )}
-        <button type="button" class="quiet danger" onClick={onDelete}>
-          Delete…
-        </button>
+        {may('delete') && (
+          <button type="button" class="quiet danger" onClick={onDelete}>
+            Delete…
+          </button>
+        )}
       </div>
     </header>
   );
@@ -202,7 +205,7 @@ function SeriesList({ study, series, selected }: { study: string; series: readon
                   <span class="series-facts">
                     <span class="chip">{modality || '?'}</span>{' '}
                     {textOf(one, 'SeriesNumber') && `№ ${textOf(one, 'SeriesNumber')} · `}
-                    {plural(count, 'image')}
+                    {pluralOf(count, modality)}
                   </span>
                   {textOf(one, 'BodyPartExamined') && (
                     <span class="series-facts">{textOf(one, 'BodyPartExamined')}</span>

@@ -1,3 +1,4 @@
+import { may } from '../api/session.ts';
 import { readStep, type WorklistItem, type WorklistState } from '../api/worklist.ts';
 import { useLoaded } from '../components/use-loaded.ts';
 import {
@@ -67,7 +68,7 @@ export function WorklistRow({ item: one, onEdit, onCancel, onReschedule }: Props
             Study
           </a>
         )}
-        {state === 'SCHEDULED' && (
+        {state === 'SCHEDULED' && may('changeWorklist') && (
           <>
             <button type="button" onClick={onEdit} aria-label={`Edit the step of ${main}`}>
               Edit
@@ -77,7 +78,7 @@ export function WorklistRow({ item: one, onEdit, onCancel, onReschedule }: Props
             </button>
           </>
         )}
-        {state === 'CANCELED' && (
+        {state === 'CANCELED' && may('changeWorklist') && (
           <button type="button" onClick={onReschedule} aria-label={`Put the step of ${main} back`}>
             Put back
           </button>

@@ -1,14 +1,16 @@
 import { useCallback, useState } from 'preact/hooks';
 import { useArchiveEvents } from '../api/events.ts';
+import { may } from '../api/session.ts';
 import { decideItem, listWorklist, type WorklistItem, type WorklistQuery } from '../api/worklist.ts';
 import { Confirm } from '../components/confirm.tsx';
 import { PagedTable } from '../components/list-table.tsx';
 import { Announcement, Empty } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { SearchField } from '../components/search-field.tsx';
+import { messageOf } from '../components/use-loaded.ts';
 import { usePages } from '../components/use-pages.ts';
 import { nameOf, plural } from '../dicom/json.ts';
-import { navigate } from '../router.ts';
+import { currentQuery, navigate } from '../router.ts';
 import { MODALITIES } from './studies-query.ts';
 import { WorklistForm } from './worklist-form.tsx';
 import { hrefOf, isFiltered, readQuery } from './worklist-query.ts';
@@ -31,11 +33,13 @@ export function WorklistPage({ params }: { params: URLSearchParams }) {
   const [form, setForm] = useState<WorklistItem | 'new'>();
   const [cancelling, setCancelling] = useState<WorklistItem>();
   const [said, setSaid] = useState('');
+  const [failed, setFailed] = useState('');
   const done = (what: string) => {
+    setFailed('');
     setSaid(what);
     reload();
   };
-  const change = (part: Partial<WorklistQuery>) => navigate(hrefOf({ ...query, ...part }));
+  const change = (part: Partial<WorklistQuery>) => navigate(hrefOf({ ...readQuery(currentQuery()), ...part }));
   const count = items && plural(items.length, 'step');
   return (
     <div class="worklist">
@@ -48,20 +52,24 @@ export function WorklistPage({ params }: { params: URLSearchParams }) {
             Clear filters
           </button>
         )}
-        <button type="button" class="primary" onClick={() => setForm('new')}>
-          Schedule
-        </button>
+        {may('changeWorklist') && (
+          <button type="button" class="primary" onClick={() => setForm('new')}>
+            Schedule
+          </button>
+        )}
       </PageTitle>
       <Filters query={query} onChange={change} />
       <Announcement text={said || (count ?? '')} />
       <PagedTable
         pages={pages}
+        failed={failed}
         name="Worklist"
         columns={['Start', 'Patient', 'Procedure', 'Station', 'State']}
         empty={
           <Empty title={isFiltered(query) ? 'No scheduled step matches these filters' : 'Nothing is scheduled'}>
             <p>
-              Modalities find here what they are to do: by the button above, or by whatever speaks to /api/worklist.
+              Modalities find here what they are to do: what is entered here, and what order systems send to
+              /api/worklist.
             </p>
           </Empty>
         }
@@ -71,7 +79,12 @@ export function WorklistPage({ params }: { params: URLSearchParams }) {
             item={item}
             onEdit={() => setForm(item)}
             onCancel={() => setCancelling(item)}
-            onReschedule={() => void decideItem(item.id, 'reschedule').then(() => done('Put back on the list.'))}
+            onReschedule={() =>
+              void decideItem(item.id, 'reschedule').then(
+                () => done('Put back on the list.'),
+                (failure: unknown) => setFailed(messageOf(failure)),
+              )
+            }
           />
         )}
       />
@@ -125,16 +138,13 @@ function Filters({ query, onChange }: { query: WorklistQuery; onChange: (part: P
           </select>
         </label>
         <SearchField label="Station" applied={query.station} onApply={(station) => onChange({ station })} />
-        <label class="field check">
-          <span>What is over or past</span>
-          <span>
-            <input
-              type="checkbox"
-              checked={query.over}
-              onChange={(event) => onChange({ over: event.currentTarget.checked })}
-            />{' '}
-            Show
-          </span>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={query.over}
+            onChange={(event) => onChange({ over: event.currentTarget.checked })}
+          />
+          <span>Also what is over or past</span>
         </label>
       </search>
     </details>

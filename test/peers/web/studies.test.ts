@@ -1,0 +1,108 @@
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { type Nephos, startNephos } from '../helpers/nephos.ts';
+import { openBrowser, openPage, store } from './browser.ts';
+import { issueToken, openSignedIn, printedToken } from './signed-in.ts';
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await openBrowser();
+});
+afterAll(() => browser?.close());
+
+const slice = (n: number, more: Record<string, string | number> = {}) =>
+  Buffer.from(buildDicom({ SOPInstanceUID: uid(5_000 + n), InstanceNumber: n, ...more }));
+
+describe('the list of studies', () => {
+  let nephos: Nephos;
+  beforeAll(async () => {
+    nephos = await startNephos();
+    await store(nephos.root, [
+      slice(1),
+      slice(2, {
+        StudyInstanceUID: uid(91),
+        SeriesInstanceUID: uid(92),
+        StudyDate: '20250304',
+        AccessionNumber: 'B-2',
+      }),
+    ]);
+  });
+  afterAll(() => nephos?.stop());
+
+  test('a filter that is left for the next one counts, and no field shows another filter than the list has', async () => {
+    const { page } = await openPage(browser);
+    await page.goto(`${nephos.origin}/#/studies?accession=A-1`);
+    const rows = page.getByRole('table', { name: 'Studies' }).locator('tbody tr');
+    await rows.first().waitFor();
+    // At once, as by hands that know the page: before the pause after which what is typed counts.
+    await page.getByLabel('Accession').fill('');
+    await page.getByLabel('Study date from').fill('2025-03-01');
+    await page.getByText('B-2').waitFor();
+    await expect.poll(() => new URL(page.url()).hash).toBe('#/studies?from=2025-03-01');
+    await page.getByLabel('Patient name').fill('nobody');
+    await page.getByRole('button', { name: 'Clear filters' }).click();
+    await expect.poll(() => rows.count()).toBe(2);
+    expect(await page.getByLabel('Patient name').inputValue()).toBe('');
+    await page.context().close();
+  });
+
+  test('the arrows lead from image to image, over the end of a page of them, and to nowhere at either end', async () => {
+    const { study } = await store(
+      nephos.root,
+      Array.from({ length: 52 }, (_, at) => slice(100 + at, { StudyInstanceUID: uid(93), SeriesInstanceUID: uid(94) })),
+    );
+    const { page } = await openPage(browser);
+    await page.goto(`${nephos.origin}/#/study/${study}`);
+    const before = page.getByRole('button', { name: 'Image before' });
+    const after = page.getByRole('button', { name: 'Image after' });
+    await page.getByRole('img', { name: 'Image 100', exact: true }).waitFor();
+    expect(await before.isDisabled()).toBe(true);
+    await page.getByRole('link', { name: /^149/ }).click();
+    await page.getByRole('img', { name: 'Image 149' }).waitFor();
+    await after.click();
+    await page.getByRole('img', { name: 'Image 150' }).waitFor();
+    await after.click();
+    await page.getByRole('img', { name: 'Image 151' }).waitFor();
+    expect(await after.isDisabled()).toBe(true);
+    await before.click();
+    await before.click();
+    await page.getByRole('img', { name: 'Image 149' }).waitFor();
+    await page.context().close();
+  });
+
+  test('a name as long as a name may be covers nothing', async () => {
+    const name = `${'A'.repeat(63)}^${'B'.repeat(60)}`;
+    const { study } = await store(nephos.root, [
+      slice(300, { StudyInstanceUID: uid(95), SeriesInstanceUID: uid(96), PatientName: name }),
+    ]);
+    const { page } = await openPage(browser);
+    await page.goto(`${nephos.origin}/#/study/${study}`);
+    const heading = await page.getByRole('heading', { level: 1 }).filter({ hasText: 'AAAA' }).boundingBox();
+    const button = await page.getByRole('link', { name: 'Open in viewer' }).boundingBox();
+    expect(heading!.x + heading!.width).toBeLessThanOrEqual(button!.x);
+    await page.context().close();
+  });
+});
+
+test('who may not delete or change the worklist is not offered it', async () => {
+  const nephos = await startNephos({ auth: 'on' });
+  try {
+    const admin = await printedToken(nephos);
+    const body = buildDicom();
+    const headers = { authorization: `Bearer ${admin}`, 'content-type': 'application/dicom' };
+    const stored = await fetch(`${nephos.root}/studies`, { method: 'POST', headers, body: new Uint8Array(body) });
+    expect(stored.status).toBe(200);
+    const { token } = await issueToken(nephos, admin, { name: 'r', subject: 'r.reader', roles: ['radiologist'] });
+    const { page } = await openSignedIn(browser, nephos, token, `/study/${uid(1)}`);
+    await page.getByRole('button', { name: 'Share…' }).waitFor();
+    await page.getByRole('link', { name: 'Download series' }).waitFor();
+    expect(await page.getByRole('button', { name: /Delete/ }).count()).toBe(0);
+    await page.goto(`${nephos.origin}/#/worklist`);
+    await page.getByText('Nothing is scheduled').waitFor();
+    expect(await page.getByRole('button', { name: 'Schedule' }).count()).toBe(0);
+    await page.context().close();
+  } finally {
+    await nephos.stop();
+  }
+});
