@@ -1,3 +1,4 @@
+import { dataSetToJson } from '#core/dicom/json.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
 import { newReadMeter, type ReadMeter } from '#core/ports/index-table.ts';
@@ -114,9 +115,13 @@ function respond(
   dataSets: readonly DataSet[],
 ): HttpResponse {
   if (accepted.offer.type === XML_TYPE) return xmlResponse(context, query, results, dataSets);
-  const body = onRoot(JSON.stringify(dataSets), context.root);
+  // Written tag by tag: JSON.stringify puts names that look like integers (54000100) before all others (PS3.18 F.2.2).
+  const body = onRoot(`[${dataSets.map((dataSet) => dataSetToJson(dataSet, noBulk)).join(',')}]`, context.root);
   return { status: 200, headers: headersOf(context, query, results, accepted.type), body };
 }
+
+/** Search results hold references that stand already, never values that lie in an object. */
+const noBulk = (): string => '';
 
 function xmlResponse(
   context: Context,
@@ -127,8 +132,7 @@ function xmlResponse(
   const { services, root } = context;
   const parts = dataSets.map((dataSet) => {
     const onThisRoot: DataSet = JSON.parse(onRoot(JSON.stringify(dataSet), root));
-    // Search results hold references that stand already, never values that lie in an object.
-    const text = dataSetToXml(onThisRoot, () => '');
+    const text = dataSetToXml(onThisRoot, noBulk);
     return { headers: { 'Content-Type': XML_TYPE }, body: Buffer.from(text) };
   });
   const { 'content-type': _, ...headers } = headersOf(context, query, results, XML_TYPE);
