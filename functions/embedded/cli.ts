@@ -275,4 +275,6 @@ async function main(): Promise<number> {
   }
 }
 
+// As the archive itself: what is imported, exported or backed up is its owner's.
+process.umask(0o077);
 process.exitCode = await main();

@@ -3,6 +3,9 @@ import { ConfigError, readConfig } from './config.ts';
 import { runPrimary } from './primary.ts';
 import { runServer } from './server.ts';
 
+// What is written here is of patients: whoever else has an account on the machine reads none of it.
+process.umask(0o077);
+
 /** `npm start`: the whole archive on one machine. The primary watches over one server process per core. */
 try {
   const config = readConfig(process.env);
