@@ -31,7 +31,7 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
     findInstances(study, uid, (page - 1) * PAGE_SIZE, PAGE_SIZE, signal),
   );
   // What was chosen, and not what has its place when that is confirmed: images come in meanwhile, and move on what is selected.
-  const [deleting, setDeleting] = useState<{ readonly level: 'series' | 'instance'; readonly path: string }>();
+  const [deleting, setDeleting] = useState<{ readonly what: string; readonly path: string }>();
   const rows = value?.rows ?? [];
   const wanted = query.get('instance');
   const at = Math.max(
@@ -73,7 +73,7 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
             <button
               type="button"
               class="quiet danger"
-              onClick={() => setDeleting({ level: 'series', path: seriesPath(study, uid) })}
+              onClick={() => setDeleting({ what: 'series', path: seriesPath(study, uid) })}
             >
               Delete series…
             </button>
@@ -134,7 +134,12 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
                   <button
                     type="button"
                     class="quiet danger"
-                    onClick={() => setDeleting({ level: 'instance', path: instancePath(study, uid, instance) })}
+                    onClick={() =>
+                      setDeleting({
+                        what: kindOf(selected).toLowerCase(),
+                        path: instancePath(study, uid, instance),
+                      })
+                    }
                   >
                     Delete…
                   </button>
@@ -157,20 +162,20 @@ export function SeriesPanel({ study, series, query, onDeleted }: Props) {
       </div>
       {deleting && (
         <Confirm
-          title={deleting.level === 'series' ? 'Move this series to the trash?' : 'Move this object to the trash?'}
+          title={`Move this ${deleting.what} to the trash?`}
           action="Move to the trash"
           reasonLabel="Reason"
           dangerous
           onConfirm={async (reason) => {
             await deleteAt(deleting.path, reason);
-            navigate(deleting.level === 'series' ? href(`/study/${study}`) : link({ instance: undefined }), 'replace');
+            navigate(deleting.what === 'series' ? href(`/study/${study}`) : link({ instance: undefined }), 'replace');
             onDeleted();
-            if (deleting.level === 'instance') reload();
+            if (deleting.what !== 'series') reload();
           }}
           onClose={() => setDeleting(undefined)}
         >
           <p>
-            {deleting.level === 'series' ? pluralOf(count, textOf(series, 'Modality')) : 'It'} can be restored from the
+            {deleting.what === 'series' ? pluralOf(count, textOf(series, 'Modality')) : 'It'} can be restored from the
             trash until it is emptied.
           </p>
         </Confirm>
