@@ -1,3 +1,5 @@
+import { confine } from '#core/access/confine.ts';
+import type { Principal } from '#core/access.ts';
 import { asRecord, keys, type StudyRecord, type Tenant } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
@@ -64,7 +66,7 @@ async function readSecret(request: HttpRequest): Promise<{ secret: string; pin: 
 async function told(services: Services, tenant: Tenant, link: ShareRecord, endsAt: number) {
   const { id, receiver, purpose, createdBy, expiresAt, scopes, upload } = link;
   const shows = scopes.includes('view') || scopes.includes('download');
-  const { guest } = guestPrincipal(tenant, link, endsAt);
+  const principal = guestPrincipal(tenant, link, endsAt);
   return {
     id,
     receiver,
@@ -74,14 +76,17 @@ async function told(services: Services, tenant: Tenant, link: ShareRecord, endsA
     endsAt,
     scopes,
     ...(upload && { upload: { into: upload.into } }),
-    watermark: watermarkText(guest, services.clock.now()),
-    studies: shows ? await summaries(services, tenant, link) : [],
+    watermark: watermarkText(principal.guest, services.clock.now()),
+    studies: shows ? await summaries(services, principal, link) : [],
   };
 }
 
-/** Of each study that is here what its list entry says, and no more. */
-async function summaries({ index }: Services, tenant: Tenant, { studies }: ShareRecord) {
+/** Of each study that is here, and in the guest's reach by now, what its list entry says, and no more. */
+async function summaries(services: Services, principal: Principal, { studies }: ShareRecord) {
   if (studies.length === 0) return [];
+  const { tenant } = principal;
+  // Its patient may have come under a restriction since the link was made.
+  const { index } = await confine(services, principal, 'search');
   const items = await index.getMany(studies.map((study) => keys.study(tenant, study)));
   return items.flatMap((item) => {
     const record = item && asRecord<StudyRecord>(item);

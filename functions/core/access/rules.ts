@@ -91,6 +91,16 @@ export const factsOfNothing = (StudyInstanceUID: string): StudyFacts => ({
   deidentified: false,
 });
 
+/** Of a patient by himself. */
+export const factsOfPatient = ({
+  PatientID,
+  IssuerOfPatientID,
+}: Pick<StudyFacts, 'PatientID' | 'IssuerOfPatientID'>): StudyFacts => ({
+  ...factsOfNothing(''),
+  PatientID,
+  IssuerOfPatientID,
+});
+
 export const meetsAny = (reach: Reach, facts: StudyFacts): boolean => reach.some((rule) => meets(rule, facts));
 
 /** A rule is met when all that it names is. */

@@ -1,3 +1,4 @@
+import { factsOfPatient } from '../access/rules.ts';
 import { asItem, asRecord, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
@@ -89,14 +90,15 @@ export interface Mapping {
   readonly next?: string;
 }
 
-/** Who is who: a page, behind `after`. @throws PacsError NOT_FOUND when there is no such project, GONE when it was destroyed */
+/** Who is who: a page, behind `after`, of who and what is in reach. @throws PacsError NOT_FOUND when there is no such project, GONE when it was destroyed */
 export async function readMapping(
-  services: Pick<Services, 'index'>,
+  services: Pick<Services, 'index' | 'reach'>,
   tenant: Tenant,
   project: string,
   after: string,
   limit: number,
 ): Promise<Mapping> {
+  const { reach } = services;
   const record = await findProject(services, tenant, project);
   if (record === undefined) throw new PacsError('NOT_FOUND', 'there is no such project');
   if (record.destroyedAt !== undefined) throw new PacsError('GONE', 'who is who in this project was destroyed');
@@ -106,8 +108,13 @@ export async function readMapping(
   const patients: MappedPatient[] = [];
   const studies: MappedStudy[] = [];
   for (const { sort, item } of page.records) {
-    if (sort.startsWith('patient|')) patients.push(asRecord<MappedPatient>(item));
-    else studies.push(asRecord<MappedStudy>(item));
+    if (sort.startsWith('patient|')) {
+      const patient = asRecord<MappedPatient>(item);
+      if (reach === undefined || reach.admits(factsOfPatient(patient))) patients.push(patient);
+    } else {
+      const study = asRecord<MappedStudy>(item);
+      if (reach === undefined || (await reach.admitsStudy(study.StudyInstanceUID))) studies.push(study);
+    }
   }
   const next = page.more ? page.records.at(-1)?.sort : undefined;
   return { patients, studies, ...(next !== undefined && { next }) };
