@@ -63,9 +63,9 @@ function nameText(name: PersonName | null): string {
   return Ideographic === '' ? Alphabetic : `${Alphabetic}=${Ideographic}`;
 }
 
-/** At most 16 characters for DS and 12 for IS: digits that do not fit are rounded away. */
+/** At most 16 characters: digits that do not fit are rounded away. An IS that is no whole number, as some objects have it, stays what it is. */
 function decimalText(value: number, vr: Vr): string {
-  if (vr.name === 'IS') return String(Math.trunc(value));
+  if (vr.name === 'IS' && Number.isInteger(value)) return String(value);
   for (let precision = 17; precision > 0; precision--) {
     const rounded = precision === 17 ? value : Number(value.toPrecision(precision));
     const plain = String(rounded);

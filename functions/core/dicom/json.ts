@@ -153,8 +153,13 @@ function readElement(member: Record<string, unknown>, tag: string, path: string,
   if (given.length > 1) refuse(path, 'has more than one of Value, InlineBinary and BulkDataURI');
   if (Value !== undefined) {
     if (!Array.isArray(Value)) return refuse(path, 'has a Value that is not an array');
-    if (Value.length === 0) return { vr: vr.name };
-    return { vr: vr.name, Value: Value.map((value, i) => readValue(value, vr, path, i, depth)) };
+    const values = Value.map((value, i) => readValue(value, vr, path, i, depth));
+    if (vr.kind === 'numbers' || vr.kind === 'tags') {
+      // There is no number that stands for none.
+      if (values.every((value) => value === null)) return { vr: vr.name };
+      if (values.includes(null)) refuse(path, `leaves out a value between others, which ${vr.name} does not permit`);
+    }
+    return values.length === 0 ? { vr: vr.name } : { vr: vr.name, Value: values };
   }
   if (InlineBinary !== undefined) {
     if (vr.kind !== 'octets') refuse(path, `has InlineBinary, which ${vr.name} does not permit`);
@@ -183,11 +188,7 @@ function readValue(value: unknown, vr: Vr, path: string, index: number, depth: n
       return name === undefined ? wrong() : name;
     }
     case 'numbers':
-      if (typeof value === 'number') return value;
-      if (typeof value !== 'string') return wrong();
-      if (vr.name[0] === 'F' && NOT_FINITE.has(value)) return value;
-      if (vr.width === 8 && /^[+-]?\d{1,20}$/.test(value)) return value;
-      return Number.isFinite(Number(value)) ? Number(value) : wrong();
+      return typeof value === 'number' || typeof value === 'string' ? (readNumber(value, vr) ?? wrong()) : wrong();
     case 'decimals':
       return typeof value === 'number' || typeof value === 'string' ? value : wrong();
     case 'tags':
@@ -199,6 +200,34 @@ function readValue(value: unknown, vr: Vr, path: string, index: number, depth: n
       return typeof value === 'string' ? value : wrong();
   }
 }
+
+const INTEGERS: Readonly<Record<string, readonly [least: bigint, greatest: bigint]>> = {
+  SS: [-(2n ** 15n), 2n ** 15n - 1n],
+  US: [0n, 2n ** 16n - 1n],
+  SL: [-(2n ** 31n), 2n ** 31n - 1n],
+  UL: [0n, 2n ** 32n - 1n],
+  SV: [-(2n ** 63n), 2n ** 63n - 1n],
+  UV: [0n, 2n ** 64n - 1n],
+};
+const WHOLE = /^[+-]?\d{1,20}$/;
+const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,4})?$/i;
+
+/** A number that the VR can hold, as it is; undefined for one that would have to become another. */
+function readNumber(value: number | string, { name }: Vr): number | string | undefined {
+  const text = typeof value === 'string' ? value.trim() : undefined;
+  const range = INTEGERS[name];
+  if (range === undefined && text !== undefined && NOT_FINITE.has(text)) return text;
+  if (text !== undefined && !DECIMAL.test(text)) return undefined;
+  const number = Number(value);
+  if (range === undefined) return Number.isFinite(name === 'FL' ? Math.fround(number) : number) ? number : undefined;
+  // A JSON number beyond 2^53 is not what was written any more.
+  const whole = text !== undefined && WHOLE.test(text) ? BigInt(text.replace('+', '')) : wholeOf(number);
+  if (whole === undefined || whole < range[0] || whole > range[1]) return undefined;
+  return Number.isSafeInteger(number) ? number : whole.toString();
+}
+
+/** `5.0` and `1e3` are whole numbers, too. */
+const wholeOf = (number: number): bigint | undefined => (Number.isSafeInteger(number) ? BigInt(number) : undefined);
 
 function readName(value: unknown): PersonName | null | undefined {
   // Some clients send the name as one string, as it stood in the standard before 2013.

@@ -225,12 +225,7 @@ class NativeReader {
   }
 }
 
-/** The text of a Value as DICOM JSON would have it. */
+/** The text of a Value as DICOM JSON would have it, or as it is read from there. */
 function typed(text: string, vr: string): string | number {
-  const kind = vrNamed(vr)?.kind;
-  if (kind === 'decimals') return decimal(text.trim());
-  if (kind !== 'numbers') return text;
-  const number = Number(text);
-  const exact = vr === 'SV' || vr === 'UV' ? Number.isSafeInteger(number) : Number.isFinite(number);
-  return exact ? number : text;
+  return vrNamed(vr)?.kind === 'decimals' ? decimal(text.trim()) : text;
 }
