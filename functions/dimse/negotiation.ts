@@ -181,6 +181,8 @@ export function acceptedContexts(
   for (const { id, result, transferSyntax } of accept.contexts) {
     const proposal = proposed.find((one) => one.id === id);
     if (proposal === undefined || result !== CONTEXT_RESULT.acceptance) continue;
+    // What was not proposed cannot be accepted: nothing is sent in it.
+    if (!proposal.transferSyntaxes.includes(transferSyntax)) continue;
     const { abstractSyntax } = proposal;
     const role = accept.user.roles?.find(({ SOPClassUID }) => SOPClassUID === abstractSyntax);
     contexts.set(id, {

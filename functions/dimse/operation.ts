@@ -85,11 +85,13 @@ export async function perform(
     else await service({ session, context, command, dataSet, signal, respond });
   } catch (error) {
     if (error instanceof AssociationError) return;
+    // What the peer sent is no message: that is no defect of ours.
+    const refusal =
+      error instanceof PduError ? { Status: STATUS.processingFailure, ErrorComment: error.message } : undefined;
     const failure = asPacsError(error);
-    if (failure.row.http >= 500) onDefect(failure);
+    if (refusal === undefined && failure.row.http >= 500) onDefect(failure);
     if (finished) return;
-    const Status = error instanceof PduError ? STATUS.processingFailure : failure.row.dimse;
-    await respond({ Status, ErrorComment: failure.message }).catch(() => {});
+    await respond(refusal ?? { Status: failure.row.dimse, ErrorComment: failure.message }).catch(() => {});
   } finally {
     // Complete or not: while bytes of it are held, the connection may be paused.
     dataSet?.discard();

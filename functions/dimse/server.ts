@@ -195,9 +195,12 @@ export const entityOf = <E extends AllowedEntity>(
       (one.address === undefined || (address !== undefined && isWithin(one.address, address))),
   );
 
-/** An address, or a network as `address/bits`. IPv4 peers of a dual-stack socket show themselves as `::ffff:…`. */
+/**
+ * An address, or a network as `address/bits`. IPv4 peers of a dual-stack socket show themselves as `::ffff:…`, those of a link-local address
+ * with the interface behind it (`fe80::1%eth0`).
+ */
 function isWithin(range: string, address: string): boolean {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
+  const plain = address.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*$/, '');
   const [network = '', bits] = range.split('/');
   const list = new BlockList();
   if (bits === undefined) list.addAddress(network, familyOf(network));

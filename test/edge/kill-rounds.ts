@@ -16,7 +16,7 @@ import { FaultyLine } from './faulty-line.ts';
 import { Promises } from './promises.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const START_MS = 30_000;
+const START_MS = 120_000;
 const SENDERS = 3;
 /** instances of one association */
 const ASSOCIATION = 12;

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 export interface RunningArchive {
   readonly origin: string;

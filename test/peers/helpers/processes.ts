@@ -99,7 +99,7 @@ export async function startServer(command: ServerCommand): Promise<RunningServer
       process.removeListener('exit', onExit);
     },
   };
-  const deadline = Date.now() + (command.readyTimeoutMs ?? 30_000);
+  const deadline = Date.now() + (command.readyTimeoutMs ?? 120_000);
   while (!(await answers(command.readyUrl))) {
     if (gone || Date.now() > deadline) {
       const fate = gone ? `exited (${child.exitCode ?? child.signalCode})` : 'did not answer';
