@@ -1,4 +1,6 @@
+import { STUDY_QUIET } from '#core/archive/fold.ts';
 import { ARCHIVE_JOBS, type JobHandlers } from '#core/jobs.ts';
+import type { Job } from '#core/ports/job-queue.ts';
 import { ROUTE } from '#core/routing/enqueue.ts';
 import type { Services } from '#core/services.ts';
 import { describeError, type Log } from './log.ts';
@@ -13,6 +15,9 @@ export type { JobHandlers };
 /** What is sent elsewhere has workers of its own (routing.ts): an archive that does not answer must not hold up the work of this one. */
 const { [ROUTE]: _, ...OWN_JOBS } = ARCHIVE_JOBS;
 
+/** Small jobs, one for every study that is stored, which mostly wait for the index: so many at a time are done at once, and share its transactions. */
+const TOGETHER: ReadonlyMap<string, number> = new Map([[STUDY_QUIET, 40]]);
+
 /** Works off the queues, `root` being the DICOMweb root that clients are likely to use, until `signal` aborts. Every process may run one: the queue shares the jobs out. */
 export async function workQueues(
   services: Services,
@@ -24,7 +29,7 @@ export async function workQueues(
   await workEach(services, root, log, signal, { ...OWN_JOBS, ...others });
 }
 
-/** Works off the queues that there are handlers for, `batch` jobs of each at a time, one after the other. */
+/** Works off the queues that there are handlers for, `batch` jobs of each at a time, one after the other but for small ones (TOGETHER). */
 export async function workEach(
   services: Services,
   root: string,
@@ -56,12 +61,11 @@ async function workQueue(
   max: number,
 ): Promise<number> {
   const jobs = await services.jobs.receive(queue, {
-    max,
+    max: TOGETHER.get(queue) ?? max,
     visibilityMs: VISIBILITY_MS,
     maxAttempts: MAX_ATTEMPTS,
   });
-  for (const job of jobs) {
-    if (signal.aborted) break;
+  const work = async (job: Job): Promise<void> => {
     try {
       await handler?.(services, job.payload, root);
       await services.jobs.complete(queue, job);
@@ -69,6 +73,15 @@ async function workQueue(
       log.error('job-failed', { tenant: job.payload.tenant, queue, attempt: job.attempt, ...describeError(error) });
       await services.jobs.release(queue, job, Math.min(60_000, 1_000 * 2 ** job.attempt));
     }
+  };
+  if (TOGETHER.has(queue)) {
+    // All have come to an end before one that failed is told of: the index may be closed then.
+    for (const done of await Promise.allSettled(jobs.map(work))) if (done.status === 'rejected') throw done.reason;
+    return jobs.length;
+  }
+  for (const job of jobs) {
+    if (signal.aborted) break;
+    await work(job);
   }
   return jobs.length;
 }

@@ -42,7 +42,7 @@ export async function settleStudy(
   const all = page.records.map(({ item: seriesItem }) => asRecord<SeriesRecord>(seriesItem));
   for (const series of all) {
     if (series.instanceCount >= PREPARE_FROM_INSTANCES && series.prepared?.revision !== series.revision) {
-      await prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID, root);
+      await inTurn(() => prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID, root));
     }
   }
   await settleProcedureSteps(services, tenant, study);
@@ -69,6 +69,14 @@ export async function settleStudy(
   // A new instance came in between: quiet again later.
   await services.jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: services.limits.studyQuietMs });
   return 'later';
+}
+
+/** Documents are made one after the other, however many studies are settled at once: the text of a whole series is held for each. */
+let making: Promise<unknown> = Promise.resolve();
+function inTurn<T>(make: () => Promise<T>): Promise<T> {
+  const made = making.then(make);
+  making = made.catch(() => {});
+  return made;
 }
 
 /** How long to wait for what is left of the silence; where rules send instances on at once, they have them looked at meanwhile. */
