@@ -47,6 +47,22 @@ export function decodeItem(bytes: Buffer, length: number): Item {
   return item;
 }
 
+const VERSION_FIRST = '{"version":';
+const VERSION_DIGITS = 20;
+
+/**
+ * `version` of the item in bytes[0, length). Records that are written under a lock begin with it: nothing else of them, which may be
+ * kilobytes, has to be parsed to see whether they are as they were.
+ */
+export function decodeVersion(bytes: Buffer, length: number): ItemValue | undefined {
+  const start = bytes.toString('latin1', 0, Math.min(length, VERSION_FIRST.length + VERSION_DIGITS));
+  if (start.startsWith(VERSION_FIRST)) {
+    const number = /^[0-9]+(?=[,}])/.exec(start.slice(VERSION_FIRST.length));
+    if (number !== null) return Number(number[0]);
+  }
+  return decodeItem(bytes, length).version;
+}
+
 function holdsBinary(value: object): boolean {
   if (value instanceof Uint8Array) return true;
   for (const name in value) {

@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
 import { PacsError } from '#core/errors.ts';
 import {
+  type Condition,
   type IndexTable,
   type Item,
   type Key,
@@ -19,10 +20,9 @@ import {
   checkOperations,
   checkQuery,
   checkWriteBytes,
-  holds,
   increased,
 } from '../index-rules.ts';
-import { decodeItem, encodeItem } from '../item-codec.ts';
+import { decodeItem, decodeVersion, encodeItem } from '../item-codec.ts';
 import { syncUpwards } from './durable-directories.ts';
 import { IndexDoor, type IndexDoorOptions } from './index-door.ts';
 import { keyRange } from './key-range.ts';
@@ -221,9 +221,10 @@ export class LmdbIndexTable implements IndexTable {
     }
   }
 
-  #holds(key: Key, condition: Parameters<typeof holds>[0]): boolean {
-    if (typeof condition === 'object') return holds(condition, this.#db.get(raw(key)) as Item | undefined);
-    return this.#db.doesExist(raw(key)) === (condition === 'present');
+  #holds(key: Key, condition: Condition): boolean {
+    if (typeof condition !== 'object') return this.#db.doesExist(raw(key)) === (condition === 'present');
+    const bytes = this.#db.getBinaryFast(raw(key));
+    return bytes !== undefined && decodeVersion(asBuffer(bytes), bytes.length) === condition.version;
   }
 
   /** The counter stands under U+0000 and the partition, where no record can: a partition is never empty. */
@@ -281,13 +282,11 @@ function writeKey(key: RawKey, target: Buffer, start: number): number {
 
 const readKey = (source: Buffer, start: number, end: number): string => source.toString('utf8', start, end);
 
+const decodeValue = (bytes: Uint8Array): Item => decodeItem(asBuffer(bytes), bytes.length);
+
 /** lmdb-js hands over a buffer that it will use again (whose `length`, but not `byteLength`, is the value's) or mapped memory. */
-function decodeValue(bytes: Uint8Array): Item {
-  return decodeItem(
-    Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
-    bytes.length,
-  );
-}
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 
 /** LMDB's own words stand in the promise that lmdb-js hangs on the error. */
 async function translated(error: unknown): Promise<unknown> {
