@@ -1,6 +1,7 @@
 import { dataSetToJson } from '#core/dicom/json.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
+import type { Limits } from '#core/limits.ts';
 import { newReadMeter, type ReadMeter } from '#core/ports/index-table.ts';
 import { onRoot } from '#core/retrieve/metadata.ts';
 import { type InstanceRow, searchInstanceRecords } from '#core/search/instances.ts';
@@ -143,14 +144,16 @@ function xmlResponse(
  * No match is 200 with an empty list: PS3.18 §8.3.4.4.1 as CP-2473 corrects it (a 204, which it replaces, may have no body).
  */
 function headersOf(
-  { root, request }: Context,
+  { root, request, services }: Context,
   query: Query,
   results: Results<unknown>,
   type: string,
 ): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type, 'cache-control': 'no-store', vary: 'accept' };
   if (results.total !== undefined) headers['x-total-count'] = String(results.total);
-  const warnings = [...warningsOf(query, results), ...undecodedOf(request.query)].map((text) => `299 ${root}: ${text}`);
+  const warnings = [...warningsOf(query, results, services.limits), ...undecodedOf(request.query)].map(
+    (text) => `299 ${root}: ${text}`,
+  );
   if (warnings.length > 0) headers.warning = warnings.join(', ');
   return headers;
 }
@@ -161,11 +164,17 @@ const undecodedOf = (parameters: URLSearchParams): string[] =>
     ? ['A parameter holds U+FFFD. Values are percent-encoded UTF-8.']
     : [];
 
-function warningsOf(query: Query, { rows, total, more, cut, uncounted }: Results<unknown>): string[] {
+function warningsOf(
+  query: Query,
+  { rows, total, more, cut, uncounted }: Results<unknown>,
+  limits: Pick<Limits, 'searchMaxResults'>,
+): string[] {
   const warnings: string[] = [];
   if (more && total !== undefined) {
     const remaining = total - query.offset - rows.length;
     warnings.push(`There are ${remaining} additional results that can be requested`);
+  } else if (more && query.limit < limits.searchMaxResults) {
+    warnings.push('There are additional results that can be requested');
   } else if (more) {
     warnings.push(
       'The number of results exceeded the maximum supported by the server. Additional results can be requested.',

@@ -194,13 +194,16 @@ function flag(parameters: URLSearchParams, name: string): boolean {
   throw new PacsError('BAD_REQUEST', `${name} is neither true nor false`, { details: { parameter: name } });
 }
 
+const BEYOND_ALL = 999_999_999;
+
 function unsigned(parameters: URLSearchParams, name: string): number | undefined {
   const text = parameters.get(name);
   if (text === null || text === '') return undefined;
-  if (!/^[0-9]{1,9}$/.test(text)) {
+  if (!/^[0-9]+$/.test(text.trim())) {
     throw new PacsError('BAD_REQUEST', `${name} is not an unsigned integer`, { details: { parameter: name } });
   }
-  return Number(text);
+  // 2147483647 and the like mean: all there are.
+  return Math.min(Number(text), BEYOND_ALL);
 }
 
 /** `orderby=-StudyDate,PatientName`, as dcm4chee has it: a leading minus means descending. */

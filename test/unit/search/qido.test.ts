@@ -418,6 +418,9 @@ describe('the study list', () => {
 
   test('at most searchMaxResults are returned', async () => {
     expect((await get('/studies?limit=100', { limits: { searchMaxResults: 3 } })).uids).toHaveLength(3);
+    // what clients send that want all there is: the greatest integers of their languages
+    for (const limit of ['2147483647', '9223372036854775807'])
+      expect((await get(`/studies?limit=${limit}`, { limits: { searchMaxResults: 3 } })).uids).toHaveLength(3);
   });
 });
 
