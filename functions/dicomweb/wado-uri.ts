@@ -7,7 +7,7 @@ import { frameCount } from '#core/retrieve/frames.ts';
 import { deliveryOf } from '#core/retrieve/objects.ts';
 import { retrieveBulkdata } from './bulkdata.ts';
 import type { Context, Handler } from './handler.ts';
-import type { HttpResponse } from './http.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
 import { parseMediaType, splitOutsideQuotes } from './media-type.ts';
 import { sendObject } from './retrieve-instances.ts';
 
@@ -44,7 +44,9 @@ export const wadoUri =
       throw new PacsError('BAD_REQUEST', 'anonymize is not supported', { details: { parameter: 'anonymize' } });
     }
     const instance = await findInstance(services, principal.tenant, study, series, sop);
-    const types = splitOutsideQuotes(query.get('contentType') ?? '', ',').map((text) => parseMediaType(text).type);
+    const types = query.get('contentType')?.trim()
+      ? typesIn(query.get('contentType')!)
+      : acceptedAlone(request.headers);
     const params = { study, series, instance: sop };
 
     const first = types.find((type) => type !== '*/*') ?? (frameCount(instance) > 0 ? 'image/jpeg' : DICOM);
@@ -76,6 +78,18 @@ export const wadoUri =
     }
     return frame === null ? rendered(asked) : renderedFrames({ ...asked, params: { ...params, frames: frame } });
   };
+
+const typesIn = (list: string): string[] => splitOutsideQuotes(list, ',').map((text) => parseMediaType(text).type);
+
+/**
+ * Without contentType: what the Accept header names, where it names an object or a picture and leaves nothing open (PS3.18 §8.7.5). Any other
+ * header, such as browsers and libraries send with everything, leaves it to the object.
+ */
+function acceptedAlone({ accept = '' }: HttpRequest['headers']): string[] {
+  const types = typesIn(accept);
+  const isOpen = types.some((type) => type === '*' || type.endsWith('/*'));
+  return isOpen || !types.some((type) => type === DICOM || type === 'image/jpeg' || type === 'image/png') ? [] : types;
+}
 
 /** @throws PacsError BAD_REQUEST, NOT_FOUND */
 function frameOf(text: string, instance: InstanceRecord): number {

@@ -45,6 +45,15 @@ describe('the URI service', () => {
     ).toBe(true);
   });
 
+  test('gives what the Accept header names, where no contentType does and the header leaves nothing open', async () => {
+    expect((await get(OBJECT, 'application/dicom')).body.equals(object)).toBe(true);
+    await get(OBJECT, 'image/png');
+    await get(OBJECT, 'image/avif,image/webp,image/png,image/*,*/*;q=0.8');
+    await get(OBJECT, 'text/html');
+    await get(`${OBJECT}&contentType=image/jpeg`, 'image/png');
+    expect(seen.map(({ accept }) => accept)).toEqual(['image/png', 'image/jpeg', 'image/jpeg', 'image/jpeg']);
+  });
+
   test('renders images, as JPEG unless told', async () => {
     await get(OBJECT);
     await get(`${OBJECT}&contentType=image/png&frameNumber=2`);
