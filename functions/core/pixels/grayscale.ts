@@ -170,5 +170,7 @@ function colour(frame: DecodedFrame): Raster {
   const photometric = image.PhotometricInterpretation;
   if (photometric.startsWith('YBR_PARTIAL')) data = ybrPartialToRgb(data);
   else if (photometric.startsWith('YBR')) data = ybrFullToRgb(data);
+  else if (photometric === 'HSV')
+    throw new PacsError('NOT_ACCEPTABLE', 'images of hue, saturation and value cannot be rendered');
   return { columns: image.Columns, rows: image.Rows, channels: 3, data };
 }
