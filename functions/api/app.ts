@@ -262,6 +262,8 @@ async function recordRefusal(
 const refusal = (error: unknown): HttpResponse => errorResponse(error).response;
 
 function withHeaders(response: HttpResponse, headers: Readonly<Record<string, string>>): HttpResponse {
+  if (headers.vary === undefined)
+    return { ...response, headers: { ...safeHeaders(response), ...headers, ...response.headers } };
   // What the answer depends on adds up: a cache that left out the origin would give one page's permission to another.
   const named = [response.headers.vary, headers.vary].flatMap((one) => one?.split(/, */) ?? []);
   const vary = [...new Set(named)].join(', ');

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { PacsError } from '#core/errors.ts';
 import type { Limits } from '#core/limits.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
@@ -14,7 +14,7 @@ export interface Validators {
 
 /** A strong ETag over everything that the representation depends on. */
 export const etagOf = (...parts: readonly string[]): string =>
-  `"${createHash('sha256').update(parts.join('\n')).digest('base64url').slice(0, 27)}"`;
+  `"${hash('sha256', parts.join('\n'), 'base64url').slice(0, 27)}"`;
 
 export function validatorHeaders({ etag, lastModified }: Validators): Record<string, string> {
   return lastModified === undefined ? { etag } : { etag, 'last-modified': httpDate(lastModified) };

@@ -30,6 +30,21 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A body that is whole, in pieces behind one another: a host may send them at once. For whoever knows nothing of it, a stream. */
+export class Pieces implements AsyncIterable<Uint8Array> {
+  readonly pieces: readonly Uint8Array[];
+  readonly sizeBytes: number;
+
+  constructor(pieces: readonly Uint8Array[]) {
+    this.pieces = pieces;
+    this.sizeBytes = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    yield* this.pieces;
+  }
+}
+
 export interface HttpResponse {
   readonly status: number;
   /** lower-case names; the host adds content-length where the body is whole */

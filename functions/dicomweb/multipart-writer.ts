@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import type { Clock } from '#core/ports/clock.ts';
 import { coalesce, type Payload, releasePayload } from '#core/retrieve/stream.ts';
-import type { HttpResponse } from './http.ts';
+import { type HttpResponse, Pieces } from './http.ts';
 
 export interface Part {
   readonly headers: Readonly<Record<string, string>>;
@@ -22,12 +22,27 @@ export function multipartResponse(
   headers: Readonly<Record<string, string>> = {},
 ): HttpResponse {
   const boundary = newBoundary(clock);
+  const contentType = `multipart/related; type="${type}"; boundary=${boundary}`;
+  const only = Array.isArray(parts) && parts.length === 1 ? (parts[0] as Part) : undefined;
+  if (only?.body instanceof Uint8Array) {
+    const body = new Pieces([partHead(`--${boundary}\r\n`, only), only.body, lastDelimiter(boundary)]);
+    const length = { 'content-length': String(body.sizeBytes) };
+    return { status: 200, headers: { 'content-type': contentType, ...length, ...headers }, body };
+  }
   return {
     status: 200,
-    headers: { 'content-type': `multipart/related; type="${type}"; boundary=${boundary}`, ...headers },
+    headers: { 'content-type': contentType, ...headers },
     body: writeMultipart(parts, boundary),
   };
 }
+
+function partHead(delimiter: string, { headers }: Part): Buffer {
+  let head = delimiter;
+  for (const name in headers) head += `${WIRE_NAMES[name] ?? name}: ${headers[name]}\r\n`;
+  return Buffer.from(`${head}\r\n`, 'latin1');
+}
+
+const lastDelimiter = (boundary: string): Buffer => Buffer.from(`\r\n--${boundary}--\r\n`, 'latin1');
 
 /** Small parts are joined into chunks of 64 KiB, large payloads pass uncopied. */
 export const writeMultipart = (
@@ -46,12 +61,11 @@ async function* pieces(
   boundary: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let delimiter = `--${boundary}\r\n`;
-  for await (const { headers, body } of parts) {
+  for await (const part of parts) {
+    const { body } = part;
     let finished = false;
     try {
-      let head = delimiter;
-      for (const name in headers) head += `${WIRE_NAMES[name] ?? name}: ${headers[name]}\r\n`;
-      yield Buffer.from(`${head}\r\n`, 'latin1');
+      yield partHead(delimiter, part);
       if (body instanceof Uint8Array) yield body;
       else yield* body;
       finished = true;

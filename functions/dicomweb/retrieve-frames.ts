@@ -1,16 +1,17 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
+import { instead } from '#core/lent-bytes.ts';
 import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { transcodeFrame } from '#core/pixels/transcode.ts';
 import { findInstance } from '#core/retrieve/find.ts';
-import { frameCount, openFrames } from '#core/retrieve/frames.ts';
+import { frameCount, openFrame, openFrames } from '#core/retrieve/frames.ts';
 import { COMPRESSED_MEDIA_TYPES, isNativeLittleEndian, mediaTypeOf, OCTET_STREAM } from '#core/retrieve/media-types.ts';
 import { canTranscode } from '#core/retrieve/objects.ts';
 import { type Payload, startAhead } from '#core/retrieve/stream.ts';
 import type { Services } from '#core/services.ts';
 import { cacheControlOf } from './cache-control.ts';
-import { etagOf, notModified, rangedResponse, validatorHeaders } from './conditional.ts';
+import { etagOf, notModified, rangedResponse, type Validators, validatorHeaders } from './conditional.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
@@ -95,23 +96,43 @@ async function sendFrames(
   if (unchanged) return unchanged;
 
   const contentType = contentTypeOf(delivery);
+  const location = framesLocation(root, instance);
+  if (numbers.length === 1) {
+    const body = await openOne(services, instance, numbers[0]!, delivery);
+    const headers = { 'content-type': contentType, 'content-location': `${location}/${numbers[0]}` };
+    if (single) return sendAlone(request, body, validators, { ...headers, ...cache });
+    const outer = { ...cache, ...validatorHeaders(validators) };
+    return multipartResponse(services.clock, delivery.mediaType, [{ headers, body }], outer);
+  }
   const payloads = openDelivery(services, instance, numbers, delivery);
   // The first frame is there before the status is sent: what cannot be decoded is an error, not a torn body.
   const first = await payloads.next();
   if (first.done === true) throw new Error('no frame was read');
-  const location = framesLocation(root, instance);
-  if (single) {
-    const headers = { 'content-type': contentType, 'content-location': `${location}/${numbers[0]}`, ...cache };
-    const payload = first.value;
-    if (!(payload instanceof Uint8Array)) {
-      return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body: payload };
-    }
-    return rangedResponse(request, { sizeBytes: payload.length, validators, headers }, async (offset, length) =>
-      payload.subarray(offset, offset + length),
-    );
-  }
   const parts = partsOf(prepend(first.value, payloads), numbers, location, contentType);
   return multipartResponse(services.clock, delivery.mediaType, parts, { ...cache, ...validatorHeaders(validators) });
+}
+
+const openOne = (
+  services: Services,
+  instance: InstanceRecord,
+  number: number,
+  { transcode, transferSyntaxUID }: FrameDelivery,
+): Promise<Payload> =>
+  transcode ? transcodeFrame(services, instance, number, transferSyntaxUID) : openFrame(services, instance, number);
+
+/** One frame by itself, or a range of it. */
+function sendAlone(
+  request: Context['request'],
+  frame: Payload,
+  validators: Validators,
+  headers: Record<string, string>,
+): Promise<HttpResponse> | HttpResponse {
+  if (!(frame instanceof Uint8Array))
+    return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body: frame };
+  const sizeBytes = frame.length;
+  return rangedResponse(request, { sizeBytes, validators, headers }, async (offset, length) =>
+    length === sizeBytes ? frame : instead(frame, frame.subarray(offset, offset + length)),
+  );
 }
 
 async function* partsOf(

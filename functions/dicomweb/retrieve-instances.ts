@@ -5,7 +5,7 @@ import { PacsError } from '#core/errors.ts';
 import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
 import { type Delivery, deliveryOf, openDelivery, readDelivery } from '#core/retrieve/objects.ts';
-import { releasePayload, startAhead } from '#core/retrieve/stream.ts';
+import { type Payload, releasePayload, startAhead } from '#core/retrieve/stream.ts';
 import { writeZip, type ZipEntry } from '#core/retrieve/zip.ts';
 import type { Services } from '#core/services.ts';
 import { cacheControlOf } from './cache-control.ts';
@@ -63,7 +63,9 @@ export const retrieveInstance: Handler = async (context) => {
   const delivery = deliver(services, instance, choices)!;
   if (offer.packaging === 'single' && offer.type === DICOM) return sendObject(context, delivery);
   checkFits(services.limits, delivery.sizeBytes ?? 0, `ask for it alone (Accept: ${DICOM}; transfer-syntax=*)`);
-  return send(context, choices, once(delivery));
+  if (offer.type === ZIP) return send(context, choices, once(delivery));
+  const part = partOf(delivery, await openDelivery(services, delivery, { lent: true }));
+  return multipartResponse(services.clock, DICOM, [part], PARTS_HEADERS);
 };
 
 async function retrieveMany(context: Context, list: () => AsyncGenerator<InstanceRecord>): Promise<HttpResponse> {
@@ -130,15 +132,16 @@ async function send(
   choices: readonly Choice[],
   deliveries: AsyncIterable<Delivery>,
 ): Promise<HttpResponse> {
+  const isZip = choices[0]!.offer.type === ZIP;
   const ahead = startAhead(
     deliveries,
-    async (delivery) => ({ delivery, body: await openDelivery(services, delivery) }),
+    async (delivery) => ({ delivery, body: await openDelivery(services, delivery, { lent: !isZip }) }),
     { ahead: READ_AHEAD, release: ({ body }) => releasePayload(body) },
   );
   // The first one is opened before the status is sent: what lies on slow media is an error, not a torn body.
   const first = await ahead.next();
   const opened = first.done === true ? ahead : prepend(first.value, ahead);
-  if (choices[0]!.offer.type === ZIP) {
+  if (isZip) {
     return {
       status: 200,
       headers: {
@@ -149,18 +152,16 @@ async function send(
       body: writeZip(mapped(opened, ({ delivery, body }): ZipEntry => ({ ...zipPlace(delivery), body }))),
     };
   }
-  const parts = mapped(
-    opened,
-    ({ delivery, body }): Part => ({
-      headers: { 'content-type': contentType(delivery), ...digestHeader(delivery) },
-      body,
-    }),
-  );
-  return multipartResponse(services.clock, DICOM, parts, {
-    'cache-control': 'private, no-cache',
-    vary: 'accept, origin',
-  });
+  const parts = mapped(opened, ({ delivery, body }) => partOf(delivery, body));
+  return multipartResponse(services.clock, DICOM, parts, PARTS_HEADERS);
 }
+
+const PARTS_HEADERS = { 'cache-control': 'private, no-cache', vary: 'accept, origin' };
+
+const partOf = (delivery: Delivery, body: Payload): Part => ({
+  headers: { 'content-type': contentType(delivery), ...digestHeader(delivery) },
+  body,
+});
 
 /** One object alone, with validators and, as stored, byte ranges. */
 export async function sendObject({ services, request }: Context, delivery: Delivery): Promise<HttpResponse> {
@@ -170,7 +171,7 @@ export async function sendObject({ services, request }: Context, delivery: Deliv
   if (unchanged) return unchanged;
   const headers = { 'content-type': contentType(delivery), ...digestHeader(delivery), ...cache };
   if (delivery.sizeBytes === undefined) {
-    const body = await openDelivery(services, delivery);
+    const body = await openDelivery(services, delivery, { lent: true });
     return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body };
   }
   const { sizeBytes } = delivery;
@@ -180,7 +181,7 @@ export async function sendObject({ services, request }: Context, delivery: Deliv
   if (elsewhere) return elsewhere;
   const isHead = request.method === 'HEAD';
   return rangedResponse(request, { sizeBytes, validators, headers, limits: services.limits }, (offset, length) =>
-    isHead ? nothing() : readDelivery(services, delivery, { offset, length }),
+    isHead ? nothing() : readDelivery(services, delivery, { offset, length }, { lent: true }),
   );
 }
 

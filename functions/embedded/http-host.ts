@@ -7,8 +7,9 @@ import {
 } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { TLSSocket, TlsOptions } from 'node:tls';
+import { giveBack, isLent } from '#core/lent-bytes.ts';
 import { discard } from '#core/retrieve/stream.ts';
-import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
+import { type HttpRequest, type HttpResponse, Pieces } from '#dicomweb/http.ts';
 import { SAFE_HEADERS } from '#dicomweb/safe-headers.ts';
 import { type ConnectionLimits, limitConnections } from './connection-limits.ts';
 import { IncomingBody } from './incoming-body.ts';
@@ -55,7 +56,14 @@ const BARE = { ...SAFE_HEADERS, 'content-length': '0', connection: 'close' } as 
 
 /** node:http ↔ HttpRequest and HttpResponse. No rules of the archive here. */
 export function createHttpHost(options: HttpHostOptions): Server | TlsServer {
-  const settings = { keepAliveTimeout: 65_000, headersTimeout: HEADERS_MS, requestTimeout: 0, noDelay: true };
+  const settings = {
+    keepAliveTimeout: 65_000,
+    headersTimeout: HEADERS_MS,
+    requestTimeout: 0,
+    noDelay: true,
+    // a request that announces no body has none: no stream is worked through to find its end
+    optimizeEmptyRequests: true,
+  };
   const listener = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     void serve(options, incoming, outgoing);
   };
@@ -148,35 +156,64 @@ async function send(
   const headers: Record<string, string | readonly string[]> = { ...response.headers };
   if (response.cookies) headers['set-cookie'] = response.cookies;
   const content = response.body;
-  const whole = typeof content === 'string' || content instanceof Uint8Array;
-  if (whole) headers['content-length'] = String(Buffer.byteLength(content));
+  const whole = wholeOf(content);
+  if (whole) headers['content-length'] = String(sizeOf(whole));
   else if (content === undefined && response.status !== 204 && response.status !== 304)
     headers['content-length'] ??= '0';
   const unread = !incoming.complete;
   if (unread) headers.connection = 'close';
   outgoing.writeHead(response.status, headers as OutgoingHttpHeaders);
   if (incoming.method === 'HEAD' || content === undefined || whole) {
-    const text = incoming.method === 'HEAD' || content === undefined || !whole ? '' : content;
+    const pieces = incoming.method === 'HEAD' || whole === undefined ? [] : whole;
     // Ended at once, the connection would break under a client that is still sending, and the answer be lost.
     if (unread && incoming.headers.expect === undefined) {
       outgoing.flushHeaders();
-      if (text.length > 0) outgoing.write(text);
+      for (const piece of pieces) write(outgoing, piece);
       await drain(incoming, body);
       outgoing.end();
-    } else outgoing.end(text);
+    } else {
+      // header and body in one call of the system
+      outgoing.cork();
+      for (const piece of pieces) write(outgoing, piece);
+      outgoing.end();
+      outgoing.uncork();
+    }
     // What was opened for an answer that HEAD does not want must be closed.
-    if (content !== undefined && !whole) await discard(content);
-    return whole && incoming.method !== 'HEAD' ? Buffer.byteLength(content) : 0;
+    if (content !== undefined && whole === undefined) await discard(content as AsyncIterable<Uint8Array>);
+    return sizeOf(pieces);
   }
   let sent = 0;
-  for await (const chunk of content) {
+  for await (const chunk of content as AsyncIterable<Uint8Array>) {
     if (outgoing.destroyed) return sent;
     sent += chunk.byteLength;
     // What is small goes out with what stands around it, in one call of the system.
-    if (!outgoing.write(chunk) && outgoing.writableLength >= WAITING_BYTES) await drained(outgoing);
+    if (!write(outgoing, chunk) && outgoing.writableLength >= WAITING_BYTES) await drained(outgoing);
   }
   outgoing.end();
   return sent;
+}
+
+/** The pieces of a body that is there as a whole. */
+function wholeOf(body: HttpResponse['body']): readonly (string | Uint8Array)[] | undefined {
+  if (typeof body === 'string' || body instanceof Uint8Array) return body.length === 0 ? [] : [body];
+  return body instanceof Pieces ? body.pieces : undefined;
+}
+
+const sizeOf = (pieces: readonly (string | Uint8Array)[]): number => {
+  let sum = 0;
+  for (const piece of pieces) sum += Buffer.byteLength(piece);
+  return sum;
+};
+
+/**
+ * Memory that is lent is given back when the system has taken it, and not before: until then a slow client's answer stands in it. What a
+ * connection that broke has not taken is left to be collected.
+ */
+function write(outgoing: ServerResponse, piece: string | Uint8Array): boolean {
+  if (typeof piece === 'string' || !isLent(piece)) return outgoing.write(piece);
+  return outgoing.write(piece, (error) => {
+    if (!error) giveBack(piece);
+  });
 }
 
 /** Resolves when what was written is on its way, or never will be. */

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import { UPLOADS } from '#core/archive/transaction-parts.ts';
 import { PacsError } from '#core/errors.ts';
-import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#core/ports/blob-store.ts';
+import { giveBack } from '#core/lent-bytes.ts';
+import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions, ReadOptions } from '#core/ports/blob-store.ts';
 import { blobNotFound, checkBlobKey, checkSha256, resolveRange, sha256Of } from '../blob-rules.ts';
+import { readMemory } from './read-memory.ts';
 import {
   CHUNK_BYTES,
   chunkCount,
@@ -100,14 +102,20 @@ export class EncryptedBlobStore implements BlobStore {
     if (plain.length > 0) yield plain;
   }
 
-  async readBytes(key: string, range?: ByteRange): Promise<Uint8Array> {
+  async readBytes(key: string, range?: ByteRange, { lent = false }: ReadOptions = {}): Promise<Uint8Array> {
     const opened = await this.#open(key, range);
     const { first, range: stored } = touched(opened);
-    const sealed = await this.#inner.readBytes(key, stored);
-    const plain: Uint8Array[] = [];
-    for (let at = 0, chunk = first; at < sealed.length; at += SEALED_CHUNK_BYTES, chunk++)
-      plain.push(clipped(opened, chunk, sealed.subarray(at, at + SEALED_CHUNK_BYTES), key));
-    return plain.length === 1 ? plain[0]! : Buffer.concat(plain);
+    // Only we see what is sealed, and not for longer than this.
+    const sealed = await this.#inner.readBytes(key, stored, { lent: true });
+    const length = opened.end - opened.start;
+    const plain = lent ? readMemory.lent(length) : Buffer.allocUnsafeSlow(length);
+    for (let at = 0, chunk = first, to = 0; at < sealed.length; at += SEALED_CHUNK_BYTES, chunk++) {
+      const bytes = clipped(opened, chunk, sealed.subarray(at, at + SEALED_CHUNK_BYTES), key);
+      plain.set(bytes, to);
+      to += bytes.length;
+    }
+    giveBack(sealed);
+    return plain;
   }
 
   async head(key: string): Promise<{ readonly key: string; readonly size: number } | undefined> {

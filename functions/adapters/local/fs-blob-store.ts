@@ -2,8 +2,15 @@ import { hash, randomBytes } from 'node:crypto';
 import { closeSync, type Dirent, fstatSync, linkSync, mkdirSync, openSync, read, statSync, unlinkSync } from 'node:fs';
 import { open, opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
-import type { Availability, BlobInfo, BlobStore, ByteRange, PackedBlobs, PutOptions } from '#core/ports/blob-store.ts';
+import type {
+  Availability,
+  BlobInfo,
+  BlobStore,
+  ByteRange,
+  PackedBlobs,
+  PutOptions,
+  ReadOptions,
+} from '#core/ports/blob-store.ts';
 import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
 import { DurableDirectories, syncUpwards } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
@@ -11,8 +18,7 @@ import { writeSource, writeWhole } from './incoming-file.ts';
 import { isPackNote, PackNotes } from './pack-notes.ts';
 import { PACKED_LIMIT_BYTES } from './pack-writer.ts';
 import { isPackFile, type PackLimits, Packs, type Place, placeOf } from './packs.ts';
-
-const readAsync = promisify(read);
+import { readMemory } from './read-memory.ts';
 
 /** times in a row that a directory could not be made before it is given up */
 const MISSED_LIMIT = 100;
@@ -126,10 +132,10 @@ export class FsBlobStore implements BlobStore {
     }
   }
 
-  async readBytes(key: string, range?: ByteRange): Promise<Uint8Array> {
+  async readBytes(key: string, range?: ByteRange, { lent = false }: ReadOptions = {}): Promise<Uint8Array> {
     const { fd, start, end } = this.#openRange(key, range);
     try {
-      const bytes = Buffer.allocUnsafeSlow(end - start);
+      const bytes = lent ? readMemory.lent(end - start) : Buffer.allocUnsafeSlow(end - start);
       await readFully(fd, bytes, start);
       return bytes;
     } finally {
@@ -346,10 +352,15 @@ export class FsBlobStore implements BlobStore {
   }
 }
 
-async function readFully(fd: number, into: Buffer, position: number): Promise<void> {
+async function readFully(fd: number, into: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < into.length; ) {
-    const { bytesRead } = await readAsync(fd, into, done, into.length - done, position + done);
-    if (bytesRead === 0) throw new Error('a blob is shorter than it was when it was opened');
-    done += bytesRead;
+    const count = await readSome(fd, into, done, position + done);
+    if (count === 0) throw new Error('a blob is shorter than it was when it was opened');
+    done += count;
   }
 }
+
+const readSome = (fd: number, into: Uint8Array, at: number, position: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    read(fd, into, at, into.length - at, position, (error, count) => (error ? reject(error) : resolve(count)));
+  });

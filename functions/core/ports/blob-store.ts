@@ -26,7 +26,7 @@ export interface BlobStore {
   read(key: string, range?: ByteRange): AsyncIterable<Uint8Array>;
 
   /** The same range in one array; for frames, headers and tables. @throws as `read`. */
-  readBytes(key: string, range?: ByteRange): Promise<Uint8Array>;
+  readBytes(key: string, range?: ByteRange, options?: ReadOptions): Promise<Uint8Array>;
 
   /** Size in bytes, or undefined when there is no such blob. */
   head(key: string): Promise<{ readonly key: string; readonly size: number } | undefined>;
@@ -98,6 +98,11 @@ export interface BlobInfo {
   readonly size: number;
   /** lower-case hex of the SHA-256 over all bytes */
   readonly sha256: string;
+}
+
+export interface ReadOptions {
+  /** The array is only sent, and nothing of it kept: its memory may be lent (../lent-bytes.ts). A store need not lend. */
+  readonly lent?: boolean;
 }
 
 export interface ByteRange {

@@ -9,6 +9,8 @@ import {
 } from '../dicom/frames.ts';
 import type { PixelLayout } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
+import { instead } from '../lent-bytes.ts';
+import type { ReadOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
 import { inflatedRange } from './inflated.ts';
 import { openStream, type Payload, releasePayload, startAhead } from './stream.ts';
@@ -40,7 +42,8 @@ export async function readFrame(services: Reads, instance: InstanceRecord, numbe
 
 /**
  * The frames of a list, in its order, as `readFrame` returns them; neighbours are read together, the next read is under way
- * while a frame is in use, and very large frames come as streams. @throws PacsError NOT_FOUND before the first frame
+ * while a frame is in use, and very large frames come as streams. Who asks sends them: those that are read alone are lent
+ * (../lent-bytes.ts). @throws PacsError NOT_FOUND before the first frame
  */
 export async function* openFrames(
   services: Reads,
@@ -58,12 +61,22 @@ export async function* openFrames(
   for await (const payloads of opened) yield* payloads;
 }
 
+/** One of these frames, without what a list of them takes. @throws as `readFrame` */
+export async function openFrame(services: Reads, instance: InstanceRecord, number: number): Promise<Payload> {
+  const [payload] = await openRun(services, instance, await rangesOf(services, instance, [number]));
+  return payload!;
+}
+
 async function openRun(services: Reads, instance: InstanceRecord, run: readonly FrameRange[]): Promise<Payload[]> {
   const [first] = run;
   const { offset, length, bitOffset, fragments } = first!;
   if (run.length === 1 && length >= STREAM_FROM_BYTES && bitOffset === 0 && !isInflated(instance)) {
     const bytes = services.blobs.read(instance.blobKey, { offset, length });
     return [await openStream(fragments ? stripItemHeadersStream(bytes) : bytes)];
+  }
+  if (run.length === 1) {
+    const bytes = await readRange(services, instance, offset, length, { lent: true });
+    return [instead(bytes, frameOf(instance, first!, bytes))];
   }
   const last = run.at(-1)!;
   const bytes = await readRange(services, instance, offset, last.offset + last.length - offset);
@@ -102,10 +115,16 @@ function frameOf({ pixels }: InstanceRecord, range: FrameRange, bytes: Uint8Arra
 
 const isInflated = ({ pixels }: InstanceRecord): boolean => pixels?.kind === 'native' && pixels.inflated === true;
 
-const readRange = (services: Reads, instance: InstanceRecord, offset: number, length: number): Promise<Uint8Array> =>
+const readRange = (
+  services: Reads,
+  instance: InstanceRecord,
+  offset: number,
+  length: number,
+  options?: ReadOptions,
+): Promise<Uint8Array> =>
   isInflated(instance)
     ? inflatedRange(services, instance, offset, length)
-    : services.blobs.readBytes(instance.blobKey, { offset, length });
+    : services.blobs.readBytes(instance.blobKey, { offset, length }, options);
 
 async function rangesOf(services: Reads, instance: InstanceRecord, numbers: readonly number[]): Promise<FrameRange[]> {
   const { pixels } = instance;

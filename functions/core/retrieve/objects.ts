@@ -1,7 +1,9 @@
 import type { InstanceRecord } from '../archive/records.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, transferSyntax } from '../dicom/transfer-syntaxes.ts';
+import { instead } from '../lent-bytes.ts';
 import { type Coding, PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
 import { transcodeInstance } from '../pixels/transcode.ts';
+import type { ReadOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
 import { type Payload, payloadOf, WHOLE_READ_BYTES } from './stream.ts';
 
@@ -87,14 +89,15 @@ export function canTranscode(instance: InstanceRecord, target: string): boolean 
 const AS_THEY_ARE: ReadonlySet<Coding> = new Set(['native', 'uncompressedFrame', 'deflatedFrame', 'rle']);
 
 /** Starts reading what is delivered. The caller reads the payload to its end, or releases it. */
-export const openDelivery = (services: Services, delivery: Delivery): Promise<Payload> =>
-  payloadOf(readDelivery(services, delivery, { offset: 0, length: delivery.instance.sizeBytes }));
+export const openDelivery = (services: Services, delivery: Delivery, options?: ReadOptions): Promise<Payload> =>
+  payloadOf(readDelivery(services, delivery, { offset: 0, length: delivery.instance.sizeBytes }, options));
 
 /** The bytes of a delivery; of a stored object those of `range`, in one array when they are few. */
 export function readDelivery(
   services: Services,
   { instance, transferSyntaxUID, transcode }: Delivery,
   range: { readonly offset: number; readonly length: number },
+  options?: ReadOptions,
 ): AsyncIterable<Uint8Array> | Promise<Uint8Array> {
   const sanitize = services.policy.sanitizePreamble && instance.dataSetOffset > PREAMBLE_BYTES;
   if (transcode) {
@@ -103,8 +106,8 @@ export function readDelivery(
   }
   const inPreamble = sanitize && range.offset < PREAMBLE_BYTES;
   if (range.length <= WHOLE_READ_BYTES) {
-    const bytes = services.blobs.readBytes(instance.blobKey, range);
-    return inPreamble ? bytes.then((whole) => zeroed(whole, PREAMBLE_BYTES - range.offset)) : bytes;
+    const bytes = services.blobs.readBytes(instance.blobKey, range, options);
+    return inPreamble ? bytes.then((whole) => instead(whole, zeroed(whole, PREAMBLE_BYTES - range.offset))) : bytes;
   }
   const bytes = services.blobs.read(instance.blobKey, range);
   return inPreamble ? withoutPreamble(bytes, range.offset) : bytes;
