@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { createSecureServer, type Http2SecureServer } from 'node:http2';
+import { constants, createSecureServer, type Http2SecureServer, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { generate } from 'selfsigned';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Clinic, cStore, dataSetsIn, dataSetsOf, drained, openClinic, status, until } from './clinic.ts';
 
@@ -35,6 +35,8 @@ async function startFront(pem: { cert: string; key: string }, archivePort: () =>
           answer.pipe(outgoing as unknown as NodeJS.WritableStream);
         },
       );
+      // Whose stream is gone asks for nothing any more.
+      onward.on('error', () => outgoing.stream?.destroy());
       incoming.pipe(onward);
     },
   ).listen(0, '127.0.0.1');
@@ -77,4 +79,57 @@ test('over TLS with a certificate of our own the gateway speaks HTTP/2, in batch
   await drained(clinic.gateway, 31);
   expect(new Set(versions)).toEqual(new Set(['2.0 true']));
   expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf([...slices, large]));
+});
+
+describe('an HTTP/2 server', () => {
+  /** What it does to a request that stores, as often as `times` says. */
+  type Mischief = (stream: ServerHttp2Stream) => void;
+  const MISCHIEF: readonly (readonly [string, Mischief])[] = [
+    ['says GOAWAY to a request under way', (stream) => stream.session!.goaway(constants.NGHTTP2_NO_ERROR, 0)],
+    ['says GOAWAY and closes', (stream) => stream.session!.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)],
+    ['refuses the stream', (stream) => stream.close(constants.NGHTTP2_REFUSED_STREAM)],
+    ['resets the stream', (stream) => stream.close(constants.NGHTTP2_INTERNAL_ERROR)],
+    [
+      'resets it behind the headers of its answer',
+      (stream) => {
+        stream.respond({ ':status': 200, 'content-type': 'application/dicom+json' });
+        stream.close(constants.NGHTTP2_CANCEL);
+      },
+    ],
+    [
+      'ends the answer without a word',
+      (stream) => {
+        stream.respond({ ':status': 200 });
+        stream.end();
+      },
+    ],
+    ['cuts the connection', (stream) => stream.session!.socket.destroy()],
+  ];
+
+  test.each(MISCHIEF)('that %s: nothing is lost, doubled, or held', async (_, mischief) => {
+    clinic = await openClinic({ timeoutMs: 1_000 });
+    const { cert, private: key } = await generate([{ name: 'commonName', value: '127.0.0.1' }], {
+      keySize: 2048,
+      extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
+    });
+    const files = { cert: join(clinic.dataDir, 'cert.pem'), key: join(clinic.dataDir, 'key.pem') };
+    await writeFile(files.cert, cert);
+    await writeFile(files.key, key);
+    const { port } = await startFront({ cert, key }, () => clinic.archive.port);
+    let times = 0;
+    front!.prependListener('stream', (stream, headers) => {
+      stream.on('error', () => {});
+      if (headers[':method'] === 'POST' && times++ < 4) mischief(stream);
+    });
+    await clinic.restart({
+      url: `https://127.0.0.1:${port}/dicomweb`,
+      timeoutMs: 1_000,
+      tls: { ca: files.cert, ...files },
+    });
+    const slices = Array.from({ length: 12 }, (_, i) => buildDicom({ SOPInstanceUID: uid(10 + i), InstanceNumber: i }));
+    await cStore(clinic.gateway, slices);
+    expect(await drained(clinic.gateway, 12)).toMatchObject({ held: 0, confirmed: 12 });
+    expect(times).toBeGreaterThan(0);
+    expect(await dataSetsIn(clinic.archive.archive)).toEqual(dataSetsOf(slices));
+  });
 });
