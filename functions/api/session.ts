@@ -86,8 +86,10 @@ export const closeSession =
     let next: string | undefined;
     if (carried?.from === 'cookie' && carried.token.startsWith(LOGIN_PREFIX)) next = await logins?.end(carried.token);
     else if (carried?.from === 'cookie') await tokens.revoke(carried.token);
-    const nothing = { status: 204, headers: { 'cache-control': 'no-store' } };
-    return withCookie(next === undefined ? nothing : json(200, { next }), request, '', 0);
+    const ended = next === undefined ? { status: 204, headers: { 'cache-control': 'no-store' } } : json(200, { next });
+    // Images are kept by the browser for a day: whoever signs in at this workstation next is not to find them there.
+    const headers = { ...ended.headers, ...(carried?.from === 'cookie' && { 'clear-site-data': '"cache"' }) };
+    return withCookie({ ...ended, headers }, request, '', 0);
   };
 
 export function withCookie(

@@ -60,3 +60,13 @@ describe('the cookie of a session', () => {
     expect(headers['set-cookie']).toMatch(/^nephos_session=/);
   });
 });
+
+test('signing out has the browser forget the images that it kept', async () => {
+  const { token, ask } = await anArchive('https://pacs.test');
+  const { headers } = await ask('POST', { 'sec-fetch-site': 'same-origin' }, JSON.stringify({ token }));
+  const cookie = headers['set-cookie']!.split(';')[0]!;
+  const ended = await ask('DELETE', { cookie, 'sec-fetch-site': 'same-origin' });
+  expect(ended.headers['clear-site-data']).toBe('"cache"');
+  // Whoever was not signed in has nothing of his taken away.
+  expect((await ask('DELETE', { 'sec-fetch-site': 'cross-site' })).headers['clear-site-data']).toBeUndefined();
+});

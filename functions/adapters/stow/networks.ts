@@ -22,16 +22,17 @@ const NOT_PUBLIC = [
   '224.0.0.0/4',
   '240.0.0.0/4',
   '::/96',
+  '::ffff:0:0:0/96',
   '64:ff9b::/96',
   '64:ff9b:1::/48',
   '100::/64',
   '2001::/23',
   '2001:db8::/32',
   '2002::/16',
-  'fc00::/7',
-  'fe80::/10',
-  'fec0::/10',
-  'ff00::/8',
+  '3fff::/20',
+  // Of what lies beyond 2000::/3 nothing is anybody's on the internet.
+  '4000::/2',
+  '8000::/1',
 ];
 
 /** @throws ConfigError when one is neither an address nor a network */

@@ -188,9 +188,13 @@ const detail = (type: string, value: string | number | undefined): string =>
 const coded = (name: string, [code, system, meaning]: Code): string =>
   element(name, { 'csd-code': code, codeSystemName: system, originalText: meaning });
 
+/** Messages stand one a line: a name that holds a line's end must not begin another. */
+const inOneLine = (text: string): string => text.replace(/[\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
+
 function element(name: string, attributes: Readonly<Record<string, string | undefined>>, content = ''): string {
   let text = `<${name}`;
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) text += ` ${key}="${escaped(value)}"`;
+  for (const [key, value] of Object.entries(attributes))
+    if (value !== undefined) text += ` ${key}="${inOneLine(escaped(value))}"`;
   return content === '' ? `${text}/>` : `${text}>${content}</${name}>`;
 }
 
