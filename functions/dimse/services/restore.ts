@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
-import { beginRestore, restoreOnRead } from '#core/archive/tiering.ts';
+import { beginRestore, restoreOnRead, restoreSeries } from '#core/archive/tiering.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
+import { PRIORITY } from '../command-set.ts';
 import type { AcceptedContext } from '../negotiation.ts';
 import { type Outgoing, prepare, prepareArriving, type Selected, type Selection } from './retrieve.ts';
 import { Turns } from './turns.ts';
@@ -72,9 +73,18 @@ export class RestoreWait {
       seen.add(one.SeriesInstanceUID);
       const { StudyInstanceUID: study, SeriesInstanceUID: series } = one;
       const item = await this.#services.index.get(keys.series(tenant, study, series));
-      if (item !== undefined && asRecord<SeriesRecord>(item).availability === 'OFFLINE')
-        await beginRestore(this.#services, tenant, study, series);
+      const availability = item && asRecord<SeriesRecord>(item).availability;
+      if (availability === 'OFFLINE') await beginRestore(this.#services, tenant, study, series);
+      if (item !== undefined && availability !== 'ONLINE' && this.#priority === PRIORITY.high)
+        await this.#ahead(tenant, study, series);
     }
+  }
+
+  /** The store is asked at once, whatever waits in the queue of restores; its job looks after the series all the same. */
+  async #ahead(tenant: string, study: string, series: string): Promise<void> {
+    await restoreSeries(this.#services, { tenant, study, series }).catch((error: unknown) => {
+      if (!(error instanceof PacsError)) throw error;
+    });
   }
 
   async #isBack({ blobKey }: InstanceRecord): Promise<boolean> {

@@ -6,7 +6,7 @@ import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
 import { recordAvailability } from '#core/archive/tiering.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { ARCHIVE_POLICY } from '#dimse/archive.ts';
-import { COMMAND } from '#dimse/command-set.ts';
+import { COMMAND, PRIORITY } from '#dimse/command-set.ts';
 import { type RetrieveReport, sendRetrieve } from '#dimse/scu.ts';
 import { createDimseServer } from '#dimse/server.ts';
 import { getService } from '#dimse/services/get.ts';
@@ -27,6 +27,9 @@ const slice = (series: number, n: number) =>
 
 /** An archive with a study of two series, of which one or both lie on slow media, and somebody who gets it. */
 async function coldStudy(...cold: number[]) {
+  return coldStudyFor(PRIORITY.medium, cold);
+}
+async function coldStudyFor(priority: number, cold: readonly number[]) {
   const services = memoryServices({ limits: { retrievePendingMs: 10 } });
   for (const [series, n] of [
     [51, 511],
@@ -71,6 +74,7 @@ async function coldStudy(...cold: number[]) {
   const cancel = new AbortController();
   const get = (session: Session) =>
     sendRetrieve(session, STUDY_ROOT_GET, WHOLE_STUDY, {
+      priority,
       onPending: (one) => void pending.push(one),
       cancel: cancel.signal,
     });
@@ -99,6 +103,26 @@ test('C-GET of cold objects: pending with unchanged counts until they are back, 
   expect(await got).toMatchObject({ status: 0, completed: 3, failed: 0 });
   expect(taken.toSorted()).toEqual([511, 512, 521].map(uid));
   await scu.release();
+});
+
+test('with priority HIGH the store is asked at once, whatever waits in the queue of restores', async () => {
+  for (const [priority, asked] of [
+    [PRIORITY.medium, 'OFFLINE'],
+    [PRIORITY.high, 'NEARLINE'],
+  ] as const) {
+    const { services, scu, got, cancel, waitedFor } = await coldStudyFor(priority, [51, 52]);
+    await waitedFor(2);
+    // No job of the queue has been worked off.
+    const found = new Set<string | undefined>();
+    for await (const { key } of services.blobs.list(`${TENANT}/${STUDY}/`))
+      found.add(await services.blobs.availability(key));
+    expect([...found]).toEqual([asked]);
+    services.blobs.finishRestores();
+    if (priority === PRIORITY.high) expect(await got).toMatchObject({ status: 0, completed: 3, failed: 0 });
+    else cancel.abort();
+    await got;
+    await scu.release();
+  }
 });
 
 test('what is at hand is sent; what is not back in time has failed, by name', async () => {
