@@ -25,7 +25,7 @@ beforeAll(async () => {
     embedded: await embeddedHost({ NEPHOS_AUTH: 'on' }),
     cloud: await lambdaHost({ NEPHOS_LIMIT_AUDIT_SEGMENT_ENTRIES: '10' }),
   };
-}, 60_000);
+});
 afterAll(async () => {
   for (const host of Object.values(hosts ?? {})) await host.close();
   await rm(dir, { recursive: true, force: true });

@@ -12,7 +12,7 @@ let archive: RunningArchive;
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-lock-'));
   archive = await startArchive(dir, { NEPHOS_AUTH: 'on', NEPHOS_WORKERS: '3' });
-}, 60_000);
+});
 afterEach(async () => {
   if (archive.process.exitCode === null) await archive.kill9().catch(() => {});
   await rm(dir, { recursive: true, force: true });

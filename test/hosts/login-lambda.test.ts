@@ -37,7 +37,7 @@ beforeAll(async () => {
   };
   archive = cloudArchive(config, { ...memory, clock }, false);
   front = await startLambdaFront(archive);
-}, 60_000);
+});
 afterAll(async () => {
   await front?.close();
   await issuer?.close();

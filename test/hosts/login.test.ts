@@ -18,7 +18,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-login-'));
   archive = await startArchive(dir, { NEPHOS_AUTH: 'on' });
   bootstrap = /nephos_[\w-]{40,}/.exec(archive.said())![0];
-}, 60_000);
+});
 afterAll(async () => {
   if (archive?.process.exitCode === null) await archive.kill9().catch(() => {});
   await rm(dir, { recursive: true, force: true });

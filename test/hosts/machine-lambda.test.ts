@@ -22,7 +22,7 @@ beforeAll(async () => {
   const services = { ...memory, clock };
   admin = (await new TokenStore(services).bootstrap(TENANT))!;
   front = await startLambdaFront(cloudArchive(readLambdaConfig({ NEPHOS_TENANTS: TENANT }, false), services, false));
-}, 60_000);
+});
 afterAll(() => front?.close());
 
 interface Told {

@@ -30,7 +30,7 @@ describe.each([
     expect(set).toMatch(/; HttpOnly/);
     expect(set).toMatch(/; SameSite=Strict/);
     cookie = set.split(';')[0]!;
-  }, 60_000);
+  });
   afterAll(() => host?.close());
 
   test('reads with its token where it is named, and nothing where it is not', async () => {

@@ -62,7 +62,7 @@ describe.each([
       const asked = { name: role, subject: 'gateway:x1', roles: [role], createdBy: 'test', expiresAt: null };
       tokens.set(role, (await store.issue(host.tenant, asked)).token);
     }
-  }, 60_000);
+  });
   afterAll(() => host?.close());
 
   const knock = async ({ method, path }: Door, token?: string): Promise<number> => {
@@ -79,7 +79,7 @@ describe.each([
 
   test('nobody without a token comes in', async () => {
     for (const door of DOORS) expect(await knock(door), `${door.method} ${door.path}`).toBe(401);
-  }, 60_000);
+  });
 
   test('each may do what the table permits, and nothing else', async () => {
     const wrong: string[] = [];

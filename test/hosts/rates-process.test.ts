@@ -10,7 +10,7 @@ let archive: RunningArchive;
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-rates-'));
   archive = await startArchive(dir, { NEPHOS_WORKERS: '3', NEPHOS_RATE_REQUESTS: String(RATE) });
-}, 60_000);
+});
 afterEach(async () => {
   if (archive.process.exitCode === null) await archive.kill9().catch(() => {});
   await rm(dir, { recursive: true, force: true });
@@ -29,4 +29,4 @@ test('three server processes have one rate: many connections give no more than o
   // Five seconds of the rate may come at once; each process by itself would let as many pass.
   expect(passed).toBeGreaterThan(4 * RATE);
   expect(passed).toBeLessThanOrEqual(RATE * (5 + seconds));
-}, 60_000);
+});

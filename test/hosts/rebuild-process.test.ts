@@ -110,7 +110,7 @@ beforeAll(async () => {
     const filled = JSON.stringify(list).length > 30;
     expect(filled, path).toBe(!/gateways|deidentification/.test(path));
   }
-}, 60_000);
+});
 
 afterAll(async () => {
   if (archive?.process.exitCode === null) await archive.kill9().catch(() => {});
@@ -148,7 +148,7 @@ test('rebuilding keeps what no object tells, and the index before; not while the
   await restart();
   await everybodyComesIn();
   expect(((await ask('/api/audit?limit=1000')) as { entries: unknown[] }).entries.length).toBeGreaterThan(entries);
-}, 60_000);
+});
 
 test('a lost index is not taken for an empty archive; with a backup everybody comes in again', async () => {
   await archive.kill9();
@@ -162,7 +162,7 @@ test('a lost index is not taken for an empty archive; with a backup everybody co
   expect((await readdir(data)).filter((name) => /rebuilding/.test(name))).toEqual([]);
   await restart();
   await everybodyComesIn();
-}, 60_000);
+});
 
 test('a damaged index: said, left as it is, and put right from the backup', async () => {
   await archive.kill9();
@@ -171,7 +171,7 @@ test('a damaged index: said, left as it is, and put right from the backup', asyn
   expect(await nephos(data, 'rebuild', '--from', join(dir, 'records'))).toMatchObject({ code: 0 });
   await restart();
   await everybodyComesIn();
-}, 60_000);
+});
 
 test('from the objects alone: the studies, and nobody who may see them but by a new token', async () => {
   await archive.kill9();
@@ -185,4 +185,4 @@ test('from the objects alone: the studies, and nobody who may see them but by a 
   bootstrap = (await nephos(data, 'token')).output.trim();
   const studies = '/dicomweb/studies?includefield=00201208';
   expect(JSON.stringify(await ask(studies)).replaceAll(archive.origin, '')).toBe(JSON.stringify(before[studies]));
-}, 60_000);
+});

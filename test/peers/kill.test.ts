@@ -113,7 +113,7 @@ describe(`something is killed ${KILLS} times while the archive stores`, () => {
       }
       expect(acknowledged.size).toBeGreaterThan(KILLS);
     },
-    60_000 + KILLS * 6000,
+    300_000 + KILLS * 15_000,
   );
 
   test('in the end every acknowledged instance is there, and nothing is half visible', async () => {

@@ -157,7 +157,7 @@ test('without a price the page says amounts, and how to give one', async () => {
             .getByRole('row', { name: /^XA 1 / })
             .count();
         },
-        { timeout: 20_000, interval: 500 },
+        { interval: 500 },
       )
       .toBe(1);
     expect(await page.textContent('main')).not.toMatch(/EUR|USD/);
