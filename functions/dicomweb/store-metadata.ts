@@ -1,4 +1,5 @@
 import { uidsOf } from '#core/archive/instance.ts';
+import { decoderFor } from '#core/dicom/character-sets.ts';
 import { jsonToDataSet } from '#core/dicom/json.ts';
 import {
   EXPLICIT_VR_LITTLE_ENDIAN,
@@ -8,6 +9,8 @@ import {
   transferSyntax,
 } from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
+import { decodeValue } from '#core/dicom/values.ts';
+import { type VrKind, vrNamed } from '#core/dicom/vr.ts';
 import { type BulkContent, writePart10 } from '#core/dicom/writer.ts';
 import { xmlToDataSet } from '#core/dicom/xml.ts';
 import { PacsError } from '#core/errors.ts';
@@ -93,23 +96,56 @@ async function* writeObject(
   received: DataSet,
   bulk: ReadonlyMap<string, readonly SpooledPart[]>,
 ): AsyncGenerator<Uint8Array> {
-  const dataSet: DataSet = {};
-  for (const [tag, element] of Object.entries(received)) if (!tag.startsWith('0002')) dataSet[tag] = element;
   const partsOf = (uri: string): readonly SpooledPart[] => {
     const parts = bulk.get(uri) ?? [...bulk].find(([location]) => samePlace(location, uri))?.[1];
     if (!parts) throw new PacsError('BAD_REQUEST', 'a BulkDataURI names no part of the request');
     return parts;
   };
+  const dataSet = await withTexts(services, received, partsOf, undefined);
   const pixels = dataSet[PIXEL_DATA];
   const frames = pixels?.BulkDataURI === undefined ? undefined : partsOf(pixels.BulkDataURI);
   const syntax = await syntaxOf(services, received, frames);
   if (pixels && frames && transferSyntax(syntax).encapsulated) dataSet[PIXEL_DATA] = encapsulated(pixels, frames);
-  yield* writePart10({}, dataSet, syntax, (path, _, uri): BulkContent => {
+  yield* writePart10({}, dataSet, syntax, (path, _bulk, uri): BulkContent => {
     if (path === PIXEL_DATA && frames && uri === undefined) return fragments(services, frames);
     const parts = partsOf(uri ?? '');
     return { frames: readAll(services, parts), lengths: parts.map(({ size }) => size) };
   });
 }
+
+/**
+ * The data set with its long texts, which come as bulk data in the character set that it names (PS3.18 F.2.2), in place: all of it is written in UTF-8.
+ * @throws PacsError BAD_REQUEST, TOO_LARGE
+ */
+async function withTexts(
+  services: Services,
+  dataSet: DataSet,
+  partsOf: (uri: string) => readonly SpooledPart[],
+  outer: Element | undefined,
+): Promise<DataSet> {
+  const characterSet = dataSet['00080005'] ?? outer;
+  const whole: DataSet = {};
+  for (const [tag, element] of Object.entries(dataSet)) {
+    if (tag.startsWith('0002')) continue;
+    const vr = vrNamed(element.vr);
+    if (element.vr === 'SQ' && element.Value !== undefined) {
+      const items: DataSet[] = [];
+      for (const item of element.Value) items.push(await withTexts(services, item as DataSet, partsOf, characterSet));
+      whole[tag] = { vr: 'SQ', Value: items };
+    } else if (vr !== undefined && TEXTS.has(vr.kind) && element.BulkDataURI !== undefined) {
+      const limitBytes = services.limits.storeMetadataBytes;
+      const parts = partsOf(element.BulkDataURI);
+      if (parts.reduce((sum, { size }) => sum + size, 0) > limitBytes)
+        throw new PacsError('TOO_LARGE', 'a text is too large', { details: { limitBytes, tag } });
+      const bytes = Buffer.concat(await Array.fromAsync(readAll(services, parts)));
+      const terms = (characterSet?.Value ?? []).map((term) => (typeof term === 'string' ? term : ''));
+      whole[tag] = decodeValue(bytes, 0, bytes.length, vr, true, decoderFor(terms));
+    } else whole[tag] = element;
+  }
+  return whole;
+}
+
+const TEXTS: ReadonlySet<VrKind> = new Set(['texts', 'text', 'names']);
 
 /** Absolute and relative forms of one reference: the path decides. */
 function samePlace(location: string, uri: string): boolean {
