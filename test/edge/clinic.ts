@@ -157,7 +157,7 @@ export async function cStore(
 }
 
 /** Asked until it holds; what it last was stands in the failure. */
-export async function until<T>(ask: () => Promise<T> | T, holds: (value: T) => boolean, limitMs = 30_000): Promise<T> {
+export async function until<T>(ask: () => Promise<T> | T, holds: (value: T) => boolean, limitMs = 60_000): Promise<T> {
   const deadline = performance.now() + limitMs;
   for (;;) {
     const value = await ask();

@@ -466,7 +466,7 @@ export const claimOf = async ({ gateway }: Pick<Site, 'gateway'>, sop: string) =
 export async function eventually(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<void> {
   const until = Date.now() + timeoutMs;
   while (!(await holds())) {

@@ -379,7 +379,7 @@ describe('Modality Performed Procedure Step', () => {
     // What is refused changes nothing, and nobody hears of it.
     await set(session, sop, ended([uid(742)]));
     const heard = () => [...(noticesOf.get(sop) ?? [])].sort();
-    for (let i = 0; i < 400 && heard().length < 4; i++) await sleep(50);
+    for (let i = 0; i < 1_200 && heard().length < 4; i++) await sleep(50);
     expect(heard()).toEqual([1, 2, 4, 'deaf']);
     await sleep(1_500);
     expect(heard()).toHaveLength(4);
@@ -396,7 +396,7 @@ describe('Instance Availability Notification', () => {
     const object = buildDicom({ StudyInstanceUID: uid(810), SeriesInstanceUID: uid(811), SOPInstanceUID: uid(812) });
     const { outcome } = storeObject(archive.services, { tenant: TENANT, source: 'CT1' }, chunked(object));
     expect((await outcome).kind).toBe('stored');
-    for (let i = 0; i < 300 && told.size === 0; i++) await sleep(50);
+    for (let i = 0; i < 1_200 && told.size === 0; i++) await sleep(50);
     const [[, notification]] = [...told] as [[string, DataSet]];
     expect(textOf(notification['0020000D'])).toBe(uid(810));
     expect(notification['00081115']!.Value).toMatchObject([
@@ -414,7 +414,7 @@ describe('Instance Availability Notification', () => {
       (await readFeed(archive.services.index, TENANT, '', 1_000)).events.filter(
         ({ type, id }) => type === 'StudyComplete' && id === uid(815),
       );
-    for (let i = 0; i < 200 && (await complete()).length === 0; i++) await sleep(50);
+    for (let i = 0; i < 1_200 && (await complete()).length === 0; i++) await sleep(50);
     expect(await complete()).toMatchObject([{ StudyInstanceUID: uid(810), id: uid(815), instances: 1 }]);
   });
 });

@@ -620,7 +620,7 @@ describe('storage commitment', () => {
       services,
     });
   const until = async (done: () => boolean): Promise<void> => {
-    for (let i = 0; i < 400 && !done(); i++) await sleep(5);
+    for (let i = 0; i < 6_000 && !done(); i++) await sleep(5);
     expect(done()).toBe(true);
   };
   const waiting = async (): Promise<number> =>

@@ -71,7 +71,7 @@ test('with a certificate the archive speaks HTTPS, tells browsers to stay there,
 
   await putCertificate('second.example');
   let name = '';
-  for (let i = 0; i < 100 && name !== 'second.example'; i++) {
+  for (let i = 0; i < 600 && name !== 'second.example'; i++) {
     await sleep(100);
     name = String((await certificateOf(archive.origin)).subject.CN);
   }

@@ -232,7 +232,7 @@ describe('Orthanc 1.12 over TLS', () => {
     const DicomInstances = study.slices.map(({ SOPInstanceUID }) => [CT_IMAGE_STORAGE, SOPInstanceUID]);
     const { Path } = await ask<{ Path: string }>('/modalities/nephos/storage-commitment', { DicomInstances });
     let report = await get<{ Status: string; Success?: unknown[] }>(Path);
-    for (let i = 0; i < 400 && report.Status === 'Pending'; i++) {
+    for (let i = 0; i < 1_200 && report.Status === 'Pending'; i++) {
       await sleep(50);
       report = await get(Path);
     }

@@ -180,9 +180,9 @@ function peakRssOf(pid: number): number {
   }
 }
 
-/** Waits until somebody listens on the port of this machine, for ten seconds at most. */
+/** Waits until somebody listens on the port of this machine, for a minute at most. */
 export async function listening(port: number): Promise<void> {
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 2_400; i++) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
       socket.on('connect', () => socket.destroy());

@@ -59,7 +59,7 @@ function scripted(options: { artimMs?: number; idleMs?: number; services?: Servi
     decide: (request) => (options.reject ? { reject: REJECT.localLimitExceeded } : negotiate(request, POLICY)),
   });
   const until = async (done: () => boolean): Promise<void> => {
-    for (let i = 0; i < 400 && !done(); i++) await sleep(5);
+    for (let i = 0; i < 6_000 && !done(); i++) await sleep(5);
     expect(done()).toBe(true);
   };
   return {
@@ -162,7 +162,7 @@ describe('an association', () => {
     const { peer, types, bodies, end } = scripted();
     for (const pdu of pdus) peer.write(pdu);
     const { error } = await end();
-    for (let i = 0; i < 100 && types.at(-1) !== PDU.abort; i++) await sleep(5);
+    for (let i = 0; i < 6_000 && types.at(-1) !== PDU.abort; i++) await sleep(5);
     expect(types.at(-1)).toBe(PDU.abort);
     expect([...bodies.at(-1)!.subarray(2)]).toEqual([source, reason]);
     expect(error).toBeInstanceOf(AssociationError);
