@@ -2,6 +2,7 @@ import './styles/base.css';
 import './styles/layout.css';
 import './styles/studies.css';
 import './styles/study.css';
+import './styles/tags.css';
 import './styles/upload.css';
 import './styles/gateways.css';
 import './styles/routing.css';

@@ -131,8 +131,12 @@ function Conflict({ held, kind, onResolved }: Props) {
                     <tr key={row.path}>
                       <td class="tag">{formatTag(row.tag)}</td>
                       <td class="keyword">{keywordOf(row.tag)}</td>
-                      <td class="value">{row.existing ?? <em>absent</em>}</td>
-                      <td class="value">{row.held ?? <em>absent</em>}</td>
+                      <td class="value" data-label="In the archive">
+                        {row.existing ?? <em>absent</em>}
+                      </td>
+                      <td class="value" data-label="Held">
+                        {row.held ?? <em>absent</em>}
+                      </td>
                     </tr>
                   ))}
                 </tbody>

@@ -71,11 +71,9 @@ export function StudyRow({ study, isFresh, isSelected, onSelect }: Props) {
       <td class="accession" data-label="Acc.">
         {textOf(study, 'AccessionNumber')}
       </td>
-      <td class="number series">
-        {series?.toLocaleString('en')}
-        <span class="unit"> series,</span>
-      </td>
+      <td class="number series">{series?.toLocaleString('en')}</td>
       <td class="number images">
+        <span class="unit">{plural(series ?? 0, 'series', 'series')}, </span>
         {images?.toLocaleString('en')}
         <span class="unit"> {images === 1 ? 'image' : 'images'}</span>
       </td>
@@ -84,7 +82,7 @@ export function StudyRow({ study, isFresh, isSelected, onSelect }: Props) {
           study={uid}
           modalities={modalities}
           class="button"
-          label={`Open ${name.main}, ${plural(images ?? 0, 'image')}, in the viewer`}
+          label={`View ${name.main || 'No name'}, ${plural(images ?? 0, 'image')}, in the viewer`}
         >
           View
         </ViewerLink>
