@@ -14,7 +14,7 @@ export interface Representations {
 const multipart = (type: string): string => `multipart/related; type="${type}"`;
 
 const RESULTS = ['application/dicom+json', multipart('application/dicom+xml')];
-const OBJECTS = [multipart('application/dicom'), 'application/zip'];
+const OBJECTS = [multipart('application/dicom'), 'application/zip', multipart(OCTET_STREAM)];
 const FRAMES = [multipart(OCTET_STREAM), OCTET_STREAM, ...COMPRESSED_MEDIA_TYPES.map(({ type }) => multipart(type))];
 const VIDEOS = COMPRESSED_MEDIA_TYPES.map(({ type }) => type).filter((type) => type.startsWith('video/'));
 const PICTURES = ['image/jpeg', 'image/png'];
@@ -56,7 +56,7 @@ export const REPRESENTATIONS: Readonly<Record<string, Representations>> = {
   RetrieveInstance: of('application/dicom', ...OBJECTS),
   RetrieveStudyMetadata: of(...RESULTS),
   RetrieveSeriesMetadata: of(...RESULTS),
-  RetrieveInstanceMetadata: of(...RESULTS),
+  RetrieveInstanceMetadata: of(...RESULTS, 'application/dicom+xml'),
   RetrieveFrames: of(...FRAMES),
   RetrieveStudyBulkdata: of(multipart(OCTET_STREAM)),
   RetrieveSeriesBulkdata: of(multipart(OCTET_STREAM)),

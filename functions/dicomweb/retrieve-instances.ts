@@ -4,10 +4,12 @@ import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
 import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
+import { OCTET_STREAM } from '#core/retrieve/media-types.ts';
 import { type Delivery, deliveryOf, openDelivery, readDelivery } from '#core/retrieve/objects.ts';
 import { type Payload, releasePayload, startAhead } from '#core/retrieve/stream.ts';
 import { writeZip, type ZipEntry } from '#core/retrieve/zip.ts';
 import type { Services } from '#core/services.ts';
+import { retrieveInstanceBulkdata, retrieveSeriesBulkdata, retrieveStudyBulkdata } from './bulkdata.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { notModified, rangedResponse, rangeOf, validatorHeaders } from './conditional.ts';
 import { reprDigest } from './digest.ts';
@@ -25,12 +27,18 @@ const READ_AHEAD = 2;
 
 const PARTS: Offer = { type: DICOM, packaging: 'multipart' };
 const ARCHIVE: Offer = { type: ZIP, packaging: 'single' };
+/** An older way to ask for the bulk data of an object, a series or a study (PS3.18 §10.4.4). */
+const BULK: Offer = { type: OCTET_STREAM, packaging: 'multipart' };
 
 /** GET studies/{study} (PS3.18 §10.4.1.1.1): multipart application/dicom, or application/zip. */
 export const retrieveStudy: Handler = async (context) => {
   const { services, principal, params } = context;
   await checkOnline(services, principal.tenant, params.study!);
-  return retrieveMany(context, () => instancesOfStudy(services, principal.tenant, params.study!));
+  return retrieveMany(
+    context,
+    () => instancesOfStudy(services, principal.tenant, params.study!),
+    retrieveStudyBulkdata,
+  );
 };
 
 /** GET studies/{study}/series/{series} */
@@ -38,7 +46,8 @@ export const retrieveSeries: Handler = async (context) => {
   const { services, principal, params } = context;
   const { study, series } = params;
   await checkOnline(services, principal.tenant, study!, series!);
-  return retrieveMany(context, () => instancesOfSeries(services, principal.tenant, study!, series!));
+  const list = () => instancesOfSeries(services, principal.tenant, study!, series!);
+  return retrieveMany(context, list, retrieveSeriesBulkdata);
 };
 
 /**
@@ -58,8 +67,10 @@ export const retrieveInstance: Handler = async (context) => {
   const choices = acceptable(request, [
     ...(isLarge ? [alone, parts] : [parts, alone]),
     { ...ARCHIVE, accepts: canDeliver },
+    BULK,
   ]);
   const { offer } = choices[0]!;
+  if (offer === BULK) return retrieveInstanceBulkdata(context);
   const delivery = deliver(services, instance, choices)!;
   if (offer.packaging === 'single' && offer.type === DICOM) return sendObject(context, delivery);
   checkFits(services.limits, delivery.sizeBytes ?? 0, `ask for it alone (Accept: ${DICOM}; transfer-syntax=*)`);
@@ -68,9 +79,14 @@ export const retrieveInstance: Handler = async (context) => {
   return multipartResponse(services.clock, DICOM, [part], PARTS_HEADERS);
 };
 
-async function retrieveMany(context: Context, list: () => AsyncGenerator<InstanceRecord>): Promise<HttpResponse> {
+async function retrieveMany(
+  context: Context,
+  list: () => AsyncGenerator<InstanceRecord>,
+  bulkdata: Handler,
+): Promise<HttpResponse> {
   const { services, request } = context;
-  const choices = acceptable(request, [PARTS, ARCHIVE]);
+  const choices = acceptable(request, [PARTS, ARCHIVE, BULK]);
+  if (choices[0]!.offer === BULK) return bulkdata(context);
   // PS3.18 §10.4.3.3.1: the response holds every instance that can be converted to what was asked for; 206 when not all can be.
   const complete = takesEverything(choices) || (await everyOne(list(), (one) => deliver(services, one, choices)));
   const deliveries = deliverable(services, list(), choices);

@@ -30,6 +30,8 @@ const OFFERS: readonly Offer[] = [
   { type: JSON_TYPE, packaging: 'single', aliases: ['application/json'] },
   { type: XML_TYPE, packaging: 'multipart', aliases: ['application/xml', 'text/xml'] },
 ];
+/** One instance is one document (PS3.18 §10.4.4). Only by its own name: browsers ask for application/xml before anything else. */
+const ALONE: Offer = { type: XML_TYPE, packaging: 'single' };
 /** OHIF may send the Accept header of its frame requests with everything it asks (OHIF/Viewers#5442). */
 const FRAMES_TYPE = 'application/octet-stream';
 /** shorter bodies travel in one or two packets anyway (bytes) */
@@ -68,14 +70,17 @@ export const retrieveInstanceMetadata: Handler = async (context) => {
   const { services, principal, params, root } = context;
   const { tenant } = principal;
   const instance = await findInstance(services, tenant, params.study!, params.series!, params.instance!);
-  const choice = negotiate(context.request, OFFERS, { tolerate: FRAMES_TYPE });
+  const choice = negotiate(context.request, [...OFFERS, ALONE], { tolerate: FRAMES_TYPE });
+  const isAlone = choice.offer === ALONE;
   const first = firstSource(services);
-  const validators = { etag: etagFor(choice.offer.type, first, instance.sha256, instance.version, root) };
+  const kind = isAlone ? `${XML_TYPE} alone` : choice.offer.type;
+  const validators = { etag: etagFor(kind, first, instance.sha256, instance.version, root) };
   const unchanged = notModified(context.request, validators, CACHE);
   if (unchanged) return unchanged;
   const { text, source } = await servedInstanceMetadata(services, tenant, instance);
   // In place of our own there is nothing that would name it.
   const headers = { ...CACHE, ...(first === 'archive' && source !== first ? {} : validatorHeaders(validators)) };
+  if (isAlone) return { status: 200, headers: { ...headers, 'content-type': XML_TYPE }, body: xmlOfText(text, root) };
   if (choice.offer.type === XML_TYPE) return xmlResponse(context, one(text), headers);
   const body = Buffer.from(onRoot(`[${text}]`, root));
   return { status: 200, headers: { ...headers, 'content-type': choice.type }, body };
@@ -257,11 +262,11 @@ function xmlResponse(
 }
 
 async function* xmlParts(texts: AsyncIterable<string>, root: string): AsyncGenerator<Part> {
-  for await (const text of texts) {
-    const dataSet = JSON.parse(onRoot(text, root)) as DataSet;
-    yield { headers: { 'content-type': XML_TYPE }, body: Buffer.from(dataSetToXml(dataSet, () => '')) };
-  }
+  for await (const text of texts) yield { headers: { 'content-type': XML_TYPE }, body: xmlOfText(text, root) };
 }
+
+const xmlOfText = (text: string, root: string): Buffer =>
+  Buffer.from(dataSetToXml(JSON.parse(onRoot(text, root)) as DataSet, () => ''));
 
 async function* one(text: string): AsyncGenerator<string> {
   yield text;

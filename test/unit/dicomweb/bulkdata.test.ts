@@ -2,9 +2,11 @@ import { describe, expect, test } from 'vitest';
 import {
   retrieveBulkdata,
   retrieveInstanceBulkdata,
+  retrieveSeriesBulkdata,
   retrieveSeriesPixelData,
   retrieveStudyBulkdata,
 } from '#dicomweb/bulkdata.ts';
+import { retrieveInstance, retrieveSeries, retrieveStudy } from '#dicomweb/retrieve-instances.ts';
 import { retrieveInstanceMetadata } from '#dicomweb/retrieve-metadata.ts';
 import {
   type BuilderDataSet,
@@ -192,6 +194,23 @@ describe('all bulk data', () => {
         `${INSTANCE}/frames/2`,
       ]);
       expect(parts.map(({ body }) => body.toString('hex'))).toEqual(['ffd8ff01ffd9', 'ffd8ff02ffd9']);
+    }
+  });
+
+  test('of a study, a series and an object also by their own addresses, as it once was (PS3.18 §10.4.4)', async () => {
+    const services = memoryServices();
+    await store(services, buildDicom({ Rows: 4, Columns: 4, IconImageSequence: [{ PixelData: new Uint8Array(16) }] }));
+    const accept = 'multipart/related; type="application/octet-stream"';
+    for (const [handler, own, params] of [
+      [retrieveStudy, retrieveStudyBulkdata, { study: uid(1) }],
+      [retrieveSeries, retrieveSeriesBulkdata, { study: uid(1), series: uid(2) }],
+      [retrieveInstance, retrieveInstanceBulkdata, PARAMS],
+    ] as const) {
+      const parts = await partsOf(await ask(services, handler, params, { accept }));
+      expect(parts.length).toBeGreaterThan(0);
+      expect(parts).toEqual(await partsOf(await ask(services, own, params, { accept })));
+      const { headers } = await ask(services, handler, params, { accept: '*/*' });
+      expect(headers['content-type']).toContain('type="application/dicom"');
     }
   });
 

@@ -102,6 +102,27 @@ describe('metadata of a study of two series', () => {
     }
   });
 
+  test('of one instance is one XML document, where that is asked for by name (PS3.18 §10.4.4)', async () => {
+    const instance = { study: STUDY, series: uid(20), instance: uid(20_001) };
+    const single = await ask(services, retrieveInstanceMetadata, instance, { accept: 'application/dicom+xml' });
+    expect(single.headers).toMatchObject({ 'content-type': 'application/dicom+xml' });
+    const accept = 'multipart/related; type="application/dicom+xml"';
+    const [part] = await partsOf(await ask(services, retrieveInstanceMetadata, instance, { accept }));
+    expect(single.body.equals(part!.body)).toBe(true);
+    expect(single.headers.etag).toMatch(/^"/);
+    const again = { accept: 'application/dicom+xml', headers: { 'if-none-match': single.headers.etag! } };
+    expect((await ask(services, retrieveInstanceMetadata, instance, again)).status).toBe(304);
+    // of several it cannot be; and browsers, which ask for XML of any kind, get JSON
+    for (const [handler, params] of [
+      [retrieveSeriesMetadata, { study: STUDY, series: uid(20) }],
+      [retrieveStudyMetadata, { study: STUDY }],
+    ] as const)
+      expect((await ask(services, handler, params, { accept: 'application/dicom+xml' })).status).toBe(406);
+    const browser = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
+    const { headers } = await ask(services, retrieveInstanceMetadata, instance, browser);
+    expect(headers['content-type']).toBe(JSON_TYPE);
+  });
+
   test('is not there for what does not exist', async () => {
     const status = async (...args: Parameters<typeof ask>) => (await ask(...args)).status;
     for (const accept of [JSON_TYPE, 'multipart/related; type="application/dicom+xml"']) {
