@@ -221,7 +221,10 @@ describe('another program', () => {
     await page.goto(`${nephos.origin}/launch?iss=${encodeURIComponent(ehr.issuer)}&launch=${ehr.launch}`);
     await page.waitForURL(`**/viewer?StudyInstanceUIDs=${uid(2)}`);
     const session = await page.evaluate(() => fetch('/api/session').then((response) => response.json()));
-    expect(session).toMatchObject({ subject: `ehr:practitioner-7@${ehr.issuer.replace('http://', '')}`, roles: ['viewer'] });
+    expect(session).toMatchObject({
+      subject: `ehr:practitioner-7@${ehr.issuer.replace('http://', '')}`,
+      roles: ['viewer'],
+    });
     await page.goto(`${nephos.origin}/launch?iss=https%3A%2F%2Felsewhere.example&launch=x`);
     await page.getByRole('alert').filter({ hasText: 'not registered' }).waitFor();
     await page.context().close();
