@@ -133,11 +133,26 @@ export function readConfig(env: Environment): Config {
       connections: whole(env, 'NEPHOS_HTTP_CONNECTIONS', 5_000, 1, 1_000_000),
       ofAddress: whole(env, 'NEPHOS_HTTP_CONNECTIONS_ADDRESS', 1_000, 1, 1_000_000),
     },
-    corsOrigins: listOf(env.NEPHOS_CORS_ORIGINS),
+    corsOrigins: readCorsOrigins(env, auth),
     publicUrl: readPublicUrl(env),
     logLevel: oneOf(env, 'NEPHOS_LOG', ['debug', 'info', 'error'], 'info'),
     dicom,
   };
+}
+
+/**
+ * Scheme and authority each, or `*`. A page in a sandbox is of the origin `null`, whoever made it: that is nobody to be named.
+ * @throws ConfigError
+ */
+function readCorsOrigins(env: Environment, auth: Config['auth']): string[] {
+  const origins = listOf(env.NEPHOS_CORS_ORIGINS);
+  if (!origins.every((origin) => origin === '*' || /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/i.test(origin)))
+    throw new ConfigError('NEPHOS_CORS_ORIGINS must be a list of origins: https://viewer.example');
+  if (auth === 'off' && origins.includes('*'))
+    throw new ConfigError(
+      'NEPHOS_CORS_ORIGINS=* is refused with NEPHOS_AUTH=off: any page of the internet would read the archive',
+    );
+  return origins;
 }
 
 /** The JSON itself, or the file that holds it: secrets of clients are better kept in one. */

@@ -31,6 +31,9 @@ describe('configuration', () => {
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1@host:70000' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_DESTINATIONS: 'WS1@host:104/ssl' }, /NEPHOS_DICOM_DESTINATIONS/],
     [{ NEPHOS_DICOM_TLS_CERT: 'cert.pem' }, /NEPHOS_DICOM_TLS_KEY/],
+    [{ NEPHOS_CORS_ORIGINS: 'null' }, /NEPHOS_CORS_ORIGINS/],
+    [{ NEPHOS_CORS_ORIGINS: 'https://viewer.example/' }, /NEPHOS_CORS_ORIGINS/],
+    [{ NEPHOS_AUTH: 'off', NEPHOS_CORS_ORIGINS: '*' }, /NEPHOS_CORS_ORIGINS.*any page/],
   ])('%j is refused by name', (env, message) => {
     expect(() => readConfig(env)).toThrow(ConfigError);
     expect(() => readConfig(env)).toThrow(message);
