@@ -87,7 +87,7 @@ ${table(
 
 C-STORE sub-operations carry the priority of the C-MOVE or C-GET, and for C-MOVE its originator and message ID.
 
-Priority (0000,0700): of what waits to be read or converted for C-MOVE and C-GET (\`retrieveReads\`, §7), and at the gateway to be asked of the archive, the turn goes to HIGH before MEDIUM before LOW. At the gateway a C-STORE
+Priority (0000,0700): of what waits to be read or converted for C-MOVE and C-GET (\`retrieveReads\`, §7), and at the gateway to be asked of the archive, the turn goes to HIGH before MEDIUM before LOW; what lies on slow media is asked for at once for HIGH, for others in its turn. At the gateway a C-STORE
 with HIGH has its study forwarded before others; LOW moves nothing back. C-FIND is answered at once, whatever its priority.
 
 ### 11.5 Association acceptance
