@@ -32,11 +32,20 @@ export function notModified(
   validators: Validators,
   headers: Readonly<Record<string, string>> = {},
 ): HttpResponse | undefined {
-  if (isAnother(request.headers, validators))
-    throw new PacsError('PRECONDITION_FAILED', 'this is not the state that the request asks for');
+  checkState(request, validators);
   return isUnchanged(request.headers, validators)
     ? { status: 304, headers: { ...headers, ...validatorHeaders(validators) } }
     : undefined;
+}
+
+/**
+ * Refuses what is asked for of another state than there is.
+ * @param validators absent: nothing names the state, so nothing but `*` does
+ * @throws PacsError PRECONDITION_FAILED
+ */
+export function checkState({ headers }: Pick<HttpRequest, 'headers'>, validators?: Validators): void {
+  if (isAnother(headers, validators ?? { etag: 'W/' }))
+    throw new PacsError('PRECONDITION_FAILED', 'this is not the state that the request asks for');
 }
 
 /** If-Match is compared strongly, and decides alone when it is there (RFC 9110 §13.1.1, §13.1.4). */
@@ -76,14 +85,15 @@ export type RangeOutcome =
   | { readonly kind: 'unsatisfiable' };
 
 /**
- * The byte range asked for (RFC 9110 §14.2). Several ranges, another unit or a malformed header are answered with the whole, as
+ * The byte range asked for (RFC 9110 §14.2), by GET alone. Several ranges, another unit or a malformed header are answered with the whole, as
  * is a range whose If-Range names another state.
  */
 export function rangeOf(
-  request: Pick<HttpRequest, 'headers'>,
+  request: Pick<HttpRequest, 'headers'> & Partial<Pick<HttpRequest, 'method'>>,
   sizeBytes: number,
   { etag, lastModified }: Validators,
 ): RangeOutcome {
+  if (request.method === 'HEAD') return { kind: 'whole' };
   const ifRange = request.headers['if-range'];
   const isThis =
     (ifRange === etag && !etag.startsWith('W/')) || (lastModified !== undefined && ifRange === httpDate(lastModified));

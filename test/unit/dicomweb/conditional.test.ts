@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { rangedResponse } from '#dicomweb/conditional.ts';
+import { deleteResource } from '#dicomweb/delete.ts';
 import { retrieveFrames } from '#dicomweb/retrieve-frames.ts';
 import { retrieveInstance } from '#dicomweb/retrieve-instances.ts';
 import { retrieveInstanceMetadata } from '#dicomweb/retrieve-metadata.ts';
@@ -48,6 +49,25 @@ describe('a GET that asks for one state', () => {
       expect((await get({ 'if-match': etag }, handler, accept)).status).toBe(200);
       expect((await get({ 'if-match': '"other"' }, handler, accept)).status).toBe(412);
     }
+  });
+
+  test('a HEAD is of the whole, whatever range it names (RFC 9110 §14.2)', async () => {
+    const representation = { sizeBytes: 10, validators: { etag: '"x"' }, headers: {} };
+    const asked = { method: 'HEAD', headers: { range: 'bytes=0-3' } };
+    const { status, headers } = await rangedResponse(asked, representation, async () => Buffer.alloc(10));
+    expect({ status, length: headers['content-length'] }).toEqual({ status: 200, length: '10' });
+  });
+
+  test('a deletion of one state is of that alone', async () => {
+    const removing = memoryServices();
+    expect(await store(removing, buildDicom())).toMatchObject({ kind: 'stored' });
+    const { frames: _, ...params } = instance;
+    const remove = (headers: Record<string, string>, of: Record<string, string> = params) =>
+      ask(removing, deleteResource, of, { headers });
+    const { etag } = (await ask(removing, retrieveInstance, params, { accept: 'application/dicom' })).headers;
+    expect((await remove({ 'if-match': '"other"' })).status).toBe(412);
+    expect((await remove({ 'if-match': etag! }, { study: uid(1) })).status).toBe(412);
+    expect((await remove({ 'if-match': etag! })).status).toBe(204);
   });
 
   test('never gets it by a name that is weak', async () => {
