@@ -12,8 +12,9 @@ export interface IdentityPolicy {
   /**
    * Whom an identity stands for; undefined: for nobody, it is wrong. 'unsupported': a kind that nobody here can verify; then the
    * association goes on without, unless one is required.
+   * @param from address of the peer
    */
-  verify(identity: UserIdentity): Promise<Principal | undefined | 'unsupported'>;
+  verify(identity: UserIdentity, from?: string): Promise<Principal | undefined | 'unsupported'>;
 }
 
 export type IdentityOutcome =
@@ -25,10 +26,11 @@ export type IdentityOutcome =
 export async function identify(
   identity: UserIdentity | undefined,
   policy: IdentityPolicy | undefined,
+  from?: string,
 ): Promise<IdentityOutcome> {
   const anybody = { principal: undefined, response: undefined };
   if (policy === undefined) return anybody;
-  const verified = identity === undefined ? 'unsupported' : await policy.verify(identity);
+  const verified = identity === undefined ? 'unsupported' : await policy.verify(identity, from);
   if (verified === undefined) return { reject: REJECT.identityNotAccepted };
   if (verified === 'unsupported') return policy.required ? { reject: REJECT.identityNotAccepted } : anybody;
   return { principal: verified, response: identity?.responseRequested ? new Uint8Array(0) : undefined };

@@ -118,7 +118,7 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
           return { accept: { ...accept, user: { ...accept.user, identityResponse } }, contexts, principal };
         };
         if (options.identity === undefined) return admit(undefined, undefined);
-        return identify(asked.user.identity, options.identity).then(
+        return identify(asked.user.identity, options.identity, address).then(
           (outcome) => ('reject' in outcome ? refuse(outcome.reject) : admit(outcome.principal, outcome.response)),
           (error) => {
             options.onDefect?.(error);

@@ -17,24 +17,59 @@ import { ConfigError, type DicomConfig, roleOf, TENANT } from './config.ts';
  *
  * `passcode` is what `nephos passcode` prints; without one the name alone is enough. `rights` are those of NEPHOS_DICOM_ALLOWED_AES, all
  * where absent. `reach`: rules of the studies that it reaches (docs/roles.md), all where absent.
+ * @param now ms, of a clock that never goes back
  */
 export function identityPolicy(
   { identity, users: path }: Pick<DicomConfig, 'identity' | 'users'>,
   tokens: TokenVerifier,
   tenant: string,
+  now: () => number = () => performance.now(),
 ): IdentityPolicy | undefined {
   if (identity === 'off') return undefined;
+  const guesses = new WrongPasscodes(now);
   const users = path === undefined ? new Map<string, User>() : readUsers(path, tenant);
   return {
     required: identity === 'required',
-    async verify({ type, primary, secondary }: UserIdentity) {
+    async verify({ type, primary, secondary }: UserIdentity, from = '') {
       const text = Buffer.from(primary).toString('utf8');
       if (type === IDENTITY.username || type === IDENTITY.usernameAndPasscode)
-        return verifyUser(users.get(text), type === IDENTITY.username ? undefined : secondary);
+        return guesses.counted(`${text.slice(0, 64)} ${from}`, () =>
+          verifyUser(users.get(text), type === IDENTITY.username ? undefined : secondary),
+        );
       if (type === IDENTITY.jsonWebToken) return tokens.verify(text);
       return 'unsupported';
     },
   };
+}
+
+const FREE_GUESSES = 5;
+const FIRST_DELAY_MS = 1_000;
+const LONGEST_DELAY_MS = 15 * 60_000;
+/** names and addresses that are kept; the one not heard of for longest goes */
+const KEPT = 10_000;
+
+/** Wrong passcodes by name and address: five cost nothing, each further one doubles the wait. Of one process. */
+class WrongPasscodes {
+  readonly #now: () => number;
+  readonly #wrong = new Map<string, { readonly count: number; readonly notBefore: number }>();
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** What `verify` says; undefined without asking it where the wait is not over. A modality may ask many times at once: what is right does not count. */
+  async counted(who: string, verify: () => Promise<Principal | undefined>): Promise<Principal | undefined> {
+    if ((this.#wrong.get(who)?.notBefore ?? 0) > this.#now()) return undefined;
+    const principal = await verify();
+    const before = this.#wrong.get(who)?.count ?? 0;
+    this.#wrong.delete(who);
+    if (principal !== undefined) return principal;
+    const count = before + 1;
+    const waitMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (count - FREE_GUESSES));
+    this.#wrong.set(who, { count, notBefore: count < FREE_GUESSES ? 0 : this.#now() + waitMs });
+    if (this.#wrong.size > KEPT) this.#wrong.delete(this.#wrong.keys().next().value!);
+    return undefined;
+  }
 }
 
 interface User {
