@@ -5,6 +5,8 @@ export interface Loaded<T> {
   readonly value: T | undefined;
   readonly error: string | undefined;
   readonly loading: boolean;
+  /** `value` is what another key had: its own is on its way */
+  readonly stale: boolean;
   readonly reload: () => void;
 }
 
@@ -38,6 +40,7 @@ export function useLoaded<T>(key: string, load: (signal: AbortSignal) => Promise
     value: stale && forget ? undefined : state.value,
     error: stale ? undefined : state.error,
     loading: state.loading || stale,
+    stale,
     reload: () => run(key),
   };
 }

@@ -18,7 +18,7 @@ const EVENTS = ['InstanceStored', 'StudyQuiet', 'Rejected', 'Deleted', 'Restored
 export function StudiesPage({ params }: { params: URLSearchParams }) {
   const query = readQuery(params);
   const address = hrefOf(query);
-  const { value, error, loading, reload } = useLoaded(address, (signal) => searchStudies(query, signal));
+  const { value, error, loading, stale, reload } = useLoaded(address, (signal) => searchStudies(query, signal));
   useArchiveEvents(EVENTS, reload);
   const fresh = useFresh(value, address);
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
@@ -59,7 +59,7 @@ export function StudiesPage({ params }: { params: URLSearchParams }) {
         <Failure message={error} onRetry={reload} />
       ) : (
         <>
-          <div class="table-frame" data-loading={loading ? '' : undefined}>
+          <div class="table-frame" data-loading={stale || undefined}>
             <table class="study-list" aria-busy={loading}>
               <caption class="visually-hidden">Studies</caption>
               <Head query={query} onSort={sortBy} />
