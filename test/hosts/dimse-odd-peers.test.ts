@@ -818,6 +818,22 @@ describe('storage commitment', () => {
   });
 });
 
+test('C-GET of somebody who has offered to take nothing: every sub-operation has failed', async () => {
+  const one = slice({ StudyInstanceUID: uid(30_001), SeriesInstanceUID: uid(30_002) });
+  const peer = await Peer.associated();
+  peer.write(storeOf(one.sop, one.dataSet));
+  expect(await peer.status()).toBe(0);
+  const wanted = identifier({ ...STUDY, '0020000D': { vr: 'UI', Value: [uid(30_001)] } });
+  peer.write(message(STUDY_ROOT_GET, commandOf(STUDY_ROOT_GET, COMMAND.cGet), wanted));
+  expect(await peer.response()).toMatchObject({
+    Status: 0xa702,
+    NumberOfCompletedSuboperations: 0,
+    NumberOfFailedSuboperations: 1,
+  });
+  await peer.pdu();
+  await peer.release();
+});
+
 test('one message id for many requests at once: no more are performed at a time than were agreed, and each is answered', async () => {
   const REQUESTS = 200;
   let running = 0;
