@@ -1,6 +1,7 @@
 import { type App, Validations } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 import { INVENTORY } from '#adapters/aws/schema.ts';
+import { FUNCTIONS as ROWS } from '#lambda/functions.ts';
 import { Names } from './names.ts';
 import type { Settings } from './settings.ts';
 
@@ -56,6 +57,7 @@ const SERVICE_FINDINGS: readonly Acknowledgement[] = [
 const acknowledgements = (
   objects: readonly string[],
   copied: readonly string[],
+  groups: readonly string[],
   settings: Settings,
 ): readonly Acknowledgement[] => [
   // Roles. test/infra/grants.test.ts allows two kinds of wildcard: the objects of one bucket, and X-Ray, which has no resources.
@@ -73,6 +75,13 @@ const acknowledgements = (
         ),
       ]
     : []),
+  ...groups.map((arn) =>
+    nag(
+      `AwsSolutions-IAM5[Resource::${arn}:*]`,
+      /\/(\w+-role|ExecutionRole|IAMRole)\/DefaultPolicy$/,
+      'The streams of one log group, whose names the service gives that writes them.',
+    ),
+  ),
   ...objects.map((pattern) =>
     nag(
       `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:s3:::${pattern}]`,
@@ -142,6 +151,12 @@ const acknowledgements = (
     'A client certificate is shown to HTTP back ends; behind this API are functions, called with IAM.',
   ),
 
+  nag(
+    'AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]',
+    /^Api2?\/Http\/Api\/CloudWatchRole$/,
+    "The one role of the account in this region by which API Gateway writes logs, whichever API they are of: AWS's own policy for it.",
+  ),
+
   // Functions.
   nag(
     'HIPAA.Security-LambdaConcurrency',
@@ -151,7 +166,7 @@ const acknowledgements = (
   nag(
     'HIPAA.Security-LambdaDLQ',
     FUNCTIONS,
-    'Called synchronously, by queues with dead letters, or by schedules with a queue for what failed.',
+    'Called synchronously, or by queues with dead letters; those that schedules start have one.',
   ),
   nag(
     'HIPAA.Security-LambdaInsideVPC',
@@ -184,7 +199,7 @@ const acknowledgements = (
   ),
   nag(
     'HIPAA.Security-CloudWatchLogGroupEncrypted',
-    /^FrontFirewall2?\/WebAclLog$/,
+    /^FrontLogs2?\/firewall$/,
     "In us-east-1, without queries, tokens and cookies: CloudWatch's own key.",
   ),
   nag(
@@ -281,8 +296,13 @@ export function acknowledgeFindings(app: App, settings: Settings): void {
     `arn:aws:s3:::cdk-hnb659fds-assets-${account}-${settings.region}`,
     `${names.stack('Site')}:ExportsOutputFnGetAttSiteE53D7754ArnEE3E64EC`,
   ];
+  const groups = regions.flatMap((region) =>
+    [...Object.keys(ROWS), 'service', 'service-flow'].map(
+      (of) => `arn:aws:logs:${region}:${account}:log-group:${names.logGroup(of)}`,
+    ),
+  );
   const constructs = app.node.findAll();
-  for (const { id, where, reason } of acknowledgements(objects, copied, settings)) {
+  for (const { id, where, reason } of acknowledgements(objects, copied, groups, settings)) {
     for (const construct of constructs) {
       if (where.test(construct.node.path) && !above(construct, where))
         Validations.of(construct).acknowledge({ id, reason });

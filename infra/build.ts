@@ -4,7 +4,7 @@ import type { QueueName } from '#lambda/functions.ts';
 import { acknowledgeFindings } from './acknowledgements.ts';
 import { STAGE_NAME } from './constructs/archive-api.ts';
 import { Names } from './names.ts';
-import type { Issuer, Settings } from './settings.ts';
+import type { Firewall, Issuer, Settings } from './settings.ts';
 import { type SiteSource, siteSources } from './site-files.ts';
 import { ApiStack, type ComputeProps } from './stacks/api.ts';
 import { AuditStack } from './stacks/audit.ts';
@@ -18,6 +18,7 @@ import { IdentityStack } from './stacks/identity.ts';
 import { ImagingStack } from './stacks/imaging.ts';
 import { IndexStack } from './stacks/index.ts';
 import { KeysStack } from './stacks/keys.ts';
+import { FrontLogsStack, LogsStack } from './stacks/logs.ts';
 import { OperationsStack } from './stacks/operations.ts';
 import { QueuesStack } from './stacks/queues.ts';
 import { ReplicaKeyStack } from './stacks/replica-key.ts';
@@ -30,7 +31,7 @@ import { WorkersStack } from './stacks/workers.ts';
 /** What the functions of a region are reached through, and what else is made of them. */
 interface DeployedRegion {
   readonly name: string;
-  readonly key: IKey;
+  readonly logs: LogsStack;
   readonly storage: StorageStack;
   readonly api: ApiStack;
   readonly workers: WorkersStack;
@@ -75,8 +76,8 @@ export class Deployment {
     home.workers.addStackDependency(index);
     let copy: DeployedRegion | undefined;
     if (second) {
-      const other = { name: first.name, keyArn: keys.key.keyArn };
-      copy = this.#region(second, second.isActive ? other : undefined, issuer, keys);
+      const other = { name: first.name, keyArn: second.stack.keyArn(first.name) };
+      copy = this.#region(second, second.isActive ? other : undefined, issuer, second.stack);
       // A bucket replicates to one that is there, and the table's replica is encrypted with a key that is there.
       home.storage.addStackDependency(copy.storage);
       index.addStackDependency(second.stack);
@@ -107,8 +108,8 @@ export class Deployment {
     if (siteContent.length > 0) new SiteContentStack(app, { settings, bucket: site.bucket, sources: siteContent });
     const regions = copy === undefined ? [home] : [home, copy];
     if (firewall) {
-      for (const { api, key, name } of regions)
-        new ApiFirewallStack(app, { settings, region: name, firewall, api: api.api, key });
+      for (const { api, logs, name } of regions)
+        new ApiFirewallStack(app, { settings, region: name, firewall, api: api.api }).addStackDependency(logs);
     }
     const origins = regions.map(({ api, name }) => ({
       region: name,
@@ -125,19 +126,28 @@ export class Deployment {
       direct: regions.flatMap(({ name }) =>
         (['archive', 'landing'] as const).map((kind) => `${this.#names.bucket(kind, name)}.s3.${name}.amazonaws.com`),
       ),
-      webAclArn: firewall && new FrontFirewallStack(app, { settings, firewall }).webAclArn,
+      webAclArn: firewall && this.#frontFirewall(firewall),
       service: this.#service(home),
     });
     if (copy !== undefined) new HealthChecksStack(app, { settings, apis: origins });
   }
 
+  /** @returns its ARN */
+  #frontFirewall(firewall: Firewall): string {
+    const { settings } = this;
+    const stack = new FrontFirewallStack(this.#app, { settings, firewall });
+    stack.addStackDependency(new FrontLogsStack(this.#app, { settings }));
+    return stack.webAclArn;
+  }
+
   /** Undefined where nothing runs, or where changes go elsewhere: then the functions take all requests. */
-  #service({ compute, storage }: DeployedRegion): FrontProps['service'] {
+  #service({ compute, logs, storage }: DeployedRegion): FrontProps['service'] {
     const { settings } = this;
     const { fargate, writesTo } = settings;
     if (fargate === undefined) return undefined;
     const stack = new ServiceStack(this.#app, { ...compute, fargate });
     stack.addStackDependency(storage);
+    stack.addStackDependency(logs);
     if (fargate.tasks === 0 || writesTo === 'second') return undefined;
     return { loadBalancer: stack.loadBalancer, name: fargate.name };
   }
@@ -154,7 +164,7 @@ export class Deployment {
     { name: region, key, isActive }: Region,
     replicatesTo: { readonly name: string; readonly keyArn: string } | undefined,
     issuer: Issuer,
-    keys: KeysStack,
+    keys: Pick<KeysStack, 'tenantKeyArns'>,
     /** in the first region alone: a second one reads frames from its own objects */
     imaging?: ImagingStack,
   ): DeployedRegion {
@@ -183,7 +193,6 @@ export class Deployment {
     const compute = {
       settings,
       region,
-      key,
       deployed: {
         settings,
         tableName: names.table,
@@ -216,9 +225,12 @@ export class Deployment {
     };
     const api = new ApiStack(app, compute);
     const workers = new WorkersStack(app, { ...compute, queues: queues.queues, active: isActive });
+    const logs = new LogsStack(app, { settings, region, key });
     // They are spoken of by name.
-    api.addStackDependency(storage);
-    workers.addStackDependency(storage);
+    for (const stack of [storage, logs]) {
+      api.addStackDependency(stack);
+      workers.addStackDependency(stack);
+    }
     new OperationsStack(app, {
       settings,
       region,
@@ -231,6 +243,6 @@ export class Deployment {
       archive: storage.archive,
       replicatesTo: replicatesTo?.name,
     });
-    return { name: region, key, storage, api, workers, compute };
+    return { name: region, logs, storage, api, workers, compute };
   }
 }

@@ -23,6 +23,10 @@ export class Names {
   logGroup(of: string): string {
     return `/${this.prefix}/${of}`;
   }
+  /** The firewall's service takes log groups with this beginning only. */
+  firewallLogGroup(scope: 'CLOUDFRONT' | 'REGIONAL'): string {
+    return `aws-waf-logs-${this.prefix}-${scope.toLowerCase()}`;
+  }
   /** of CloudFormation: `Nephos-prod-Storage` */
   stack(of: string): string {
     return `Nephos-${this.prefix.slice('nephos-'.length)}-${of}`;

@@ -55,8 +55,16 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
   const kind = at.oneOf<Kind>('kind', ['dev', 'prod'], 'dev');
   const prod = kind === 'prod';
   const stage = at.text('stage', /^[a-z][a-z0-9]{0,11}$/, kind);
+  const reserved = ['aws', 'amazon', 'cognito'].find((word) => stage.includes(word));
+  if (reserved !== undefined)
+    throw new SettingsError(`nephos.stage: Cognito refuses addresses of sign-in pages with ${reserved} in them`);
   const region = at.text('region', REGION, environment.CDK_DEFAULT_REGION ?? 'us-east-1');
   const secondRegion = at.optionalText('secondRegion', REGION);
+  for (const one of [region, secondRegion])
+    if (one !== undefined && OTHER_PARTITION.test(one))
+      throw new SettingsError(
+        `nephos.region: ${one} has no CloudFront, and its services other names: AWS GovCloud, China and the other partitions are not supported`,
+      );
   if (secondRegion === region) throw new SettingsError('nephos.secondRegion: must differ from nephos.region');
   const tiers = readTiers(at.list('tiers'));
   const tenant = at.text('tenant', TENANT, 'main');
@@ -92,6 +100,7 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     corsOrigins: at.texts('corsOrigins', /^https?:\/\/[^/\s]+$/),
     recordSystems: readRecordSystems(at.list('recordSystems'), tenants),
     ingestConcurrency: at.number('ingestConcurrency', 2, 1_000, prod ? 50 : 5),
+    apiLogRole: at.flag('apiLogRole', true),
     bufferedResponses: at.flag('bufferedResponses', false),
     fargate: at.section('fargate', readFargate),
   };
@@ -112,11 +121,43 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     const regions = [...HEALTH_IMAGING_REGIONS].join(', ');
     throw new SettingsError(`nephos.healthImaging: AWS HealthImaging is in ${regions} only, not in ${region}`);
   }
+  const bytes = variableBytes(settings);
+  if (bytes > VARIABLE_BYTES)
+    throw new SettingsError(
+      `nephos: the functions take 4 KB of variables, and tenants, tenantKeys, recordSystems, routing, corsOrigins and issuer together would take ${bytes} bytes of the ${VARIABLE_BYTES} that are left`,
+    );
   return settings;
 }
 
+/** What is left of Lambda's 4,096 bytes beside names of queues, buckets and variables (test/infra/on-aws.test.ts). */
+const VARIABLE_BYTES = 2_300;
+/** `arn:aws:kms:ap-southeast-4:123456789012:key/mrk-` and 32 digits, with `=` and `,` */
+const KEY_BYTES = 85;
+
+/** Of what has no length of its own in a function's variables (infra/environment.ts). */
+function variableBytes({
+  tenants,
+  tenantKeys,
+  recordSystems,
+  routing,
+  corsOrigins,
+  issuer,
+  tiering,
+}: Settings): number {
+  const texts = [...tenants, ...corsOrigins, ...(routing?.hosts ?? []), ...(routing?.networks ?? [])];
+  const others = Object.values(issuer ?? {}).filter((value) => value !== undefined);
+  return (
+    [...texts, ...others].reduce((sum, text) => sum + text.length + 1, 0) +
+    tenantKeys.reduce((sum, tenant) => sum + tenant.length + KEY_BYTES, 0) +
+    (recordSystems.length > 0 ? JSON.stringify(recordSystems).length : 0) +
+    tiering.reduce((sum, { policy }) => sum + policy.length + 14, 0)
+  );
+}
+
 const TENANT = /^[a-z0-9][a-z0-9-]{0,31}$/;
-const REGION = /^[a-z]{2}(-[a-z]+)+-\d$/;
+/** GovCloud, China, the isolated regions, the European Sovereign Cloud: partitions of their own */
+const OTHER_PARTITION = /^(us-gov|cn|us-iso[a-z]?|eu-isoe|eusc)-/;
+const REGION = /^[a-z]{2,4}(-[a-z]+)+-\d$/;
 const HEALTH_IMAGING_REGIONS = new Set(['us-east-1', 'us-west-2', 'eu-west-1', 'eu-west-2', 'ap-southeast-2']);
 
 function parsed(text: string): unknown {
@@ -269,7 +310,30 @@ const readRates = (at: Reader): Rates => ({
 const readHealthImaging = (at: Reader): HealthImaging => ({
   metadata: at.oneOf('metadata', ['archive', 'health-imaging'] as const, 'archive'),
 });
-const readFargate = (at: Reader): Fargate => ({
+/** GiB of memory that Fargate takes with so much of a processor: the least, the most, and in steps of */
+const FARGATE_MEMORY: Readonly<Record<number, readonly [number, number, number]>> = {
+  256: [1, 2, 1],
+  512: [1, 4, 1],
+  1024: [2, 8, 1],
+  2048: [4, 16, 1],
+  4096: [8, 30, 1],
+  8192: [16, 60, 4],
+  16384: [32, 120, 8],
+};
+
+function readFargate(at: Reader): Fargate {
+  const fargate = readTask(at);
+  const [least, most, step] = FARGATE_MEMORY[fargate.cpu] ?? [];
+  const gib = fargate.memoryMiB / 1024;
+  if (least === undefined || most === undefined || step === undefined)
+    throw new SettingsError(`nephos.fargate.cpu: Fargate takes ${Object.keys(FARGATE_MEMORY).join(', ')}`);
+  if (gib < least || gib > most || (gib - least) % step !== 0)
+    throw new SettingsError(
+      `nephos.fargate.memoryMiB: with ${fargate.cpu} of cpu Fargate takes ${least * 1024} to ${most * 1024} in steps of ${step * 1024}`,
+    );
+  return fargate;
+}
+const readTask = (at: Reader): Fargate => ({
   image: at.text('image', /^[a-z0-9][a-z0-9._/-]{1,255}:[\w.-]{1,128}$/),
   tasks: at.number('tasks', 0, 100, 1),
   name: at.text('name', /^([a-z0-9-]+\.)+[a-z]{2,}$/),

@@ -53,6 +53,8 @@ export interface Settings {
   readonly recordSystems: readonly RecordSystemRow[];
   /** concurrent executions that the object queue may take, so that reading is never starved: 2 to 1,000 */
   readonly ingestConcurrency: number;
+  /** sets the role by which API Gateway writes logs, one of the whole account in the region; without one it refuses the stage */
+  readonly apiLogRole: boolean;
   /** the functions answer whole instead of streaming; for engines without response streaming only */
   readonly bufferedResponses: boolean;
   /** the service for large bodies; undefined: the functions alone */

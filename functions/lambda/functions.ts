@@ -404,6 +404,25 @@ export const FUNCTIONS = {
 
 export type FunctionName = keyof typeof FUNCTIONS;
 
+/**
+ * Whether what a function sends leads back to it, by queues of others or its own: jobs that come back later do (a study that is not quiet yet, objects on
+ * their way from slow media). Lambda ends such a chain after 16 rounds, unless it is told that it is meant.
+ */
+export function isInLoop(name: FunctionName): boolean {
+  const seen = new Set<FunctionName>();
+  const reaches = (from: FunctionName): boolean => {
+    const { sends }: Grants = FUNCTIONS[from].grants;
+    return (Object.entries(FUNCTIONS) as [FunctionName, FunctionSpec][]).some(([to, { triggers }]) => {
+      if (!triggers.some((trigger) => trigger.kind === 'queue' && sends.includes(trigger.queue))) return false;
+      if (to === name) return true;
+      if (seen.has(to)) return false;
+      seen.add(to);
+      return reaches(to);
+    });
+  };
+  return reaches(name);
+}
+
 /** Copied beside the bundles of functions with `codecs`, from node_modules/dcmjs-codecs. */
 export const CODEC_FILE = 'dcmjs-native-codecs.wasm';
 

@@ -4,10 +4,13 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { NephosStack } from '../nephos-stack.ts';
 
-/** Where alarms are told; those whom the settings name get them by mail. `key`: one whose policy lets CloudWatch use it. */
-export function alarmTopic(stack: NephosStack, key: kms.IKey): sns.Topic {
+/**
+ * Where alarms are told; those whom the settings name get them by mail. `key`: one whose policy lets CloudWatch use it. `of` is in its name:
+ * a region may have several.
+ */
+export function alarmTopic(stack: NephosStack, key: kms.IKey, of = 'alarms'): sns.Topic {
   const topic = new sns.Topic(stack, 'Alarms', {
-    topicName: `${stack.names.prefix}-alarms-${stack.region}`,
+    topicName: `${stack.names.prefix}-${of}-${stack.region}`,
     masterKey: key,
     enforceSSL: true,
   });

@@ -1,6 +1,5 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import * as apigateway from 'aws-cdk-lib/aws-apigateway';
-import type { IKey } from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import {
@@ -11,7 +10,6 @@ import {
   TOO_LARGE_ANSWER,
 } from '#lambda/functions.ts';
 import type { NephosStack } from '../nephos-stack.ts';
-import { removalOf } from '../removal.ts';
 import type { ArchiveFunction } from './archive-function.ts';
 
 type Functions = Readonly<Partial<Record<FunctionName, ArchiveFunction>>>;
@@ -30,7 +28,7 @@ export class ArchiveApi extends Construct {
   readonly #authorizer: apigateway.RequestAuthorizer;
   readonly #integrations = new Map<FunctionName, apigateway.Integration>();
 
-  constructor(stack: NephosStack, functions: Functions, key: IKey) {
+  constructor(stack: NephosStack, functions: Functions) {
     super(stack, 'Http');
     this.#stack = stack;
     this.#functions = functions;
@@ -41,7 +39,9 @@ export class ArchiveApi extends Construct {
       // Bodies are bytes; API Gateway hands them to the functions in base64.
       binaryMediaTypes: ['*/*'],
       disableExecuteApiEndpoint: false,
-      cloudWatchRole: false,
+      // Of the account in this region, for all its APIs: it stays when this one goes.
+      cloudWatchRole: stack.settings.apiLogRole,
+      ...(stack.settings.apiLogRole && { cloudWatchRoleRemovalPolicy: RemovalPolicy.RETAIN }),
       deployOptions: {
         stageName: STAGE_NAME,
         metricsEnabled: true,
@@ -51,7 +51,7 @@ export class ArchiveApi extends Construct {
         dataTraceEnabled: false,
         throttlingRateLimit: 5_000,
         throttlingBurstLimit: 5_000,
-        accessLogDestination: new apigateway.LogGroupLogDestination(this.#accessLog(key)),
+        accessLogDestination: new apigateway.LogGroupLogDestination(this.#accessLog()),
         accessLogFormat: apigateway.AccessLogFormat.custom(JSON.stringify(ACCESS_LOG)),
       },
     });
@@ -65,13 +65,9 @@ export class ArchiveApi extends Construct {
     this.#errors();
   }
 
-  #accessLog(key: IKey): logs.LogGroup {
-    return new logs.LogGroup(this, 'AccessLog', {
-      logGroupName: this.#stack.names.logGroup('api-access'),
-      retention: this.#stack.settings.retention.logDays,
-      encryptionKey: key,
-      removalPolicy: removalOf(this.#stack.settings),
-    });
+  /** of stacks/logs.ts */
+  #accessLog(): logs.ILogGroup {
+    return logs.LogGroup.fromLogGroupName(this, 'AccessLog', this.#stack.names.logGroup('api-access'));
   }
 
   #routes(): void {

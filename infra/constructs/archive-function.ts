@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Duration, Size } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import type { IKey } from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import {
   type BundlingOptions,
@@ -12,11 +11,11 @@ import {
   SourceMapMode,
 } from 'aws-cdk-lib/aws-lambda-nodejs';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import { BUNDLE_FILE, BUNDLING } from '#lambda/bundling.ts';
-import { CODEC_FILE, FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
+import { CODEC_FILE, FUNCTIONS, type FunctionName, type FunctionSpec, isInLoop } from '#lambda/functions.ts';
 import { type Resources, statementsFor } from '../grants.ts';
 import type { NephosStack } from '../nephos-stack.ts';
-import { removalOf } from '../removal.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -24,21 +23,17 @@ export interface ArchiveFunctionProps {
   readonly name: FunctionName;
   readonly environment: Readonly<Record<string, string>>;
   readonly resources: Resources;
-  readonly key: IKey;
+  /** takes the events of schedules that the function failed at for good */
+  readonly missed?: IQueue | undefined;
 }
 
-/** One function of the table functions/lambda/functions.ts: a role of its own with the grants of its row, a log group of its own. */
+/** One function of the table functions/lambda/functions.ts: a role of its own with the grants of its row, and a log group of its own (stacks/logs.ts). */
 export class ArchiveFunction extends NodejsFunction {
   readonly spec: FunctionSpec;
 
-  constructor(stack: NephosStack, { name, environment, resources, key }: ArchiveFunctionProps) {
+  constructor(stack: NephosStack, { name, environment, resources, missed }: ArchiveFunctionProps) {
     const spec: FunctionSpec = FUNCTIONS[name];
-    const logGroup = new logs.LogGroup(stack, `${name}-log`, {
-      logGroupName: stack.names.logGroup(name),
-      retention: stack.settings.retention.logDays,
-      encryptionKey: key,
-      removalPolicy: removalOf(stack.settings),
-    });
+    const logGroup = logs.LogGroup.fromLogGroupName(stack, `${name}-log`, stack.names.logGroup(name));
     const role = new iam.Role(stack, `${name}-role`, {
       assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
       description: `Nephos: ${spec.purpose}`.slice(0, 1_000).replaceAll(/[^\w\s+=,.@()-]/g, ' '),
@@ -60,6 +55,9 @@ export class ArchiveFunction extends NodejsFunction {
       logGroup,
       loggingFormat: lambda.LoggingFormat.JSON,
       tracing: lambda.Tracing.ACTIVE,
+      ...(isInLoop(name) && { recursiveLoop: lambda.RecursiveLoop.ALLOW }),
+      // A schedule's event is taken before it is worked at: it is Lambda that tries three times, and that tells when all have failed.
+      ...(missed && { deadLetterQueue: missed }),
       environment: { ...environment },
       awsSdkConnectionReuse: false,
       bundling: bundlingOf(spec),

@@ -39,7 +39,8 @@ export function operationsDashboard(stack: NephosStack, watched: Watched): cloud
   const graph = (title: string, left: cloudwatch.IMetric[], more: Partial<cloudwatch.GraphWidgetProps> = {}) =>
     new cloudwatch.GraphWidget({ title, left, width: 12, height: 6, ...more });
   return new cloudwatch.Dashboard(stack, 'Dashboard', {
-    dashboardName: stack.names.prefix,
+    // Dashboards are one namespace in all regions.
+    dashboardName: stack.isSecond ? `${stack.names.prefix}-${stack.region}` : stack.names.prefix,
     defaultInterval: Duration.hours(24),
     widgets: [
       [

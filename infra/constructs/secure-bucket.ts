@@ -27,6 +27,8 @@ export class SecureBucket extends s3.Bucket {
         ? { encryption: s3.BucketEncryption.S3_MANAGED }
         : { encryption: s3.BucketEncryption.KMS, encryptionKey: key, bucketKeyEnabled: true }),
       removalPolicy: removalOf(stack.settings),
+      // CloudFormation deletes no bucket that holds anything, and every one of these does: CDK's function empties it first.
+      autoDeleteObjects: stack.settings.retention.deletable,
       ...props,
     });
   }

@@ -1,20 +1,20 @@
 import { ArnFormat } from 'aws-cdk-lib';
-import type { IKey } from 'aws-cdk-lib/aws-kms';
-import * as logs from 'aws-cdk-lib/aws-logs';
 import * as wafv2 from 'aws-cdk-lib/aws-wafv2';
 import type { NephosStack } from '../nephos-stack.ts';
-import { removalOf } from '../removal.ts';
 import type { Firewall } from '../settings.ts';
 
 /**
  * Rules of AWS's groups that would refuse what a PACS is for: bodies of DICOM objects, which are bytes in which any pattern occurs and
- * which are larger than what the firewall looks at; queries with long lists of UIDs; clients without a User-Agent. They count instead.
+ * which are larger than what the firewall looks at; queries with long lists of UIDs, and paths with long lists of frames; issuers and record
+ * systems that name themselves by an address when they send a browser here; clients without a User-Agent. They count instead.
  */
 const COUNTED: Readonly<Record<string, readonly string[]>> = {
   AWSManagedRulesCommonRuleSet: [
     'NoUserAgent_HEADER',
     'SizeRestrictions_BODY',
     'SizeRestrictions_QUERYSTRING',
+    'SizeRestrictions_URIPATH',
+    'GenericRFI_QUERYARGUMENTS',
     'CrossSiteScripting_BODY',
     'EC2MetaDataSSRF_BODY',
     'GenericLFI_BODY',
@@ -27,8 +27,6 @@ const COUNTED: Readonly<Record<string, readonly string[]>> = {
 export interface WebAclProps {
   readonly scope: 'CLOUDFRONT' | 'REGIONAL';
   readonly firewall: Firewall;
-  /** of the log group; undefined: CloudWatch's own */
-  readonly key: IKey | undefined;
 }
 
 /**
@@ -36,9 +34,11 @@ export interface WebAclProps {
  * counted them by their own. The rule there is for who goes past it.
  */
 const BEHIND_ONE_ADDRESS = 20;
+/** the highest limit that the service takes */
+const HIGHEST_LIMIT = 2_000_000_000;
 
 /** The firewall before CloudFront, and the same before the API, which can also be reached without CloudFront. */
-export function webAcl(stack: NephosStack, { scope, firewall, key }: WebAclProps): wafv2.CfnWebACL {
+export function webAcl(stack: NephosStack, { scope, firewall }: WebAclProps): wafv2.CfnWebACL {
   const name = `${stack.names.prefix}-${scope.toLowerCase()}`;
   const acl = new wafv2.CfnWebACL(stack, 'WebAcl', {
     name,
@@ -53,7 +53,10 @@ export function webAcl(stack: NephosStack, { scope, firewall, key }: WebAclProps
         statement: {
           rateBasedStatement: {
             aggregateKeyType: 'IP',
-            limit: firewall.requestsPerFiveMinutes * (scope === 'REGIONAL' ? BEHIND_ONE_ADDRESS : 1),
+            limit: Math.min(
+              HIGHEST_LIMIT,
+              firewall.requestsPerFiveMinutes * (scope === 'REGIONAL' ? BEHIND_ONE_ADDRESS : 1),
+            ),
             evaluationWindowSec: 300,
           },
         },
@@ -74,13 +77,6 @@ export function webAcl(stack: NephosStack, { scope, firewall, key }: WebAclProps
       })),
     ],
   });
-  const log = new logs.LogGroup(stack, 'WebAclLog', {
-    // The service takes log groups with this beginning only.
-    logGroupName: `aws-waf-logs-${name}`,
-    retention: stack.settings.retention.logDays,
-    removalPolicy: removalOf(stack.settings),
-    ...(key && { encryptionKey: key }),
-  });
   new wafv2.CfnLoggingConfiguration(stack, 'WebAclLogging', {
     resourceArn: acl.attrArn,
     // The service refuses the `:*` with which log groups' ARNs end.
@@ -88,7 +84,8 @@ export function webAcl(stack: NephosStack, { scope, firewall, key }: WebAclProps
       stack.formatArn({
         service: 'logs',
         resource: 'log-group',
-        resourceName: log.logGroupName,
+        // of stacks/logs.ts
+        resourceName: stack.names.firewallLogGroup(scope),
         arnFormat: ArnFormat.COLON_RESOURCE_NAME,
       }),
     ],

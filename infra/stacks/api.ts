@@ -1,6 +1,5 @@
 import { CfnOutput } from 'aws-cdk-lib';
 import type * as apigateway from 'aws-cdk-lib/aws-apigateway';
-import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { FUNCTIONS, type FunctionName, type FunctionSpec } from '#lambda/functions.ts';
 import { ArchiveApi } from '../constructs/archive-api.ts';
@@ -10,7 +9,6 @@ import type { Resources } from '../grants.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 
 export interface ComputeProps extends Pick<NephosStackProps, 'settings' | 'region'> {
-  readonly key: IKey;
   readonly deployed: Deployed;
   readonly resources: Resources;
 }
@@ -25,15 +23,15 @@ export class ApiStack extends NephosStack {
   readonly api: apigateway.RestApi;
   readonly functions: Readonly<Partial<Record<FunctionName, ArchiveFunction>>>;
 
-  constructor(scope: Construct, { key, deployed, resources, ...props }: ComputeProps) {
+  constructor(scope: Construct, { deployed, resources, ...props }: ComputeProps) {
     super(scope, 'Api', { ...props, description: 'DICOMweb and the API beside it' });
     this.functions = Object.fromEntries(
       [...startedBy('http'), ...startedBy('authorizer')].map((name) => [
         name,
-        new ArchiveFunction(this, { name, key, resources, environment: environmentOf(FUNCTIONS[name], deployed) }),
+        new ArchiveFunction(this, { name, resources, environment: environmentOf(FUNCTIONS[name], deployed) }),
       ]),
     );
-    this.api = new ArchiveApi(this, this.functions, key).api;
+    this.api = new ArchiveApi(this, this.functions).api;
     new CfnOutput(this, 'ApiUrl', { value: this.api.url });
     new CfnOutput(this, 'ApiId', { value: this.api.restApiId });
   }

@@ -21,7 +21,7 @@ const FOCUS_COLUMNS =
 /** What it costs: a budget that warns, and the bill line by line (CUR 2.0, and FOCUS 1.0 for other tools) in a bucket. */
 export class CostsStack extends NephosStack {
   constructor(scope: Construct, props: Pick<NephosStackProps, 'settings'>) {
-    super(scope, 'Costs', { ...props, region: BILLING_REGION, description: 'budget and cost data' });
+    super(scope, 'Costs', { ...props, region: BILLING_REGION, description: 'budget and cost data', stateful: true });
     const { settings } = this;
     if (settings.monthlyBudgetUsd !== undefined) this.#budget(settings.monthlyBudgetUsd, settings.alarmEmails);
     if (settings.costExport) this.#exports();

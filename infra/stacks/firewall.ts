@@ -1,5 +1,4 @@
 import type * as apigateway from 'aws-cdk-lib/aws-apigateway';
-import type { IKey } from 'aws-cdk-lib/aws-kms';
 import * as wafv2 from 'aws-cdk-lib/aws-wafv2';
 import type { Construct } from 'constructs';
 import { webAcl } from '../constructs/web-acl.ts';
@@ -23,18 +22,15 @@ export class FrontFirewallStack extends NephosStack {
       region: CLOUDFRONT_REGION,
       description: 'the firewall before CloudFront',
     });
-    this.webAclArn = webAcl(this, { scope: 'CLOUDFRONT', firewall, key: undefined }).attrArn;
+    this.webAclArn = webAcl(this, { scope: 'CLOUDFRONT', firewall }).attrArn;
   }
 }
 
 /** The firewall before the API of one region. */
 export class ApiFirewallStack extends NephosStack {
-  constructor(
-    scope: Construct,
-    { firewall, api, key, ...props }: FirewallProps & { readonly api: apigateway.RestApi; readonly key: IKey },
-  ) {
+  constructor(scope: Construct, { firewall, api, ...props }: FirewallProps & { readonly api: apigateway.RestApi }) {
     super(scope, 'ApiFirewall', { ...props, description: 'the firewall before the API' });
-    const acl = webAcl(this, { scope: 'REGIONAL', firewall, key });
+    const acl = webAcl(this, { scope: 'REGIONAL', firewall });
     new wafv2.CfnWebACLAssociation(this, 'Association', {
       resourceArn: api.deploymentStage.stageArn,
       webAclArn: acl.attrArn,

@@ -11,6 +11,7 @@ import { consolePolicy, ISOLATION_HEADERS, viewerPolicyOf } from '#embedded/site
 import { SERVICE_REQUESTS } from '#fargate/spec.ts';
 import { apiRequestCode, sitePagesCode } from '../constructs/edge-functions.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
+import type { Settings } from '../settings.ts';
 import { viewerPage } from '../site-files.ts';
 
 /** An API as CloudFront reaches it. */
@@ -58,7 +59,7 @@ export class FrontStack extends NephosStack {
     this.distribution = new cloudfront.Distribution(this, 'Distribution', {
       comment: this.names.prefix,
       httpVersion: cloudfront.HttpVersion.HTTP2_AND_3,
-      priceClass: cloudfront.PriceClass.PRICE_CLASS_100,
+      priceClass: priceClassOf(this.settings),
       enableIpv6: true,
       ...(domain && {
         domainNames: [domain.name],
@@ -232,6 +233,12 @@ const STRICT_TRANSPORT: cloudfront.ResponseHeadersStrictTransportSecurity = {
   includeSubdomains: false,
   override: true,
 };
+
+/** The cheapest class has edges in North America, Europe and Israel: whoever reads elsewhere would be sent around the world. */
+const priceClassOf = ({ region, secondRegion = region }: Settings): cloudfront.PriceClass =>
+  [region, secondRegion].every((one) => /^(us|ca|mx|eu|il)-/.test(one))
+    ? cloudfront.PriceClass.PRICE_CLASS_100
+    : cloudfront.PriceClass.PRICE_CLASS_ALL;
 
 function apiOrigin(originId: string, { region, restApiId, stageName }: ApiOrigin): origins.HttpOrigin {
   return new origins.HttpOrigin(`${restApiId}.execute-api.${region}.amazonaws.com`, {

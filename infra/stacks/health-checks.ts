@@ -23,7 +23,7 @@ export class HealthChecksStack extends NephosStack {
       removalPolicy: RemovalPolicy.DESTROY,
     });
     key.addToResourcePolicy(alarmsStatement());
-    const topic = alarmTopic(this, key);
+    const topic = alarmTopic(this, key, 'health-checks');
     for (const { region, restApiId, stageName } of apis) {
       const check = new route53.CfnHealthCheck(this, `Check-${region}`, {
         healthCheckConfig: {

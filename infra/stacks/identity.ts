@@ -61,6 +61,10 @@ export class IdentityStack extends NephosStack {
       refreshTokenValidity: Duration.hours(12),
       preventUserExistenceErrors: true,
       enableTokenRevocation: true,
+      // Without a list Cognito puts no attribute of our own into tokens, and nobody would be of any tenant.
+      readAttributes: new cognito.ClientAttributes()
+        .withStandardAttributes({ email: true, emailVerified: true, fullname: true, givenName: true, familyName: true })
+        .withCustomAttributes('tenant'),
       // Who signs in cannot make himself another tenant's.
       writeAttributes: new cognito.ClientAttributes().withStandardAttributes({ fullname: true, email: true }),
       ...(publicUrl === undefined

@@ -1,7 +1,7 @@
 import { Aws, CfnOutput } from 'aws-cdk-lib';
 import * as healthimaging from 'aws-cdk-lib/aws-healthimaging';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import type { IKey } from 'aws-cdk-lib/aws-kms';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { LANDING_BUCKET } from '#adapters/aws/schema.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
@@ -13,11 +13,12 @@ export class ImagingStack extends NephosStack {
   readonly datastoreArn: string;
   readonly importRole: iam.Role;
 
-  constructor(scope: Construct, { key, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: IKey }) {
+  /** `key`: of the landing bucket */
+  constructor(scope: Construct, { key, ...props }: Pick<NephosStackProps, 'settings'> & { readonly key: kms.IKey }) {
     super(scope, 'Imaging', { ...props, description: 'the data store of HealthImaging', stateful: true });
     const datastore = new healthimaging.CfnDatastore(this, 'Datastore', {
       datastoreName: this.names.prefix,
-      kmsKeyArn: key.keyArn,
+      kmsKeyArn: this.#key().keyArn,
     });
     datastore.applyRemovalPolicy(removalOf(this.settings));
     this.datastoreId = datastore.attrDatastoreId;
@@ -42,5 +43,25 @@ export class ImagingStack extends NephosStack {
     );
     new CfnOutput(this, 'DatastoreId', { value: this.datastoreId });
     new CfnOutput(this, 'ImportRoleArn', { value: this.importRole.roleArn });
+  }
+
+  /** Not the deployment's, which is a multi-region key: HealthImaging takes ids of 36 hexadecimal digits and dashes, and those begin with `mrk-`. */
+  #key(): kms.Key {
+    const own = new kms.Key(this, 'Key', {
+      description: 'Nephos: the data store of HealthImaging',
+      enableKeyRotation: true,
+      removalPolicy: removalOf(this.settings),
+    });
+    own.addToResourcePolicy(
+      new iam.PolicyStatement({
+        sid: 'Datastore',
+        principals: [new iam.ServicePrincipal('medical-imaging.amazonaws.com')],
+        actions: ['kms:Decrypt', 'kms:GenerateDataKey', 'kms:GenerateDataKeyWithoutPlaintext'],
+        resources: ['*'],
+        // Of data stores alone; which one is not known before the key is.
+        conditions: { StringLike: { 'kms:EncryptionContext:aws:medical-imaging:datastoreId': '*' } },
+      }),
+    );
+    return own;
   }
 }

@@ -28,15 +28,17 @@ export class IndexStack extends NephosStack {
       deletionProtection,
       contributorInsightsSpecification: { enabled: settings.kind === 'prod' },
       removalPolicy: removalOf(settings),
-      // A global table keeps its replicas alike by a stream of whole images, which DynamoDB then demands.
-      ...(secondRegion === undefined
-        ? { dynamoStream: dynamodb.StreamViewType[TABLE.streamViewType] }
-        : { replicas: [{ region: secondRegion, pointInTimeRecoverySpecification, deletionProtection }] }),
+      dynamoStream: dynamodb.StreamViewType[TABLE.streamViewType],
+      ...(secondRegion !== undefined && {
+        replicas: [{ region: secondRegion, pointInTimeRecoverySpecification, deletionProtection }],
+      }),
       encryption: dynamodb.TableEncryptionV2.customerManagedKey(
         props.keys.key,
         secondRegion === undefined ? undefined : { [secondRegion]: props.keys.replicaArn(secondRegion) },
       ),
     });
+    // For the backups, of which there may be none any more before their stack is gone.
+    this.exportValue(this.table.tableArn);
     new CfnOutput(this, 'TableName', { value: this.table.tableName });
   }
 }

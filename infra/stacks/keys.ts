@@ -63,6 +63,9 @@ export class KeysStack extends NephosStack {
     this.key.addToResourcePolicy(alarmsStatement());
     this.key.addToResourcePolicy(trailStatement(this.region));
     new CfnOutput(this, 'KeyArn', { value: this.key.keyArn });
+    // Whether or not there is a second region that needs it: an export cannot go while another stack has not yet let go of it.
+    this.exportValue(this.key.keyId);
+    this.exportValue(this.key.keyArn);
     this.tenantKeys = new Map(this.settings.tenantKeys.map((tenant) => [tenant, this.#tenantKey(tenant)]));
   }
 

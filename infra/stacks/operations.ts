@@ -46,7 +46,8 @@ export class OperationsStack extends NephosStack {
       ...this.#reconciliationAlarms(),
       ...this.#routingAlarms(),
       ...this.#deadLetterAlarms(props),
-      ...(props.replicatesTo === undefined ? [] : [this.#replicationAlarm(props, props.replicatesTo)]),
+      ...this.#ownAlarms(),
+      ...(props.replicatesTo === undefined ? [] : this.#replicationAlarms(props, props.replicatesTo)),
     ];
     const patients = new cloudwatch.CompositeAlarm(this, 'PatientsAffected', {
       compositeAlarmName: `${this.names.prefix}-patients-affected`,
@@ -158,32 +159,63 @@ export class OperationsStack extends NephosStack {
     ];
   }
 
-  /** What the nightly comparison of bucket and index found (functions/lambda/observe.ts). */
+  /** What the nightly comparison of bucket and index found, tenant by tenant (functions/lambda/observe.ts). */
   #reconciliationAlarms(): cloudwatch.Alarm[] {
-    const found = (metricName: string) =>
+    return this.settings.tenants.flatMap((tenant, index) => {
+      const found = (metricName: string) =>
+        new cloudwatch.Metric({
+          namespace: 'Nephos',
+          metricName,
+          dimensionsMap: { service: 'nephos', tenant },
+          statistic: 'Maximum',
+          period: Duration.days(1),
+        });
+      const of = index === 0 ? '' : `-${tenant}`;
+      return [
+        this.#alarm(
+          `objects-missing${of}`,
+          found('objectsMissing'),
+          1,
+          'Records speak of objects that are not in the bucket, or have another size: docs/deploy-aws.md, "When an alarm rings".',
+          1,
+        ),
+        this.#alarm(
+          `objects-unknown${of}`,
+          found('objectsUnknown'),
+          1,
+          'Objects lie in the bucket that no record speaks of: docs/deploy-aws.md, "When an alarm rings".',
+          1,
+        ),
+      ];
+    });
+  }
+
+  /** What functions count of themselves (functions/lambda/observe.ts). */
+  #ownAlarms(): cloudwatch.Alarm[] {
+    const counted = (metricName: string) =>
       new cloudwatch.Metric({
         namespace: 'Nephos',
         metricName,
-        dimensionsMap: { service: 'nephos', tenant: this.settings.tenant },
-        statistic: 'Maximum',
-        period: Duration.days(1),
+        dimensionsMap: { service: 'nephos' },
+        statistic: 'Sum',
+        period: FIVE_MINUTES,
       });
-    return [
-      this.#alarm(
-        'objects-missing',
-        found('objectsMissing'),
-        1,
-        'Records speak of objects that are not in the bucket, or have another size: docs/deploy-aws.md, "When an alarm rings".',
-        1,
-      ),
-      this.#alarm(
-        'objects-unknown',
-        found('objectsUnknown'),
-        1,
-        'Objects lie in the bucket that no record speaks of: docs/deploy-aws.md, "When an alarm rings".',
-        1,
-      ),
-    ];
+    const emergency = this.#alarm(
+      'emergency-access',
+      counted('emergencyAccess'),
+      1,
+      "Somebody took emergency access: the console's page Audit says who, and to whose studies.",
+      1,
+    );
+    if (this.settings.rates === undefined) return [emergency];
+    // A function that starts cold may miss the table once; one after another is another thing.
+    const lonely = this.#alarm(
+      'rates-not-shared',
+      counted('ratesNotShared'),
+      5,
+      'Functions cannot share what principals have used of their rates, and each keeps them by itself: more is let through than the settings say.',
+    );
+    return [emergency, lonely];
   }
 
   /** What the sweeper counts of studies that are sent on (functions/lambda/observe.ts). */
@@ -249,18 +281,23 @@ export class OperationsStack extends NephosStack {
     ];
   }
 
-  #replicationAlarm({ archive }: Pick<OperationsProps, 'archive'>, destination: string): cloudwatch.Alarm {
-    const latency = new cloudwatch.Metric({
-      namespace: 'AWS/S3',
-      metricName: 'ReplicationLatency',
-      dimensionsMap: {
-        SourceBucket: archive.bucketName,
-        DestinationBucket: this.names.bucket('archive', destination),
-        RuleId: 'all',
-      },
-      statistic: 'Maximum',
-      period: FIVE_MINUTES,
+  /** One for each rule of constructs/replication.ts: S3 counts by rule. */
+  #replicationAlarms({ archive }: Pick<OperationsProps, 'archive'>, destination: string): cloudwatch.Alarm[] {
+    const { tenantKeys } = this.settings;
+    return ['all', ...tenantKeys.map((tenant) => `tenant-${tenant}`)].map((RuleId) => {
+      const latency = new cloudwatch.Metric({
+        namespace: 'AWS/S3',
+        metricName: 'ReplicationLatency',
+        dimensionsMap: {
+          SourceBucket: archive.bucketName,
+          DestinationBucket: this.names.bucket('archive', destination),
+          RuleId,
+        },
+        statistic: 'Maximum',
+        period: FIVE_MINUTES,
+      });
+      const id = RuleId === 'all' ? 'replication-late' : `replication-late-${RuleId}`;
+      return this.#alarm(id, latency, 1_800, 'The second region is half an hour behind.', 3);
     });
-    return this.#alarm('replication-late', latency, 1_800, 'The second region is half an hour behind.', 3);
   }
 }

@@ -15,9 +15,14 @@ const account = (): iam.PolicyStatement =>
     resources: ['*'],
   });
 
+const arnOf = (region: string, id: string): string => `arn:${Aws.PARTITION}:kms:${region}:${Aws.ACCOUNT_ID}:key/${id}`;
+
 /** The key's replica in the second region. It has a policy of its own: key policies are not replicated. */
 export class ReplicaKeyStack extends NephosStack {
   readonly key: kms.IKey;
+  readonly #id: string;
+  /** by tenant, of those that have a key of their own */
+  readonly #tenantIds = new Map<string, string>();
 
   constructor(scope: Construct, props: Pick<NephosStackProps, 'settings' | 'region'> & { readonly keys: KeysStack }) {
     super(scope, 'Keys', { ...props, description: 'the replica of the key in the second region', stateful: true });
@@ -39,11 +44,25 @@ export class ReplicaKeyStack extends NephosStack {
       own.applyRemovalPolicy(removalOf(this.settings));
       const aliasName = `alias/${this.names.prefix}-tenant-${tenant}`;
       new kms.CfnAlias(this, `TenantAlias-${tenant}`, { aliasName, targetKeyId: own.ref });
+      this.#tenantIds.set(tenant, own.ref);
     }
+    this.#id = replica.ref;
     this.key = kms.Key.fromKeyArn(
       this,
       'Replica',
       `arn:${Aws.PARTITION}:kms:${this.region}:${this.account}:key/${replica.ref}`,
     );
+  }
+
+  /**
+   * The key's ARN in any region: the second region's stacks know it from here, so that they read nothing of the first one's, which would have to be kept
+   * for them when they want it no longer.
+   */
+  keyArn(region: string): string {
+    return arnOf(region, this.#id);
+  }
+
+  tenantKeyArns(region: string): ReadonlyMap<string, string> {
+    return new Map([...this.#tenantIds].map(([tenant, id]) => [tenant, arnOf(region, id)]));
   }
 }

@@ -5,19 +5,16 @@ import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elb from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import type { IKey } from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import { SERVICE } from '#fargate/spec.ts';
 import { type Deployed, environmentOf } from '../environment.ts';
 import { type Resources, statementsFor } from '../grants.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
-import { removalOf } from '../removal.ts';
 import type { Fargate } from '../settings.ts';
 
 export interface ServiceProps extends Pick<NephosStackProps, 'settings'> {
   readonly fargate: Fargate;
-  readonly key: IKey;
   readonly deployed: Deployed;
   readonly resources: Resources;
 }
@@ -32,11 +29,11 @@ const IDLE = Duration.seconds(60);
 export class ServiceStack extends NephosStack {
   readonly loadBalancer: elb.ApplicationLoadBalancer;
 
-  constructor(scope: Construct, { fargate, key, deployed, resources, ...props }: ServiceProps) {
+  constructor(scope: Construct, { fargate, deployed, resources, ...props }: ServiceProps) {
     super(scope, 'Service', { ...props, description: SERVICE.purpose });
     // CDK's classes do not fit its own interfaces under exactOptionalPropertyTypes.
-    const vpc = this.#vpc(key) as ec2.IVpc;
-    const task = this.#task({ fargate, key, deployed, resources });
+    const vpc = this.#vpc() as ec2.IVpc;
+    const task = this.#task({ fargate, deployed, resources });
     const tasks = new ec2.SecurityGroup(this, 'TaskTraffic', { vpc, description: 'what reaches the tasks' });
     const service = new ecs.FargateService(this, 'Tasks', {
       serviceName: this.names.prefix,
@@ -82,17 +79,14 @@ export class ServiceStack extends NephosStack {
       deregistrationDelay: Duration.seconds(SERVICE.stopSeconds),
       healthCheck: { path: '/healthz', healthyHttpCodes: '200', interval: Duration.seconds(15) },
     });
+    // With `tasks: 0` nothing asks for it any more, and this stack is updated while CloudFront's still does: what is exported stays.
+    this.exportValue(this.loadBalancer.loadBalancerArn);
     new CfnOutput(this, 'LoadBalancerName', { value: this.loadBalancer.loadBalancerDnsName });
   }
 
-  #vpc(key: IKey): ec2.Vpc {
+  #vpc(): ec2.Vpc {
     const prod = this.settings.kind === 'prod';
-    const flow = new logs.LogGroup(this, 'FlowLog', {
-      logGroupName: this.names.logGroup('service-flow'),
-      retention: this.settings.retention.logDays,
-      encryptionKey: key,
-      removalPolicy: removalOf(this.settings),
-    });
+    const flow = logs.LogGroup.fromLogGroupName(this, 'FlowLog', this.names.logGroup('service-flow'));
     return new ec2.Vpc(this, 'Network', {
       maxAzs: 2,
       natGateways: prod ? 2 : 1,
@@ -115,7 +109,7 @@ export class ServiceStack extends NephosStack {
     });
   }
 
-  #task({ fargate, key, deployed, resources }: Omit<ServiceProps, 'settings'>): ecs.FargateTaskDefinition {
+  #task({ fargate, deployed, resources }: Omit<ServiceProps, 'settings'>): ecs.FargateTaskDefinition {
     const role = new iam.Role(this, 'TaskRole', {
       assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com'),
       description: `Nephos: ${SERVICE.purpose}`,
@@ -148,12 +142,7 @@ export class ServiceStack extends NephosStack {
       },
       logging: ecs.LogDrivers.awsLogs({
         streamPrefix: 'service',
-        logGroup: new logs.LogGroup(this, 'Log', {
-          logGroupName: this.names.logGroup('service'),
-          retention: this.settings.retention.logDays,
-          encryptionKey: key,
-          removalPolicy: removalOf(this.settings),
-        }),
+        logGroup: logs.LogGroup.fromLogGroupName(this, 'Log', this.names.logGroup('service')),
       }),
     });
     return task;

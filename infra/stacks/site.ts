@@ -10,7 +10,7 @@ export class SiteStack extends NephosStack {
   readonly bucket: s3.IBucket;
 
   constructor(scope: Construct, props: Pick<NephosStackProps, 'settings'> & { readonly logs: s3.IBucket }) {
-    super(scope, 'Site', { ...props, description: 'the bucket of console and viewer' });
+    super(scope, 'Site', { ...props, description: 'the bucket of console and viewer', stateful: true });
     const site = new SecureBucket(this, 'Site', {
       kind: 'site',
       key: undefined,
@@ -25,9 +25,8 @@ export class SiteStack extends NephosStack {
         principals: [new iam.ServicePrincipal('cloudfront.amazonaws.com')],
         actions: ['s3:GetObject'],
         resources: [site.arnForObjects('*')],
-        // By account: the distribution is made after the bucket, and may be made anew.
+        // By account: the distribution is made after the bucket, and may be made anew. CloudFront is known to name its ARN, and nothing else.
         conditions: {
-          StringEquals: { 'aws:SourceAccount': this.account },
           ArnLike: { 'aws:SourceArn': `arn:${Aws.PARTITION}:cloudfront::${Aws.ACCOUNT_ID}:distribution/*` },
         },
       }),

@@ -40,6 +40,10 @@ export class StorageStack extends NephosStack {
       });
     }
     this.landing = this.#landingBucket(props);
+    // For trail and backups, of which there may be none any more before their stacks are gone.
+    this.exportValue(this.archive.bucketArn);
+    this.exportValue(this.archive.bucketName);
+    this.exportValue(this.logs.bucketName);
     new CfnOutput(this, 'ArchiveBucket', { value: this.archive.bucketName });
     new CfnOutput(this, 'LandingBucket', { value: this.landing.bucketName });
   }

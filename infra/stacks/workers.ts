@@ -22,10 +22,10 @@ const EVENT_SOURCE_ACTIONS = ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:Ge
 /** What works in the background: functions on queues and on schedules. */
 export class WorkersStack extends NephosStack {
   readonly functions: Readonly<Partial<Record<FunctionName, ArchiveFunction>>>;
-  /** invocations of schedules that failed for good */
+  /** events of schedules that could not be delivered, or that a function failed at three times */
   readonly missed: sqs.Queue;
 
-  constructor(scope: Construct, { key, deployed, resources, queues, active, ...props }: WorkersProps) {
+  constructor(scope: Construct, { deployed, resources, queues, active, ...props }: WorkersProps) {
     super(scope, 'Workers', { ...props, description: 'work in the background' });
     this.missed = new sqs.Queue(this, 'Missed', {
       queueName: `${this.names.prefix}-missed`,
@@ -38,8 +38,8 @@ export class WorkersStack extends NephosStack {
       names.map((name) => {
         const worker = new ArchiveFunction(this, {
           name,
-          key,
           resources,
+          missed: startedBy('schedule').includes(name) ? (this.missed as sqs.IQueue) : undefined,
           environment: environmentOf(FUNCTIONS[name], deployed),
         });
         this.#start(name, worker, queues, active);

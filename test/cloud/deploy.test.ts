@@ -269,7 +269,6 @@ describe('an object in Deep Archive', () => {
 describe('the stream of the index', () => {
   test('tells which records change', async () => {
     const { view, records } = await streamOfIndex(deployed);
-    // What a table with a replica must have; of one region it is KEYS_ONLY (test/infra/templates).
     expect(view).toBe('NEW_AND_OLD_IMAGES');
     expect(records.length).toBeGreaterThan(0);
     for (const { dynamodb } of records) expect(Object.keys(dynamodb.Keys as object).toSorted()).toEqual(['p', 's']);

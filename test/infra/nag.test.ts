@@ -89,7 +89,7 @@ describe('the rule packs AwsSolutions and HIPAA, and the validation of templates
       'prod, in one region, with the issuer of a clinic',
       { kind: 'prod', issuer: { url: 'https://login.example.org', audience: 'pacs' } },
     ],
-  ])('find nothing in %s that is not acknowledged with a reason', { timeout: 300_000 }, (_, context) => {
+  ])('find nothing in %s that is not acknowledged with a reason', { timeout: 900_000 }, (_, context) => {
     const { open, rules } = findings(context);
     expect(open).toEqual([]);
     expect(rules).toBeGreaterThanOrEqual(2);

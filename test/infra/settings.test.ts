@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readSmartIssuers } from '#adapters/smart/settings.ts';
 import { readSettings } from '#infra/read-settings.ts';
+import { FARGATE } from './synth.ts';
 
 const ENVIRONMENT = { CDK_DEFAULT_ACCOUNT: '123456789012', CDK_DEFAULT_REGION: 'eu-west-1' };
 const read = (context: unknown) => readSettings(context, ENVIRONMENT);
@@ -132,6 +133,19 @@ describe('the context key "nephos"', () => {
       'nephos.ingestConcurrency: must be a whole number from 2 to 1000',
     ],
     ['the service without an image', { fargate: { tasks: 1 } }, 'nephos.fargate.image: is missing'],
+    ['a stage that Cognito refuses', { stage: 'awsprod' }, 'nephos.stage: Cognito refuses'],
+    ['GovCloud', { region: 'us-gov-west-1' }, 'are not supported'],
+    ['the European Sovereign Cloud', { region: 'eusc-de-east-1' }, 'are not supported'],
+    [
+      'a processor that Fargate has not',
+      { fargate: { ...FARGATE, cpu: 1_000 } },
+      'nephos.fargate.cpu: Fargate takes 256, 512, 1024',
+    ],
+    [
+      'more memory than a small task has',
+      { fargate: { ...FARGATE, cpu: 256, memoryMiB: 4_096 } },
+      'nephos.fargate.memoryMiB: with 256 of cpu Fargate takes 1024 to 2048',
+    ],
     ['a text for yes', { audit: 'yes' }, 'nephos.audit: must be true or false'],
   ])('%s is refused, and the key named', (_, context, message) => {
     expect(() => read(context)).toThrow(message);

@@ -50,9 +50,20 @@ export interface Resource {
   readonly DependsOn?: string[];
 }
 
+/** What is kept when its stack goes, but not when the deployment that made it fails: the next one wants the same names. */
+export const KEPT = 'RetainExceptOnCreate';
+
+export interface Template {
+  readonly Resources: Readonly<Record<string, Resource>>;
+  readonly Outputs?: Readonly<Record<string, { readonly Export?: { readonly Name: string } }>>;
+}
+
 export interface Synthesized {
   readonly settings: Settings;
   readonly stacks: ReadonlyMap<string, Readonly<Record<string, Resource>>>;
+  /** in the order in which the command line deploys them */
+  readonly templates: ReadonlyMap<string, Template>;
+  readonly regions: ReadonlyMap<string, string>;
   /** resources of a stack by type */
   all(stack: string, type: string): Resource[];
   /** the one resource of its type whose properties `accept` takes */
@@ -69,9 +80,9 @@ export function synthesize(context: unknown, prepare: (app: App) => void = () =>
   new Deployment(app, settings, { siteContent: [] });
   prepare(app);
   const assembly = app.synth();
-  const stacks = new Map(
-    assembly.stacks.map((stack) => [stack.id, (stack.template as { Resources: Record<string, Resource> }).Resources]),
-  );
+  const templates = new Map(assembly.stacks.map((stack) => [stack.id, stack.template as Template]));
+  const regions = new Map(assembly.stacks.map((stack) => [stack.id, stack.environment.region]));
+  const stacks = new Map([...templates].map(([id, template]) => [id, template.Resources]));
   rmSync(app.outdir, { recursive: true });
   const all = (stack: string, type: string) => {
     const resources = stacks.get(stack);
@@ -81,6 +92,8 @@ export function synthesize(context: unknown, prepare: (app: App) => void = () =>
   return {
     settings,
     stacks,
+    templates,
+    regions,
     all,
     one(stack, type, accept = () => true) {
       const found = all(stack, type).filter(({ Properties }) => accept(Properties));

@@ -9,8 +9,11 @@ export const TABLE = {
   partitionKey: 'p',
   /** RANGE key, string */
   sortKey: 's',
-  /** what the stream shows: keys alone, so that no patient data is in it; whoever wants the record reads it */
-  streamViewType: 'KEYS_ONLY',
+  /**
+   * what the stream shows: what a global table must have. A table cannot be given another stream together with its first replica, so it has
+   * this one before there is any. Nobody is granted the stream; it is encrypted as the table is.
+   */
+  streamViewType: 'NEW_AND_OLD_IMAGES',
   /** nothing in the table may vanish by itself: no time to live */
   timeToLiveAttribute: undefined,
   /** no secondary indexes: every list is a partition that the archive writes itself */

@@ -32,7 +32,10 @@ export async function imagingBeside(
   s3.middlewareStack.add(
     () =>
       async ({ input }) => {
-        const { CopySource, Key } = input as { CopySource: string; Key: string };
+        const { CopySource, Key, TaggingDirective } = input as Record<string, string>;
+        if (CopySource === undefined || Key === undefined) throw new Error('only copies are asked for');
+        // As S3 says of an object that was tagged for a tier: no role may read tags, nor write them here.
+        if (TaggingDirective !== 'REPLACE') throw new Error('AccessDenied: s3:GetObjectTagging');
         const bytes = await archive.blobs.readBytes(CopySource.slice(CopySource.indexOf('/') + 1));
         if ((await landing.head(Key)) === undefined) await landing.put(Key, bytes);
         return { output: {}, response: undefined } as never;

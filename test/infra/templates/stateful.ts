@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { QUEUES, TABLE } from '#adapters/aws/schema.ts';
-import { devDeployment, prodDeployment, type Resource, type Synthesized } from '../synth.ts';
+import { devDeployment, KEPT, prodDeployment, type Resource, type Synthesized } from '../synth.ts';
 
 const bucket = (deployment: Synthesized, stack: string, kind: string): Resource =>
   deployment.one(stack, 'AWS::S3::Bucket', ({ BucketName }) => BucketName.includes(`-${kind}-`));
@@ -74,7 +74,7 @@ describe('the archive bucket', () => {
 
   test('of prod is locked and stays when its stack goes; of dev it goes', () => {
     const prod = bucket(prodDeployment(), 'Storage', 'archive');
-    expect(prod).toMatchObject({ DeletionPolicy: 'Retain', UpdateReplacePolicy: 'Retain' });
+    expect(prod).toMatchObject({ DeletionPolicy: KEPT, UpdateReplacePolicy: 'Retain' });
     expect(prod.Properties).toMatchObject({
       ObjectLockEnabled: true,
       ObjectLockConfiguration: { Rule: { DefaultRetention: { Mode: 'GOVERNANCE', Days: 30 } } },
@@ -197,11 +197,12 @@ describe('the index', () => {
         replica.Region === 'eu-central-1' ? /eu-central-1/ : /Key/,
       );
     }
-    expect(prodDeployment().one('Index', 'AWS::DynamoDB::GlobalTable').DeletionPolicy).toBe('Retain');
+    expect(prodDeployment().one('Index', 'AWS::DynamoDB::GlobalTable').DeletionPolicy).toBe(KEPT);
   });
 
-  test('shows keys alone in its stream, and nothing in it expires', () => {
-    expect(table(devDeployment()).StreamSpecification).toEqual({ StreamViewType: 'KEYS_ONLY' });
+  test('has the stream of a global table before it is one, as it cannot be given with the first replica; nothing in it expires', () => {
+    for (const deployment of [devDeployment(), prodDeployment()])
+      expect(table(deployment).StreamSpecification).toEqual({ StreamViewType: 'NEW_AND_OLD_IMAGES' });
     expect(table(devDeployment()).TimeToLiveSpecification).toBeUndefined();
   });
 });
@@ -228,10 +229,10 @@ describe('the keys', () => {
   test('are one in two regions, rotated, and stay', () => {
     const prod = prodDeployment();
     expect(prod.one('Keys', 'AWS::KMS::Key')).toMatchObject({
-      DeletionPolicy: 'Retain',
+      DeletionPolicy: KEPT,
       Properties: { MultiRegion: true, EnableKeyRotation: true },
     });
-    expect(prod.one('Keys2', 'AWS::KMS::ReplicaKey').DeletionPolicy).toBe('Retain');
+    expect(prod.one('Keys2', 'AWS::KMS::ReplicaKey').DeletionPolicy).toBe(KEPT);
   });
 });
 

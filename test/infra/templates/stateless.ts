@@ -31,9 +31,14 @@ describe('the functions', () => {
     for (const [name] of rows) {
       const { Role, LoggingConfig } = functionOf(prodDeployment(), name).Properties;
       roles.add(JSON.stringify(Role));
-      const log = prodDeployment().stacks.get(stackOf(FUNCTIONS[name]))?.[LoggingConfig.LogGroup.Ref];
-      expect(log?.Properties).toMatchObject({ LogGroupName: `/nephos-prod/${name}`, RetentionInDays: 365 });
-      expect(log?.Properties.KmsKeyId).toBeDefined();
+      expect(LoggingConfig.LogGroup).toBe(`/nephos-prod/${name}`);
+      const log = prodDeployment().one(
+        'Logs',
+        'AWS::Logs::LogGroup',
+        ({ LogGroupName }) => LogGroupName === LoggingConfig.LogGroup,
+      );
+      expect(log.Properties.RetentionInDays).toBe(365);
+      expect(log.Properties.KmsKeyId).toBeDefined();
     }
     expect(roles.size).toBe(rows.length);
   });

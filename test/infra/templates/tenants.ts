@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FUNCTIONS } from '#lambda/functions.ts';
-import { PROD, type Resource, type Synthesized, synthesize } from '../synth.ts';
+import { KEPT, PROD, type Resource, type Synthesized, synthesize } from '../synth.ts';
 
 let made: Synthesized | undefined;
 const deployment = (): Synthesized => {
@@ -21,10 +21,10 @@ describe('a tenant with a key of its own', () => {
     const key = keyOf('Keys', 'AWS::KMS::Key');
     expect(key).toMatchObject({
       Properties: { EnableKeyRotation: true, MultiRegion: true },
-      DeletionPolicy: 'Retain',
+      DeletionPolicy: KEPT,
     });
     const replica = keyOf('Keys2', 'AWS::KMS::ReplicaKey');
-    expect(replica.DeletionPolicy).toBe('Retain');
+    expect(replica.DeletionPolicy).toBe(KEPT);
     const alias = deployment().one('Keys', 'AWS::KMS::Alias', ({ AliasName }) => AliasName.endsWith('-tenant-north'));
     expect(alias).toBeDefined();
   });

@@ -194,6 +194,8 @@ export class StudyImport {
             Bucket: landingBucket,
             Key: `${stagingPrefix(tenant, study, batch)}in/${sop}.dcm`,
             CopySource: `${archiveBucket}/${blobKey}`,
+            // Tags are for lifecycle rules of the archive; to copy them takes rights that nothing else needs.
+            TaggingDirective: 'REPLACE',
           });
           return this.#call(() => s3.send(command));
         }),
