@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { evictCache } from '#edge/read/cache.ts';
 import { readSideOf } from '#edge/read/read-side.ts';
@@ -17,8 +17,15 @@ import {
   TENANT,
 } from './read-site.ts';
 
+const LIMIT_MS = 3_600_000;
+const UNKNOWN_MS = 60_000;
+/** when a request is looked at that could not be answered on its own association */
+const LOOK_MS = 3_000;
+
 let site: Site;
 let transaction = 0;
+/** how far the clock of gateway and archive is ahead */
+let aheadMs = 0;
 const sops = (study: number, count: number): string[] =>
   Array.from({ length: count }, (_, i) => uid(study * 1000 + i + 1));
 
@@ -32,15 +39,20 @@ const reportOf = (TransactionUID: string): CommitmentReport | undefined =>
   site.workstation.reports.map(reportIn).find((one) => one.TransactionUID === TransactionUID);
 
 async function answer(TransactionUID: string): Promise<Omit<CommitmentReport, 'TransactionUID'>> {
-  await eventually('the request is answered', () => reportOf(TransactionUID) !== undefined, 40_000);
+  await eventually('the request is answered', () => reportOf(TransactionUID) !== undefined);
   const { TransactionUID: _, ...report } = reportOf(TransactionUID)!;
   return report;
 }
 
 beforeAll(async () => {
-  site = await startSite({ commitment: { limitHours: 8 / 3_600, unknownSeconds: 2 } });
+  const { now } = Date;
+  vi.spyOn(Date, 'now').mockImplementation(() => now() + aheadMs);
+  site = await startSite({ commitment: { limitHours: LIMIT_MS / 3_600_000, unknownSeconds: UNKNOWN_MS / 1_000 } });
 });
-afterAll(() => site?.close());
+afterAll(async () => {
+  vi.restoreAllMocks();
+  await site?.close();
+});
 beforeEach(async () => {
   site.upstream.refusesStores = false;
   await site.line.set('up');
@@ -48,7 +60,10 @@ beforeEach(async () => {
 
 test('is said when the archive has shown that it holds the instances', async () => {
   await cStore(site, slices(801, 5));
-  const report = await answer(await request(sops(801, 5)));
+  const asked = await request(sops(801, 5));
+  await forwarded(site, uid(801));
+  aheadMs += LOOK_MS;
+  const report = await answer(asked);
   expect(report).toMatchObject({ event: 1, failed: [] });
   expect([...report.committed].sort()).toEqual(sops(801, 5).sort());
 });
@@ -57,10 +72,15 @@ test('waits while the archive takes nothing, over a restart, and comes when it h
   site.upstream.refusesStores = true;
   await cStore(site, slices(802, 3));
   const asked = await request(sops(802, 3));
-  await new Promise((resolve) => setTimeout(resolve, 3_000));
-  expect(reportOf(asked)).toBeUndefined();
+  for (let looks = 0; looks < 4; looks++) {
+    aheadMs += LOOK_MS;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(reportOf(asked)).toBeUndefined();
+  }
   await site.restart();
   site.upstream.refusesStores = false;
+  await forwarded(site, uid(802));
+  aheadMs += 2 * LOOK_MS;
   expect(await answer(asked)).toMatchObject({ event: 1, failed: [] });
 });
 
@@ -69,19 +89,25 @@ test('after the limit, what has not arrived has failed', async () => {
   await forwarded(site, uid(803));
   site.upstream.refusesStores = true;
   await cStore(site, slices(803, 2));
-  const report = await answer(await request(sops(803, 2)));
+  const asked = await request(sops(803, 2));
+  aheadMs += LIMIT_MS;
+  const report = await answer(asked);
   expect(report).toEqual({ event: 2, committed: [uid(803_001)], failed: [[uid(803_002), 0x0110]] });
 });
 
 test('what nobody has sent, and what is of another class, has failed', async () => {
   await cStore(site, slices(804, 1));
   await forwarded(site, uid(804));
-  expect(await answer(await request([uid(804_999)]))).toEqual({
+  const unknown = await request([uid(804_999)]);
+  aheadMs += UNKNOWN_MS;
+  expect(await answer(unknown)).toEqual({
     event: 2,
     committed: [],
     failed: [[uid(804_999), 0x0112]],
   });
-  expect(await answer(await request([uid(804_001)], '1.2.840.10008.5.1.4.1.1.4'))).toEqual({
+  const otherwise = await request([uid(804_001)], '1.2.840.10008.5.1.4.1.1.4');
+  aheadMs += LOOK_MS;
+  expect(await answer(otherwise)).toEqual({
     event: 2,
     committed: [],
     failed: [[uid(804_001), 0x0119]],
@@ -97,7 +123,9 @@ test('other bytes upstream are no evidence', async () => {
     by: 'test',
   });
   await cStore(site, slices(805, 1));
-  const report = await answer(await request(sops(805, 1)));
+  const asked = await request(sops(805, 1));
+  aheadMs += LOOK_MS;
+  const report = await answer(asked);
   expect(report).toMatchObject({ event: 2, committed: [] });
 });
 
@@ -107,5 +135,7 @@ test('what was evicted is still committed', async () => {
   const { knowledge, usage } = readSideOf(site.gateway);
   const limits = { cacheBytes: 0, cacheAgeMs: 0 };
   await evictCache(site.gateway.services, TENANT, knowledge, usage, limits);
-  expect(await answer(await request(sops(806, 2)))).toMatchObject({ event: 1, failed: [] });
+  const asked = await request(sops(806, 2));
+  aheadMs += LOOK_MS;
+  expect(await answer(asked)).toMatchObject({ event: 1, failed: [] });
 });
