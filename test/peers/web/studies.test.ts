@@ -71,6 +71,24 @@ describe('the list of studies', () => {
     await page.context().close();
   });
 
+  test('a study of reports alone is read on its own page: the viewer would stay black', async () => {
+    await store(nephos.root, [
+      slice(400, {
+        StudyInstanceUID: uid(97),
+        SeriesInstanceUID: uid(98),
+        SOPClassUID: '1.2.840.10008.5.1.4.1.1.88.22',
+        Modality: 'SR',
+        PatientName: 'Report^Only',
+      }),
+    ]);
+    const { page } = await openPage(browser);
+    await page.goto(`${nephos.origin}/#/studies?name=report`);
+    await page.getByRole('link', { name: 'View Report, Only, 1 object' }).click();
+    await page.getByRole('region', { name: 'Report' }).waitFor();
+    expect(await page.getByRole('link', { name: 'Open in viewer' }).count()).toBe(0);
+    await page.context().close();
+  });
+
   test('a name as long as a name may be covers nothing', async () => {
     const name = `${'A'.repeat(63)}^${'B'.repeat(60)}`;
     const { study } = await store(nephos.root, [

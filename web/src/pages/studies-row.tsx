@@ -1,4 +1,4 @@
-import { ViewerLink } from '../components/viewer-link.tsx';
+import { isForViewer, ViewerLink } from '../components/viewer-link.tsx';
 import {
   type DataSet,
   formatAge,
@@ -82,7 +82,11 @@ export function StudyRow({ study, isFresh, isSelected, onSelect }: Props) {
           study={uid}
           modalities={modalities}
           class="button"
-          label={`View ${name.main || 'No name'}, ${plural(images ?? 0, 'image')}, in the viewer`}
+          label={
+            isForViewer(modalities)
+              ? `View ${name.main || 'No name'}, ${plural(images ?? 0, 'image')}, in the viewer`
+              : `View ${name.main || 'No name'}, ${plural(images ?? 0, 'object')}`
+          }
         >
           View
         </ViewerLink>

@@ -8,7 +8,7 @@ import { Empty, Failure } from '../components/notice.tsx';
 import { Heading, PageTitle, useTitle } from '../components/page-title.tsx';
 import { Picture } from '../components/picture.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
-import { ViewerLink } from '../components/viewer-link.tsx';
+import { isForViewer, ViewerLink } from '../components/viewer-link.tsx';
 import {
   type DataSet,
   formatAge,
@@ -158,9 +158,11 @@ function PatientHeader({ study, onShare, onDeidentify, onDelete }: HeaderProps) 
           ))}
       </dl>
       <div class="buttons">
-        <ViewerLink study={uid} modalities={textsOf(study, 'ModalitiesInStudy')} class="button primary">
-          Open in viewer
-        </ViewerLink>
+        {isForViewer(textsOf(study, 'ModalitiesInStudy')) && (
+          <ViewerLink study={uid} modalities={textsOf(study, 'ModalitiesInStudy')} class="button primary">
+            Open in viewer
+          </ViewerLink>
+        )}
         <a class="button" href={`/dicomweb/studies/${uid}?accept=application/zip`} download={`${uid}.zip`}>
           Download
         </a>
