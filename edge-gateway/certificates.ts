@@ -38,10 +38,11 @@ export async function watchCertificates(
   while (!signal.aborted) {
     await sleep(lookMs, undefined, { signal }).catch(() => {});
     if (signal.aborted) return;
-    // Another configuration has been loaded with the files as they are.
+    // Another configuration has been loaded with the files as they were then: what has been replaced since must not pass for it.
     if (config() !== of) {
       of = config();
-      before = inUse = certificateStamp(of);
+      before = certificateStamp(of);
+      inUse = undefined;
       continue;
     }
     const now = certificateStamp(of);

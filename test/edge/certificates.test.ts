@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,7 @@ import { join } from 'node:path';
 import { connect, type Server as TlsServer } from 'node:tls';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createClient } from '#core/clients.ts';
+import { watchCertificates } from '#edge/certificates.ts';
 import { checked } from '#edge/config.ts';
 import { type Gateway, openGateway } from '#edge/gateway.ts';
 import { createApp } from '#embedded/app.ts';
@@ -147,4 +149,26 @@ test('modalities must show a certificate from the moment that the configuration 
 
   await edge.reload(configuration({ dicom: { port: 0, tls } }));
   expect(await mayConnect()).toBe(true);
+});
+
+test('a certificate that is replaced right behind another configuration, before anybody looks, is taken up, too', async () => {
+  const newer = await second.sign('gateway', 'gateway.hospital.example');
+  const stop = new AbortController();
+  let current = configuration();
+  let renewals = 0;
+  const watching = watchCertificates(
+    () => current,
+    async () => void renewals++,
+    stop.signal,
+    20,
+  );
+  current = configuration();
+  writeFileSync(file('gateway.key'), newer.key);
+  writeFileSync(file('gateway.cert'), newer.cert);
+  await until(
+    () => renewals,
+    (count) => count > 0,
+  );
+  stop.abort();
+  await watching;
 });
