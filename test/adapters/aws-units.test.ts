@@ -1,3 +1,7 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { GetObjectCommand } from '@aws-sdk/client-s3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { s3Client } from '#adapters/aws/clients.ts';
@@ -23,6 +27,7 @@ describe('what an error of AWS says about the call', () => {
     [aws('ThrottlingException', 400), 'throttled'],
     [aws('ProvisionedThroughputExceededException', 400), 'throttled'],
     [aws('SlowDown', 503), 'throttled'],
+    [aws('KMS.ThrottlingException', 400), 'throttled'],
     [aws('TransactionConflictException', 400), 'throttled'],
     [aws('TooManyRequestsException', 429), 'throttled'],
     [aws('Error', undefined, 'ECONNREFUSED'), 'throttled'],
@@ -37,6 +42,34 @@ describe('what an error of AWS says about the call', () => {
     [undefined, 'refused'],
   ])('%s is %s', (error, failure) => {
     expect(failureOf(error)).toBe(failure);
+  });
+
+  test('a machine whose clock is an hour behind is refused once, and heard then', async () => {
+    const HOUR_MS = 3_600_000;
+    const dates: string[] = [];
+    const server = createServer((request, response) => {
+      const date = String(request.headers['x-amz-date']);
+      dates.push(date);
+      const at = Date.parse(date.replace(/^(....)(..)(..)T(..)(..)(..)Z$/, '$1-$2-$3T$4:$5:$6Z'));
+      const now = Date.now() + HOUR_MS;
+      response.setHeader('date', new Date(now).toUTCString());
+      if (Math.abs(now - at) < HOUR_MS / 2) return response.writeHead(200, { 'content-length': '5' }).end('bytes');
+      return response
+        .writeHead(403, { 'content-type': 'application/xml' })
+        .end('<?xml version="1.0"?><Error><Code>RequestTimeTooSkewed</Code><Message>too far</Message></Error>');
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const client = s3Client({
+      ...{ region: 'us-east-1', endpoint, forcePathStyle: true },
+      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    });
+    const read = () => client.send(new GetObjectCommand({ Bucket: 'archive', Key: 'key' }));
+    const answer = await retrying({ clock, changes: false }, read);
+    expect(await answer.Body?.transformToString()).toBe('bytes');
+    expect(dates).toHaveLength(2);
+    client.destroy();
+    server.close();
   });
 
   test.each([

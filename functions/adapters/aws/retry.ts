@@ -31,6 +31,9 @@ const THROTTLED = new Set([
   'RequestThrottledException',
   'TooManyRequestsException',
   'SlowDown',
+  // of S3, Secrets Manager and DynamoDB, when it is the key's service that has too much to do
+  'KMS.ThrottlingException',
+  'KMSThrottlingException',
   'LimitExceededException',
   'TransactionConflictException',
   'TransactionInProgressException',
@@ -43,7 +46,12 @@ const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN']);
 interface AwsError {
   readonly name?: string;
   readonly code?: string;
-  readonly $metadata?: { readonly httpStatusCode?: number; readonly attempts?: number };
+  /** `clockSkewCorrected`: the call was refused for this machine's clock, and the client knows by now how wrong it is */
+  readonly $metadata?: {
+    readonly httpStatusCode?: number;
+    readonly attempts?: number;
+    readonly clockSkewCorrected?: boolean;
+  };
 }
 
 /** What an error of a client says about the call. */
@@ -52,6 +60,7 @@ export function failureOf(error: unknown): Failure {
   const { name = '', code = '', $metadata } = error as AwsError;
   if (THROTTLED.has(name) || NOT_SENT.has(code)) return 'throttled';
   const status = $metadata?.httpStatusCode;
+  if ($metadata?.clockSkewCorrected && status !== undefined && status >= 400 && status < 500) return 'throttled';
   if (status === undefined) return isNetworkError(name, code) ? 'ambiguous' : 'refused';
   return status >= 500 || status === 408 ? 'ambiguous' : status === 429 ? 'throttled' : 'refused';
 }
