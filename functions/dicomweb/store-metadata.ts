@@ -35,6 +35,36 @@ interface SpooledPart {
   readonly media: MediaType;
 }
 
+/** The bulk parts of a request by the Content-Location that they name; several of one location in the order they came. */
+class BulkParts {
+  readonly all: SpooledPart[] = [];
+  readonly #byLocation = new Map<string, SpooledPart[]>();
+  /** the first location of each path: a reference is absolute or relative, and the path decides */
+  readonly #byPath = new Map<string, SpooledPart[]>();
+
+  add(location: string, part: SpooledPart): void {
+    this.all.push(part);
+    const sameLocation = this.#byLocation.get(location);
+    if (sameLocation !== undefined) {
+      sameLocation.push(part);
+      return;
+    }
+    const parts = [part];
+    this.#byLocation.set(location, parts);
+    const path = pathOf(location);
+    if (!this.#byPath.has(path)) this.#byPath.set(path, parts);
+  }
+
+  /** @throws PacsError BAD_REQUEST where there is none */
+  of(uri: string): readonly SpooledPart[] {
+    const parts = this.#byLocation.get(uri) ?? this.#byPath.get(pathOf(uri));
+    if (parts === undefined) throw new PacsError('BAD_REQUEST', 'a BulkDataURI names no part of the request');
+    return parts;
+  }
+}
+
+const pathOf = (uri: string): string => uri.replace(/^[a-z][a-z0-9+.-]*:(\/\/[^/]*)?/i, '').replace(/^\/+/, '');
+
 /**
  * The Part 10 objects of a Store request with metadata and bulk data apart (PS3.18 §10.5.2, §8.6.1.2.1): one object a data set,
  * its BulkDataURIs taken from the parts whose Content-Location they name. Several parts with one location are the frames of
@@ -48,7 +78,7 @@ export async function* objectsFromMetadata(
   parts: AsyncIterable<ReceivedPart>,
 ): AsyncGenerator<IncomingObject> {
   const dataSets: DataSet[] = [];
-  const bulk = new Map<string, SpooledPart[]>();
+  const bulk = new BulkParts();
   const spool = `${tenant}/_incoming/${newVersion(services.clock)}`;
   let count = 0;
   try {
@@ -62,11 +92,11 @@ export async function* objectsFromMetadata(
       const location = headers['content-location'];
       if (location === undefined) throw new PacsError('BAD_REQUEST', 'a bulk data part has no Content-Location');
       const { key: blobKey, size } = await services.blobs.put(`${spool}.${count++}`, body);
-      bulk.set(location, [...(bulk.get(location) ?? []), { blobKey, size, media }]);
+      bulk.add(location, { blobKey, size, media });
     }
     for (const dataSet of dataSets) yield { uids: uidsOf(dataSet), body: writeObject(services, dataSet, bulk) };
   } finally {
-    for (const { blobKey } of [...bulk.values()].flat()) await services.blobs.delete(blobKey);
+    for (const { blobKey } of bulk.all) await services.blobs.delete(blobKey);
   }
 }
 
@@ -91,16 +121,8 @@ function fromJson(text: string): DataSet[] {
   return (Array.isArray(value) ? value : [value]).map(jsonToDataSet);
 }
 
-async function* writeObject(
-  services: Services,
-  received: DataSet,
-  bulk: ReadonlyMap<string, readonly SpooledPart[]>,
-): AsyncGenerator<Uint8Array> {
-  const partsOf = (uri: string): readonly SpooledPart[] => {
-    const parts = bulk.get(uri) ?? [...bulk].find(([location]) => samePlace(location, uri))?.[1];
-    if (!parts) throw new PacsError('BAD_REQUEST', 'a BulkDataURI names no part of the request');
-    return parts;
-  };
+async function* writeObject(services: Services, received: DataSet, bulk: BulkParts): AsyncGenerator<Uint8Array> {
+  const partsOf = (uri: string): readonly SpooledPart[] => bulk.of(uri);
   const dataSet = await withTexts(services, received, partsOf, undefined);
   const pixels = dataSet[PIXEL_DATA];
   const frames = pixels?.BulkDataURI === undefined ? undefined : partsOf(pixels.BulkDataURI);
@@ -146,12 +168,6 @@ async function withTexts(
 }
 
 const TEXTS: ReadonlySet<VrKind> = new Set(['texts', 'text', 'names']);
-
-/** Absolute and relative forms of one reference: the path decides. */
-function samePlace(location: string, uri: string): boolean {
-  const pathOf = (text: string): string => text.replace(/^[a-z][a-z0-9+.-]*:(\/\/[^/]*)?/i, '').replace(/^\/+/, '');
-  return pathOf(location) === pathOf(uri);
-}
 
 /**
  * The transfer syntax of the object: what its pixel data's part names, else what its media type can mean (Table 8.7.3-5). For JPEG
