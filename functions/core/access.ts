@@ -153,8 +153,8 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
   finance: new Set<Action>(['monitor', 'readCosts']),
   guest: new Set<Action>(['search', 'retrieve']),
   auditor: new Set<Action>(['readAudit']),
-  modality: new Set<Action>(['store', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),
-  sender: new Set<Action>(['store']),
+  modality: new Set<Action>(['store', 'reject', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),
+  sender: new Set<Action>(['store', 'reject']),
   finder: new Set<Action>(['search']),
   retriever: new Set<Action>(['retrieve']),
   committer: new Set<Action>(['commit']),
@@ -162,6 +162,7 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
   performer: new Set<Action>(['performProcedure']),
   gateway: new Set<Action>([
     'store',
+    'reject',
     'search',
     'retrieve',
     'commit',
@@ -179,6 +180,13 @@ export const isRole = (name: unknown): name is Role => (ROLES as readonly unknow
 /** What somebody with these roles may do, in alphabetical order. */
 export const permitted = (roles: readonly Role[]): Action[] =>
   [...new Set(roles.flatMap((role) => [...PERMISSIONS[role]]))].sort();
+
+/**
+ * Whether notes that somebody stores hide what they name (IHE RAD IOCM). Whoever sends images may say which of them are wrong; a guest's
+ * note would reach beyond his link, into any study.
+ */
+export const mayReject = ({ roles, guest }: Principal): boolean =>
+  guest === undefined && roles.some((role) => PERMISSIONS[role].has('reject'));
 
 /** Whether somebody may hand on a role: only what he may do himself, and none where a token lets him do it with some studies alone: a role is for all. */
 export const mayGrant = ({ roles, reach }: Principal, role: Role): boolean =>

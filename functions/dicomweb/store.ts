@@ -1,4 +1,4 @@
-import { authorize } from '#core/access.ts';
+import { authorize, mayReject } from '#core/access.ts';
 import type { Identity } from '#core/archive/instance.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, PacsError } from '#core/errors.ts';
@@ -108,6 +108,7 @@ async function storeAll(context: Context, study: string | undefined): Promise<St
           route,
           StudyInstanceUID: study,
           sha256: object.sha256,
+          mayReject: mayReject(principal),
           admit,
         },
         object.body,

@@ -39,6 +39,8 @@ export interface StoreContext {
   readonly sha256?: string | undefined;
   /** the sender sent a data set, and the file meta before it is ours (C-STORE) */
   readonly onlyDataSetSent?: boolean | undefined;
+  /** `false`: rejection notes are refused */
+  readonly mayReject?: boolean | undefined;
   /** asked once it is known what the object is, before anything of it is kept; refuses by throwing */
   readonly admit?: ((id: Identity) => Promise<Verdict>) | undefined;
 }
@@ -136,7 +138,7 @@ class IncomingObject {
     const id = this.#identify(uidsOf(scanned.dataSet), scanned.fileMeta);
     scanned = this.#filed(scanned, id);
     await this.#admit(id);
-    await this.#checkReach(scanned.dataSet, id);
+    await this.#checkRights(scanned.dataSet, id);
     const claim = await this.#claim(id);
     if (claim) {
       // Somebody owns the UID: the hash tells whether there is anything to write at all.
@@ -185,7 +187,7 @@ class IncomingObject {
     let scanned: ScannedObject | undefined;
     const blob = await this.#services.blobs.put(this.#key(id), scanningOnTheWay(), this.#putOptions(id));
     if (!scanned) throw new Error('the blob store did not read the object to its end');
-    await this.#checkReach(scanned.dataSet, id);
+    await this.#checkRights(scanned.dataSet, id);
     return this.#commit(scanned, id, blob);
   }
 
@@ -222,10 +224,12 @@ class IncomingObject {
 
   /**
    * Who is confined stores into his reach: into a study that is in it, or one that would be if this were its first object. Nor may the
-   * object's UID be that of one he cannot reach: it would be told apart from it, or hidden by it.
+   * object's UID be that of one he cannot reach: it would be told apart from it, or hidden by it. A rejection note is for who may reject.
    * @throws PacsError FORBIDDEN
    */
-  async #checkReach(dataSet: DataSet, id: Identity): Promise<void> {
+  async #checkRights(dataSet: DataSet, id: Identity): Promise<void> {
+    if (this.#context.mayReject === false && isRejectionNote(dataSet))
+      throw new PacsError('FORBIDDEN', 'the object is a rejection note, of somebody who may not reject');
     const { reach } = this.#services;
     if (reach === undefined) return;
     const claim = await this.#claim(id);

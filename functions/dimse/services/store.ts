@@ -1,5 +1,5 @@
 import { confine } from '#core/access/confine.ts';
-import { authorize, type Principal } from '#core/access.ts';
+import { authorize, mayReject, type Principal } from '#core/access.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { ERRORS } from '#core/errors.ts';
 import type { Services } from '#core/services.ts';
@@ -44,6 +44,7 @@ export const storeService =
         SOPClassUID,
         SOPInstanceUID: AffectedSOPInstanceUID,
         onlyDataSetSent: true,
+        mayReject: mayReject(principal),
       },
       object(),
     );
