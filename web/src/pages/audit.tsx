@@ -4,7 +4,7 @@ import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { usePages } from '../components/use-pages.ts';
 import { plural } from '../dicom/json.ts';
-import { navigate } from '../router.ts';
+import { currentQuery, navigate } from '../router.ts';
 import { AuditExports } from './audit-exports.tsx';
 import { hrefOf, isFiltered, readQuery } from './audit-query.ts';
 import { AuditRow } from './audit-row.tsx';
@@ -16,7 +16,7 @@ export function AuditPage({ params }: { params: URLSearchParams }) {
   const address = hrefOf(query);
   const load = useCallback((after?: string) => listAudit(query, after), [address]);
   const { items, error, loading, hasMore, loadMore, reload } = usePages(load);
-  const change = (part: Partial<AuditQuery>) => navigate(hrefOf({ ...query, ...part }));
+  const change = (part: Partial<AuditQuery>) => navigate(hrefOf({ ...readQuery(currentQuery()), ...part }));
   const counted = items === undefined ? '' : plural(items.length, 'entry', 'entries');
   const count = hasMore ? `the ${query.oldestFirst ? 'oldest' : 'newest'} ${counted}` : counted;
   return (
