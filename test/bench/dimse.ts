@@ -10,7 +10,7 @@ import { COMMAND } from '#dimse/command-set.ts';
 import { associate, contextOf, proposing, type RemoteEntity, sendFind, sendObject, sendRetrieve } from '#dimse/scu.ts';
 import type { Session } from '#dimse/session.ts';
 import { STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE } from '#dimse/sop-classes.ts';
-import { freePort } from '#test/peers/helpers/nephos.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { inParallel, median, percentile, post, STOW_TYPE, stowPieces } from './client.ts';
 import { type CtStudy, ctStudy, randomFrom, tinyObject, tinyStudy } from './data.ts';
 import { CT_IMAGE_STORAGE } from './encode.ts';

@@ -14,11 +14,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BUNDLE_FILE, BUNDLE_LIMIT_BYTES } from '#lambda/bundling.ts';
 import { FUNCTIONS } from '#lambda/functions.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { type Host, multipart } from '#test/hosts/client.ts';
 import { dicomwebSuite } from '#test/hosts/dicomweb-suite.ts';
 import { startArchive } from '#test/hosts/process.ts';
 import { startEdge } from '#test/peers/helpers/edge.ts';
-import { freePort } from '#test/peers/helpers/nephos.ts';
 import { runOk } from '#test/peers/helpers/programs.ts';
 import { openBrowser, openPage } from '#test/peers/web/browser.ts';
 import { waitForImage } from '#test/peers/web/drawn.ts';

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { freePort, projectRoot } from '#test/peers/helpers/nephos.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
+import { projectRoot } from '#test/peers/helpers/nephos.ts';
 import { peersDir } from '#test/peers/helpers/orthanc.ts';
 import { run, runOk } from '#test/peers/helpers/programs.ts';
 import { startDynamoDb, startMiniStack } from './helpers/engines.ts';

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { DataSet } from '#core/dicom/types.ts';
 import { COMMAND } from '#dimse/command-set.ts';
@@ -9,6 +9,7 @@ import { INSTANCE_AVAILABILITY_NOTIFICATION } from '#dimse/sop-classes.ts';
 import { evictCache } from '#edge/read/cache.ts';
 import { readSideOf } from '#edge/read/read-side.ts';
 import { uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import {
   cMove,
   cStore,
@@ -52,11 +53,7 @@ async function listen(): Promise<void> {
 
 beforeEach(async () => {
   told = new Map();
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  port = (probe.address() as AddressInfo).port;
-  probe.close();
-  await once(probe, 'close');
+  port = await freePort();
   const availabilityListeners = [{ aeTitle: 'RIS', host: '127.0.0.1', port }];
   site = await startSite({ availabilityListeners }, { studyQuietMs: 100 });
 });

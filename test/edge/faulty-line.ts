@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { freePort } from '#test/fixtures/free-port.ts';
 
 /** What the line does to what passes. */
 export type Fault =
@@ -39,6 +40,8 @@ export class FaultyLine {
 
   static async open(target: () => number): Promise<FaultyLine> {
     const line = new FaultyLine(target);
+    // not one that the system may give away while the line is cut
+    line.port = await freePort();
     await line.#listen();
     return line;
   }
@@ -61,7 +64,6 @@ export class FaultyLine {
     this.#server = createServer((socket) => this.#serve(socket));
     this.#server.listen(this.port, '127.0.0.1');
     await once(this.#server, 'listening');
-    this.port = (this.#server.address() as AddressInfo).port;
   }
 
   #serve(near: Socket): void {

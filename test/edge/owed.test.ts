@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { keys } from '#core/archive/records.ts';
 import { COMMAND } from '#dimse/command-set.ts';
@@ -10,17 +8,14 @@ import { gatewayMetrics } from '#edge/status/metrics.ts';
 import { statusPage } from '#edge/status/page.ts';
 import { type GatewayStatus, gatewayStatus } from '#edge/status/snapshot.ts';
 import { uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { cStore, eventually, requestCommitment, type Site, slices, startSite, TENANT } from './read-site.ts';
 
 let site: Site;
 let port: number;
 
 beforeEach(async () => {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  port = (probe.address() as AddressInfo).port;
-  probe.close();
-  await once(probe, 'close');
+  port = await freePort();
   const availabilityListeners = [{ aeTitle: 'RIS', host: '127.0.0.1', port }];
   site = await startSite({ availabilityListeners }, { studyQuietMs: 100 });
 });

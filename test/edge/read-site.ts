@@ -40,6 +40,7 @@ import { type Config, readConfig } from '#embedded/config.ts';
 import { createHttpHost } from '#embedded/http-host.ts';
 import { createLog } from '#embedded/log.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, IMPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 
 /** A hospital's gateway and the archive it talks to, in one process, with a line between them that can be cut. */
 
@@ -123,10 +124,11 @@ export class Line {
   }
 
   async open(): Promise<this> {
+    // not one that the system may give away while the line is cut
+    if (this.port === 0) this.port = await freePort();
     this.#server = createServer((socket) => this.#pass(socket));
     this.#server.listen(this.port, '127.0.0.1');
     await once(this.#server, 'listening');
-    this.port = (this.#server.address() as AddressInfo).port;
     return this;
   }
 

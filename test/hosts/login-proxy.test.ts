@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { newMasterKey } from '#adapters/local/key-ring.ts';
 import { FormBrowser } from '#test/fixtures/form-browser.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { type RunningArchive, startArchive } from './process.ts';
 
 const PUBLIC = 'https://pacs.example';
@@ -19,14 +18,6 @@ afterEach(async () => {
   if (archive?.process.exitCode === null) await archive.kill9().catch(() => {});
   await rm(dir, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  return port;
-}
 
 test('behind a proxy that ends TLS, in an archive that is encrypted: everything is at the public address, cookies are secure, and no header of a client changes that', async () => {
   const keyFile = join(dir, 'master.key');

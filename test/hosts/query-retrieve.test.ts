@@ -15,6 +15,7 @@ import {
   IMPLICIT_LE,
   uid,
 } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { multipart } from './client.ts';
 import { nephos, type RunningArchive, startArchive } from './process.ts';
 
@@ -47,14 +48,6 @@ const dataSetOf = (object: Uint8Array): string =>
   Buffer.from(object.subarray(scanPart10(object, DEFAULT_LIMITS).dataSetOffset)).toString('base64');
 
 const ask = (...args: string[]) => nephos(here, 'query-retrieve', ...args);
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number };
-      probe.close(() => resolve(port));
-    });
-  });
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-query-'));

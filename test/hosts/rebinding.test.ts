@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { type RunningArchive, startArchive } from './process.ts';
 import { RawConnection, readResponses } from './raw-http.ts';
 
@@ -12,11 +11,7 @@ let archive: RunningArchive;
 let port: number;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-rebinding-'));
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  ({ port } = probe.address() as AddressInfo);
-  probe.close();
-  await once(probe, 'close');
+  port = await freePort();
   const env = { NEPHOS_WORKERS: '1', NEPHOS_HTTP_PORT: String(port), NEPHOS_PUBLIC_URL: 'http://pacs.clinic.test' };
   archive = await startArchive(dir, env);
 });

@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { multipart } from '#test/hosts/client.ts';
 import { type RunningArchive, startArchive } from '#test/hosts/process.ts';
-import { freePort } from './helpers/nephos.ts';
 import { type Rsyslog, startRsyslog } from './helpers/rsyslog.ts';
 
 const openssl = (...args: string[]) => promisify(execFile)('openssl', args);

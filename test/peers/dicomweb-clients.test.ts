@@ -5,8 +5,9 @@ import { api } from 'dicomweb-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
 import { largeObject } from '#test/bench/large-data.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { first, type JsonDataSet, sha256 } from './helpers/dicomweb.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { python } from './helpers/programs.ts';
 import { FetchXMLHttpRequest } from './helpers/xml-http-request.ts';
 

@@ -8,7 +8,8 @@ import { ARCHIVE_POLICY } from '#dimse/archive.ts';
 import { COMMAND } from '#dimse/command-set.ts';
 import { createDimseServer, type DimseServer } from '#dimse/server.ts';
 import { ctStudy } from '#test/bench/data.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { peersDir } from './helpers/orthanc.ts';
 import { peerScript, runOk } from './helpers/programs.ts';
 

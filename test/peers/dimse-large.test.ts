@@ -7,9 +7,10 @@ import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { associate, contextOf, proposing, sendObject } from '#dimse/scu.ts';
 import { MULTIFRAME_GRAYSCALE_WORD_SC } from '#test/bench/encode.ts';
 import { type LargeObject, largeObject } from '#test/bench/large-data.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { getParts, instanceUrl } from './helpers/dicomweb.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 
 /** Size of each object. What is promised is 1e9, which takes 16 GB of disk, with a gateway 32 GB. */
 const BIG_BYTES = Number(process.env.NEPHOS_BIG_BYTES ?? 60e6);

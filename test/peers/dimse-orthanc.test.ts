@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { getInstance } from './helpers/dicomweb.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 
 const CT_IMAGE_STORAGE = '1.2.840.10008.5.1.4.1.1.2';

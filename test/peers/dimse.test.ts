@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { getInstance } from './helpers/dicomweb.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { listening } from './helpers/processes.ts';
 import { corpusDir, hasCorpus, type Output, python, run, runOk } from './helpers/programs.ts';
 

@@ -9,9 +9,10 @@ import { type CtStudy, ctStudy } from '#test/bench/data.ts';
 import { cStore, dataSetHash, until } from '#test/edge/clinic.ts';
 import { FaultyLine } from '#test/edge/faulty-line.ts';
 import { Promises } from '#test/edge/promises.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { first, getInstance, getJson } from './helpers/dicomweb.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { run, runOk } from './helpers/programs.ts';
 
 /** The gateway's data folder on a disk of its own that is small, full or read-only. Only root may mount one. */

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { freePort } from '#test/fixtures/free-port.ts';
 import type { SystemParts } from '../../scripts/sbom-parts.ts';
-import { freePort, projectRoot } from './helpers/nephos.ts';
+import { projectRoot } from './helpers/nephos.ts';
 import { peersDir } from './helpers/orthanc.ts';
 import { run, runOk } from './helpers/programs.ts';
 

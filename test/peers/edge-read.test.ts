@@ -8,10 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CtStudy, ctStudy } from '#test/bench/data.ts';
 import { buildDicom } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { scheduled } from '#test/fixtures/worklist.ts';
 import { stow } from './helpers/dicomweb.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 import { type Output, python, run, runOk } from './helpers/programs.ts';
 

@@ -12,9 +12,10 @@ import type { ForwardCounts } from '#edge/forward/records.ts';
 import { systemClock } from '#embedded/archive.ts';
 import { ctStudy } from '#test/bench/data.ts';
 import { dataSetHash } from '#test/edge/clinic.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { first, getInstance, getJson } from './helpers/dicomweb.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 import { corpusDir, hasCorpus, python, run, runOk } from './helpers/programs.ts';
 

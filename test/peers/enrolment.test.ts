@@ -7,9 +7,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
 import { dataSetHash } from '#test/edge/clinic.ts';
 import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { nephos as command } from '#test/hosts/process.ts';
 import { type Edge, startEdge } from './helpers/edge.ts';
-import { freePort, type Nephos, projectRoot, startNephos } from './helpers/nephos.ts';
+import { type Nephos, projectRoot, startNephos } from './helpers/nephos.ts';
 import { run } from './helpers/programs.ts';
 
 /** DCMTK's tools wait for acknowledgements otherwise (Nagle). */

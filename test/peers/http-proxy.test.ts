@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { createHttpHost } from '#embedded/http-host.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { RawConnection, readResponses } from '#test/hosts/raw-http.ts';
-import { freePort } from './helpers/nephos.ts';
 import { type RunningServer, startServer } from './helpers/processes.ts';
 
 /** What the archive was asked: `by` tells who made the request, the proxy or the client that meant to hide it in another. */

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FormBrowser, type Seen } from '#test/fixtures/form-browser.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { type RunningArchive, startArchive } from '#test/hosts/process.ts';
 import { peersDir } from './helpers/orthanc.ts';
 
@@ -19,14 +19,6 @@ let issuer: ChildProcess;
 let said: Interface;
 let archive: RunningArchive;
 let issuerOrigin: string;
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 
 async function tell(command: string): Promise<void> {
   const answered = new Promise((resolve) => said.once('line', resolve));

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { first, getInstance, getJson, getParts, instanceUrl, type JsonDataSet, stow } from './helpers/dicomweb.ts';
-import { freePort, type Nephos, startNephos } from './helpers/nephos.ts';
+import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 
 /** Orthanc hands answers on in a shape of its own: tags in either case, single values. */

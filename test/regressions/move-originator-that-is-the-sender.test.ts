@@ -1,5 +1,4 @@
 import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { COMMAND } from '#dimse/command-set.ts';
@@ -7,18 +6,11 @@ import { retrieve } from '#dimse/remote-retrieve.ts';
 import { associate, contextOf, proposing } from '#dimse/scu.ts';
 import { createDimseServer, type DimseServer } from '#dimse/server.ts';
 import { STUDY_ROOT_FIND, STUDY_ROOT_MOVE } from '#dimse/sop-classes.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 
 const CT_IMAGE_STORAGE = '1.2.840.10008.5.1.4.1.1.2';
 let pacs: DimseServer | undefined;
 afterEach(() => pacs?.close(0));
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
 
 /** A PACS that moves one object, and names `originator` as who has asked for that. */
 async function startPacs(originator: string, receivePort: number): Promise<{ port: number; answers: number[] }> {

@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { type RunningServer, startServer } from './processes.ts';
 
 export const projectRoot = fileURLToPath(new URL('../../..', import.meta.url));
@@ -67,22 +67,3 @@ export async function startNephos(options: NephosOptions = {}): Promise<Nephos> 
     },
   };
 }
-
-/** Each of the processes that run tests at once looks among ports of its own: what one has found free, no other takes before it is used. */
-const PORTS = 18_700 + 100 * ((Number(process.env.VITEST_POOL_ID ?? 1) - 1) % 4);
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  for (let i = 0; i < 100; i++) {
-    const port = PORTS + ((process.pid + issued++) % 100);
-    if (await isFree(port)) return port;
-  }
-  throw new Error(`no free port between ${PORTS} and ${PORTS + 99}`);
-}
-let issued = 0;
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-  });

@@ -6,11 +6,12 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { keyObject } from '#test/fixtures/key-object.ts';
 import { CLIENT_ID, type FakeRecordSystem, startRecordSystem } from '#test/fixtures/record-system.ts';
 import { multipart } from '#test/hosts/client.ts';
 import { nephos as command } from '#test/hosts/process.ts';
-import { freePort, type Nephos, projectRoot, startNephos } from '../helpers/nephos.ts';
+import { type Nephos, projectRoot, startNephos } from '../helpers/nephos.ts';
 import { openBrowser, openPage, picture } from './browser.ts';
 
 let browser: Browser;
