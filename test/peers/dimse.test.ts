@@ -15,6 +15,8 @@ import { corpusDir, hasCorpus, type Output, python, run, runOk } from './helpers
 process.env.TCP_NODELAY = '1';
 
 const dir = mkdtempSync(join(tmpdir(), 'nephos-dimse-'));
+/** of no patient, and of no study */
+const COLOR_PALETTE_STORAGE = '1.2.840.10008.5.1.4.39.1';
 /** no instance of a study: nobody offers to store one */
 const MEDIA_STORAGE_DIRECTORY = '1.2.840.10008.1.3.10';
 const SLICES = 20;
@@ -251,7 +253,7 @@ describe.runIf(hasCorpus)('the shared corpus', () => {
     for (const one of sent) if (one.status === 0 && !kept.has(one.sop)) kept.set(one.sop, one);
     const expected = ({ complete, agrees, cls }: Sent): number | undefined => {
       if (cls === MEDIA_STORAGE_DIRECTORY) return undefined;
-      if (!complete) return 0xc000;
+      if (!complete) return cls === COLOR_PALETTE_STORAGE ? 0x0122 : 0xc000;
       return agrees ? 0 : 0xa900;
     };
     const odd = refused.filter((one) => one.status !== expected(one));
