@@ -29,6 +29,24 @@ export interface Flow {
   resume(): void;
 }
 
+/** Stands still while anybody wants it to: messages that wait pause it, and so does the data set that comes behind them. */
+class SharedFlow implements Flow {
+  readonly #flow: Flow;
+  #pauses = 0;
+
+  constructor(flow: Flow) {
+    this.#flow = flow;
+  }
+
+  pause(): void {
+    if (this.#pauses++ === 0) this.#flow.pause();
+  }
+
+  resume(): void {
+    if (--this.#pauses === 0) this.#flow.resume();
+  }
+}
+
 /**
  * The bytes of a data set, once, as they lay in the presentation data values. While nobody reads, the connection is paused:
  * back-pressure reaches the sender. Throws AssociationError when the association ends before the data set does.
@@ -143,7 +161,7 @@ export class MessageReader {
   #wake: (() => void) | undefined;
 
   constructor(flow: Flow, isAccepted: (contextId: number) => boolean) {
-    this.#flow = flow;
+    this.#flow = new SharedFlow(flow);
     this.#isAccepted = isAccepted;
   }
 

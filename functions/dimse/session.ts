@@ -58,7 +58,8 @@ export class Session {
   readonly #onOperation: (operation: PerformedOperation) => void;
   #contexts: ReadonlyMap<number, AcceptedContext> = new Map();
   #request: AssociateRequest | undefined;
-  readonly #running = new Map<number, { abort: AbortController; done: Promise<void> }>();
+  /** requests of the peer; one that uses a message id twice has as many as it asked for */
+  readonly #running = new Set<{ id: number; abort: AbortController; done: Promise<void> }>();
   readonly #awaited = new AwaitedResponses();
   #window = 1;
   #operations = 0;
@@ -98,7 +99,7 @@ export class Session {
         this.#error = error;
         const lost = error ?? new AssociationError('closed', 'the association was released');
         this.#reader.end(lost);
-        for (const { abort } of this.#running.values()) abort.abort();
+        for (const { abort } of this.#running) abort.abort();
         this.#awaited.settleAll(lost);
         settled(error);
         const { received, sent } = this.#association;
@@ -267,7 +268,7 @@ export class Session {
       if (message === undefined) break;
       await this.#take(message);
     }
-    await Promise.all([...this.#running.values()].map(({ done }) => done));
+    await Promise.all([...this.#running].map(({ done }) => done));
     this.#association.respondRelease();
   }
 
@@ -278,18 +279,18 @@ export class Session {
       return;
     }
     if (command.CommandField === COMMAND.cCancel) {
-      this.#running.get(command.MessageIDBeingRespondedTo ?? -1)?.abort.abort();
+      for (const { id, abort } of this.#running) if (id === command.MessageIDBeingRespondedTo) abort.abort();
       dataSet?.discard();
       return;
     }
     // A peer that sends more than was agreed waits: its next request is not read while these are performed.
     while (this.#running.size >= this.#window + CANCELLABLE.size)
-      await Promise.race([...this.#running.values()].map(({ done }) => done));
-    const id = command.MessageID ?? 0;
+      await Promise.race([...this.#running].map(({ done }) => done));
     const abort = new AbortController();
     this.#operations++;
-    const done = this.#perform(message, abort.signal).finally(() => this.#running.delete(id));
-    this.#running.set(id, { abort, done });
+    const done = this.#perform(message, abort.signal).finally(() => this.#running.delete(running));
+    const running = { id: command.MessageID ?? 0, abort, done };
+    this.#running.add(running);
   }
 
   #perform(message: Message, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type Duplex, duplexPair } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { scanPart10 } from '#core/dicom/scanner.ts';
@@ -8,6 +9,8 @@ import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import { COMMAND, type Command, decodeCommand, encodeCommand } from '#dimse/command-set.ts';
 import { encodeIdentifier } from '#dimse/identifiers.ts';
+import { MessageReader } from '#dimse/messages.ts';
+import { negotiate } from '#dimse/negotiation.ts';
 import {
   type AssociateRequest,
   dataHeader,
@@ -20,6 +23,7 @@ import {
 } from '#dimse/pdu.ts';
 import { associate, proposing, sendEcho } from '#dimse/scu.ts';
 import { type AssociationSummary, createDimseServer, type DimseServer } from '#dimse/server.ts';
+import { Session } from '#dimse/session.ts';
 import {
   MODALITY_PERFORMED_PROCEDURE_STEP,
   MODALITY_WORKLIST_FIND,
@@ -829,3 +833,66 @@ test('C-GET of somebody who has offered to take nothing: every sub-operation has
   await peer.pdu();
   await peer.release();
 });
+
+test('one message id for many requests at once: no more are performed at a time than were agreed, and each is answered', async () => {
+  const REQUESTS = 200;
+  let running = 0;
+  let most = 0;
+  let done = 0;
+  const { scp, scu } = sides();
+  Session.accept(scp, {
+    decide: (request) => negotiate(request, ARCHIVE_POLICY),
+    services: new Map([
+      [
+        COMMAND.cFind,
+        async ({ respond }) => {
+          most = Math.max(most, ++running);
+          await sleep(1);
+          running--;
+          done++;
+          await respond({ Status: 0 });
+        },
+      ],
+    ]),
+  });
+  scu.resume();
+  scu.write(encodeAssociateRequest(requestOf(CONTEXTS)));
+  const one = message(STUDY_ROOT_FIND, commandOf(STUDY_ROOT_FIND, COMMAND.cFind), identifier(STUDY));
+  scu.write(Buffer.concat(Array.from({ length: REQUESTS }, () => one)));
+  for (let i = 0; i < 5_000 && done < REQUESTS; i++) await sleep(2);
+  expect(done).toBe(REQUESTS);
+  expect(most).toBeLessThanOrEqual(4);
+  scu.end();
+});
+
+test('a data set that comes behind many messages is held back as well, whoever is read first', () => {
+  let flowing = true;
+  const flow = {
+    pause: () => {
+      flowing = false;
+    },
+    resume: () => {
+      flowing = true;
+    },
+  };
+  const reader = new MessageReader(flow, () => true);
+  const echo = commandOf(VERIFICATION, COMMAND.cEcho, { CommandDataSetType: 0x0101 });
+  for (let i = 0; i < 40; i++) reader.data(1, 3, echo, true);
+  // In what has been read from the connection already, as it was told to stop.
+  reader.data(3, 3, commandOf(CT_IMAGE_STORAGE, COMMAND.cStore), true);
+  for (let i = 0; i < 10_000; i++) reader.data(3, 0, Buffer.of(1), true);
+  expect(flowing).toBe(false);
+  return (async () => {
+    for (let i = 0; i < 40; i++) await reader.next();
+    expect(flowing).toBe(false);
+    const { dataSet } = (await reader.next())!;
+    dataSet!.discard();
+    expect(flowing).toBe(true);
+  })();
+});
+
+/** A connection in memory. */
+function sides(): { scu: Duplex; scp: Duplex } {
+  const [scu, scp] = duplexPair({ allowHalfOpen: false });
+  return { scu, scp };
+}
