@@ -52,6 +52,14 @@ def associate(ae, host, port, contexts, **more):
     return association
 
 
+def without_requests(association):
+    """Nothing but answers comes here: pynetdicom's own thread, which looks for requests, is shown none. On a busy machine it
+    wakes too late to see that it is to stand still, and takes the answer that somebody waits for (Association._run_reactor)."""
+    take = association.dimse.get_msg
+    association.dimse.get_msg = lambda block=False: take(block) if block else (None, None)
+    return association
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -84,7 +92,7 @@ def store(host, port, files, priority=2):
         groups[-1].append(row)
     for group in groups:
         contexts = [build_context(*pair) for pair in {(row["cls"], row["syntax"]) for row in group}]
-        association = associate(entity(), host, port, contexts)
+        association = without_requests(associate(entity(), host, port, contexts))
         for row in group:
             try:
                 row["status"] = association.send_c_store(pathlib.Path(row["path"]), priority=priority).get("Status")
@@ -107,7 +115,9 @@ def get(host, port, wanted):
         pairs = {(one["cls"], one["syntax"]) for one in part}
         contexts = [build_context(StudyRootQueryRetrieveInformationModelGet)] + [build_context(*pair) for pair in pairs]
         roles = [build_role(cls, scp_role=True) for cls in {cls for cls, _ in pairs}]
-        association = associate(entity(), host, port, contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, take)])
+        association = without_requests(
+            associate(entity(), host, port, contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, take)])
+        )
         query = Dataset()
         query.QueryRetrieveLevel = "IMAGE"
         query.SOPInstanceUID = [one["sop"] for one in part]
