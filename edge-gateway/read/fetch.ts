@@ -289,6 +289,7 @@ class FetchRun {
     const storing = new Set<Promise<void>>();
     try {
       for await (const object of this.#archive.retrieve(path, this.#signal)) {
+        const { body, settled } = this.#passed(object);
         const { received, outcome } = storeObject(
           this.#services,
           {
@@ -297,9 +298,12 @@ class FetchRun {
             StudyInstanceUID,
             ...(!whole && { SOPInstanceUID }),
           },
-          this.#passed(object),
+          body,
         );
-        const stored = outcome.then((each) => this.#stored(each)).finally(() => storing.delete(stored));
+        const stored = outcome
+          .finally(settled)
+          .then((each) => this.#stored(each))
+          .finally(() => storing.delete(stored));
         // Its failure is seen below, or by the response that is torn.
         stored.catch(() => {});
         storing.add(stored);
@@ -311,11 +315,15 @@ class FetchRun {
     }
   }
 
-  /** The object's bytes; of a large one that somebody may want them at once is told. */
-  #passed(object: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  /**
+   * The object's bytes; of a large one that somebody may want them at once is told. `settled`: its store has come to an outcome. Whoever
+   * takes it has not had all of it before: sent to ourselves, it would else come in as a new object, and go upstream once more.
+   */
+  #passed(object: AsyncIterable<Uint8Array>): { body: AsyncIterable<Uint8Array>; settled: () => void } {
     const { onLarge } = this;
-    if (onLarge === undefined) return object;
-    return Passing.through(
+    if (onLarge === undefined) return { body: object, settled: () => {} };
+    let whole: Passing | undefined;
+    const body = Passing.through(
       object,
       (sop) => {
         const before = this.#passing.get(sop);
@@ -327,7 +335,11 @@ class FetchRun {
         this.#passing.set(SOPInstanceUID, passing);
         onLarge(passing);
       },
+      (passing) => {
+        whole = passing;
+      },
     );
+    return { body, settled: () => whole?.end() };
   }
 
   async #stored(outcome: StoreOutcome): Promise<void> {

@@ -68,12 +68,13 @@ export class Passing {
 
   /**
    * The bytes of `source`, which are passed on as they are read. `known`: the object that was broken off before; `large` is told of one that
-   * may be taken.
+   * may be taken; `whole` of one that has come to its end. Its reader waits for `end()` still.
    */
   static async *through(
     source: AsyncIterable<Uint8Array>,
     known: (SOPInstanceUID: string) => Passing | undefined,
     large: (passing: Passing) => void,
+    whole: (passing: Passing) => void,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const begun: Uint8Array[] = [];
     let begunBytes = 0;
@@ -104,8 +105,9 @@ export class Passing {
         }
         yield chunk;
       }
-      passing?.end();
-      again?.end();
+      again?.checkWhole();
+      const one = passing ?? again?.passing;
+      if (one !== undefined) whole(one);
     } finally {
       passing?.close();
     }
@@ -137,6 +139,7 @@ export class Passing {
     } else if (!this.#tooLate) this.keep(chunk);
   }
 
+  /** The reader has had all of it: called when the object has been stored, or cannot be, so that whoever it is sent to does not have it before. */
   end(): void {
     if (this.#state === 'open') this.#state = 'ended';
     this.#wake();
@@ -189,12 +192,12 @@ export class Passing {
 
 /** An object that comes once more: up to where the reader was it is compared, from there on it is passed. */
 class Repeated {
-  readonly #passing: Passing;
+  readonly passing: Passing;
   readonly #hash: Hash = createHash('sha256');
   #left: number;
 
   constructor(passing: Passing) {
-    this.#passing = passing;
+    this.passing = passing;
     this.#left = passing.passed;
   }
 
@@ -203,14 +206,14 @@ class Repeated {
     if (compared > 0) {
       this.#hash.update(chunk.subarray(0, compared));
       this.#left -= compared;
-      if (this.#left === 0 && this.#hash.digest('hex') !== this.#passing.passedDigest()) this.#passing.fail();
+      if (this.#left === 0 && this.#hash.digest('hex') !== this.passing.passedDigest()) this.passing.fail();
     }
-    if (compared < chunk.byteLength) await this.#passing.push(chunk.subarray(compared));
+    if (compared < chunk.byteLength) await this.passing.push(chunk.subarray(compared));
   }
 
-  end(): void {
-    if (this.#left > 0) this.#passing.fail();
-    this.#passing.end();
+  /** It has come to its end: one that is shorter than what has been passed is another. */
+  checkWhole(): void {
+    if (this.#left > 0) this.passing.fail();
   }
 }
 

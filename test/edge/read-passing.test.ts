@@ -109,6 +109,27 @@ test('a large object is on its way to the workstation before it is in the cache,
   expect(receiver!.whole.get(uid(6100))!.equals(dataSetOf(large(0)))).toBe(true);
 });
 
+test('the workstation has all of an object when it is in the cache, and not before', async () => {
+  await open();
+  await putUpstream(site!, [large(0)]);
+  const { promise: mayCommit, resolve: letCommit } = Promise.withResolvers<void>();
+  const { commits } = site!.gateway.services;
+  const commit = commits.commit.bind(commits);
+  const commitLater = vi.spyOn(commits, 'commit').mockImplementation(async (prepared) => {
+    await mayCommit;
+    return commit(prepared);
+  });
+  const moved = move();
+  await eventually('it is about to be committed', () => commitLater.mock.calls.length > 0, 20_000);
+  const all = dataSetOf(large(0)).length;
+  await eventually('nearly all of it has come', () => receiver!.came.get(uid(6100))! > all - 1_000_000, 20_000);
+  expect(receiver!.whole.size).toBe(0);
+  expect(await isHere(0)).toBe(false);
+  letCommit();
+  expect(await moved).toMatchObject({ status: 0, completed: 1, failed: 0 });
+  expect(receiver!.whole.get(uid(6100))!.equals(dataSetOf(large(0)))).toBe(true);
+});
+
 test('a line that breaks in the middle costs neither the association nor a byte', async () => {
   await open();
   await putUpstream(site!, [large(0)]);
@@ -171,6 +192,7 @@ test('an object that comes back otherwise is not put together from two', async (
       })();
       reading.catch(() => {});
     },
+    (one) => one.end(),
   );
   await expect(stored(first)).rejects.toThrow('torn');
   expect(passing!.isTaken).toBe(true);
@@ -179,6 +201,7 @@ test('an object that comes back otherwise is not put together from two', async (
       chunks(large(1)),
       () => passing,
       () => {},
+      (one) => one.end(),
     ),
   );
   await expect(reading).rejects.toMatchObject({ code: 'BUSY' });
