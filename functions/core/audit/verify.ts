@@ -1,7 +1,7 @@
 import { type KeyObject, verify as verifySignature } from 'node:crypto';
 import type { Services } from '../services.ts';
 import { type AuditEntry, hashOf, merkleRoot, parseEntry, strandStart } from './entry.ts';
-import { type Seal, type SealLine, sealedUpTo, segmentPrefix } from './seal.ts';
+import { readSeal, type Seal, type SealLine, sealedUpTo, segmentPrefix } from './seal.ts';
 import { auditPartition } from './trail.ts';
 
 /** The first thing that is wrong with a trail. */
@@ -148,7 +148,8 @@ function breakIn(line: string, strands: Strands): 'altered' | 'missing' | undefi
 
 /**
  * Checks a tenant's trail where it is kept: the sealed segments, that none is missing at the end, that the index still holds the same
- * lines, and the strands of what has not been sealed yet.
+ * lines, and the strands of what has not been sealed yet. It may be sealed meanwhile: what stood before the look at the segments is among
+ * them, and behind what stands after it there is one at most, of which the head does not know yet, or never will from a sealer that died.
  */
 export async function verifyAudit(
   services: Pick<Services, 'index' | 'blobs'>,
@@ -156,7 +157,9 @@ export async function verifyAudit(
   audit: AuditKeys,
 ): Promise<AuditReport> {
   const strands: Strands = new Map();
-  const head = await sealedUpTo(services, tenant);
+  const before = await sealedUpTo(services, tenant);
+  /** what the segments say that the head was then */
+  let headBefore = hashOf('');
   /** how far the index has been read beside the segments */
   let cursor = '';
   let defectInIndex: AuditDefect | undefined;
@@ -176,15 +179,17 @@ export async function verifyAudit(
       if (differing >= 0) defectInIndex ??= { kind: 'altered', segment: number, entry: differing };
       cursor = records.at(-1)?.sort ?? cursor;
       number++;
+      if (number === before.segments) headBefore = readSeal(text).hash;
     }
   }
   const report = await verifySegments(texts(), { ...audit, tenant }, strands);
   const defect = report.defect ?? defectInIndex;
   if (defect !== undefined) return { ...report, defect };
-  if (report.segments < head.segments || report.head !== head.hash)
+  const { segments } = await sealedUpTo(services, tenant);
+  if (headBefore !== before.hash || report.segments > segments + 1)
     return { ...report, defect: { kind: 'truncated', segment: report.segments } };
   let unsealed = 0;
-  for (let after = head.to; ; ) {
+  for (let after = cursor; ; ) {
     const page = await services.index.query({
       partition: auditPartition(tenant),
       log: true,
