@@ -47,7 +47,7 @@ export class OwnBuckets implements RateBuckets {
   }
 
   async take(account: Key, name: RateName): Promise<number> {
-    const waitMs = await this.waitMs(account, name, 1);
+    const waitMs = this.#missingMs(account, name, 1);
     if (waitMs === 0) this.#bucket(account, name).level -= 1;
     return waitMs;
   }
@@ -55,14 +55,11 @@ export class OwnBuckets implements RateBuckets {
   async spend(account: Key, name: RateName, amount: number): Promise<number> {
     if (this.#rates[name] === undefined) return 0;
     this.#bucket(account, name).level -= amount;
-    return this.waitMs(account, name, 0);
+    return this.#missingMs(account, name, 0);
   }
 
   async waitMs(account: Key, name: RateName, amount: number): Promise<number> {
-    const rate = this.#rates[name];
-    if (rate === undefined) return 0;
-    const missing = amount - this.#bucket(account, name).level;
-    return missing <= 0 ? 0 : Math.ceil((missing / rate.perSecond) * 1000);
+    return this.#missingMs(account, name, amount);
   }
 
   async hold(account: Key): Promise<void> {
@@ -75,6 +72,14 @@ export class OwnBuckets implements RateBuckets {
 
   isKnown(account: Key): boolean {
     return this.#held.has(textOf(account));
+  }
+
+  /** At once, so that nobody comes between the look at a bucket and what is taken of it. */
+  #missingMs(account: Key, name: RateName, amount: number): number {
+    const rate = this.#rates[name];
+    if (rate === undefined) return 0;
+    const missing = amount - this.#bucket(account, name).level;
+    return missing <= 0 ? 0 : Math.ceil((missing / rate.perSecond) * 1000);
   }
 
   #bucket(account: Key, name: RateName): Bucket {

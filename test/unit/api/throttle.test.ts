@@ -65,6 +65,11 @@ describe.each<Kind>(['of one process', 'shared'])('requests of one principal, %s
     expect(await statuses(() => archive.ask(admin), 6)).toBe('200 200 200 200 200 429');
   });
 
+  test('that come at once are no more than those that come one after another', async () => {
+    const all = await Promise.all(Array.from({ length: 20 }, () => archive.ask(admin)));
+    expect(all.filter(({ status }) => status === 200)).toHaveLength(5);
+  });
+
   test('are counted from all addresses together, and do not slow others', async () => {
     for (let i = 0; i < 5; i++) await archive.ask(admin, `10.0.0.${i}`);
     expect((await archive.ask(admin, '10.0.0.9')).status).toBe(429);
