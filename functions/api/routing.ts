@@ -199,10 +199,10 @@ const decide: Handler = async ({ request, params, services, principal, facts }) 
   const [study, name] = [params.study!, params.id!];
   const { action } = await readJson(request);
   facts.destination = `route:${name}`;
-  if (action === 'send') facts.instances = await sendStudy(services, tenant, study, name);
-  else if (action === 'retry') await retryDelivery(services, tenant, study, name);
-  else if (action === 'discard') await discardDelivery(services, tenant, study, name);
-  else throw new PacsError('BAD_REQUEST', 'action must be retry, discard or send');
+  if (action === 'retry') return json(200, await retryDelivery(services, tenant, study, name));
+  if (action === 'discard') return json(200, await discardDelivery(services, tenant, study, name));
+  if (action !== 'send') throw new PacsError('BAD_REQUEST', 'action must be retry, discard or send');
+  facts.instances = await sendStudy(services, tenant, study, name);
   const delivery = (await deliveriesOf(services, tenant, study)).find(({ destination }) => destination === name);
   return json(200, delivery);
 };

@@ -114,7 +114,7 @@ export async function sendStudy(
   return instances;
 }
 
-/** Tries what is held once more, and what waits at once. @throws PacsError NOT_FOUND */
+/** Tries what is held once more, and what waits at once. @returns the delivery as this made it, whoever is at it by now @throws PacsError NOT_FOUND */
 export async function retryDelivery(
   services: Uses,
   tenant: Tenant,
@@ -130,8 +130,9 @@ export async function retryDelivery(
     const since = known.state === 'waiting' ? known.since : now;
     return { after: { ...known, state: 'waiting', since, dueAt: now, failures: 0 } };
   });
-  if (delivery) await jobs.enqueue(ROUTE, { tenant, study, destination });
-  return existing(index, tenant, study, destination);
+  if (delivery === undefined) return existing(index, tenant, study, destination);
+  await jobs.enqueue(ROUTE, { tenant, study, destination });
+  return delivery;
 }
 
 /** Gives up what is held or waits of a delivery; it is not sent unless somebody asks for it. @throws PacsError NOT_FOUND */

@@ -16,10 +16,11 @@ const URL_NORTH = 'https://north.pacs.example/dicom-web';
 
 let services: ReturnType<typeof routingServices>;
 let router: Router;
-beforeEach(() => {
-  services = routingServices();
+const anArchive = (options: Parameters<typeof routingServices>[0] = {}): void => {
+  services = routingServices(options);
   router = new Router(services, '/api', apiRoutes(new TokenStore(services)));
-});
+};
+beforeEach(() => anArchive());
 
 async function ask(
   principal: Principal,
@@ -150,6 +151,28 @@ describe('what is on its way', () => {
         destination: 'route:north',
       })),
     );
+  });
+
+  test('what was decided is answered as it was decided, and not what a worker has made of it since', async () => {
+    anArchive({ limits: { routingGiveUpMs: 1_000 } });
+    await setUp();
+    services.sender.always = { status: 401 };
+    await store(services, slice(1));
+    await workOff(services);
+    expect((await ask(TECHNOLOGIST, 'GET', '/deliveries?state=held')).json.items).toHaveLength(1);
+    services.sender.always = 'takes';
+    services.clock.advance(services.limits.routingMostRetryMs);
+    const { enqueue } = services.jobs;
+    services.jobs.enqueue = async (...job) => {
+      services.jobs.enqueue = enqueue;
+      await enqueue.apply(services.jobs, job);
+      await workOff(services);
+    };
+    const { json } = await ask(ADMIN, 'POST', `/deliveries/${STUDY}/north`, { action: 'retry' });
+    expect(services.sender.kept.size).toBe(1);
+    expect(json).toMatchObject({ state: 'waiting', waiting: 1, sent: 0 });
+    const { items } = (await ask(TECHNOLOGIST, 'GET', `/deliveries?study=${STUDY}`)).json;
+    expect(items).toMatchObject([{ state: 'done', waiting: 0, sent: 1 }]);
   });
 
   test('who is confined sees of his own studies only, and sends no others', async () => {
