@@ -1,9 +1,5 @@
 // One file, so that each deployment is synthesized once: what stands in the templates that CloudFormation gets.
-import { vi } from 'vitest';
-
-// The first test of a deployment waits for it to be synthesized, on a machine that may have other work.
-vi.setConfig({ testTimeout: 600_000 });
-
+import './templates/patience.ts';
 import './templates/grants.ts';
 import './templates/operations.ts';
 import './templates/service.ts';
