@@ -75,7 +75,7 @@ export function gatewayHttp(context: EdgeContext): Answer {
     if (path === '/status/actions' && method === 'POST') {
       const said = await perform(context, await readAction(context, await readForm(request)));
       if (request.headers.accept?.includes('application/json')) return json(200, { said });
-      return seeOther(`/status?${new URLSearchParams({ said })}`);
+      return seeOther(`/status?${new URLSearchParams({ said, ...(isStopped(request) && { refresh: 'off' }) })}`);
     }
     throw new PacsError('NOT_FOUND', 'there is no such page');
   };
@@ -108,6 +108,9 @@ async function readForm(request: HttpRequest): Promise<URLSearchParams> {
   }
   return new URLSearchParams(Buffer.concat(chunks).toString('utf8'));
 }
+
+/** Whether the reader of the page that was acted on has stopped it from loading itself anew: he need not stop it again. */
+const isStopped = ({ headers }: HttpRequest): boolean => /[?&]refresh=off(?:&|$)/.test(headers.referer ?? '');
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 /** In a time that tells nothing of where they differ. */

@@ -22,6 +22,9 @@ const FLAGS = [
   '--disable-gpu-rasterization',
 ];
 
+/** For everything that is waited for on a page: viewer and archive may share two processors with all else. */
+export const PATIENCE_MS = 120_000;
+
 /** Debian's Chromium with a profile of its own. */
 export const openBrowser = (): Promise<Browser> => chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
 
@@ -37,6 +40,7 @@ export async function openPage(browser: Browser, options: BrowserContextOptions 
     acceptDownloads: true,
     ...options,
   });
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(`${error.name}: ${error.message}`));

@@ -225,10 +225,14 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
       purgeAt: null,
     });
     const asked: string[] = [];
+    let answers = Promise.resolve();
+    // What else happens in the archive has the list loaded anew, too.
+    await page.route('**/api/events', (route) => route.abort());
     await page.route(/\/api\/trash/, async (route) => {
       if (route.request().method() !== 'GET') return route.fulfill({ status: 404 });
       const after = new URL(route.request().url()).searchParams.get('after') ?? '';
       asked.push(after);
+      if (after !== '') await answers;
       const json = after === '' ? { items: [entry('1.1')], next: 'behind' } : { items: [entry('1.2')], next: null };
       return route.fulfill({ json });
     });
@@ -242,6 +246,19 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
       .click();
     await page.getByRole('alert').waitFor();
     await expect.poll(() => asked.slice(0, 2)).toEqual(['', 'behind']);
+    await page.getByText('wrong 1.2').waitFor();
+    expect(await page.getByRole('button', { name: 'Show more' }).count()).toBe(0);
+
+    // Nor is lost what somebody has just asked for, and has not come yet.
+    await page.reload();
+    const answered = Promise.withResolvers<void>();
+    answers = answered.promise;
+    asked.length = 0;
+    await page.getByRole('button', { name: 'Show more' }).click();
+    await expect.poll(() => asked).toContain('behind');
+    await page.getByRole('button', { name: 'Restore' }).click();
+    await page.getByRole('alert').waitFor();
+    answered.resolve();
     await page.getByText('wrong 1.2').waitFor();
     expect(await page.getByRole('button', { name: 'Show more' }).count()).toBe(0);
     await page.context().close();

@@ -7,7 +7,7 @@ import { type CountedStudy, monthAfter, monthOf, usageWrites } from '#core/costs
 import { openArchive } from '#embedded/archive.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Nephos, startNephos } from '../helpers/nephos.ts';
-import { openBrowser, picture } from './browser.ts';
+import { openBrowser, openPage, picture } from './browser.ts';
 import { issueToken, nothingIsWider, openSignedIn, printedToken } from './signed-in.ts';
 
 const GIB = 1024 ** 3;
@@ -52,7 +52,7 @@ beforeAll(async () => {
     const answer = await fetch(`${nephos.origin}/api/costs`, { headers });
     return ((await answer.json()) as { uncountedStudies: number }).uncountedStudies;
   };
-  await vi.waitFor(async () => expect(await counted()).toBe(0), { timeout: 20_000, interval: 200 });
+  await vi.waitFor(async () => expect(await counted()).toBe(0), { timeout: 60_000, interval: 200 });
 });
 afterAll(async () => {
   await browser?.close();
@@ -141,7 +141,7 @@ describe('the console’s page of costs', () => {
 test('without a price the page says amounts, and how to give one', async () => {
   const unpriced = await startNephos({ env: { NEPHOS_LIMIT_STUDY_QUIET_MS: '200', NEPHOS_WORKERS: '1' } });
   try {
-    const page = await (await browser.newContext()).newPage();
+    const { page } = await openPage(browser);
     await page.goto(`${unpriced.origin}/#/costs`);
     await page.getByText('Nothing has been counted yet').waitFor();
     await page.getByText('No price is known').waitFor();

@@ -1,6 +1,5 @@
 import type { Page } from 'playwright-core';
-
-const WAIT_MS = 60_000;
+import { PATIENCE_MS } from './browser.ts';
 
 export interface Drawn {
   /** different greys */
@@ -33,7 +32,7 @@ const drawn = (page: Page): Promise<Drawn | undefined> => page.evaluate(LOOK);
 
 /** Waits until the canvas shows an image that `accepts` takes, and has stood still for a moment. */
 export async function waitForImage(page: Page, accepts: (image: Drawn) => boolean): Promise<Drawn> {
-  const deadline = Date.now() + WAIT_MS;
+  const deadline = Date.now() + PATIENCE_MS;
   let before = '';
   for (;;) {
     const image = await drawn(page).catch(() => undefined);

@@ -41,16 +41,15 @@ afterAll(async () => {
 const nothingIsWider = async (page: Page, width: number): Promise<void> =>
   expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
 
-/** The page loads itself anew every quarter of a minute; a person does it at once. */
-const until = async (row: Locator): Promise<void> => {
-  const look = async () => {
-    await row.page().reload();
-    return row.waitFor({ timeout: 5_000 }).then(
-      () => true,
-      () => false,
-    );
-  };
-  await expect.poll(look, { timeout: 60_000, interval: 100 }).toBe(true);
+const deliveries = async (): Promise<object[]> => {
+  const path = `/api/routing/deliveries?study=${study.StudyInstanceUID}`;
+  return ((await (await fetch(`${nephos.origin}${path}`)).json()) as { items: object[] }).items;
+};
+/** The page looks anew every quarter of a minute; a person does it as soon as the study is held. */
+const untilHeld = async (row: Locator): Promise<void> => {
+  await expect.poll(deliveries).toMatchObject([{ state: 'held' }]);
+  await row.page().reload();
+  await row.waitFor();
 };
 
 describe('the console’s page of routing', () => {
@@ -117,7 +116,8 @@ describe('the console’s page of routing', () => {
     const held = page
       .getByRole('table', { name: /Held/ })
       .getByRole('row', { name: new RegExp(study.StudyInstanceUID) });
-    await until(held);
+    // Whoever looks at the page need not load it to see what has happened meanwhile.
+    await held.waitFor();
     await held.getByText('it answered 401').waitFor();
     const destination = page.getByRole('table', { name: 'Destinations' }).getByRole('row', { name: /reading-service/ });
     await destination.getByText('Not taken').waitFor();
@@ -138,14 +138,11 @@ describe('the console’s page of routing', () => {
     await held.getByRole('button', { name: 'Try again' }).click();
     await held.waitFor({ state: 'detached' });
     answered.resolve();
-    await until(held);
+    await untilHeld(held);
     await held.getByRole('button', { name: 'Give up…' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Give up' }).click();
     await held.waitFor({ state: 'detached' });
-    const { items } = (await (
-      await fetch(`${nephos.origin}/api/routing/deliveries?study=${study.StudyInstanceUID}`)
-    ).json()) as { items: object[] };
-    expect(items).toMatchObject([{ state: 'done', held: 0, discarded: 3 }]);
+    expect(await deliveries()).toMatchObject([{ state: 'done', held: 0, discarded: 3 }]);
     // … until somebody asks for it again.
     await page.getByLabel(/Which rules match a study/).fill(study.StudyInstanceUID);
     await page.getByRole('button', { name: 'Try', exact: true }).click();
@@ -155,7 +152,7 @@ describe('the console’s page of routing', () => {
       .getByRole('status')
       .filter({ hasText: 'The study is sent to reading-service.' })
       .waitFor({ state: 'attached' });
-    await until(held);
+    await untilHeld(held);
     await page.context().close();
   });
 

@@ -126,6 +126,24 @@ test('a session that ends in the middle of an upload: it goes on when the same p
     await signIn(page, mine.token);
     await outcome(page, 'Stored 40').waitFor();
 
+    // Of three requests that are under way two are told when somebody has signed in again: that ends nothing.
+    const [sent, late] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let requests = 0;
+    await page.route('**/dicomweb/studies', async (route) => {
+      const number = ++requests;
+      if (number > 3) return route.continue();
+      if (number === 3) sent.resolve();
+      await (number === 1 ? sent : late).promise;
+      return route.fulfill({ status: 401, body: '' });
+    });
+    await page.getByLabel('Choose files').setInputFiles(files);
+    await page.getByText('40 files of your upload wait until then').waitFor();
+    await signIn(page, mine.token);
+    late.resolve();
+    await outcome(page, 'Already there 40').waitFor();
+    expect(await page.getByLabel('Access token').count()).toBe(0);
+    await page.unroute('**/dicomweb/studies');
+
     await end();
     await page.getByLabel('Choose files').setInputFiles(files.slice(0, 5));
     await page.getByText('5 files of your upload wait until then').waitFor();

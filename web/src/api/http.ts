@@ -34,10 +34,19 @@ let whenSignedOut: () => void = () => {};
 export function onSignedOut(listener: () => void): void {
   whenSignedOut = listener;
 }
-export const reportSignedOut = (): void => whenSignedOut();
+
+/** How often somebody has signed in on this page. */
+let signIns = 0;
+export const noteSignIn = (): void => void signIns++;
+export const signInsSoFar = (): number => signIns;
+/** `askedAfter`: `signInsSoFar` when it was asked. What was asked before the last of them, and is refused later, says nothing of who is signed in now. */
+export function reportSignedOut(askedAfter: number): void {
+  if (askedAfter === signIns) whenSignedOut();
+}
 
 /** @throws ArchiveError for every answer that is not 2xx, and for no answer; AbortError passes through. */
 export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const askedAfter = signIns;
   let response: Response;
   try {
     response = await fetch(path, { credentials: 'same-origin', ...init });
@@ -46,7 +55,7 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
     throw new ArchiveError(0, explain(0));
   }
   if (response.ok) return response;
-  if (response.status === 401) reportSignedOut();
+  if (response.status === 401) reportSignedOut(askedAfter);
   throw new ArchiveError(response.status, explain(response.status, await whatItSaid(response)));
 }
 

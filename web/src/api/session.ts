@@ -1,6 +1,6 @@
 import { rememberForReturn } from '../router.ts';
 import { createStore } from '../store.ts';
-import { ArchiveError, ask, explain, onSignedOut } from './http.ts';
+import { ArchiveError, ask, explain, noteSignIn, onSignedOut, signInsSoFar } from './http.ts';
 
 export type Session =
   | { readonly state: 'unknown' }
@@ -50,15 +50,19 @@ const CHECK_EVERY_MS = 2_000;
 let nextCheckAt = 0;
 
 export async function loadSession(): Promise<void> {
+  const askedAfter = signInsSoFar();
   try {
     const response = await fetch('/api/session', {
       credentials: 'same-origin',
       headers: { accept: 'application/json' },
     });
+    // Somebody has signed in since.
+    if (response.status === 401 && askedAfter !== signInsSoFar()) return;
     if (response.status === 401) return session.set({ state: 'signedOut', expired: isExpired() });
     if (!response.ok) return session.set({ state: 'unreachable', message: explain(response.status) });
     const body = (await response.json().catch(() => ({}))) as Partial<SignedIn>;
     const { subject = '', permits = [], hasAccount = false, keepsPeople = false } = body;
+    if (session.get().state !== 'signedIn') noteSignIn();
     session.set({ state: 'signedIn', subject, canSignOut: subject !== EVERYBODY, permits, hasAccount, keepsPeople });
   } catch {
     session.set({ state: 'unreachable', message: explain(0) });

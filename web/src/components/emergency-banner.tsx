@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { emergencies, endEmergency, loadOwnEmergencies } from '../api/access.ts';
 import { useStore } from '../store.ts';
 import { messageOf } from './use-loaded.ts';
@@ -11,7 +11,8 @@ export function EmergencyBanner() {
   const [now, setNow] = useState(Date.now);
   const [error, setError] = useState('');
   const isRunning = items.length > 0;
-  useEffect(() => {
+  // Before it is drawn: the page may have been open for long.
+  useLayoutEffect(() => {
     if (!isRunning) return;
     setNow(Date.now());
     const timer = setInterval(() => setNow(Date.now()), TICK_MS);

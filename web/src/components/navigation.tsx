@@ -1,4 +1,4 @@
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type SignedIn, signOut } from '../api/session.ts';
 import { forgetReturn, href, navigate, type Route } from '../router.ts';
 import { forget } from '../upload/queue.ts';
@@ -36,7 +36,8 @@ export function Navigation({ session, route }: { session: SignedIn; route: Route
   const button = useRef<HTMLButtonElement>(null);
   // With the page, not after it: a click on the menu of the new one must find it closed, and open it.
   useLayoutEffect(() => setOpen(false), [route.path]);
-  useEffect(() => {
+  // With the menu, not after it: an Escape that comes at once must find it listening.
+  useLayoutEffect(() => {
     if (!open) return;
     const listeners = new AbortController();
     const { signal } = listeners;

@@ -20,14 +20,16 @@ export function usePages<T>(load: (cursor?: string) => Promise<PageOf<T>>): Page
   const [loading, setLoading] = useState(true);
   // What was asked for last is what is shown, in whatever order the answers come.
   const newest = useRef(0);
+  // How many there are to be once what was asked for has come: a list that is loaded anew before brings them, too.
+  const awaited = useRef(0);
   const fetchPages = useCallback(
-    async (cursor?: string, least = 0) => {
+    async (cursor?: string) => {
       const asked = ++newest.current;
       const isNewest = () => asked === newest.current;
       setLoading(true);
       try {
         let { items: found, next: behind } = await load(cursor);
-        while (behind && found.length < least && isNewest()) {
+        while (cursor === undefined && behind && found.length < awaited.current && isNewest()) {
           const page = await load(behind);
           found = [...found, ...page.items];
           behind = page.next;
@@ -39,11 +41,14 @@ export function usePages<T>(load: (cursor?: string) => Promise<PageOf<T>>): Page
       } catch (failure) {
         if (isNewest()) setError(messageOf(failure));
       }
-      if (isNewest()) setLoading(false);
+      if (!isNewest()) return;
+      awaited.current = 0;
+      setLoading(false);
     },
     [load],
   );
   useEffect(() => {
+    awaited.current = 0;
     void fetchPages();
     return () => void newest.current++;
   }, [fetchPages]);
@@ -52,7 +57,13 @@ export function usePages<T>(load: (cursor?: string) => Promise<PageOf<T>>): Page
     error,
     loading,
     hasMore: typeof next === 'string' && next !== '',
-    loadMore: () => void fetchPages(next ?? undefined),
-    reload: () => void fetchPages(undefined, items?.length),
+    loadMore: () => {
+      awaited.current = (items?.length ?? 0) + 1;
+      void fetchPages(next ?? undefined);
+    },
+    reload: () => {
+      awaited.current = Math.max(awaited.current, items?.length ?? 0);
+      void fetchPages();
+    },
   };
 }

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useCallback, useLayoutEffect, useState } from 'preact/hooks';
 import { type AuditQuery, listAudit } from '../api/audit.ts';
 import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
@@ -154,7 +154,8 @@ interface WholeTextProps {
  */
 function WholeText({ label, applied, inputMode, onApply }: WholeTextProps) {
   const [text, setText] = useState(applied);
-  useEffect(() => setText(applied), [applied]);
+  // Before anything is drawn: later, it would take away what has been typed meanwhile.
+  useLayoutEffect(() => setText(applied), [applied]);
   return (
     <label class="field">
       <span>{label}</span>

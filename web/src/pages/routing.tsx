@@ -33,7 +33,12 @@ export function RoutingPage() {
   const [said, setSaid] = useState('');
   const [changes, setChanges] = useState(0);
   useEffect(() => {
-    const timer = setInterval(() => document.visibilityState === 'visible' && reload(), RELOAD_MS);
+    const look = () => {
+      if (document.visibilityState !== 'visible') return;
+      setChanges((count) => count + 1);
+      reload();
+    };
+    const timer = setInterval(look, RELOAD_MS);
     return () => clearInterval(timer);
   }, []);
   const done = (text: string): void => {

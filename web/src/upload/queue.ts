@@ -125,6 +125,8 @@ const subjectOf = (): string => {
 function postpone(batch: readonly Opened[], { status, message }: ArchiveError): void {
   for (const { id } of batch) update(id, { state: 'waiting', progress: 0 });
   waiting.unshift(...batch.map(({ id }) => id));
+  // It was asked before somebody signed in: it is asked again.
+  if (status === 401 && session.get().state === 'signedIn') return;
   if (status === 401) {
     clearTimeout(resumption);
     pause.set({ reason: message, until: 'signedIn' });

@@ -1,4 +1,4 @@
-import { ArchiveError, explain, reportSignedOut } from '../api/http.ts';
+import { ArchiveError, explain, reportSignedOut, signInsSoFar } from '../api/http.ts';
 import type { DataSet } from '../dicom/json.ts';
 
 /** What became of one instance. */
@@ -49,6 +49,7 @@ export function store(
   const boundary = newBoundary();
   const parts = files.flatMap((file) => [`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, '\r\n']);
   const body = new Blob([...parts, `--${boundary}--\r\n`]);
+  const askedAfter = signInsSoFar();
   return new Promise((resolve, reject) => {
     // fetch still tells nothing about how much has been sent.
     const request = new XMLHttpRequest();
@@ -59,7 +60,7 @@ export function store(
     request.onerror = () => reject(new ArchiveError(0, explain(0)));
     request.onabort = () => reject(signal.reason);
     request.onload = () => {
-      if (request.status === 401) reportSignedOut();
+      if (request.status === 401) reportSignedOut(askedAfter);
       const answer = [200, 202, 409, 413].includes(request.status) ? parseAnswer(request.responseText) : undefined;
       if (answer) resolve(answer);
       else reject(new ArchiveError(request.status, explain(request.status)));
