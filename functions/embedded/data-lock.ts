@@ -1,6 +1,6 @@
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startOf } from '#adapters/local/living-process.ts';
+import { isRunningSince, startOf } from '#adapters/local/living-process.ts';
 import { ConfigError } from './config.ts';
 
 /**
@@ -10,20 +10,57 @@ import { ConfigError } from './config.ts';
  */
 export function lockDataDir(dataDir: string): () => void {
   const path = join(dataDir, 'nephos.pid');
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      const file = openSync(path, 'wx');
-      writeSync(file, `${process.pid} ${startOf(process.pid)}`);
-      closeSync(file);
-      return () => rmSync(path, { force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const [id, start] = readFileSync(path, 'utf8').split(' ');
-      const pid = Number(id);
-      if (Number.isInteger(pid) && pid > 0 && start === startOf(pid))
-        throw new ConfigError(`${dataDir} is in use by another Nephos (process ${pid})`);
-      rmSync(path, { force: true });
+  const own = `${path}.${process.pid}`;
+  writeFileSync(own, `${process.pid} ${startOf(process.pid)}`);
+  try {
+    for (let attempt = 0; attempt < 10; attempt++) {
+      try {
+        // Whole from its first moment: another process would take an empty file for a dead one's.
+        linkSync(own, path);
+        return () => rmSync(path, { force: true });
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+      refuseIfHeld(path, dataDir);
+      takeAway(path, `${own}.dead`, dataDir);
     }
+  } finally {
+    rmSync(own, { force: true });
   }
   throw new ConfigError(`${dataDir} cannot be locked`);
+}
+
+/** @throws ConfigError */
+function refuseIfHeld(path: string, dataDir: string): void {
+  const [id, start = ''] = (textOf(path) ?? '').split(' ');
+  const pid = Number(id);
+  if (Number.isInteger(pid) && pid > 0 && isRunningSince(pid, start))
+    throw new ConfigError(`${dataDir} is in use by another Nephos (process ${pid})`);
+}
+
+/** A dead process's file. Another process that takes it away at the same moment may have put its own in its place: that one goes back. */
+function takeAway(path: string, aside: string, dataDir: string): void {
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    refuseIfHeld(aside, dataDir);
+  } catch (error) {
+    linkSync(aside, path);
+    throw error;
+  } finally {
+    rmSync(aside);
+  }
+}
+
+function textOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }

@@ -56,7 +56,7 @@ const JOBS: Record<string, () => Promise<void>> = {
   async stay() {
     await LmdbIndexTable.open(path);
     say('in');
-    await sleep(60_000);
+    await sleep(10 * 60_000);
   },
 };
 

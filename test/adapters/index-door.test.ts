@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -51,6 +51,17 @@ function start(job: string, ...rest: readonly string[]) {
   return { lines, first, done, kill, pid: child.pid };
 }
 
+/** The system stops a process when it comes to that: until then it may still answer. */
+const stopped = async (pid: number): Promise<void> => {
+  process.kill(pid, 'SIGSTOP');
+  const states = (): string[] =>
+    readdirSync(`/proc/${pid}/task`).map((task) => {
+      const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[0]!;
+    });
+  if (existsSync('/proc/self/task')) await until(() => states().every((state) => state === 'T'));
+};
+
 const until = async (holds: () => boolean): Promise<void> => {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
 };
@@ -68,7 +79,7 @@ const sorts = async (index: LmdbIndexTable): Promise<Set<string>> => {
 
 const notes = (): string[] => readdirSync(`${path}-door`);
 
-describe('processes that open the index while others commit', () => {
+describe('processes that open the index while others commit', { timeout: 300_000 }, () => {
   // LMDB's open sets back the number of the last transaction without its write lock: what was committed meanwhile was overwritten by the
   // next one, and nobody heard of it (ITS#9496).
   test('find nobody who commits, however long it takes them', async () => {
@@ -87,6 +98,8 @@ describe('processes that open the index while others commit', () => {
     await Promise.all(writers.map(({ first }) => first));
     const visitors = [start('visit', 'd', '60'), start('visit', 'e', '60'), start('copy', 'f', '5')];
     for (const visitor of visitors) expect(await visitor.done).toBe(0);
+    // While somebody comes in all the time, nobody may have come to write.
+    await until(() => writers.reduce((sum, { lines }) => sum + lines.length, 0) > 50);
     await Promise.all(writers.map(({ kill }) => kill()));
     const acknowledged = writers.flatMap(({ lines }) => lines);
     expect(acknowledged.length).toBeGreaterThan(50);
@@ -130,7 +143,7 @@ describe('processes that open the index while others commit', () => {
   test('do not wait for ever for one that does not answer', async () => {
     const idle = start('stay');
     await idle.first;
-    process.kill(idle.pid!, 'SIGSTOP');
+    await stopped(idle.pid!);
     await expect(LmdbIndexTable.open(path, { patienceMs: 100 })).rejects.toMatchObject({ code: 'BUSY' });
     process.kill(idle.pid!, 'SIGCONT');
     await (await LmdbIndexTable.open(path)).close();
@@ -155,6 +168,14 @@ describe('processes that open the index while others commit', () => {
     await door.enter(() => undefined);
     const writer = start('write', 'a');
     await writer.first;
+    await door.leave(async () => undefined);
+  });
+
+  test('are not brought down by a folder that has been removed under them', async () => {
+    const door = new IndexDoor(path);
+    rmSync(`${path}-door`, { recursive: true });
+    // It looks at once, and then whenever its timer says.
+    expect(() => door.listen(() => expect.unreachable())).not.toThrow();
     await door.leave(async () => undefined);
   });
 

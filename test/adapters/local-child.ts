@@ -1,8 +1,10 @@
 import { openSync, writeSync } from 'node:fs';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { IndexJobQueue } from '#adapters/local/index-job-queue.ts';
+import { isAlive, thisProcess } from '#adapters/local/living-process.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 import { asPacsError } from '#core/errors.ts';
+import { collectGarbage } from '#test/fixtures/collect-garbage.ts';
 import { blobBody, systemClock } from './local-fixtures.ts';
 
 /** The other process of the tests in local-crash.test.ts: does one job on a shared folder and says each result on one line. */
@@ -74,7 +76,7 @@ const JOBS: Record<string, () => Promise<void>> = {
   async work() {
     const { index, jobs } = await openAll();
     for (let empty = 0; empty < 3; ) {
-      const received = await jobs.receive('shared', { max: 5, visibilityMs: 60_000 });
+      const received = await jobs.receive('shared', { max: 5, visibilityMs: 60 * 60_000 });
       empty = received.length === 0 ? empty + 1 : 0;
       for (const received_ of received) {
         say({ n: received_.payload.n });
@@ -98,22 +100,30 @@ const JOBS: Record<string, () => Promise<void>> = {
   async stream() {
     const { blobs, index } = await openAll();
     let most = 0;
-    const watch = setInterval(() => {
-      most = Math.max(most, process.memoryUsage.rss());
-    }, 5);
-    const before = process.memoryUsage.rss();
+    let passed = 0;
+    /** Every 16 MiB: what has been let go of by then is the collector's, whenever it comes to that. */
+    const watch = async (bytes: number): Promise<void> => {
+      passed += bytes;
+      if (passed < 16 * 1024 * 1024) return;
+      passed = 0;
+      most = Math.max(most, (await collectGarbage()).rss);
+    };
+    const { rss: before } = await collectGarbage();
     const chunk = Buffer.alloc(100_000, 'chunk');
     const chunks = Math.ceil((512 * 1024 * 1024) / chunk.length);
     const source = async function* () {
-      for (let n = 0; n < chunks; n++) yield Buffer.from(chunk);
+      for (let n = 0; n < chunks; n++) {
+        await watch(chunk.length);
+        yield Buffer.from(chunk);
+      }
     };
     const { size, sha256 } = await blobs.put('stream', source());
     let read = 0;
     for await (const part of blobs.read('stream')) {
       read += part.length;
+      await watch(part.length);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    clearInterval(watch);
     say({ size, sha256, read, grownBytes: most - before, expected: chunks * chunk.length });
     await index.close();
   },
@@ -148,9 +158,10 @@ const JOBS: Record<string, () => Promise<void>> = {
     await index.close();
   },
 
-  /** Under a limit on open files (see the test): takes them all, then gives them back. */
+  /** Under a limit on open files (see the test): takes them all, for longer than a process goes without looking at its door, then gives them back. */
   async handles() {
     const { blobs, index } = await openAll();
+    const me = thisProcess();
     const taken: number[] = [];
     try {
       for (;;) taken.push(openSync('/dev/null', 'r'));
@@ -158,6 +169,8 @@ const JOBS: Record<string, () => Promise<void>> = {
       // that was the last one
     }
     const { closeSync } = process.getBuiltinModule('node:fs');
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    say({ alive: String(isAlive(me)) });
     await blobs.put('handles/a', Buffer.alloc(10)).catch((error: unknown) => say({ code: asPacsError(error).code }));
     await blobs.readBytes('seed').catch((error: unknown) => say({ code: asPacsError(error).code }));
     for (const fd of taken) closeSync(fd);

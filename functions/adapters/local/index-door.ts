@@ -11,9 +11,9 @@ const LOOK_AGAIN_MS = 2;
 const LISTEN_MS = 500;
 
 export interface IndexDoorOptions {
-  /** for those inside to let somebody in (ms) */
+  /** for those inside to let somebody in (60,000 ms) */
   readonly patienceMs?: number;
-  /** for who comes in to be in, while the writers wait (ms) */
+  /** for who comes in to be in, while the writers wait (30,000 ms) */
   readonly holdMs?: number;
   /** opens to read: whoever comes next need not hear from this process */
   readonly readOnly?: boolean;
@@ -52,7 +52,7 @@ export class IndexDoor {
   #told: readonly string[] = [];
 
   /** @param path of LMDB's data file */
-  constructor(path: string, { patienceMs = 30_000, holdMs = 10_000, readOnly = false }: IndexDoorOptions = {}) {
+  constructor(path: string, { patienceMs = 60_000, holdMs = 30_000, readOnly = false }: IndexDoorOptions = {}) {
     this.#patienceMs = patienceMs;
     this.#holdMs = holdMs;
     this.#folder = `${path}-door`;
@@ -91,7 +91,11 @@ export class IndexDoor {
   /** Calls back whenever another process may wait for a `mayCommit`. */
   listen(knocked: () => void): void {
     const look = (): void => {
-      if (this.#openings().length > 0) knocked();
+      try {
+        if (this.#openings().length > 0) knocked();
+      } catch {
+        // No file handle is left just now, or the folder has been removed: nobody is there to be told, and the timer looks again.
+      }
     };
     try {
       this.#watcher = watch(this.#folder, { persistent: false }, look).on('error', () => {});

@@ -11,7 +11,16 @@ export const thisProcess = (): string => nameOf(process.pid, startOf(process.pid
 /** @param name as `thisProcess` gave it, to this or another process */
 export function isAlive(name: string): boolean {
   const [, pid, start] = NAME.exec(name) ?? [];
-  return pid !== undefined && nameOf(Number(pid), start ?? '') === name && startOf(Number(pid)) === start;
+  return pid !== undefined && nameOf(Number(pid), start ?? '') === name && isRunningSince(Number(pid), start ?? '');
+}
+
+/**
+ * Whether the process lives that had this id when it began at `start` (`startOf`). Where the system does not say when it began, as while no file
+ * handle is left to ask with, it is taken for that one: what belongs to a living process must not be taken for a dead one's.
+ */
+export function isRunningSince(pid: number, start: string): boolean {
+  const now = startOf(pid);
+  return now !== undefined && (now === '' || start === '' || now === start);
 }
 
 /** When a process started, in the system's own terms; '' where it does not say. Undefined: it is gone, or dead and only not buried yet. */

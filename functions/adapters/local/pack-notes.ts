@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from './fs-errors.ts';
-import { startOf } from './living-process.ts';
+import { isRunningSince, startOf } from './living-process.ts';
 
 /** A pack that a process is writing, or was when it died. `folder`: relative to that of blobs, with a '/' at its end. */
 export interface NotedPack {
@@ -90,9 +90,7 @@ export class PackNotes {
   #isAnothers(note: string, text: string): boolean {
     const pid = Number(NOTE.exec(note)?.[1]);
     if (note === this.#name || pid === process.pid) return false;
-    const now = startOf(pid);
-    const began = /^=(.*)$/m.exec(text)?.[1] ?? '';
-    return now !== undefined && (began === '' || began === now);
+    return isRunningSince(pid, /^=(.*)$/m.exec(text)?.[1] ?? '');
   }
 
   /** Something of the pack has been deleted: the sweep is to look at it. */
