@@ -56,22 +56,27 @@ export function* standingIn(fd: number, from = 0): Generator<Standing> {
  * Gives back the space of deleted objects: the pack is written anew with nothing in their place (a sparse file), so that what is left stands where it
  * stood, and takes the place of the old one in one step. A delete that comes at the same time is found in the old file after that step; one that comes
  * later sees that the file it marked is not the pack any more (`isStill`). The caller syncs the directory. Of several processes that try at once, one does it.
+ * @returns what was deleted meanwhile: a process that began when this one had put its file in place may have copied them before they were marked
  * @param path of a pack that nobody adds to any more; `temporary` on the same file system
  */
-export async function giveBackHoles(path: string, temporary: string): Promise<void> {
+export async function giveBackHoles(
+  path: string,
+  temporary: string,
+): Promise<readonly { readonly name: string; readonly offset: number }[]> {
   const fresh = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o640).catch(
     (error: unknown) => {
       if (errno(error) === 'EEXIST') return undefined; // another process is at it, or died there: the sweep of incoming files removes it
       throw error;
     },
   );
-  if (fresh === undefined) return;
+  if (fresh === undefined) return [];
   // Not before: what another process has just written anew is what is copied.
   const old = await open(path, 'r').catch(async (error: unknown) => {
     await fresh.close();
     unlinkSync(temporary);
     throw error;
   });
+  let isInPlace = false;
   try {
     const buffer = Buffer.allocUnsafe(COPY_BYTES);
     const { size } = await old.stat();
@@ -90,10 +95,13 @@ export async function giveBackHoles(path: string, temporary: string): Promise<vo
     await fresh.truncate(size);
     await fresh.datasync();
     renameSync(temporary, path);
-    for (const { offset, size: objectBytes } of objects)
-      if (entryAt(old.fd, offset)?.name === undefined) markDeleted(fresh.fd, offset, objectBytes);
+    isInPlace = true;
+    const late = objects.filter(({ offset }) => entryAt(old.fd, offset)?.name === undefined);
+    for (const { offset, size: objectBytes } of late) markDeleted(fresh.fd, offset, objectBytes);
     await fresh.datasync();
+    return late;
   } finally {
+    if (!isInPlace) unlinkSync(temporary); // on a full disk it would stand in the way of the next attempt
     await old.close();
     await fresh.close();
   }

@@ -264,8 +264,13 @@ export class Packs {
       if (deletedBytes === 0 || since === undefined) return;
       if (deletedBytes < HOLES.worthOf * fstatSync(fd).size && since > now - HOLES.atMostMs) return;
       this.#notes.certain(id); // before the copy: a delete that comes now doubts anew
-      await giveBackHoles(path, this.#notes.temporary(id));
+      const late = await giveBackHoles(path, this.#notes.temporary(id)).catch((error: unknown) => {
+        this.#notes.doubt(id, folder);
+        throw error;
+      });
       await this.#directories.sync(dirname(path));
+      // Another process may have written it anew once more before these were marked in it.
+      for (const { name, offset } of late) await this.delete({ folder, name, pack: id, offset });
     } catch (error) {
       throw translated(error);
     } finally {
@@ -278,13 +283,8 @@ export class Packs {
    * @returns whether it is gone
    */
   async #settleHoles(folder: string, id: string, fd: number): Promise<boolean> {
-    for (const { kind, offset } of standingIn(fd, this.#deletedUpTo.get(id))) {
-      if (kind === 'deleted') continue;
-      this.#deletedUpTo.set(id, offset);
-      this.#notes.doubt(id, folder);
-      return false;
-    }
-    if (this.#notes.open().some((noted) => noted.id === id)) {
+    // Looked at again when nobody can add any more: after the first look its writer may have added an object, and closed it.
+    if (this.#holdsAny(id, fd) || this.#mayGrow(id) || this.#holdsAny(id, fd)) {
       this.#notes.doubt(id, folder);
       return false;
     }
@@ -294,6 +294,20 @@ export class Packs {
     await this.#directories.sync(dirname(path));
     this.#notes.certain(id);
     return true;
+  }
+
+  /** Whether anything stands in a pack that has not been deleted. */
+  #holdsAny(id: string, fd: number): boolean {
+    for (const { kind, offset } of standingIn(fd, this.#deletedUpTo.get(id))) {
+      if (kind === 'deleted') continue;
+      this.#deletedUpTo.set(id, offset);
+      return true;
+    }
+    return false;
+  }
+
+  #mayGrow(id: string): boolean {
+    return this.#notes.open().some((noted) => noted.id === id);
   }
 }
 
