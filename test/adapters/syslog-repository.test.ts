@@ -28,13 +28,16 @@ beforeEach(async () => {
 });
 afterEach(() => repository.close());
 
-const syslog = (certificates: { ca?: string; cert?: string; key?: string } = { ca: theirs.cert, ...ours }) =>
+const syslog = (
+  certificates: { ca?: string; cert?: string; key?: string } = { ca: theirs.cert, ...ours },
+  timeoutMs = 60_000,
+) =>
   new SyslogRepository({
     host: '127.0.0.1',
     port,
     certificates: () => certificates,
     hostName: 'pacs',
-    timeoutMs: 1_000,
+    timeoutMs,
   });
 
 describe('a repository behind syslog over TLS', () => {
@@ -64,7 +67,7 @@ describe('a repository behind syslog over TLS', () => {
 
   test('that never reads is given up', async () => {
     repository.isStuck = true;
-    await expect(syslog().deliver(messages(500, 30_000))).rejects.toThrow(/does not move|broken/);
+    await expect(syslog(undefined, 1_000).deliver(messages(500, 30_000))).rejects.toThrow(/does not move/);
   });
 
   test('that is not there', async () => {
