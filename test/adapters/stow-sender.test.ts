@@ -17,6 +17,8 @@ afterEach(async () => {
 
 async function listening(answer: Answer): Promise<string> {
   const server: Server = createServer((request, response) => void answer(request, response));
+  // It ends no connection on which the next request may be on its way.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   closing.push(() => new Promise((resolve) => server.close(resolve).closeAllConnections()));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -47,7 +49,7 @@ const objectOf = (bytes: Buffer): SentObject => ({
 const requestTo = (origin: string, more: Partial<SendRequest> = {}): SendRequest => ({
   tenant: 'main',
   url: `${origin}/dicom-web`,
-  timeoutMs: 5_000,
+  timeoutMs: 60_000,
   route: ['HERE'],
   objects: [],
   ...more,

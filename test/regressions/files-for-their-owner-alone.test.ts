@@ -44,4 +44,4 @@ test('what archive and commands write nobody else on the machine can read, in a 
   } finally {
     await archive.stop();
   }
-}, 60_000);
+});

@@ -97,6 +97,8 @@ export class FakeHealthImaging {
   constructor(landing: MemoryBlobStore) {
     this.#landing = landing;
     this.#server = createServer((request, response) => void this.#answer(request, response));
+    // It ends no connection on which the next request may be on its way: only what a test lets fail fails.
+    this.#server.keepAliveTimeout = 0;
   }
 
   async listen(): Promise<string> {
