@@ -47,16 +47,23 @@ export interface DimseServer {
   /** not yet listening: a host binds it */
   readonly server: Server;
   readonly associations: () => number;
-  /** No new associations; those under way may end within `graceMs`, then they are aborted. */
+  /**
+   * No new associations; those under way may end within `graceMs`, then they are aborted. What was being performed has come to its end then,
+   * too, also of those that had broken off before, as long as that takes no more than SETTLE_MS.
+   */
   close(graceMs: number): Promise<void>;
 }
 
 /** Connections on which no association has been asked for yet, beyond which new ones are dropped at once. */
 const WAITING_CONNECTIONS = 1_000;
+/** How long whoever stops the server waits for what is performed for peers that have gone (ms). */
+const SETTLE_MS = 10_000;
 
 /** The acceptor of associations on TCP or TLS. */
 export function createDimseServer(options: DimseServerOptions): DimseServer {
   const sessions = new Set<Session>();
+  /** operations whose peers have gone */
+  const settling = new Set<Promise<void>>();
   let accepted = 0;
   let waiting = 0;
   let closing = false;
@@ -132,6 +139,8 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
       if (request === undefined) waiting--;
       if (isCounted) count(-1);
       sessions.delete(session);
+      const settled: Promise<void> = session.settled.finally(() => settling.delete(settled));
+      settling.add(settled);
       const seconds = (performance.now() - startedAt) / 1000;
       const of = { callingAETitle: request?.callingAETitle, ...(isAccepted && { session }), address };
       options.onEnd?.({ ...end, ...of, accepted: isAccepted, seconds });
@@ -156,13 +165,24 @@ export function createDimseServer(options: DimseServerOptions): DimseServer {
     async close(graceMs) {
       closing = true;
       server.close();
+      // Who has asked for no association yet is not waited for.
+      for (const session of sessions) if (!session.isAskedFor) session.abort('the server is being stopped');
       const timer = setTimeout(() => {
         for (const session of sessions) session.abort('the server is being stopped');
       }, graceMs);
       await Promise.all([...sessions].map(({ ended }) => ended));
       clearTimeout(timer);
+      await atMost(SETTLE_MS, Promise.all(settling));
     },
   };
+}
+
+async function atMost(limitMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 function refusal(

@@ -67,6 +67,7 @@ export class Session {
   #principal: Principal | undefined;
   #peerAddress: string | undefined;
   #identityResponse: Uint8Array | undefined;
+  #served: Promise<void> = Promise.resolve();
   /** resolves with how the association ended; never rejects */
   readonly ended: Promise<SessionEnd>;
 
@@ -142,7 +143,7 @@ export class Session {
         {
           accepted: (accept) => {
             session.#begin(request, acceptedContexts(request.contexts, accept), accept.user.maxPduBytes, accept.user);
-            void session.#serve();
+            session.#served = session.#serve();
             resolve(session);
           },
         },
@@ -180,6 +181,16 @@ export class Session {
 
   get peerAddress(): string | undefined {
     return this.#peerAddress;
+  }
+
+  /** Behind the end: resolves when nothing that the peer has asked for is being performed any more. */
+  get settled(): Promise<void> {
+    return this.#served;
+  }
+
+  /** Acceptor: the peer has asked for an association. */
+  get isAskedFor(): boolean {
+    return this.#association.state !== 'Sta2';
   }
 
   get isOpen(): boolean {
@@ -245,7 +256,7 @@ export class Session {
     this.#principal = decision.principal;
     this.#begin(request, decision.contexts, request.user.maxPduBytes, decision.accept.user);
     this.#association.accept(decision.accept);
-    void this.#serve();
+    this.#served = this.#serve();
   }
 
   #begin(
