@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { STUDY_QUIET } from '#core/archive/fold.ts';
 import type { DataSet } from '#core/dicom/types.ts';
+import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { COMMAND } from '#dimse/command-set.ts';
 import { decodeIdentifier } from '#dimse/identifiers.ts';
 import { createDimseServer, type DimseServer } from '#dimse/server.ts';
@@ -29,6 +31,13 @@ let told: Map<string, DataSet>;
 let ris: DimseServer | undefined;
 let port: number;
 let site: Site;
+/** how far the clock is ahead */
+let aheadMs = 0;
+/** What has come is all that comes for now: studies get quiet, as they would in half a minute, and are looked at. */
+async function getQuiet(): Promise<void> {
+  aheadMs += DEFAULT_LIMITS.studyQuietMs;
+  await eventually('they are looked at', async () => (await site.gateway.jobs.pending(STUDY_QUIET)).length === 0);
+}
 
 async function listen(): Promise<void> {
   ris = createDimseServer({
@@ -53,12 +62,15 @@ async function listen(): Promise<void> {
 
 beforeEach(async () => {
   told = new Map();
+  const { now } = Date;
+  vi.spyOn(Date, 'now').mockImplementation(() => now() + aheadMs);
   port = await freePort();
   const availabilityListeners = [{ aeTitle: 'RIS', host: '127.0.0.1', port }];
-  site = await startSite({ availabilityListeners }, { studyQuietMs: 100 });
+  site = await startSite({ availabilityListeners });
 });
 afterEach(async () => {
   await site.close();
+  vi.restoreAllMocks();
   await ris?.close(0);
   ris = undefined;
 });
@@ -71,6 +83,7 @@ test('the department system hears of a study that a modality has stored, while t
   await listen();
   await site.line.set('refused');
   expect(await cStore(site, slices(801, 3))).toEqual([0, 0, 0]);
+  await getQuiet();
   await eventually('it is told', async () => told.size > 0);
   const [notification] = told.values();
   expect(studies()).toEqual([uid(801)]);
@@ -90,6 +103,7 @@ test('one that is down hears after a restart of the gateway, once', async () => 
   }).listen(port, '127.0.0.1');
   await once(down, 'listening');
   await cStore(site, slices(802, 2));
+  await getQuiet();
   await eventually('it is tried', async () => attempts > 0);
   down.close();
   await once(down, 'close');
@@ -104,7 +118,9 @@ test('a study that was only fetched back is no news', async () => {
   await putUpstream(site, slices(803, 2));
   await cMove(site, 'STUDY', { '0020000D': key('UI', uid(803)) });
   expect(await localInstances(site, uid(803))).toHaveLength(2);
+  await getQuiet();
   await cStore(site, slices(804, 1));
+  await getQuiet();
   await eventually('what came later is told', async () => told.size > 0);
   expect(studies()).toEqual([uid(804)]);
 });
@@ -113,16 +129,20 @@ test('a study that was only fetched back is no news', async () => {
 test('a study that was told of, evicted in part and fetched back is no news either; what a modality adds to it is', async () => {
   await listen();
   await cStore(site, slices(805, 3));
+  await getQuiet();
   await eventually('it is told', async () => told.size === 1);
   await forwarded(site, uid(805));
   const { knowledge, usage } = readSideOf(site.gateway);
   await evictCache(site.gateway.services, TENANT, knowledge, usage, { cacheBytes: 0, cacheAgeMs: 0 });
   expect(await localInstances(site, uid(805))).toEqual([]);
   await cStore(site, slices(805, 4).slice(3));
+  await getQuiet();
   await eventually('what was added is told', async () => told.size === 2);
   await cMove(site, 'STUDY', { '0020000D': key('UI', uid(805)) });
   expect(await localInstances(site, uid(805))).toHaveLength(4);
+  await getQuiet();
   await cStore(site, slices(806, 1));
+  await getQuiet();
   await eventually('what came later is told', async () => studies().includes(uid(806)));
   expect(studies()).toEqual([805, 805, 806].map(uid));
 });

@@ -19,6 +19,7 @@ import { readConfig } from '#embedded/config.ts';
 import { type Answer, createHttpHost } from '#embedded/http-host.ts';
 import { createLog } from '#embedded/log.ts';
 import { FaultyLine } from './faulty-line.ts';
+import { UnderWay } from './under-way.ts';
 
 export const TENANT = 'main';
 const quiet = createLog('error', (line) => process.env.NEPHOS_TEST_LOG && process.stderr.write(line));
@@ -41,26 +42,25 @@ export async function startArchiveSite(dataDir: string, env: Record<string, stri
   const config = readConfig({ NEPHOS_DATA_DIR: dataDir, NEPHOS_AUTH: 'off', ...env });
   const archive = await openArchive(config);
   const { answer } = createApp({ archive, config, log: LOG });
-  const site: ArchiveSite = {
-    archive,
-    get port() {
-      return (server.address() as AddressInfo).port;
-    },
-    intercept: undefined,
-    async close() {
-      server.closeAllConnections();
-      server.close();
-      // Requests whose connections broke are still being answered.
-      await sleep(50);
-      await archive.close();
-    },
-  };
+  const underWay = new UnderWay();
   const server = createHttpHost({
     answer: (request) => (site.intercept?.(answer) ?? answer)(request),
     publicUrl: undefined,
+    onDone: underWay.done,
   });
+  underWay.watch(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  const site: ArchiveSite = {
+    archive,
+    // Also when it is closed, for who comes late.
+    port: (server.address() as AddressInfo).port,
+    intercept: undefined,
+    async close() {
+      await underWay.close(server);
+      await archive.close();
+    },
+  };
   return site;
 }
 
@@ -177,8 +177,24 @@ export const drained = (gateway: Gateway, confirmed: number, name = 'cloud'): Pr
     (now) => now.pending === 0 && now.confirmed + now.held >= confirmed,
   );
 
-/** SHA-256 of each instance's data set as the archive holds it, by SOPInstanceUID: read from the bytes, not from a record. */
-export async function dataSetsIn({ services }: Pick<Archive, 'services'>): Promise<Map<string, string>> {
+/**
+ * SHA-256 of each instance's data set as the archive holds it, by SOPInstanceUID: read from the bytes, not from a record. An object that was
+ * sent a second time, as the answer to the first was long in coming, lies there for a moment until it is known to be one: that is waited for,
+ * and so is the end of a store that was broken off.
+ */
+export async function dataSetsIn(archive: Pick<Archive, 'services'>, limitMs = 60_000): Promise<Map<string, string>> {
+  const deadline = performance.now() + limitMs;
+  for (;;) {
+    try {
+      return await dataSetsNow(archive);
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await sleep(25);
+    }
+  }
+}
+
+async function dataSetsNow({ services }: Pick<Archive, 'services'>): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for await (const { key } of services.blobs.list(`${TENANT}/`)) {
     const [, study, series, file] = key.split('/');

@@ -191,7 +191,8 @@ async function judge(
 ) {
   const archive = await openArchive({ dataDir: archiveDir, limits: {}, policy: {} });
   const faults: string[] = [];
-  const found = await dataSetsIn(archive).catch((error: Error) => {
+  // Nobody works on it any more: what is wrong with it stays so.
+  const found = await dataSetsIn(archive, 0).catch((error: Error) => {
     faults.push(error.message);
     return new Map<string, string>();
   });

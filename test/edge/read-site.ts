@@ -41,6 +41,7 @@ import { createHttpHost } from '#embedded/http-host.ts';
 import { createLog } from '#embedded/log.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, IMPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
 import { freePort } from '#test/fixtures/free-port.ts';
+import { UnderWay } from './under-way.ts';
 
 /** A hospital's gateway and the archive it talks to, in one process, with a line between them that can be cut. */
 
@@ -66,6 +67,8 @@ export interface UpstreamSite {
   refusesStores: boolean;
   /** so many requests for objects are answered by 503: it has to bring them back from slow media first */
   coldRetrieves: number;
+  /** before it answers */
+  before: ((request: HttpRequest) => Promise<void> | void) | undefined;
   close(): Promise<void>;
 }
 
@@ -77,30 +80,37 @@ export async function startUpstream(dataDir: string): Promise<UpstreamSite> {
   });
   const archive = await openArchive(config);
   const { answer } = createApp({ archive, config, log: LOG });
-  const site: Pick<UpstreamSite, 'refusesStores' | 'coldRetrieves'> = { refusesStores: false, coldRetrieves: 0 };
+  const site: Pick<UpstreamSite, 'refusesStores' | 'coldRetrieves' | 'before'> = {
+    refusesStores: false,
+    coldRetrieves: 0,
+    before: undefined,
+  };
   const isCold = ({ headers }: HttpRequest): boolean =>
     headers.accept?.includes('application/dicom"') === true && site.coldRetrieves-- > 0;
+  const underWay = new UnderWay();
   const server: HttpServer = createHttpHost({
-    answer: async (request) =>
-      site.refusesStores && request.method === 'POST'
+    answer: async (request) => {
+      await site.before?.(request);
+      return site.refusesStores && request.method === 'POST'
         ? { response: { status: 429, headers: { 'retry-after': '1' } }, route: 'Refused' }
         : isCold(request)
           ? { response: { status: 503, headers: { 'retry-after': '1' } }, route: 'Cold' }
-          : answer(request),
+          : answer(request);
+    },
     publicUrl: config.publicUrl,
     onDefect: (error) => {
       throw error;
     },
-    onDone: () => {},
+    onDone: underWay.done,
   });
+  underWay.watch(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return Object.assign(site, {
     archive,
     port: (server.address() as AddressInfo).port,
     async close() {
-      server.closeAllConnections();
-      server.close();
+      await underWay.close(server);
       await archive.close();
     },
   });
@@ -116,6 +126,8 @@ export class Line {
   breaksAfterBytes: number | undefined;
   /** bytes that may still come down before no more do, until `letGo` */
   holdsAfterBytes: number | undefined;
+  /** paths of searches for studies that have gone up since the line is silent */
+  readonly unanswered: string[] = [];
   #held: (() => void)[] = [];
   port = 0;
 
@@ -155,7 +167,10 @@ export class Line {
   #pass(socket: Socket): void {
     this.#keep(socket);
     if (this.#state === 'silent') {
-      socket.resume();
+      socket.on('data', (chunk: Buffer) => {
+        const path = /^GET (\S*\/studies\?\S*) /.exec(chunk.toString('latin1', 0, 4_096))?.[1];
+        if (path !== undefined) this.unanswered.push(path);
+      });
       return;
     }
     const onward = connect(this.#target(), '127.0.0.1');
@@ -394,13 +409,17 @@ export async function cFind(
   { remote }: Pick<Site, 'remote'>,
   level: 'PATIENT' | 'STUDY' | 'SERIES' | 'IMAGE',
   keys: DataSet,
-  cancel?: AbortSignal,
+  { cancel, onMatch }: { cancel?: AbortSignal; onMatch?: () => void } = {},
 ): Promise<{ status: number; matches: DataSet[] }> {
   const sopClass = level === 'PATIENT' ? PATIENT_ROOT_FIND : STUDY_ROOT_FIND;
   const session = await associate(remote, { callingAETitle: 'WS', contexts: proposing([sopClass, [EXPLICIT_LE]]) });
   const matches: DataSet[] = [];
   const identifier: DataSet = { '00080052': { vr: 'CS', Value: [level] }, ...keys };
-  const status = await sendFind(session, sopClass, identifier, (match) => void matches.push(match), cancel);
+  const take = (match: DataSet): void => {
+    matches.push(match);
+    onMatch?.();
+  };
+  const status = await sendFind(session, sopClass, identifier, take, cancel);
   await session.release();
   return { status, matches };
 }
@@ -470,9 +489,9 @@ export async function eventually(
   holds: () => boolean | Promise<boolean>,
   timeoutMs = 60_000,
 ): Promise<void> {
-  const until = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   while (!(await holds())) {
-    if (Date.now() > until) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

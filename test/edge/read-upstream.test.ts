@@ -37,7 +37,7 @@ beforeEach(() => {
   asked = [];
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/pacs`;
   upstream = new Upstream(checked({ upstreams: [{ url }] }, 'test').upstreams[0], systemClock);
-  archive = new UpstreamArchive(upstream, systemClock, { pageRows: 100, queryMs: 1_500 });
+  archive = new UpstreamArchive(upstream, systemClock, { pageRows: 100, queryMs: 60_000 });
 });
 
 const row = (n: number): object => ({ '0020000D': { vr: 'UI', Value: [uid(n)] } });
@@ -111,15 +111,16 @@ describe('servers of all kinds', () => {
   });
 
   test('one that is silent is left alone for a while; one that is slow is not', async () => {
+    archive = new UpstreamArchive(upstream, systemClock, { pageRows: 100, queryMs: 6_000 });
     answer = (_, response) => {
       response.writeHead(200).write('[');
-      let left = 3;
+      let left = 8;
       const more = (): void => {
-        if (--left > 0) setTimeout(more, 600);
+        if (--left > 0) setTimeout(more, 1_000);
         response.write(' ');
         if (left === 0) response.end(']');
       };
-      setTimeout(more, 600);
+      setTimeout(more, 1_000);
     };
     expect(await found()).toEqual([]);
     expect(archive.isAnswering).toBe(true);
