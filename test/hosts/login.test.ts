@@ -181,8 +181,11 @@ describe('a second factor', () => {
     };
     expect(offered.uri).toMatch(/^otpauth:\/\/totp\/Nephos%20127\.0\.0\.1:tina\?secret=[A-Z2-7]{32}&issuer=/);
     const step = () => Math.floor(Date.now() / 30_000);
-    expect((await post(browser, '/api/account/totp', { code: '000000' }, 'PUT')).status).toBe(400);
-    const accepted = await post(browser, '/api/account/totp', { code: totpCode(offered.secret, step()) }, 'PUT');
+    const codes = [-2, -1, 0, 1, 2].map((by) => totpCode(offered.secret, step() + by));
+    const wrong = ['000000', '000001', '000002', '000003', '000004', '000005'].find((code) => !codes.includes(code))!;
+    expect((await post(browser, '/api/account/totp', { code: wrong }, 'PUT')).status).toBe(400);
+    const turnedOnBy = totpCode(offered.secret, step());
+    const accepted = await post(browser, '/api/account/totp', { code: turnedOnBy }, 'PUT');
     const { recoveryCodes } = JSON.parse(accepted.text) as { recoveryCodes: string[] };
     expect(recoveryCodes).toHaveLength(10);
 
@@ -193,7 +196,7 @@ describe('a second factor', () => {
     // Going past the page leads back to it.
     expect((await start(another)).text).toContain('<h1>Sign in</h1>');
     // The code that turned it on is used up; a recovery code is good once, however it is typed.
-    const used = await another.submit(asksCode, { code: totpCode(offered.secret, step() - 1) });
+    const used = await another.submit(asksCode, { code: turnedOnBy });
     expect(used.status).toBe(401);
     const typed = recoveryCodes[0]!.toLowerCase().replaceAll('-', ' ');
     expect((await another.submit(asksCode, { code: typed })).url).toBe(`${archive.origin}/`);

@@ -114,6 +114,6 @@ test('another authority of clients is taken up while the archive runs', async ()
   expect((await ask('/dicomweb/studies', { certificate: worker })).status).toBe(401);
   await replaceFile(file('clients.pem'), successor.cert);
   await expect
-    .poll(async () => (await ask('/dicomweb/studies', { certificate: worker })).status, { timeout: 20_000 })
+    .poll(async () => (await ask('/dicomweb/studies', { certificate: worker })).status, { timeout: 60_000 })
     .toBe(200);
 });

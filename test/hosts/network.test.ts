@@ -8,12 +8,22 @@ import { apiRoutes } from '#api/routes.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
 import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
+import { isFree } from '#test/fixtures/free-port.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
 import { startArchive } from './process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PAGE = readFileSync(join(ROOT, 'docs/network.md'), 'utf8');
 const LISTENING = '0A';
+
+function descriptorsOf(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`);
+  } catch {
+    // It has ended meanwhile.
+    return [];
+  }
+}
 
 /** Sockets that the processes of a group listen on, by the kernel: `127.0.0.1:8080`. */
 function listening(group: number): string[] {
@@ -29,7 +39,7 @@ function listening(group: number): string[] {
   });
   const inodes = new Set<string>();
   for (const pid of members)
-    for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+    for (const fd of descriptorsOf(pid)) {
       try {
         inodes.add(/^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? '');
       } catch {
@@ -61,16 +71,20 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'nephos-network-'));
 });
 afterEach(async () => {
-  if (child?.exitCode === null) {
+  if (child?.exitCode === null && child.signalCode === null) {
+    const ended = once(child, 'exit');
     child.kill('SIGTERM');
-    await once(child, 'exit');
+    await ended;
   }
   child = undefined;
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** Their own ports, moved out of the way of whoever runs the tests. */
-const SHIFT = 9_900;
+/** Their own ports, moved together out of the way of whoever runs the tests, and the tests beside these. */
+async function shiftOf(ports: readonly number[]): Promise<number> {
+  for (let shift = 12_000 + (process.pid % 500); ; shift++)
+    if ((await Promise.all(ports.map((port) => isFree(port + shift)))).every(Boolean)) return shift;
+}
 
 describe.runIf(existsSync('/proc/net/tcp'))(
   'the page on the network names the sockets that are listened on, and no other is there',
@@ -79,15 +93,17 @@ describe.runIf(existsSync('/proc/net/tcp'))(
       const http = portsOnThePage.get('archive http')!;
       const dicom = portsOnThePage.get('archive dicom')!;
       for (const withDicom of [true, false]) {
+        const shift = await shiftOf([http.port, dicom.port]);
         const archive = await startArchive(join(dir, String(withDicom)), {
-          NEPHOS_HTTP_PORT: String(http.port + SHIFT),
-          NEPHOS_DICOM_PORT: withDicom ? String(dicom.port + SHIFT) : 'off',
+          NEPHOS_HTTP_PORT: String(http.port + shift),
+          NEPHOS_DICOM_PORT: withDicom ? String(dicom.port + shift) : 'off',
         });
+        child = archive.process;
         const expected = [
-          `${http.reach}:${http.port + SHIFT}`,
-          ...(withDicom ? [`${dicom.reach}:${dicom.port + SHIFT}`] : []),
+          `${http.reach}:${http.port + shift}`,
+          ...(withDicom ? [`${dicom.reach}:${dicom.port + shift}`] : []),
         ];
-        await expect.poll(() => listening(archive.process.pid!), { timeout: 20_000 }).toEqual(expected.sort());
+        await expect.poll(() => listening(archive.process.pid!), { timeout: 60_000 }).toEqual(expected.sort());
         await archive.stop();
       }
     });
@@ -95,6 +111,7 @@ describe.runIf(existsSync('/proc/net/tcp'))(
     test('by the gateway: towards modalities, and its status; towards the archive it opens all connections itself', async () => {
       const dicom = portsOnThePage.get('gateway dicom')!;
       const status = portsOnThePage.get('gateway status')!;
+      const shift = await shiftOf([dicom.port, status.port]);
       child = spawn(process.execPath, ['edge-gateway/main.ts'], {
         cwd: ROOT,
         detached: true,
@@ -103,12 +120,12 @@ describe.runIf(existsSync('/proc/net/tcp'))(
           ...bareEnvironment,
           NEPHOS_DATA_DIR: join(dir, 'edge'),
           NEPHOS_UPSTREAM: 'http://127.0.0.1:9/dicomweb',
-          NEPHOS_DICOM_PORT: String(dicom.port + SHIFT),
-          NEPHOS_HTTP_PORT: String(status.port + SHIFT),
+          NEPHOS_DICOM_PORT: String(dicom.port + shift),
+          NEPHOS_HTTP_PORT: String(status.port + shift),
         },
       });
-      const expected = [`${dicom.reach}:${dicom.port + SHIFT}`, `${status.reach}:${status.port + SHIFT}`].sort();
-      await expect.poll(() => listening(child!.pid!), { timeout: 30_000 }).toEqual(expected);
+      const expected = [`${dicom.reach}:${dicom.port + shift}`, `${status.reach}:${status.port + shift}`].sort();
+      await expect.poll(() => listening(child!.pid!), { timeout: 100_000 }).toEqual(expected);
     });
   },
 );

@@ -91,7 +91,7 @@ describe.each([
           wrong.push(`${role} ${door.method} ${door.path}: ${status}`);
       }
     expect(wrong).toEqual([]);
-  }, 180_000);
+  }, 600_000);
 });
 
 describe('every role over an association', () => {

@@ -4,7 +4,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { associate, proposing } from '#dimse/scu.ts';
 import { VERIFICATION } from '#dimse/sop-classes.ts';
@@ -17,6 +16,8 @@ import { nephos } from './process.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const PASSCODE = 'passcode-of-ct1-7f3a9b';
 const WRONG_PASSCODE = 'wrong-passcode-51c02e';
+/** Too long to stand somewhere by chance, in what is random. */
+const NAME = 'Quintessenza';
 const WRONG_TOKEN = 'nephos_0wrongtokenwrongtokenwrongtokenwrongtoken';
 
 let dir: string;
@@ -26,8 +27,9 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   if (child?.pid !== undefined && child.exitCode === null) {
+    const ended = once(child, 'close');
     process.kill(-child.pid, 'SIGKILL');
-    await once(child, 'exit');
+    await ended;
   }
   await rm(dir, { recursive: true, force: true });
 });
@@ -93,7 +95,7 @@ test('keys, tokens, passcodes and what is in a query stand in no log, answer, me
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said += text;
   });
-  for (let i = 0; i < 600 && !/DICOM .*:\d+/.test(said); i++) await sleep(50);
+  await expect.poll(() => said, { timeout: 120_000 }).toMatch(/DICOM [^\n]*:\d+\n.*\n\n/s);
   const origin = /Open (https:\/\/\S+)\//.exec(said)![1]!;
   const dicomPort = Number(/NEPHOS@127\.0\.0\.1:(\d+)/.exec(said)![1]);
   // It, or a link that it stands in, is shown at the first start, once and to the person at the keyboard: stderr, never the log.
@@ -118,7 +120,7 @@ test('keys, tokens, passcodes and what is in a query stand in no log, answer, me
   const cookie = session.headers.get('set-cookie')?.split(';')[0] ?? '';
   await ask('/api/session', { method: 'POST', headers: json, body: JSON.stringify({ token: WRONG_TOKEN }) });
   await ask('/api/session', { method: 'POST', headers: json, body: `{"token":"${WRONG_TOKEN}` });
-  await ask(`/dicomweb/studies?access_token=${token}&PatientName=Doe`, { headers: bearer });
+  await ask(`/dicomweb/studies?access_token=${token}&PatientName=${NAME}`, { headers: bearer });
   await ask(`/dicomweb/studies/${uid(1)}/metadata`, { headers: { cookie } });
   await ask(`/nowhere/${token}?x=${token}`);
   await ask('/dicomweb/studies', { headers: { authorization: `Bearer ${WRONG_TOKEN}` } });
@@ -136,7 +138,10 @@ test('keys, tokens, passcodes and what is in a query stand in no log, answer, me
   }
   await ask('/metrics', { headers: bearer });
   await ask('/api/audit', { headers: bearer });
-  await sleep(6_000);
+  // The repository is tried every five seconds; of each request a line is written when it is over.
+  await expect.poll(() => log, { timeout: 60_000 }).toMatch(/audit-repository/);
+  await expect.poll(() => log, { timeout: 60_000 }).toMatch(/"transaction":"GetAudit"/);
+  await expect.poll(() => log.match(/"event":"association"/g), { timeout: 60_000 }).toHaveLength(2);
 
   const secrets: Record<string, string> = {
     token,
@@ -145,7 +150,7 @@ test('keys, tokens, passcodes and what is in a query stand in no log, answer, me
     'a passcode': PASSCODE,
     'a wrong passcode': WRONG_PASSCODE,
     'the hash of a passcode': hashed,
-    'a name in a query': 'Doe',
+    'a name in a query': NAME,
     'the key of objects': (await readFile(masterFile, 'utf8')).trim().split(/\s+/).at(-1)!,
     'the key of the trail': (await readFile(join(data, 'audit-key.pem'), 'utf8')).split('\n')[1]!,
     'the key of HTTPS': tls!.key.split('\n')[2]!,
@@ -163,7 +168,7 @@ test('keys, tokens, passcodes and what is in a query stand in no log, answer, me
     }
   expect(log).toContain('"transaction":"SearchStudies"');
   expect(log).toContain('audit-repository');
-}, 120_000);
+}, 600_000);
 
 async function nephosToken(data: string): Promise<string> {
   const { output } = await nephos(data, 'token');

@@ -11,7 +11,7 @@ import { DEFAULT_LIMITS } from '#core/limits.ts';
 import { InProcessPixelEngine } from '#core/pixels/engine.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { createLog } from '#embedded/log.ts';
-import { type RunningService, startService } from '#fargate/service.ts';
+import { startService } from '#fargate/service.ts';
 import { SERVICE, SERVICE_REQUESTS } from '#fargate/spec.ts';
 import { readCloudConfig } from '#lambda/config.ts';
 import { FUNCTIONS } from '#lambda/functions.ts';
@@ -128,11 +128,12 @@ describe('the service', () => {
       port: service.port,
       path: '/dicomweb/studies',
       method,
-      headers: { ...headers, authorization: `Bearer ${token}`, 'content-length': body.length },
+      headers: { ...headers, authorization: `Bearer ${token}`, 'content-length': body.length, expect: '100-continue' },
     });
     const answered = once(outgoing, 'response');
+    // The service asks for the body when it reads it: the request is with it then.
+    await once(outgoing, 'continue');
     outgoing.write(body.subarray(0, 200));
-    await reaching(service);
     const closed = host.close();
     await expect(fetch(`http://127.0.0.1:${service.port}/healthz`)).rejects.toThrow();
     outgoing.end(body.subarray(200));
@@ -162,8 +163,3 @@ describe('its Dockerfile', () => {
     expect(copied.sort()).toEqual(allowed.sort());
   });
 });
-
-/** A request is with the service once another one, sent later, has been answered. */
-const reaching = async ({ port }: RunningService): Promise<void> => {
-  await (await fetch(`http://127.0.0.1:${port}/healthz`, { headers: { connection: 'close' } })).text();
-};
