@@ -28,8 +28,8 @@ const TIMEOUT_MS = 30_000;
 const SETTLE_MS = 300;
 /** and as long as the handshake took, so many times */
 const SETTLE_HANDSHAKES = 3;
-/** and so many turns of the event loop, each of which reads what has come */
-const LOOKS = 4;
+/** in so many steps: while this process stands still no more than one of them passes, and what has come meanwhile is read in the next */
+const SETTLE_STEPS = 10;
 
 /**
  * An Audit Record Repository behind syslog over TLS (RFC 5425, the secure transport of IHE ITI-20), TLS 1.2 or later.
@@ -64,9 +64,8 @@ export class SyslogRepository implements AuditRepository {
     taken.catch(() => {});
     const startedAt = performance.now();
     await Promise.race([once(socket, 'secureConnect'), taken]);
-    await Promise.race([sleep(Math.max(SETTLE_MS, SETTLE_HANDSHAKES * (performance.now() - startedAt))), taken]);
-    // Where it was we who came to nothing in that time, the answer lies there unread.
-    for (let turn = 0; turn < LOOKS; turn++) await Promise.race([new Promise((done) => setImmediate(done)), taken]);
+    const settleMs = Math.max(SETTLE_MS, SETTLE_HANDSHAKES * (performance.now() - startedAt));
+    for (let step = 0; step < SETTLE_STEPS; step++) await Promise.race([sleep(settleMs / SETTLE_STEPS), taken]);
     for (const { at, xml } of messages) {
       const frame = syslogFrame(syslogLine(xml, at, hostName, process.pid));
       if (!socket.write(frame)) await Promise.race([once(socket, 'drain'), taken]);
