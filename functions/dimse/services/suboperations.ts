@@ -67,12 +67,19 @@ export async function sendAll(
     // Nobody keeps an association for the hours that a restore may take.
     if ((waited || brokeOff) && receiver?.isOpen === false && destination?.reopen)
       receiver = await destination.reopen();
-    waited = false;
-    const kind =
-      receiver?.isOpen === true
-        ? await sendOne(receiver, over(receiver, one), { Priority: command.Priority ?? 0, ...originator })
-        : 'failure';
+    const fields = { Priority: command.Priority ?? 0, ...originator };
+    let kind = receiver?.isOpen === true ? await sendOne(receiver, over(receiver, one), fields) : 'failure';
     if (kind === 'failure') await releaseOutgoing(one);
+    // The receiver has given the association up, and says so only now: it may have been on its way, or was lost while nobody spoke.
+    if (kind === 'failure' && waited && one.open === undefined && receiver?.isOpen === false && destination?.reopen) {
+      receiver = await destination.reopen();
+      if (receiver?.isOpen === true && !signal.aborted) {
+        const again = await restores.prepare(one.instance, [...receiver.contexts.values()]);
+        kind = await sendOne(receiver, again, fields);
+        if (kind === 'failure') await releaseOutgoing(again);
+      }
+    }
+    waited = false;
     // What was passed on as it came, and came to no end, has cost the association; the others need not suffer for it.
     brokeOff = kind === 'failure' && one.open !== undefined;
     counts.remaining = Math.max(0, counts.remaining - 1);
