@@ -7,6 +7,8 @@ import type { PixelReply, PixelRequest, PixelWorkerData } from './worker-pixel-e
 const { module, decodedFrameBytes } = workerData as PixelWorkerData;
 const engine = new InProcessPixelEngine(module, { decodedFrameBytes });
 const port = parentPort!;
+const ready: PixelReply = { ready: true };
+port.postMessage(ready);
 
 port.on('message', async ({ id, method, job }: PixelRequest) => {
   try {

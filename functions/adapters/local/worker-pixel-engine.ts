@@ -20,8 +20,10 @@ export interface WorkerPixelEngineOptions {
   readonly threads?: number;
   /** jobs that may wait for a thread; further ones are BUSY (256) */
   readonly waitingLimit?: number;
-  /** a job that takes longer loses its thread (30,000) */
+  /** a job that takes longer loses its thread (30,000); the time that a new thread needs to begin is not the job's */
   readonly jobTimeoutMs?: number;
+  /** a thread that needs longer to begin is given up, and its job is BUSY (120,000) */
+  readonly startTimeoutMs?: number;
 }
 
 export type PixelMethod = 'decode' | 'encode' | 'transcode' | 'render' | 'animate';
@@ -38,6 +40,8 @@ export interface PixelRequest {
 }
 
 export type PixelReply =
+  /** what a thread says first: it takes jobs */
+  | { readonly ready: true }
   | { readonly id: number; readonly result: unknown }
   | {
       readonly id: number;
@@ -57,6 +61,7 @@ interface Waiting {
 
 interface Thread {
   readonly worker: Worker;
+  isReady: boolean;
   current: Waiting | undefined;
   timer: NodeJS.Timeout | undefined;
 }
@@ -73,12 +78,13 @@ export class WorkerPixelEngine implements PixelEngine {
   #lastId = 0;
   #closed = false;
 
-  constructor({ limits, threads, waitingLimit, jobTimeoutMs }: WorkerPixelEngineOptions) {
+  constructor({ limits, threads, waitingLimit, jobTimeoutMs, startTimeoutMs }: WorkerPixelEngineOptions) {
     this.#decodedFrameBytes = limits.decodedFrameBytes;
     this.#options = {
       threads: threads ?? Math.max(1, Math.min(8, availableParallelism() - 1)),
       waitingLimit: waitingLimit ?? 256,
       jobTimeoutMs: jobTimeoutMs ?? 30_000,
+      startTimeoutMs: startTimeoutMs ?? 120_000,
     };
   }
 
@@ -133,8 +139,8 @@ export class WorkerPixelEngine implements PixelEngine {
   #spawn(): Thread {
     const workerData: PixelWorkerData = { module: codecModule(), decodedFrameBytes: this.#decodedFrameBytes };
     const worker = new Worker(new URL('./pixel-worker.ts', import.meta.url), { workerData, name: 'pixels' });
-    const thread: Thread = { worker, current: undefined, timer: undefined };
-    worker.on('message', (reply: PixelReply) => this.#finish(thread, reply));
+    const thread: Thread = { worker, isReady: false, current: undefined, timer: undefined };
+    worker.on('message', (reply: PixelReply) => this.#hear(thread, reply));
     worker.on('error', (cause) =>
       this.#lose(thread, failed('the image could not be processed: the codec died', cause)),
     );
@@ -151,10 +157,7 @@ export class WorkerPixelEngine implements PixelEngine {
   #start(thread: Thread, waiting: Waiting): void {
     thread.current = waiting;
     thread.worker.ref();
-    thread.timer = setTimeout(
-      () => this.#lose(thread, failed('the image could not be processed in time')),
-      this.#options.jobTimeoutMs,
-    );
+    this.#limitTime(thread);
     try {
       thread.worker.postMessage(waiting.request);
     } catch (cause) {
@@ -162,7 +165,24 @@ export class WorkerPixelEngine implements PixelEngine {
     }
   }
 
-  #finish(thread: Thread, reply: PixelReply): void {
+  /** For the thread to begin, and then for its job. */
+  #limitTime(thread: Thread): void {
+    clearTimeout(thread.timer);
+    const { jobTimeoutMs, startTimeoutMs } = this.#options;
+    thread.timer = thread.isReady
+      ? setTimeout(() => this.#lose(thread, failed('the image could not be processed in time')), jobTimeoutMs)
+      : setTimeout(
+          () => this.#lose(thread, new PacsError('BUSY', 'no thread began to work on the image in time')),
+          startTimeoutMs,
+        );
+  }
+
+  #hear(thread: Thread, reply: PixelReply): void {
+    if ('ready' in reply) {
+      thread.isReady = true;
+      if (thread.current !== undefined) this.#limitTime(thread);
+      return;
+    }
     const { current } = thread;
     if (current === undefined || current.request.id !== reply.id) return;
     clearTimeout(thread.timer);
