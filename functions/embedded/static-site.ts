@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, readdirSync, readFileSync } from 'node:fs';
+import { createReadStream, readdirSync, readFileSync, type Stats } from 'node:fs';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -139,17 +139,20 @@ export function staticSite(
  */
 function builtConsole(folder: string): (path: string) => Promise<Asset | undefined> {
   const list = () => new Map([...listFiles(folder)].map(([path, file]) => [path, { path, file, isViewer: false }]));
-  const builtAt = async () => (await stat(join(folder, 'index.html')).catch(() => undefined))?.ctimeMs;
+  const build = async () => {
+    const page = await stat(join(folder, 'index.html')).catch(() => undefined);
+    return page && stampOf(page);
+  };
   let assets = list();
-  let listedAt: number | undefined;
+  let listed: string | undefined;
   return async (path) => {
     const known = assets.get(path);
     if (known !== undefined || !(path === '/index.html' || path === LINK_FILE || path.startsWith('/console/')))
       return known;
-    const at = await builtAt();
-    if (at === listedAt) return undefined;
+    const built = await build();
+    if (built === listed) return undefined;
     assets = list();
-    listedAt = at;
+    listed = built;
     return assets.get(path);
   };
 }
@@ -170,11 +173,14 @@ function* listFiles(folder: string): Generator<[path: string, file: string]> {
   }
 }
 
-/** The digest of a file, taken again when the file has changed; undefined when it is gone. npm gives every file the same time. */
+/** npm gives every file the same time of change, and two files written within one tick of a clock have the same of any kind. */
+const stampOf = ({ size, ctimeMs, ino }: Stats): string => `${size}-${ctimeMs}-${ino}`;
+
+/** The digest of a file, taken again when the file has changed; undefined when it is gone. */
 async function contentOf(asset: Asset, known: Map<string, Content>): Promise<Content | undefined> {
   const found = await stat(asset.file).catch(() => undefined);
   if (found === undefined) return undefined;
-  const stamp = `${found.size}-${found.ctimeMs}-${found.ino}`;
+  const stamp = stampOf(found);
   const before = known.get(asset.file);
   if (before?.stamp === stamp) return before;
   const hash = createHash('sha256');
