@@ -383,12 +383,13 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
   describe('interruptions', () => {
     test('a store that died before its commit: the sweeper takes its bytes', async () => {
       const services = memoryServices();
-      const dying = {
-        ...services,
-        commits: { commit: () => new Promise<never>(() => {}) } as unknown as Services['commits'],
+      const died = Promise.withResolvers<void>();
+      const commit = () => {
+        died.resolve();
+        return new Promise<never>(() => {});
       };
-      void store(dying, slice(1));
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      void store({ ...services, commits: { commit } as unknown as Services['commits'] }, slice(1));
+      await died.promise;
       expect((await Array.fromAsync(services.blobs.list(''))).length).toBeGreaterThan(0);
       expect(await sweep(services, TENANT)).toMatchObject({ abandoned: 0 });
       services.clock.advance(services.limits.pendingMs + 1);
@@ -419,13 +420,15 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
       for (const heal of ['sweep', 'resend'] as const) {
         const services = memoryServices();
         // Another writer is in the study, so the commit leaves a delta; then the process dies.
-        const folder = {
-          isContended: () => true,
-          fold: () => new Promise<never>(() => {}),
-        } as unknown as Services['folder'];
+        const died = Promise.withResolvers<void>();
+        const fold = () => {
+          died.resolve();
+          return new Promise<never>(() => {});
+        };
+        const folder = { isContended: () => true, fold } as unknown as Services['folder'];
         const dying = { ...services, folder, commits: new CommitQueue({ ...services, folder }) };
         void store(dying, slice(1));
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await died.promise;
         expect(await studyRecord(services, uid(1))).toBeUndefined();
         if (heal === 'sweep') expect(await sweep(services, TENANT)).toMatchObject({ folded: 1 });
         else expect(await store(services, slice(1))).toMatchObject({ kind: 'duplicate' });
@@ -518,9 +521,9 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
     await services.index.write([{ kind: 'put', key: keys.folding(TENANT, uid(1)), item: { version, until } }]);
     services.folder.markContended(TENANT, uid(1));
     const stored = store(services, slice(2));
-    await new Promise((resolve) => setTimeout(resolve, 20));
     // It is durable and visible already, and not yet counted: the sender waits for that.
-    expect(await instanceOf(services, 2)).toBeDefined();
+    await expect.poll(() => instanceOf(services, 2), { interval: 5 }).toBeDefined();
+    for (let turns = 0; turns < 50; turns++) await services.clock.sleep();
     expect(await studyRecord(services, uid(1))).toMatchObject({ instanceCount: 1 });
     services.clock.advance(1_001);
     expect(await stored).toMatchObject({ kind: 'stored' });

@@ -37,6 +37,9 @@ const echoPdu = (MessageID = 1, contextId = 1): Buffer => {
   return Buffer.concat([dataHeader(contextId, true, true, command.length), command]);
 };
 
+/** How long somebody waits for what will come. */
+const WAITING = { interval: 5, timeout: 60_000 };
+
 /** An acceptor at one end of a connection, and what came back at the other, as PDU types. */
 function scripted(options: { artimMs?: number; idleMs?: number; services?: ServiceTable; reject?: boolean } = {}) {
   const [near, far] = duplexPair({ allowHalfOpen: false });
@@ -55,13 +58,10 @@ function scripted(options: { artimMs?: number; idleMs?: number; services?: Servi
   near.on('error', () => {});
   const session = Session.accept(far, {
     services: options.services ?? ECHO,
-    timers: { artimMs: options.artimMs ?? 10_000, idleMs: options.idleMs ?? 10_000 },
+    timers: { artimMs: options.artimMs ?? 100_000, idleMs: options.idleMs ?? 100_000 },
     decide: (request) => (options.reject ? { reject: REJECT.localLimitExceeded } : negotiate(request, POLICY)),
   });
-  const until = async (done: () => boolean): Promise<void> => {
-    for (let i = 0; i < 6_000 && !done(); i++) await sleep(5);
-    expect(done()).toBe(true);
-  };
+  const until = (done: () => boolean): Promise<void> => expect.poll(done, WAITING).toBe(true);
   return {
     peer: near,
     types,
@@ -116,12 +116,14 @@ describe('an association', () => {
   });
 
   test('is aborted by the peer: what is being performed is told', async () => {
+    let begun = false;
     let aborted = false;
     const waiting: ServiceTable = new Map([
       [
         COMMAND.cEcho,
         ({ signal }) =>
           new Promise<void>((resolve) => {
+            begun = true;
             signal.addEventListener('abort', () => {
               aborted = true;
               resolve();
@@ -129,10 +131,10 @@ describe('an association', () => {
           }),
       ],
     ]);
-    const { peer, say, end } = scripted({ services: waiting });
+    const { peer, say, end, until } = scripted({ services: waiting });
     await say(encodeAssociateRequest(requestOf()), 1);
     peer.write(echoPdu());
-    await sleep(10);
+    await until(() => begun);
     peer.write(encodeAbort({ source: 0, reason: 0 }));
     expect((await end()).error).toMatchObject({ kind: 'aborted', abort: { source: 0, reason: 0 } });
     expect(aborted).toBe(true);
@@ -159,11 +161,10 @@ describe('an association', () => {
       6,
     ],
   ])('%s ends in an A-ABORT with the reason', async (_what, pdus, source, reason) => {
-    const { peer, types, bodies, end } = scripted();
+    const { peer, types, bodies, end, until } = scripted();
     for (const pdu of pdus) peer.write(pdu);
     const { error } = await end();
-    for (let i = 0; i < 6_000 && types.at(-1) !== PDU.abort; i++) await sleep(5);
-    expect(types.at(-1)).toBe(PDU.abort);
+    await until(() => types.at(-1) === PDU.abort);
     expect([...bodies.at(-1)!.subarray(2)]).toEqual([source, reason]);
     expect(error).toBeInstanceOf(AssociationError);
     peer.destroy();
@@ -176,24 +177,23 @@ describe('an association', () => {
   });
 
   test('a peer that falls silent is aborted; one that waits for us is not', async () => {
-    let finish = (): void => {};
+    const finished = Promise.withResolvers<void>();
     const slow: ServiceTable = new Map([
       [
         COMMAND.cEcho,
         async ({ respond }) => {
-          await new Promise<void>((resolve) => {
-            finish = resolve;
-          });
+          await finished.promise;
           await respond({ Status: 0 });
         },
       ],
     ]);
-    const { say, types, end } = scripted({ idleMs: 40, services: slow });
+    const { say, types, end, until } = scripted({ idleMs: 40, services: slow });
     await say(Buffer.concat([encodeAssociateRequest(requestOf()), echoPdu()]), 1);
     await sleep(150);
     expect(types).toEqual([PDU.associateAccept]);
-    finish();
+    finished.resolve();
     expect((await end()).error).toMatchObject({ kind: 'timeout' });
+    await until(() => types.length === 3);
     expect(types).toEqual([PDU.associateAccept, PDU.data, PDU.abort]);
   });
 
@@ -273,7 +273,7 @@ test('a request to a peer that is leaving fails at once, and the peer gets to le
       COMMAND.cEcho,
       async ({ session, context, respond }) => {
         await respond({ Status: 0 });
-        await sleep(30);
+        await expect.poll(() => session.isOpen, WAITING).toBe(false);
         const fields = { CommandField: COMMAND.cEcho, AffectedSOPClassUID: VERIFICATION };
         failure = await session.request(context, fields).catch((error) => error);
       },

@@ -22,6 +22,7 @@ import { storeService } from '#dimse/services/store.ts';
 import { type Service, Session } from '#dimse/session.ts';
 import { STUDY_ROOT_MOVE } from '#dimse/sop-classes.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 import { NATIVE, sessionPair } from './pairs.ts';
 
@@ -164,11 +165,7 @@ test.each<[string, (request: Buffer, socket: Socket) => void]>([
 });
 
 test('nobody there', async () => {
-  const report = await moveTo(async () => {
-    const port = await answering(() => {});
-    await closing.pop()!();
-    return port;
-  });
+  const report = await moveTo(freePort);
   expect(report).toMatchObject({ status: 0xa702, failed: 5 });
 });
 

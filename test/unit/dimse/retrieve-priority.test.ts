@@ -9,8 +9,8 @@ import { buildDicom, CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 import { NATIVE, sessionPair } from './pairs.ts';
 
-/** A disk that takes its time. */
-const slow = (blobs: BlobStore): BlobStore =>
+/** A disk that takes its time, and is asked before it reads. */
+const slow = (blobs: BlobStore, before: (key: string) => Promise<void> | undefined): BlobStore =>
   new Proxy(blobs, {
     get: (target, name) => {
       const value = Reflect.get(target, name) as unknown;
@@ -18,6 +18,7 @@ const slow = (blobs: BlobStore): BlobStore =>
       const method = value.bind(target) as (...args: unknown[]) => unknown;
       if (name !== 'readBytes') return method;
       return async (...args: unknown[]) => {
+        await before(args[0] as string);
         await sleep(3);
         return method(...args);
       };
@@ -25,13 +26,22 @@ const slow = (blobs: BlobStore): BlobStore =>
   });
 
 test('a C-GET with priority HIGH passes those of MEDIUM and LOW that have begun, MEDIUM passes LOW; each gets everything', async () => {
-  const services = memoryServices({ limits: { retrieveReads: 1 } });
+  const services = memoryServices({ limits: { retrieveReads: 1, retrievePendingMs: 10 } });
   const SLICES = 12;
   for (const study of [1, 2, 3])
     for (let n = 1; n <= SLICES; n++)
       await store(services, buildDicom({ StudyInstanceUID: uid(study), SOPInstanceUID: uid(study * 100 + n) }));
+  // The third read of LOW goes on when the others wait for their turn, as their pending responses show before anything has come.
+  const held = Promise.withResolvers<void>();
+  const others = new Map([1, 2].map((study) => [study, Promise.withResolvers<void>()]));
+  let readsOfLow = 0;
+  const before = async (key: string): Promise<void> => {
+    if (!key.includes(`/${uid(3)}/`) || ++readsOfLow !== 3) return;
+    held.resolve();
+    await Promise.all([...others.values()].map(({ promise }) => promise));
+  };
   const access = {
-    services: { ...services, blobs: slow(services.blobs) },
+    services: { ...services, blobs: slow(services.blobs, before) },
     aeTitle: 'NEPHOS',
     principalOf: () => ({ tenant: TENANT, subject: 'WS1', roles: ['modality' as const] }),
   };
@@ -60,12 +70,13 @@ test('a C-GET with priority HIGH passes those of MEDIUM and LOW that have begun,
       '00080052': { vr: 'CS', Value: ['STUDY'] },
       '0020000D': { vr: 'UI', Value: [uid(study)] },
     };
-    const report = await sendRetrieve(scu, STUDY_ROOT_GET, identifier, { priority });
+    const onPending = () => others.get(study)?.resolve();
+    const report = await sendRetrieve(scu, STUDY_ROOT_GET, identifier, { priority, onPending });
     expect(report).toMatchObject({ status: 0, completed: SLICES });
     await scu.release();
   };
   const low = retrieve(3, PRIORITY.low);
-  while (came.length < 2) await sleep(1);
+  await held.promise;
   const medium = retrieve(2, PRIORITY.medium);
   const high = retrieve(1, PRIORITY.high);
   await Promise.all([low, medium, high]);

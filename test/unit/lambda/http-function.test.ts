@@ -230,7 +230,7 @@ describe('a streamed answer', () => {
     expect(given).toBeLessThan(5 * 1024 * 1024);
     answer.destroy(new Error('the client went away'));
     await expect(ended).rejects.toThrow();
-    await vi.waitFor(() => expect(released).toBe(true));
+    await expect.poll(() => released).toBe(true);
   });
 
   test('that outgrows the limit breaks off with an error: it never looks whole', async () => {
