@@ -22,26 +22,27 @@ test('whatever a tenant does, the other one is answered as if it were alone', as
     fc.asyncProperty(acts, (some) => compare(anArchive(), anArchive(), some)),
     { numRuns: 60 },
   );
-}, 60_000);
+}, 300_000);
 
 test('on the stores of the embedded host too', async () => {
   await fc.assert(
     fc.asyncProperty(acts, async (some) => {
       const folder = await mkdtemp(join(tmpdir(), 'nephos-tenants-'));
-      const opened: LmdbIndexTable[] = [];
+      const opened: { close(): Promise<void> }[] = [];
       const archiveIn = async (name: string): Promise<Archive> => {
         const index = await LmdbIndexTable.open(join(folder, name, 'index'));
         opened.push(index);
         const blobs = await FsBlobStore.open(join(folder, name));
+        opened.push(blobs);
         return anArchive({ index, blobs, landing: blobs });
       };
       try {
         await compare(await archiveIn('alone'), await archiveIn('shared'), some);
       } finally {
-        for (const index of opened) await index.close();
+        for (const store of opened) await store.close();
         await rm(folder, { recursive: true });
       }
     }),
     { numRuns: 4 },
   );
-}, 60_000);
+}, 300_000);

@@ -89,7 +89,7 @@ describe('the bill of materials', () => {
       expect(JSON.parse(text).components, name).toHaveLength(folders.size);
       expect(await faultsOf(text), name).toBeNull();
     }
-  }, 120_000);
+  });
 
   test('of a package that the lock file does not know is not made', () => {
     expect(() => sbomOf('archive', ['node_modules/left-behind'])).toThrow(/not in the lock file/);
@@ -110,7 +110,7 @@ describe('the bill of materials', () => {
       expect(viewer.components.length).toBeGreaterThan(200);
       expect(bom.compositions).toEqual([{ aggregate: 'incomplete', assemblies: ['node_modules/@ohif/app'] }]);
     }
-  }, 60_000);
+  });
 
   test('of an image has Node as its Dockerfile names it, and Debian’s libraries where the image has said which', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nephos-sbom-'));
