@@ -130,6 +130,12 @@ export class Association {
   }
 
   abort(kind: AssociationError['kind'] = 'aborted', message = 'the association was aborted here'): void {
+    if (this.#state === 'Sta2') {
+      // Nothing has been asked for: nobody is told, the connection ends.
+      this.#error ??= new AssociationError(kind, message);
+      this.#fire('artimExpired');
+      return;
+    }
     if (actionFor(this.#state, 'abortRequest') === undefined) return;
     this.#error ??= new AssociationError(kind, message);
     this.#fire('abortRequest');

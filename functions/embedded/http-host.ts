@@ -49,7 +49,7 @@ const HEADERS_MS = 30_000;
 const WAITING_BYTES = 1024 * 1024;
 /** What is left of a refused body is read up to this much (bytes), and as long as some comes within this time (ms), so that the client gets to see the answer. */
 const DRAIN_BYTES = 8 * 1024 * 1024;
-const DRAIN_MS = 2_000;
+const DRAIN_MS = 10_000;
 
 /** An answer without a body, behind which the connection ends. */
 const BARE = { ...SAFE_HEADERS, 'content-length': '0', connection: 'close' } as const;

@@ -1,5 +1,6 @@
-import cluster from 'node:cluster';
+import cluster, { type Worker } from 'node:cluster';
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, register } from 'prom-client';
+import { PacsError } from '#core/errors.ts';
 import type { DeliveryReport } from '#core/routing/deliver.ts';
 import type { DestinationBacklog } from '#core/routing/deliveries.ts';
 
@@ -158,45 +159,106 @@ const emergencies = new Counter({
 
 export const observeEmergency = (): void => emergencies.inc();
 
-const COLLECT_MS = 5_000;
-const ASK = 'nephos:metrics?';
-const ANSWER = 'nephos:metrics!';
-let nextQuestion = 0;
+/** How long the processes may take to say what they have counted (ms). */
+const COLLECT_MS = 30_000;
+/** A server asks the primary for the text of all; the primary asks each server for what it has counted. */
+const [ASK, ANSWER] = ['nephos:metrics?', 'nephos:metrics!'];
+const [COUNT, COUNTED] = ['nephos:count?', 'nephos:count!'];
 
-/** In the primary: collects from all workers and answers those that are asked for `/metrics`. */
+interface Said {
+  readonly type?: string;
+  readonly id?: number;
+  /** undefined: not everybody could say it */
+  readonly text?: string;
+  readonly metrics?: object;
+}
+
+/** Questions that wait for their answers. */
+class Questions<T> {
+  readonly #open = new Map<number, (answer: T | undefined) => void>();
+  #next = 0;
+
+  /** The answer; undefined where none comes in time. */
+  ask(question: (id: number) => void): Promise<T | undefined> {
+    const id = this.#next++;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.answer(id, undefined), COLLECT_MS);
+      this.#open.set(id, (answer) => {
+        clearTimeout(timer);
+        resolve(answer);
+      });
+      question(id);
+    });
+  }
+
+  answer(id: number, answer: T | undefined): void {
+    const settle = this.#open.get(id);
+    this.#open.delete(id);
+    settle?.(answer);
+  }
+}
+
+/** What goes to a process that has just ended is nobody's. */
+const unheard = (): void => {};
+
+/** In the primary: collects from all servers and answers those that are asked for `/metrics`. */
 export function serveMetrics(): void {
-  const aggregator = new AggregatorRegistry();
-  cluster.on('message', (worker, message: { type?: string; id?: number }) => {
-    if (message?.type !== ASK) return;
-    aggregator
-      .clusterMetrics()
-      .catch(() => '')
-      .then((text) => worker.isConnected() && worker.send({ type: ANSWER, id: message.id, text }));
+  const collections = new Map<number, { readonly awaited: Set<number>; readonly counted: object[] }>();
+  const questions = new Questions<readonly object[]>();
+  /** A server has said it, or is no more. */
+  const settle = (worker: Worker, id: number): void => {
+    const one = collections.get(id);
+    one?.awaited.delete(worker.id);
+    if (one?.awaited.size === 0) questions.answer(id, one.counted);
+  };
+  const collect = (): Promise<readonly object[] | undefined> => {
+    let own = -1;
+    return questions
+      .ask((id) => {
+        own = id;
+        const servers = Object.values(cluster.workers ?? {}).filter((worker) => worker?.isConnected() === true);
+        collections.set(id, { awaited: new Set(servers.map((worker) => worker!.id)), counted: [] });
+        for (const worker of servers) worker!.send({ type: COUNT, id }, unheard);
+      })
+      .finally(() => collections.delete(own));
+  };
+  const gone = (worker: Worker): void => {
+    for (const id of [...collections.keys()]) settle(worker, id);
+  };
+  cluster.on('disconnect', gone);
+  cluster.on('exit', gone);
+  cluster.on('message', (worker, { type, id = -1, metrics }: Said) => {
+    if (type === COUNTED && metrics === undefined) questions.answer(id, undefined);
+    else if (type === COUNTED) {
+      collections.get(id)?.counted.push(metrics!);
+      settle(worker, id);
+    } else if (type === ASK)
+      void collect()
+        .then((counted) => counted && AggregatorRegistry.aggregate([...counted]).metrics())
+        .then((text) => worker.isConnected() && worker.send({ type: ANSWER, id, text }, unheard));
   });
 }
+
+const asked = new Questions<string>();
 
 export function startMetrics(): void {
   collectDefaultMetrics();
-  // Workers answer the primary's questions only where a registry of this kind has been made.
-  if (cluster.isWorker) new AggregatorRegistry();
+  if (!cluster.isWorker) return;
+  const say = (said: Said): void => void (process.connected && process.send?.(said, undefined, undefined, unheard));
+  process.on('message', ({ type, id = -1, text }: Said) => {
+    if (type === ANSWER) asked.answer(id, text);
+    else if (type === COUNT)
+      void register.getMetricsAsJSON().then(
+        (metrics) => say({ type: COUNTED, id, metrics }),
+        () => say({ type: COUNTED, id }),
+      );
+  });
 }
 
-/** Prometheus text of all processes. */
-export function metricsText(): Promise<string> {
+/** Prometheus text of all processes. @throws PacsError BUSY where one of them does not say in time what it has counted */
+export async function metricsText(): Promise<string> {
   if (!cluster.isWorker) return register.metrics();
-  return new Promise((resolve, reject) => {
-    const id = nextQuestion++;
-    const timer = setTimeout(() => {
-      process.off('message', listen);
-      reject(new Error('the primary did not answer'));
-    }, COLLECT_MS);
-    const listen = (message: { type?: string; id?: number; text?: string }) => {
-      if (message?.type !== ANSWER || message.id !== id) return;
-      clearTimeout(timer);
-      process.off('message', listen);
-      resolve(message.text ?? '');
-    };
-    process.on('message', listen);
-    process.send?.({ type: ASK, id });
-  });
+  const text = await asked.ask((id) => process.send?.({ type: ASK, id }, undefined, undefined, unheard));
+  if (text === undefined) throw new PacsError('BUSY', 'a server process has not said in time what it counts');
+  return text;
 }

@@ -13,7 +13,7 @@ import type { Order, Report } from './worker.ts';
  */
 const OUT = join(import.meta.dirname, '../../build/fuzz');
 /** an input that is not done with in this time is a finding (s) */
-const HANG_SECONDS = 20;
+const HANG_SECONDS = 60;
 const HEAP_MB = 1_024;
 const INPUT_BYTES = 256 * 1024;
 

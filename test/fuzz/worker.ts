@@ -78,10 +78,11 @@ const keep = (input: Uint8Array): void => {
   else inputs[random.below(KEPT_INPUTS)] = input;
 };
 for (const seed of target.seeds()) {
-  if (Date.now() >= until) break;
   if (seed.length > limitBytes) continue;
+  // One at least, whatever that takes.
   await executed(open, seed);
   inputs.push(seed);
+  if (Date.now() >= until) break;
 }
 for (const kept of order.corpus) {
   if (Date.now() >= until) break;

@@ -14,7 +14,9 @@ import { DAY } from './modality.ts';
 import { pduGrammar } from './pdu.ts';
 
 const TIMERS = { artimMs: 1_000, idleMs: 1_000 };
-/** what the acceptor says more than: associations, aborts, responses (bytes) */
+/** how long a busy machine may take to give up those that TIMERS end, less than a thread may be silent (run.ts) */
+const PATIENT_MS = 50_000;
+/** Inputs after which the acceptor is made anew. */
 const INPUTS = 2_000;
 
 /** The acceptor whole, over connections: what arrives is answered, rejected or aborted, and the connection ends. */
@@ -69,7 +71,8 @@ export const dimse: Target = {
         defects = [];
         if (found.length > 0) throw found[0];
         if (inputs % 200 > 0) return;
-        for (let i = 0; i < 100 && server!.associations() > 0; i++) await sleep(20);
+        const deadline = performance.now() + PATIENT_MS;
+        while (server!.associations() > 0 && performance.now() < deadline) await sleep(20);
         if (server!.associations() > 0) throw new Contradiction('an association is left behind');
         const session = await associate(
           { aeTitle: 'NEPHOS', host: '127.0.0.1', port },

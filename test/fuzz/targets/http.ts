@@ -121,7 +121,7 @@ export const httpGrammar: Grammar = {
 /** An answer that streams on (events) is left when nothing has come for this long (ms). */
 const QUIET_MS = 150;
 /** how long a busy machine may take to say that it is well (ms) */
-const PATIENT_MS = 10_000;
+const PATIENT_MS = 50_000;
 
 /** What node's parser answers by itself: malformed, too slow, an expectation nobody knows, headers too large. */
 const OF_NODE: ReadonlySet<number> = new Set([400, 408, 417, 431]);
