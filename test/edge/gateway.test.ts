@@ -18,8 +18,20 @@ import { openGateway } from '#edge/gateway.ts';
 import { ConfigError } from '#embedded/config.ts';
 import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { TestClock } from '#test/fixtures/services.ts';
-import { type Clinic, configOf, cStore, dataSetsIn, dataSetsOf, drained, LOG, openClinic, TENANT } from './clinic.ts';
+import {
+  type Clinic,
+  configOf,
+  cStore,
+  dataSetsIn,
+  dataSetsOf,
+  drained,
+  LOG,
+  openClinic,
+  TENANT,
+  until,
+} from './clinic.ts';
 
 let clinic: Clinic | undefined;
 afterEach(async () => {
@@ -60,8 +72,9 @@ describe('another configuration while the gateway runs', () => {
     const { gateway } = clinic;
     const scanner = await associate(ref(gateway), { callingAETitle: 'CT1', contexts: proposing(...NATIVE) });
     const before = gateway.listeners.port!;
-    await gateway.reload({ ...gateway.config, dicom: { ...gateway.config.dicom, port: 21_077 } });
-    expect(gateway.listeners.port).toBe(21_077);
+    const port = await freePort();
+    await gateway.reload({ ...gateway.config, dicom: { ...gateway.config.dicom, port } });
+    expect(gateway.listeners.port).toBe(port);
     expect(await sendEcho(scanner, VERIFICATION)).toBe(0);
     expect(gateway.listeners.associations).toBe(1);
     await expect(
@@ -196,7 +209,10 @@ test.each([
     }
     // Reports have nothing to compress: as they came. What was compressed for the way is gone again.
     expect((await dataSetsIn(clinic.archive.archive)).get(uid(9))).toBe(dataSetsOf([report]).get(uid(9)));
-    const left = await Array.fromAsync(local.blobs.list('_forward/'));
+    const left = await until(
+      () => Array.fromAsync(local.blobs.list('_forward/')),
+      (blobs) => blobs.length === 0,
+    );
     expect(left).toEqual([]);
   },
 );

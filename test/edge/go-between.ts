@@ -48,6 +48,10 @@ export class GoBetween {
       answer.pipe(response);
     });
     passed.on('error', () => response.destroy());
+    // Who has gone away wants nothing stored of which half has come.
+    response.on('close', () => {
+      if (!response.writableFinished) passed.destroy();
+    });
     request.pipe(passed);
   }
 }

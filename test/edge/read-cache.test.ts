@@ -162,6 +162,8 @@ test('what comes back in another encoding after eviction is cache too, and a res
 test('the limits of the configuration are kept while the gateway runs, and over a restart', async () => {
   const small = await startSite({ cache: { maxBytes: 1, maxAgeHours: 1 } });
   try {
+    // It stays while it is being read: until the restart.
+    readSideOf(small.gateway).usage.use(TENANT, uid(709));
     await cStore(small, slices(709, 3));
     await forwarded(small, uid(709));
     expect(await localInstances(small, uid(709))).toHaveLength(3);

@@ -87,7 +87,7 @@ async function startEdge(config: string): Promise<{ child: ChildProcess; port: n
     said += text;
   });
   const portIn = () => Number(/DICOM +\S+@\S+:(\d+)/.exec(said)?.[1] ?? 0);
-  await eventually(`the gateway runs ${said}`, () => portIn() > 0 || child.exitCode !== null, 60_000);
+  await eventually(`the gateway runs ${said}`, () => portIn() > 0 || child.exitCode !== null, 120_000);
   if (portIn() === 0) throw new Error(`no gateway: ${said}`);
   return { child, port: portIn() };
 }
@@ -98,22 +98,22 @@ test(
     const dir = await mkdtemp(join(tmpdir(), 'nephos-edge-read-kill-'));
     const upstream = await startUpstream(join(dir, 'upstream'));
     const random = randomFrom(41);
+    const config = join(dir, 'edge.json');
+    const sent = new Map<string, Uint8Array>();
+    let promised = 0;
+    const untrue: string[] = [];
+    // What a report says is held against the archive the moment that it comes.
+    const workstation = await startWorkstation({
+      onReport: async ({ committed }) => {
+        for (const sop of committed) {
+          const object = sent.get(sop);
+          const held = await dataSetUpstream(upstream, sop);
+          if (object === undefined || held === undefined || !held.equals(dataSetOf(object))) untrue.push(sop);
+          promised++;
+        }
+      },
+    });
     try {
-      const config = join(dir, 'edge.json');
-      let promised = 0;
-      const untrue: string[] = [];
-      // What a report says is held against the archive the moment that it comes.
-      const workstation = await startWorkstation({
-        onReport: async ({ committed }) => {
-          for (const sop of committed) {
-            const object = sent.get(sop);
-            const held = await dataSetUpstream(upstream, sop);
-            if (object === undefined || held === undefined || !held.equals(dataSetOf(object))) untrue.push(sop);
-            promised++;
-          }
-        },
-      });
-      const sent = new Map<string, Uint8Array>();
       await writeFile(
         config,
         JSON.stringify({
@@ -204,9 +204,16 @@ test(
       expect(await verifyArchive(edge.services, TENANT)).toMatchObject({ damaged: [], orphans: [], miscounted: [] });
       await edge.close();
     } finally {
+      // Where it has failed, one runs still.
+      for (const child of running) {
+        const exited = once(child, 'exit');
+        child.kill('SIGKILL');
+        await exited;
+      }
+      await workstation.close();
       await upstream.close();
       await rm(dir, { recursive: true, force: true });
     }
   },
-  120_000 + KILLS * 20_000,
+  300_000 + KILLS * 60_000,
 );

@@ -135,9 +135,12 @@ describe('C-MOVE and C-GET at the edge', () => {
     try {
       for (const n of [614, 615]) {
         await putUpstream(patient, slices(n, 3));
-        patient.upstream.coldRetrieves = 1;
+        // It is cold until that has been heard twice.
+        patient.upstream.coldRetrieves = Number.POSITIVE_INFINITY;
         const pending: RetrieveReport[] = [];
-        const onPending = (report: RetrieveReport): void => void pending.push(report);
+        const onPending = (report: RetrieveReport): void => {
+          if (pending.push(report) >= 2) patient.upstream.coldRetrieves = 0;
+        };
         const report =
           n === 614
             ? await cMove(patient, 'STUDY', study(n), { onPending })

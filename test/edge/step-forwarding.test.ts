@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,6 +14,7 @@ import { heldSteps, releaseSteps, waitingSteps, waitingStepsOfAll } from '#edge/
 import { worklistStatus } from '#edge/queues/worklist.ts';
 import { type Archive, openArchive } from '#embedded/archive.ts';
 import { uid } from '#test/fixtures/dicom-builder.ts';
+import { freePort } from '#test/fixtures/free-port.ts';
 import { ended, started } from '#test/fixtures/worklist.ts';
 import { eventually, type Site, startSite, TENANT } from './read-site.ts';
 
@@ -31,7 +31,8 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'nephos-ris-'));
   ris = await openArchive({ dataDir: folder, limits: {}, policy: {} });
   lostAnswers = 0;
-  await listen(0);
+  // not one that the system may give away while nobody listens
+  await listen(await freePort());
 });
 afterEach(async () => {
   await site?.close();
@@ -72,7 +73,7 @@ async function listen(on: number): Promise<void> {
   });
   server.server.listen(on, '127.0.0.1');
   await once(server.server, 'listening');
-  port = (server.server.address() as AddressInfo).port;
+  port = on;
 }
 
 const forwardTo = () => [{ aeTitle: 'RIS', host: '127.0.0.1', port }];

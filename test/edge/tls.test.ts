@@ -30,6 +30,8 @@ async function startFront(pem: { cert: string; key: string }, archivePort: () =>
       const onward = httpRequest(
         { host: '127.0.0.1', port: archivePort(), method: incoming.method, path: incoming.url, headers },
         (answer) => {
+          // It has been answered otherwise, or nobody is there any more.
+          if (outgoing.headersSent || outgoing.stream?.destroyed) return void answer.resume();
           const passed = Object.entries(answer.headers).filter(([name]) => !HOP_BY_HOP.has(name));
           outgoing.writeHead(answer.statusCode!, Object.fromEntries(passed) as Record<string, string>);
           answer.pipe(outgoing as unknown as NodeJS.WritableStream);
