@@ -163,6 +163,8 @@ async function sendOne(
     const kind = statusClass(command.Status ?? STATUS.processingFailure);
     return kind === 'success' || kind === 'warning' ? kind : 'failure';
   } catch (error) {
+    // What was taken while it arrives, and nobody reads any more, would hold up for ever whoever brings it.
+    if (open !== undefined) await reading.then(releasePayload, () => {});
     // An object that cannot be read or converted is one failed sub-operation; so is all the rest when the receiver has gone.
     if (error instanceof AssociationError || session.error !== undefined || reading !== undefined) return 'failure';
     throw error;
