@@ -18,6 +18,7 @@ import { Disk, type DiskOptions, guardedBlobs } from './disk.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { Listeners } from './listeners.ts';
 import { resumeCommitments } from './queues/owed.ts';
+import { readSideOf } from './read/read-side.ts';
 import { remoteOf } from './remote.ts';
 import { statusSideOf } from './status/status-side.ts';
 import { tlsStampOf, Upstream } from './upstream.ts';
@@ -28,7 +29,8 @@ export interface Gateway extends EdgeContext {
   readonly archive: Archive;
   readonly listeners: Listeners;
   /**
-   * Goes on under another configuration, associations included. The data folder and the tenant stay what they are.
+   * Goes on under another configuration, associations included. The data folder and the tenant stay what they are. Of several at once one is
+   * taken after the other, so that the last one counts, as a whole.
    * @throws ConfigError, and nothing has changed
    */
   reload(config: EdgeConfig): Promise<void>;
@@ -114,6 +116,7 @@ export async function openGateway(
     stop.abort();
     await Promise.all(running);
     await Promise.all(upstreams.map((one) => one.close()));
+    await readSideOf(context).fetcher.settled();
     await archive.close();
     process.off('exit', unlock);
     unlock();
@@ -129,10 +132,12 @@ export async function openGateway(
   }
 
   let closing: Promise<void> | undefined;
-  const gateway = Object.assign(Object.create(context) as typeof context, {
-    archive,
-    listeners,
-    async reload(next: EdgeConfig) {
+  let reloading: Promise<unknown> = Promise.resolve();
+  /** `wanted` is asked when it is its turn. */
+  const reload = (wanted: () => EdgeConfig): Promise<void> => {
+    const done = reloading.then(async () => {
+      if (closing !== undefined) return;
+      const next = wanted();
       if (next.dataDir !== config.dataDir) throw new ConfigError('dataDir cannot be changed while the gateway runs');
       if (next.tenant !== config.tenant) throw new ConfigError('tenant cannot be changed while the gateway runs');
       const before = { config, upstreams };
@@ -149,12 +154,20 @@ export async function openGateway(
       // What they are carrying fails as if the line had been cut, and is sent again.
       for (const old of before.upstreams) if (!upstreams.includes(old)) await old.close();
       log.info('configuration-loaded', { upstreams: upstreams.map(({ name }) => name) });
-    },
-    close: () => (closing ??= closeAll()),
+    });
+    reloading = done.catch(() => {});
+    return done;
+  };
+  const gateway = Object.assign(Object.create(context) as typeof context, {
+    archive,
+    listeners,
+    reload: (next: EdgeConfig) => reload(() => next),
+    // What is being loaded has its listeners then, which would else stay.
+    close: () => (closing ??= reloading.then(closeAll)),
   });
   const renewed = async (): Promise<void> => {
     // What cannot be used is told of, and what was in use stays so.
-    await gateway.reload(config).catch((error: unknown) => log.error('certificate-refused', describeError(error)));
+    await reload(() => config).catch((error: unknown) => log.error('certificate-refused', describeError(error)));
   };
   running.push(
     keepRunning(

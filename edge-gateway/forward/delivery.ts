@@ -328,7 +328,8 @@ export class Delivery {
     await queue.apply(
       changes.flatMap(([item, transition]): Change[] => {
         const record = current.get(item.instance.SOPInstanceUID);
-        return record?.queueKey === item.record.queueKey ? [[record, transition]] : [];
+        // What a person has dropped meanwhile stays so.
+        return record?.queueKey === item.record.queueKey && record.state !== 'unwanted' ? [[record, transition]] : [];
       }),
     );
     for (const [{ object, instance }, { to }] of changes)

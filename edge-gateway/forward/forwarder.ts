@@ -142,10 +142,13 @@ export class Forwarder {
         throw new PacsError('CONFLICT', 'the destination is configured: what waits for it is sent there');
       const waiting = await queue.waiting(DROP_AT_A_TIME);
       const records = await queue.records(waiting.map(({ SOPInstanceUID }) => SOPInstanceUID));
+      if (records.length === 0) return dropped;
+      // Those that changed meanwhile, as they were just being sent when the destination was taken out, have their turn in the next round.
       const changed = await queue.apply(records.map((record) => [record, { to: 'unwanted' }]));
-      if (changed.length === 0) return dropped;
       dropped += changed.length;
-      for (const { sent } of records) if (sent !== undefined) await this.#context.services.blobs.delete(sent.blobKey);
+      const gone = new Set(changed.map(({ SOPInstanceUID }) => SOPInstanceUID));
+      for (const { SOPInstanceUID, sent } of records)
+        if (sent !== undefined && gone.has(SOPInstanceUID)) await this.#context.services.blobs.delete(sent.blobKey);
     }
   }
 

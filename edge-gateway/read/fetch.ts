@@ -65,6 +65,7 @@ export class Fetcher {
   /** by SOP Instance UID: settles when it is here, or could not be had */
   readonly #underWay = new Map<string, Promise<InstanceRecord | undefined>>();
   readonly #turns: Turns;
+  readonly #performed = new Set<Promise<void>>();
 
   constructor(services: Services, archive: () => UpstreamArchive, log: Log, options: Partial<FetchOptions> = {}) {
     this.#services = services;
@@ -93,7 +94,7 @@ export class Fetcher {
       this.#options,
       tenant,
       AbortSignal.any([signal, gone.signal]),
-      (work, aborted) => this.#turns.run(priority, work, aborted),
+      (work, aborted) => this.#noted(this.#turns.run(priority, work, aborted)),
     );
     const arrived: (InstanceRecord | Unavailable | Arriving)[] = [];
     const given = new Set<string>();
@@ -144,6 +145,17 @@ export class Fetcher {
     } finally {
       gone.abort();
     }
+  }
+
+  /** Resolves when nothing is being fetched or stored any more; nobody may wait then, nor an upstream answer. */
+  async settled(): Promise<void> {
+    while (this.#performed.size > 0) await Promise.allSettled(this.#performed);
+  }
+
+  #noted(work: Promise<void>): Promise<void> {
+    const noted: Promise<void> = work.finally(() => this.#performed.delete(noted));
+    this.#performed.add(noted);
+    return noted;
   }
 }
 

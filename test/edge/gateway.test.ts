@@ -84,6 +84,39 @@ describe('another configuration while the gateway runs', () => {
     expect(await cStore(gateway, slices(2))).toEqual([0, 0]);
   });
 
+  // Two at once left in force parts of both: the first one, which ended last, took back what the second had brought.
+  test('that is loaded while another is has its turn behind it, and counts as a whole', async () => {
+    clinic = await openClinic();
+    const { gateway } = clinic;
+    const { config } = gateway;
+    const [first, second] = [await freePort(), await freePort()];
+    const { apply } = gateway.listeners;
+    const { promise: mayEnd, resolve: letEnd } = Promise.withResolvers<void>();
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const applied: number[] = [];
+    gateway.listeners.apply = async function () {
+      applied.push(gateway.config.dicom.port);
+      begin();
+      if (applied.length === 1) await mayEnd;
+      await apply.call(this);
+      if (applied.length === 1) throw new ConfigError('the first one cannot be had');
+    };
+    const failing = gateway.reload({ ...config, aeTitle: 'FIRST', dicom: { ...config.dicom, port: first } });
+    failing.catch(() => {});
+    await begun;
+    const wanted = { ...config, aeTitle: 'SECOND', dicom: { ...config.dicom, port: second } };
+    const loading = gateway.reload(wanted);
+    // Everything that could let it go ahead has had its turn.
+    for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve));
+    expect(applied).toEqual([first]);
+    letEnd();
+    await expect(failing).rejects.toThrow('the first one cannot be had');
+    await loading;
+    expect(gateway.config).toBe(wanted);
+    expect(gateway.listeners.port).toBe(second);
+    expect(await cStore(gateway, slices(1))).toEqual([0]);
+  });
+
   test('that cannot be had changes nothing', async () => {
     clinic = await openClinic();
     const { gateway } = clinic;
