@@ -8,7 +8,7 @@ process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cach
 const alone = ['dimse-large', 'edge-image', 'large', 'store-transaction'].map((name) => `test/peers/${name}.test.ts`);
 
 /** What is waited for comes when the machine has come to it; how soon is not what a test is about. */
-const waiting = { poll: { timeout: 30_000 } };
+const waiting = { poll: { timeout: 60_000 } };
 
 /** `default` needs npm packages alone; `peers` and `cloud` need what scripts/install-peers brings. */
 export default defineConfig({
@@ -31,6 +31,7 @@ export default defineConfig({
           name: 'peers',
           include: ['test/peers/**/*.test.ts'],
           exclude: alone,
+          setupFiles: ['test/peers/helpers/connections.ts'],
           expect: waiting,
           testTimeout: 300_000,
           hookTimeout: 300_000,
@@ -42,6 +43,7 @@ export default defineConfig({
         test: {
           name: 'peers-alone',
           include: alone,
+          setupFiles: ['test/peers/helpers/connections.ts'],
           expect: waiting,
           testTimeout: 300_000,
           hookTimeout: 300_000,
@@ -54,9 +56,10 @@ export default defineConfig({
         test: {
           name: 'cloud',
           include: ['test/cloud/**/*.test.ts'],
+          setupFiles: ['test/peers/helpers/connections.ts'],
           expect: waiting,
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
           maxWorkers: 2,
         },
       },

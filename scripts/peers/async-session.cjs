@@ -1,10 +1,11 @@
-// node async-session.cjs FOLDER HOST PORT STUDY DESTINATION WINDOW FILE...: dcmjs-dimse (installed in FOLDER) over one association with an
+// node async-session.cjs FOLDER HOST PORT STUDY DESTINATION WINDOW ANSWERED FILE...: dcmjs-dimse (installed in FOLDER) over one association with an
 // asynchronous operations window of WINDOW: stores the files, then asks for a C-MOVE and, without waiting for it, for a C-FIND and a C-ECHO.
-// Writes JSON: how each was answered, in the order of the final responses.
+// Writes JSON: how each was answered, in the order of the final responses; to the file ANSWERED, a line for each answer as it comes.
+const { appendFileSync } = require('node:fs');
 const { createRequire } = require('node:module');
 const { join } = require('node:path');
 
-const [folder, host, port, study, destination, window, ...files] = process.argv.slice(2);
+const [folder, host, port, study, destination, window, answered, ...files] = process.argv.slice(2);
 const dimse = createRequire(join(folder, 'package.json'))('dcmjs-dimse');
 const { CEchoRequest, CFindRequest, CMoveRequest, CStoreRequest } = dimse.requests;
 const { Status } = dimse.constants;
@@ -24,6 +25,7 @@ function converse(requests) {
         most = Math.max(most, client.network.pending.length);
         if (response.getStatus() === Status.Pending) return;
         answers.push([name, response.getStatus()]);
+        appendFileSync(answered, `${name}\n`);
         if (answers.length === requests.length) client.network.sendAssociationReleaseRequest();
       });
       client.addRequest(request);

@@ -15,8 +15,10 @@ import json
 import pathlib
 import queue
 import sys
+import threading
 import warnings
 
+import own_answers  # noqa: F401
 import peer_tls
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -36,27 +38,23 @@ warnings.simplefilter("ignore")
 _config.STORE_SEND_CHUNKED_DATASET = True
 _config.ENFORCE_UID_CONFORMANCE = False
 CONTEXTS = 120
+PATIENCE_SECONDS = 200
+
+
+def patient(ae):
+    ae.acse_timeout = ae.dimse_timeout = PATIENCE_SECONDS
+    ae.network_timeout = 600  # it counts on while messages are being sent: a busy machine takes more than a minute for the corpus
+    return ae
 
 
 def entity():
-    ae = AE(ae_title="PYNETDICOM")
-    ae.acse_timeout = ae.dimse_timeout = 60
-    ae.network_timeout = 600  # it counts on while messages are being sent: a busy machine takes more than a minute for the corpus
-    return ae
+    return patient(AE(ae_title="PYNETDICOM"))
 
 
 def associate(ae, host, port, contexts, **more):
     association = ae.associate(host, int(port), contexts=contexts, ae_title="NEPHOS", tls_args=peer_tls.client(), **more)
     if not association.is_established:
         raise SystemExit("no association")
-    return association
-
-
-def without_requests(association):
-    """Nothing but answers comes here: pynetdicom's own thread, which looks for requests, is shown none. On a busy machine it
-    wakes too late to see that it is to stand still, and takes the answer that somebody waits for (Association._run_reactor)."""
-    take = association.dimse.get_msg
-    association.dimse.get_msg = lambda block=False: take(block) if block else (None, None)
     return association
 
 
@@ -92,7 +90,7 @@ def store(host, port, files, priority=2):
         groups[-1].append(row)
     for group in groups:
         contexts = [build_context(*pair) for pair in {(row["cls"], row["syntax"]) for row in group}]
-        association = without_requests(associate(entity(), host, port, contexts))
+        association = associate(entity(), host, port, contexts)
         for row in group:
             try:
                 row["status"] = association.send_c_store(pathlib.Path(row["path"]), priority=priority).get("Status")
@@ -115,9 +113,7 @@ def get(host, port, wanted):
         pairs = {(one["cls"], one["syntax"]) for one in part}
         contexts = [build_context(StudyRootQueryRetrieveInformationModelGet)] + [build_context(*pair) for pair in pairs]
         roles = [build_role(cls, scp_role=True) for cls in {cls for cls, _ in pairs}]
-        association = without_requests(
-            associate(entity(), host, port, contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, take)])
-        )
+        association = associate(entity(), host, port, contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, take)])
         query = Dataset()
         query.QueryRetrieveLevel = "IMAGE"
         query.SOPInstanceUID = [one["sop"] for one in part]
@@ -162,7 +158,7 @@ def services(host, port, study, move_port):
         moved.append((str(event.request.AffectedSOPInstanceUID), event.request.Priority))
         return 0x0000
 
-    receiver = AE(ae_title="PYSCP")
+    receiver = patient(AE(ae_title="PYSCP"))
     from pynetdicom import StoragePresentationContexts
     receiver.supported_contexts = StoragePresentationContexts
     server = receiver.start_server(
@@ -183,12 +179,19 @@ def commit(host, port, study, listen_port):
     reports = queue.Queue()
 
     def heard(event):
-        reports.put((event.event_type, event.event_information, event.assoc.is_acceptor))
+        reports.put((threading.current_thread(), event.event_type, event.event_information, event.assoc.is_acceptor))
         return 0x0000, None
 
-    def counts(kind, information, called_back):
+    def told(transaction):
+        """What is said of that request; an answer whose receipt was lost comes twice. It has been answered to when this returns: while
+        pynetdicom does that in a thread of its own, releasing the association may wait for its reactor for ever."""
+        while True:
+            answering, kind, information, called_back = reports.get(timeout=PATIENCE_SECONDS)
+            answering.join()
+            if str(information.TransactionUID) == transaction:
+                break
         failed = information.get("FailedSOPSequence") or []
-        return {"event": kind, "called back": called_back, "transaction": str(information.TransactionUID), "committed": len(information.get("ReferencedSOPSequence") or []),
+        return {"event": kind, "called back": called_back, "committed": len(information.get("ReferencedSOPSequence") or []),
                 "failed": [[str(item.ReferencedSOPInstanceUID), item.FailureReason] for item in failed]}
 
     ae = entity()
@@ -215,23 +218,24 @@ def commit(host, port, study, listen_port):
     handlers = [(evt.EVT_N_EVENT_REPORT, heard)]
     report = {"found": len(found)}
     # Called back it is by an SCP that has negotiated its role.
-    listener = AE(ae_title="PYNETDICOM")
+    listener = entity()
     listener.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     server = listener.start_server(
         ("127.0.0.1", int(listen_port)), block=False, evt_handlers=handlers, ssl_context=peer_tls.server())
     # This association stays open until it has been told.
     association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)], evt_handlers=handlers)
     uid, report["action"] = ask(association, [*found, (found[0][0], "1.2.3.4")])
-    report["kept open"] = counts(*reports.get(timeout=60))
-    report["kept open"]["mine"] = report["kept open"].pop("transaction") == uid
+    report["kept open"] = told(uid)
     association.release()
 
-    # This one is released at once.
-    association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)])
+    # This one is released at once: whoever was about to be told over it is not heard any more.
+    released = threading.Event()
+    association = associate(ae, host, port, [build_context(StorageCommitmentPushModel)],
+                            evt_handlers=[(evt.EVT_N_EVENT_REPORT, lambda event: (released.wait() and 0x0000, None))])
     uid, _ = ask(association, found)
     association.release()
-    report["released"] = counts(*reports.get(timeout=60))
-    report["released"]["mine"] = report["released"].pop("transaction") == uid
+    released.set()
+    report["released"] = told(uid)
     server.shutdown()
     return report
 

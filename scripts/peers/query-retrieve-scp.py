@@ -9,6 +9,7 @@ import pathlib
 import sys
 import warnings
 
+import own_answers  # noqa: F401
 import peer_tls
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -84,6 +85,7 @@ def move(event):
 
 
 ae = AE(ae_title="PYPACS")
+ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 200
 for uid in (Verification, PatientRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelGet,
             PatientRootQueryRetrieveInformationModelMove, StudyRootQueryRetrieveInformationModelFind,
             StudyRootQueryRetrieveInformationModelGet, StudyRootQueryRetrieveInformationModelMove):

@@ -2,9 +2,10 @@
 
     schedule-session.py modality HOST PORT STUDY STEP    a modality's day: C-FIND of the worklist, N-CREATE, N-SET, N-GET of MPPS
     schedule-session.py identity HOST PORT NAME PASSCODE TOKEN  who is let in: {"right": [accepted, response], "wrong": ..., "nobody": ...}
-    schedule-session.py listen PORT SECONDS               an SCP of Instance Availability Notification; what it was told first
-    schedule-session.py department PORT MESSAGES SECONDS  a department system: an SCP of MPPS that also takes MPPS Notification and
-                                                    Instance Availability Notification; what it was told by so many messages
+    schedule-session.py listen PORT INSTANCES             an SCP of Instance Availability Notification; the first that names so many instances
+    schedule-session.py department PORT MESSAGES          a department system: an SCP of MPPS that also takes MPPS Notification; what it was
+                                                    told by so many messages
+    schedule-session.py department PORT MESSAGES available  the same, and of Instance Availability Notification: until one names a step
 
 Prints JSON.
 """
@@ -14,6 +15,7 @@ import queue
 import sys
 import warnings
 
+import own_answers  # noqa: F401
 import peer_tls
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
@@ -30,12 +32,17 @@ from pynetdicom.sop_class import (
 
 warnings.simplefilter("ignore")
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+PATIENCE_SECONDS = 200
+
+
+def entity(ae_title):
+    ae = AE(ae_title=ae_title)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = PATIENCE_SECONDS
+    return ae
 
 
 def associate(host, port, classes, **more):
-    ae = AE(ae_title="PYMODALITY")
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
-    return ae.associate(
+    return entity("PYMODALITY").associate(
         host, int(port), contexts=[build_context(uid, SYNTAXES) for uid in classes], ae_title="NEPHOS",
         tls_args=peer_tls.client(), **more)
 
@@ -139,29 +146,35 @@ def identity(host, port, name, passcode, token):
     }
 
 
-def listen(port, seconds):
+def listen(port, instances):
     told = queue.Queue()
 
     def take(event):
-        told.put((str(event.request.AffectedSOPInstanceUID), event.attribute_list))
+        told.put(event.attribute_list)
         return 0x0000, event.attribute_list
 
-    ae = AE(ae_title="PYRIS")
+    def named(attributes):
+        return sum(len(series.ReferencedSOPSequence) for series in attributes.ReferencedSeriesSequence)
+
+    ae = entity("PYRIS")
     ae.add_supported_context(InstanceAvailabilityNotification, SYNTAXES)
     server = ae.start_server(
         ("127.0.0.1", int(port)), block=False, evt_handlers=[(evt.EVT_N_CREATE, take)], ssl_context=peer_tls.server())
-    uid, attributes = told.get(timeout=int(seconds))
+    # A study that comes slowly may be told of before all of it has come, and is again then.
+    while named(attributes := told.get(timeout=PATIENCE_SECONDS)) < int(instances):
+        pass
     server.shutdown()
-    return {"uid": uid, "attributes": attributes.to_json_dict()}
+    return {"attributes": attributes.to_json_dict()}
 
 
-def department(port, messages, seconds):
-    told = queue.Queue()
+def department(port, messages, available=None):
+    told, notices = queue.Queue(), queue.Queue()
 
     def created(event):
         attributes = event.attribute_list
         if event.context.abstract_syntax == InstanceAvailabilityNotification:
-            told.put(["available", str(attributes.StudyInstanceUID)])
+            steps = attributes.ReferencedPerformedProcedureStepSequence
+            notices.put([str(attributes.StudyInstanceUID), *(str(step.ReferencedSOPInstanceUID) for step in steps)])
             return 0x0000, attributes
         told.put(["create", str(event.request.AffectedSOPInstanceUID), attributes.PerformedProcedureStepStatus, str(attributes.PatientName)])
         return 0x0000, attributes
@@ -175,13 +188,17 @@ def department(port, messages, seconds):
         told.put(["event", str(event.request.AffectedSOPInstanceUID), event.event_type])
         return 0x0000, None
 
-    ae = AE(ae_title="PYRIS")
+    ae = entity("PYRIS")
     ae.add_supported_context(ModalityPerformedProcedureStep, SYNTAXES)
     ae.add_supported_context(InstanceAvailabilityNotification, SYNTAXES)
     ae.add_supported_context(ModalityPerformedProcedureStepNotification, SYNTAXES, scu_role=False, scp_role=True)
     handlers = [(evt.EVT_N_CREATE, created), (evt.EVT_N_SET, changed), (evt.EVT_N_EVENT_REPORT, notified)]
     server = ae.start_server(("127.0.0.1", int(port)), block=False, evt_handlers=handlers, ssl_context=peer_tls.server())
-    heard = [told.get(timeout=int(seconds)) for _ in range(int(messages))]
+    heard = {"steps": [told.get(timeout=PATIENCE_SECONDS) for _ in range(int(messages))]}
+    if available is not None:
+        while len(notice := notices.get(timeout=PATIENCE_SECONDS)) == 1:
+            pass
+        heard["available"] = notice
     server.shutdown()
     return heard
 

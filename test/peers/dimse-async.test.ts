@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,8 @@ import { peerScript, runOk } from './helpers/programs.ts';
 const DCMJS_DIMSE = join(peersDir, 'dcmjs-dimse');
 const WINDOW = 8;
 const SLICES = 12;
+/** how long the workstation waits for the answers that are to come first */
+const PATIENCE_MS = 100_000;
 const study = ctStudy(8_620, SLICES, 64);
 
 let dir: string;
@@ -25,11 +27,23 @@ let workstation: DimseServer;
 let dicomPort: number;
 /** objects that have come to the workstation */
 let taken = 0;
+/** where the client notes each answer that it gets */
+const answered = (): string => join(dir, 'answered');
+
+/** The C-MOVE goes on until what was asked after it has been answered, or nobody will answer it before. */
+async function othersAnswered(): Promise<void> {
+  const patience = performance.now() + PATIENCE_MS;
+  const isAnswered = (): boolean => {
+    const names = readFileSync(answered(), 'utf8').split('\n');
+    return names.includes('find') && names.includes('echo');
+  };
+  while (!isAnswered() && performance.now() < patience) await sleep(20);
+}
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'nephos-async-'));
   const port = await freePort();
-  // It takes its time over each object, so that what was asked after the C-MOVE is answered while it goes on.
+  writeFileSync(answered(), '');
   workstation = createDimseServer({
     aeTitle: 'SLOW',
     checkCalledAETitle: true,
@@ -41,8 +55,7 @@ beforeAll(async () => {
         COMMAND.cStore,
         async ({ dataSet, respond }) => {
           await dataSet!.gather();
-          await sleep(200);
-          taken++;
+          if (++taken === SLICES) await othersAnswered();
           await respond({ Status: 0 });
         },
       ],
@@ -75,8 +88,8 @@ test('dcmjs-dimse stores without waiting for answers, and has its C-FIND and C-E
     writeFileSync(file, Buffer.concat([header, pixels]));
     return file;
   });
-  const args = [DCMJS_DIMSE, '127.0.0.1', String(dicomPort), study.StudyInstanceUID, 'SLOW', String(WINDOW), ...files];
-  const said = await runOk(process.execPath, [peerScript('async-session.cjs'), ...args]);
+  const args = [DCMJS_DIMSE, '127.0.0.1', String(dicomPort), study.StudyInstanceUID, 'SLOW', String(WINDOW)];
+  const said = await runOk(process.execPath, [peerScript('async-session.cjs'), ...args, answered(), ...files]);
   const { stored, asked } = JSON.parse(said) as { stored: Conversation; asked: Conversation };
   expect(stored.negotiated[0]).toBe(WINDOW);
   expect(stored.most).toBeGreaterThan(1);

@@ -17,7 +17,7 @@ const BIG_BYTES = Number(process.env.NEPHOS_BIG_BYTES ?? 60e6);
 const ASSOCIATIONS = 16;
 const FRAME_BYTES = 512 * 512 * 2;
 const RSS_LIMIT_BYTES = 300e6;
-const TIMEOUT_MS = 120_000 + (ASSOCIATIONS * BIG_BYTES) / 10_000;
+const TIMEOUT_MS = 400_000 + (ASSOCIATIONS * BIG_BYTES) / 10_000;
 
 let nephos: Nephos | undefined;
 let edge: Edge | undefined;

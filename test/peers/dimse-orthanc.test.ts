@@ -78,7 +78,7 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a DIMSE peer of N
       readonly Failures: { SOPInstanceUID: string }[];
     }
     let report = await get<Report>(Path);
-    for (let i = 0; i < 1_200 && report.Status === 'Pending'; i++) {
+    for (let i = 0; i < 4_000 && report.Status === 'Pending'; i++) {
       await sleep(50);
       report = await get<Report>(Path);
     }

@@ -172,7 +172,7 @@ describe('pynetdicom', () => {
   });
 
   test('is told by Instance Availability Notification that a study is here', async () => {
-    const listener = python<{ attributes: DataSet }>('schedule-session.py', ['listen', String(risPort), '60']);
+    const listener = python<{ attributes: DataSet }>('schedule-session.py', ['listen', String(risPort), '3']);
     await listening(risPort);
     const { slices, StudyInstanceUID } = ctStudy(8700, 3, 64);
     await store(

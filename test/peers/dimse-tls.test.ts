@@ -40,6 +40,7 @@ afterAll(async () => {
 
 /** Protocol and cipher that come of an attempt; undefined: there was none. */
 async function agreed(...options: string[]): Promise<string | undefined> {
+  const before = lines.length;
   const { port } = server.server.address() as AddressInfo;
   const { stdout } = await run('bash', [
     '-c',
@@ -47,6 +48,8 @@ async function agreed(...options: string[]): Promise<string | undefined> {
     `127.0.0.1:${port}`,
     ...options,
   ]);
+  // The client is gone before the server has heard of it.
+  await expect.poll(() => lines.length).toBe(before + 1);
   const [, protocol] = /Protocol version: (\S+)/.exec(stdout) ?? [];
   const [, cipher] = /Ciphersuite: (\S+)/.exec(stdout) ?? [];
   return protocol && `${protocol} ${cipher}`;

@@ -20,6 +20,8 @@ const COLOR_PALETTE_STORAGE = '1.2.840.10008.5.1.4.39.1';
 /** no instance of a study: nobody offers to store one */
 const MEDIA_STORAGE_DIRECTORY = '1.2.840.10008.1.3.10';
 const SLICES = 20;
+/** Nine hundred files: half a minute, and two where the machine is busy elsewhere. */
+const CORPUS_MS = 600_000;
 const study = ctStudy(8400, SLICES, 64);
 let nephos: Nephos;
 let dicomPort: number;
@@ -218,7 +220,7 @@ describe('pynetdicom', () => {
   });
 });
 
-describe.runIf(hasCorpus)('the shared corpus', () => {
+describe.runIf(hasCorpus)('the shared corpus', { timeout: 2 * CORPUS_MS }, () => {
   interface Sent {
     readonly path: string;
     readonly sop: string;
@@ -242,7 +244,9 @@ describe.runIf(hasCorpus)('the shared corpus', () => {
       .sort();
     const list = join(dir, 'files.json');
     writeFileSync(list, JSON.stringify(files));
-    sent = await python<Sent[]>('dimse-session.py', ['store', '127.0.0.1', String(dicomPort), list]);
+    sent = await python<Sent[]>('dimse-session.py', ['store', '127.0.0.1', String(dicomPort), list], {
+      timeoutMs: CORPUS_MS,
+    });
     expect(sent.length).toBeGreaterThan(800);
     const seen = new Set<string>();
     const refused = sent.filter(({ sop, status }) => {
@@ -268,6 +272,7 @@ describe.runIf(hasCorpus)('the shared corpus', () => {
     const { got, statuses } = await python<{ got: Record<string, string>; statuses: { status: number }[] }>(
       'dimse-session.py',
       ['get', '127.0.0.1', String(dicomPort), list],
+      { timeoutMs: CORPUS_MS },
     );
     expect(wanted.filter(({ sop, sha256 }) => got[sop] !== sha256).map(({ path }) => path)).toEqual([]);
     expect(new Set(statuses.map(({ status }) => status))).toEqual(new Set([0]));

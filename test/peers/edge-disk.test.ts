@@ -79,7 +79,7 @@ const startGateway = async (reserveBytes: number): Promise<void> => {
         name: 'cloud',
         url: `http://127.0.0.1:${line.port}/dicomweb`,
         retry: { firstMs: 20, mostMs: 500 },
-        timeoutMs: 5_000,
+        timeoutMs: 30_000,
       },
     ],
   });

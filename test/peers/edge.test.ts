@@ -24,6 +24,8 @@ process.env.TCP_NODELAY = '1';
 
 const dir = mkdtempSync(join(tmpdir(), 'nephos-edge-'));
 const SLICES = 30;
+/** Nine hundred files: half a minute, and two where the machine is busy elsewhere. */
+const CORPUS_MS = 600_000;
 let nephos: Nephos;
 let edge: Edge;
 let dicomPort: number;
@@ -49,14 +51,17 @@ afterAll(async () => {
 });
 
 /** Everything that a gateway took has been confirmed, or is held. */
-async function drained({ dataDir }: Edge, confirmed: number): Promise<ForwardCounts> {
+const drained = (gateway: Edge, confirmed: number): Promise<ForwardCounts> =>
+  until(gateway, (counts) => counts.pending === 0 && counts.confirmed + counts.held >= confirmed);
+
+async function until({ dataDir }: Edge, isSo: (counts: ForwardCounts) => boolean): Promise<ForwardCounts> {
   const index = await LmdbIndexTable.open(join(dataDir, 'index'));
   try {
     const queue = new DestinationQueue({ index, clock: systemClock }, 'main', 'upstream');
     for (let i = 0; ; i++) {
       const counts = await queue.counts();
-      if (counts.pending === 0 && counts.confirmed + counts.held >= confirmed) return counts;
-      if (i > 1_200) throw new Error(`not drained: ${JSON.stringify(counts)}`);
+      if (isSo(counts)) return counts;
+      if (i > 2_000) throw new Error(`it did not come to that: ${JSON.stringify(counts)}`);
       await sleep(100);
     }
   } finally {
@@ -119,6 +124,8 @@ test('pynetdicom stores with the priority HIGH while the archive is away: its st
     const args = ['store', '127.0.0.1', String(beside.dicomPort), list, HIGH];
     const sent = await python<{ status: number }[]>('dimse-session.py', args);
     expect(sent.map(({ status }) => status)).toEqual(Array(6).fill(0));
+    // What is stored is taken in a moment later: all of it waits before anything can go.
+    await until(beside, ({ pending }) => pending === 18);
     nephos = await startNephos({ port, dataDir });
     await drained(beside, 18);
     const index = await LmdbIndexTable.open(join(dataDir, 'index'));
@@ -198,7 +205,7 @@ describe.each<OrthancVersion>(['1.10', '1.12'])('Orthanc %s', (version) => {
   });
 });
 
-describe.runIf(hasCorpus)('the shared corpus', () => {
+describe.runIf(hasCorpus)('the shared corpus', { timeout: 2 * CORPUS_MS }, () => {
   interface Sent {
     readonly path: string;
     readonly sop: string;
@@ -214,7 +221,9 @@ describe.runIf(hasCorpus)('the shared corpus', () => {
     const list = join(dir, 'files.json');
     writeFileSync(list, JSON.stringify(files));
     const before = (await drained(edge, 0)).confirmed;
-    const sent = await python<Sent[]>('dimse-session.py', ['store', '127.0.0.1', String(dicomPort), list]);
+    const sent = await python<Sent[]>('dimse-session.py', ['store', '127.0.0.1', String(dicomPort), list], {
+      timeoutMs: CORPUS_MS,
+    });
     const kept = new Map<string, Sent>();
     for (const one of sent) if (one.status === 0 && !kept.has(one.sop)) kept.set(one.sop, one);
     expect(kept.size).toBeGreaterThan(700);

@@ -5,6 +5,7 @@ import { type RunningServer, startServer } from './processes.ts';
 export const peersDir = process.env.NEPHOS_PEERS_DIR ?? '/var/tmp/nephos-peers';
 const debian13 = join(peersDir, 'orthanc12');
 const libraries = 'usr/lib/x86_64-linux-gnu';
+const PATIENCE_SECONDS = 200;
 
 export type OrthancVersion = '1.12' | '1.10';
 
@@ -49,6 +50,11 @@ export function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
     AuthenticationEnabled: false,
     HttpThreadsCount: 16,
     DicomThreadsCount: 8,
+    // What it gives others, and us, before it gives them up: ten seconds and more of itself, which a busy machine may take.
+    DicomScuTimeout: PATIENCE_SECONDS,
+    DicomScpTimeout: PATIENCE_SECONDS,
+    HttpTimeout: PATIENCE_SECONDS,
+    HttpRequestTimeout: PATIENCE_SECONDS,
     SaveJobs: false,
     StorageCompression: false,
     HttpCompressionEnabled: false,

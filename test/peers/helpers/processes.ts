@@ -85,7 +85,7 @@ export async function startServer(command: ServerCommand): Promise<RunningServer
         }
       }
     },
-    stop: async (graceMs = 15_000) => {
+    stop: async (graceMs = 60_000) => {
       signalGroup('SIGTERM');
       const patience = new AbortController();
       await Promise.race([exited, sleep(graceMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
@@ -180,9 +180,9 @@ function peakRssOf(pid: number): number {
   }
 }
 
-/** Waits until somebody listens on the port of this machine, for a minute at most. */
+/** Waits until somebody listens on the port of this machine, for a few minutes at most. */
 export async function listening(port: number): Promise<void> {
-  for (let i = 0; i < 2_400; i++) {
+  for (let i = 0; i < 8_000; i++) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
       socket.on('connect', () => socket.destroy());

@@ -11,6 +11,9 @@ export interface Output {
   readonly stderr: string;
 }
 
+/** A little less than a test has: what stands still is told of by its own name. */
+const PATIENCE_MS = 280_000;
+
 /** Run a program to its end. Its exit code is part of the answer, not an error. */
 export function run(
   command: string,
@@ -24,7 +27,7 @@ export function run(
       {
         cwd: options.cwd,
         env: { ...process.env, ...options.env },
-        timeout: options.timeoutMs ?? 120_000,
+        timeout: options.timeoutMs ?? PATIENCE_MS,
         maxBuffer: 256 * 2 ** 20,
         encoding: 'utf8',
       },

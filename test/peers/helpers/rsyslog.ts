@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Rsyslog {
-  /** the lines that it has kept: MSGID, a blank, and the message */
+  /** the lines that it has kept, each whole: MSGID, a blank, and the message */
   lines(): Promise<string[]>;
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -47,12 +47,12 @@ action(type="omfile" file="${kept}" template="kept" flushOnTXEnd="on" asyncWriti
   });
   const exited = once(child, 'exit');
   for (let i = 0; !(await answers(port)); i++) {
-    if (child.exitCode !== null || i > 200) throw new Error(`rsyslog does not start: ${said}`);
+    if (child.exitCode !== null || i > 2_400) throw new Error(`rsyslog does not start: ${said}`);
     await sleep(50);
   }
   return {
-    lines: async () =>
-      existsSync(kept) ? (await readFile(kept, 'utf8')).split('\n').filter((line) => line !== '') : [],
+    // The last is whole when there is something behind it, if only nothing.
+    lines: async () => (existsSync(kept) ? (await readFile(kept, 'utf8')).split('\n').slice(0, -1) : []),
     async stop(signal = 'SIGTERM') {
       child.kill(signal);
       await exited;
