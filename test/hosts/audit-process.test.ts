@@ -13,7 +13,7 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-audit-'));
 });
 afterEach(async () => {
-  if (archive?.process.exitCode === null) await archive.kill9().catch(() => {});
+  await archive?.kill9();
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -60,11 +60,12 @@ test('who signs in, stores, looks and is turned away is in the trail; the trail 
   expect(await nephos(data, 'audit', 'export', '--to', copy)).toMatchObject({ code: 0 });
   const keys = ['--keys', join(data, 'audit-keys')];
   expect(await nephos(data, 'audit', 'verify', copy, ...keys, '--expect', head)).toMatchObject({ code: 0 });
-  const [segment] = await readdir(copy);
-  const path = join(copy, segment!);
-  const text = await readFile(path, 'utf8');
-  await writeFile(path, text.replace('"subject":"admin"', '"subject":"other"'));
+  // A slow machine has sealed its start by itself.
+  const segments = (await readdir(copy)).sort().map((name) => join(copy, name));
+  const texts = await Promise.all(segments.map((path) => readFile(path, 'utf8')));
+  const at = texts.findIndex((text) => text.includes('"subject":"admin"'));
+  await writeFile(segments[at]!, texts[at]!.replace('"subject":"admin"', '"subject":"other"'));
   const altered = await nephos(data, 'audit', 'verify', copy, ...keys);
   expect(altered).toMatchObject({ code: 1 });
-  expect(altered.output).toMatch(/^altered: segment 0, entry \d/);
-});
+  expect(altered.output).toMatch(new RegExp(`^altered: segment ${at}, entry \\d`));
+}, 300_000);

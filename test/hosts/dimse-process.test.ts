@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,8 +19,7 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-'));
 });
 afterEach(async () => {
-  for (const archive of running.splice(0))
-    if (archive.process.exitCode === null && !archive.process.killed) await archive.kill9().catch(() => {});
+  for (const archive of running.splice(0)) await archive.kill9();
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -29,6 +29,17 @@ const start = async (env: Record<string, string> = {}): Promise<RunningArchive> 
   return archive;
 };
 const portOf = (archive: RunningArchive): number => Number(/NEPHOS@127\.0\.0\.1:(\d+)/.exec(archive.said())![1]);
+/** Whether somebody takes connections there. */
+const isListening = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket
+      .once('error', () => resolve(false))
+      .once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+  });
 const open = (archive: RunningArchive): Promise<Session> =>
   associate(
     { aeTitle: 'NEPHOS', host: '127.0.0.1', port: portOf(archive) },
@@ -74,7 +85,7 @@ test('a stopped archive lets the association under way end', async () => {
   const session = await open(archive);
   expect(await send(session, 1)).toBe(0);
   const stopped = archive.stop();
-  await sleep(50);
+  while (await isListening(portOf(archive))) await sleep(10);
   expect(await send(session, 2)).toBe(0);
   await session.release();
   expect(await stopped).toBe(0);
@@ -90,7 +101,7 @@ test('three hundred connections that say nothing, or nonsense, keep nobody out',
     if (i % 3 === 2) socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     sockets.push(socket);
   }
-  await sleep(50);
+  await Promise.all(sockets.map((socket) => socket.connecting && once(socket, 'connect')));
   const session = await open(archive);
   expect(await sendEcho(session, VERIFICATION)).toBe(0);
   await session.release();

@@ -87,9 +87,17 @@ async function open(allowHalfOpen = false): Promise<Socket> {
 const closed = (socket: Socket): Promise<void> =>
   new Promise((resolve) => (socket.closed ? resolve() : socket.once('close', () => resolve())));
 const logged = async (count: number): Promise<void> => {
-  for (let i = 0; i < 1_000 && lines.length < count; i++) await sleep(10);
+  await until(() => lines.length >= count);
   expect(lines).toHaveLength(count);
 };
+/** The server has taken up so many connections: who connects is not heard of before. */
+const connected = (count: number): Promise<void> =>
+  until(() => new Promise((resolve) => server.server.getConnections((_, now) => resolve(now === count))));
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 60_000;
+  while (!(await isSo()) && performance.now() < deadline) await sleep(10);
+  expect(await isSo()).toBe(true);
+}
 /** somebody else is served meanwhile */
 async function echo(): Promise<void> {
   const session = await associate(
@@ -136,8 +144,10 @@ const DAY = [
 describe('an acceptor that is treated badly', () => {
   test('a thousand connections that ask for nothing: others are served, and one more than may wait is dropped at once', async () => {
     await Promise.all(Array.from({ length: WAITING_CONNECTIONS - 10 }, () => open()));
+    await connected(WAITING_CONNECTIONS - 10);
     await echo();
     for (let i = 0; i < 10; i++) await open();
+    await connected(WAITING_CONNECTIONS);
     await closed(await open());
     await logged(2);
     expect(lines.map(({ error }) => error?.kind)).toEqual([undefined, 'rejected']);
@@ -188,7 +198,7 @@ describe('an acceptor that is treated badly', () => {
   test('as many as may be, all silent within a message: one more is told so', async () => {
     const silent = await Promise.all(Array.from({ length: MAX_ASSOCIATIONS }, () => open()));
     for (const socket of silent) socket.write(Buffer.concat([ASSOCIATE, DAY[2]!.subarray(0, -100)]));
-    for (let i = 0; i < 5_000 && server.associations() < MAX_ASSOCIATIONS; i++) await sleep(5);
+    await until(() => server.associations() === MAX_ASSOCIATIONS);
     await expect(echo()).rejects.toMatchObject({ reject: { result: 2, source: 3, reason: 2 } });
   });
 
@@ -270,6 +280,15 @@ describe('an acceptor that is treated badly', () => {
     expect(defects.filter((error) => !(error instanceof PacsError) || error.code === 'INTERNAL')).toEqual([]);
     expect(server.associations()).toBe(0);
     await echo();
+  });
+
+  // They kept an archive from being stopped until it was killed.
+  test('connections that ask for nothing end at once when the server is stopped', async () => {
+    const silent = await Promise.all(Array.from({ length: 20 }, () => open()));
+    await connected(20);
+    await server.close(3_600_000);
+    await Promise.all(silent.map(closed));
+    expect(lines.map(({ error }) => error?.kind)).toEqual(Array.from({ length: 20 }, () => 'aborted'));
   });
 
   test('an HTTP client, a TLS client, a line of text', async () => {

@@ -619,9 +619,10 @@ describe('storage commitment', () => {
       contexts: proposing([STORAGE_COMMITMENT_PUSH_MODEL, [IMPLICIT_LE]]),
       services,
     });
-  const until = async (done: () => boolean): Promise<void> => {
-    for (let i = 0; i < 6_000 && !done(); i++) await sleep(5);
-    expect(done()).toBe(true);
+  const until = async (done: () => boolean | Promise<boolean>): Promise<void> => {
+    const deadline = performance.now() + 60_000;
+    while (!(await done()) && performance.now() < deadline) await sleep(5);
+    expect(await done()).toBe(true);
   };
   const waiting = async (): Promise<number> =>
     (await archive.services.index.query({ partition: 'main|commitment', limit: 10 })).records.length;
@@ -653,6 +654,7 @@ describe('storage commitment', () => {
     void session.release();
     await until(() => workstation.reports.length === 1);
     expect(workstation.reports[0]).toMatchObject({ event: { Value: [1] }, '00080054': { Value: ['NEPHOS'] } });
+    await until(async () => (await waiting()) === 0);
   });
 
   test('survives a restart: what has not been answered is by a job, once', async () => {

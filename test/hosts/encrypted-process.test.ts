@@ -14,7 +14,7 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-encrypted-'));
 });
 afterEach(async () => {
-  if (running && running.process.exitCode === null && !running.process.killed) await running.kill9().catch(() => {});
+  await running?.kill9();
   await rm(dir, { recursive: true, force: true });
 });
 

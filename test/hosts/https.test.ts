@@ -14,7 +14,7 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nephos-https-'));
 });
 afterEach(async () => {
-  if (archive?.process.exitCode === null) await archive.kill9().catch(() => {});
+  await archive?.kill9();
   await rm(dir, { recursive: true, force: true });
 });
 

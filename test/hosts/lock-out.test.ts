@@ -14,7 +14,7 @@ beforeEach(async () => {
   archive = await startArchive(dir, { NEPHOS_AUTH: 'on', NEPHOS_WORKERS: '3' });
 });
 afterEach(async () => {
-  if (archive.process.exitCode === null) await archive.kill9().catch(() => {});
+  await archive?.kill9();
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -28,11 +28,13 @@ test('thirty guesses at once, by three processes, are five; a kill forgets none 
   const link = /http\S+\/oidc\/link\/\S+/.exec(archive.said())![0];
   const browser = new FormBrowser();
   await browser.submit(await browser.open(link), { name: 'chief', password: PASSWORD, repeated: PASSWORD });
+  const startedAt = performance.now();
   const answers = await Promise.all(Array.from({ length: 30 }, (_, n) => guess(`wrong guess number ${n}`)));
+  const seconds = (performance.now() - startedAt) / 1_000;
   const looked = answers.filter(({ status }) => status === 401).length;
   expect(looked).toBeGreaterThan(0);
-  // Each guess behind the fifth waited its time: a slow machine lets a few of them in.
-  expect(looked).toBeLessThanOrEqual(9);
+  // Each guess behind the fifth waited its time, which doubles: a slow machine lets a few of them in.
+  expect(looked).toBeLessThanOrEqual(5 + Math.floor(Math.log2(1 + seconds)));
   expect(answers.every(({ status }) => [401, 429, 503].includes(status))).toBe(true);
   // The machine is pulled from under guesses that are being looked at.
   let counted = looked;
@@ -53,10 +55,12 @@ test('thirty guesses at once, by three processes, are five; a kill forgets none 
   const notBefore = Number(records[0]!.item.notBefore);
 
   archive = await startArchive(dir, { NEPHOS_AUTH: 'on', NEPHOS_WORKERS: '3' });
-  if (Date.now() < notBefore - 5_000) expect((await guess(PASSWORD)).status).toBe(429);
+  const { status } = await guess(PASSWORD);
+  // On a slow machine the wait is over by itself by then.
+  if (Date.now() < notBefore) expect(status).toBe(429);
   await new Promise((resolve) => setTimeout(resolve, Math.max(0, notBefore - Date.now())));
   expect((await guess(PASSWORD)).url).toBe(`${archive.origin}/`);
   // He is in: nothing of it stands against him any more.
   expect((await guess('one wrong guess')).status).toBe(401);
   expect((await guess(PASSWORD)).url).toBe(`${archive.origin}/`);
-}, 240_000);
+}, 600_000);

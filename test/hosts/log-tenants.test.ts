@@ -15,6 +15,12 @@ import { scheduled, started } from '#test/fixtures/worklist.ts';
 import { lambdaHost } from './both-hosts.ts';
 import { multipart } from './client.ts';
 
+async function until(isSo: () => boolean): Promise<void> {
+  const deadline = performance.now() + 100_000;
+  while (!isSo() && performance.now() < deadline) await sleep(20);
+  expect(isSo()).toBe(true);
+}
+
 /** What names the patient, or comes from a data set or a query. */
 const OF_PATIENTS = ['Knurrhahn', 'Frieda', 'PID-4711', 'ACC-0815', 'Elbvorort', '19310229'];
 const object = (n: number): Uint8Array =>
@@ -106,7 +112,7 @@ describe('the embedded host', () => {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       said += text;
     });
-    for (let i = 0; i < 600 && !/Data {10}/.test(said); i++) await sleep(50);
+    await until(() => /Data {10}/.test(said));
     const origin = /Open (http:\/\/\S+)\//.exec(said)![1]!;
     const token = /nephos_[\w-]{40,}/.exec(said)![0];
     await everyDoor(origin, token);
@@ -128,7 +134,8 @@ describe('the embedded host', () => {
     const metricsText = await (
       await fetch(`${origin}/metrics`, { headers: { authorization: `Bearer ${token}` } })
     ).text();
-    await sleep(500);
+    // The last of them, of the one server that there is.
+    await until(() => log.includes('"transaction":"Metrics"'));
 
     expect(holdsPatients(log)).toEqual([]);
     const lines = log

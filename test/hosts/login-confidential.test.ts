@@ -31,6 +31,8 @@ let front: LambdaFront;
 let ahead: number;
 
 beforeEach(async () => {
+  // Tokens run out, and secrets may be fetched again, when `ahead` says so, and not while a busy machine signs in.
+  vi.useFakeTimers({ toFake: ['Date'] });
   kept = SECRET;
   fetched = [];
   ahead = 0;
@@ -43,6 +45,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   vi.restoreAllMocks();
+  vi.useRealTimers();
   await front?.close();
   await issuer?.close();
   store.closeAllConnections();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { CloudArchive } from '#lambda/archive.ts';
 import { cloudArchive } from '#lambda/archive.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
@@ -43,9 +43,16 @@ afterAll(async () => {
   await issuer?.close();
 });
 beforeEach(() => {
+  // Tokens run out when `ahead` says so, and not while a busy machine signs in.
+  vi.useFakeTimers({ toFake: ['Date'] });
   browser = new FormBrowser();
   issuer.isOpen = true;
   ahead = 0;
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
 });
 
 const session = async (): Promise<Seen> => browser.step(`${front.origin}/api/session`);

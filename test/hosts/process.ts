@@ -12,10 +12,12 @@ export interface RunningArchive {
   /** what the process has written for people */
   readonly said: () => string;
   readonly process: ChildProcess;
-  /** SIGTERM, and the exit code */
+  /** SIGTERM; the exit code, when no process of it is left */
   stop(): Promise<number | null>;
-  /** SIGKILL to every process of it, at once */
+  /** SIGKILL to every process of it, at once; resolves when none is left, of whoever has killed it */
   kill9(): Promise<void>;
+  /** resolves when no process of it is left */
+  readonly ended: Promise<void>;
 }
 
 const environment = (dataDir: string, env: Record<string, string>): NodeJS.ProcessEnv => ({
@@ -38,15 +40,23 @@ export async function startArchive(dataDir: string, env: Record<string, string> 
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     said += text;
   });
-  const exited = once(child, 'exit');
+  // Of every process of it: servers have what the primary writes to as well, and what was written has been read.
+  let isOver = false;
+  const ended = once(child, 'close').then(() => {
+    isOver = true;
+  });
   const deadline = Date.now() + START_MS;
   let origin: string | undefined;
   while (origin === undefined) {
     origin = /Open (https?:\/\/\S+)\//.exec(said)?.[1];
-    if (child.exitCode !== null) throw new Error(`exit code ${child.exitCode}: ${said}`);
+    if (child.exitCode !== null || child.signalCode !== null) {
+      await ended;
+      throw new Error(`exit code ${child.exitCode ?? child.signalCode}: ${said}`);
+    }
     if (Date.now() > deadline) {
       // Nobody else knows of it: left alone, it would try to start for ever.
       process.kill(-child.pid!, 'SIGKILL');
+      await ended;
       throw new Error(`not up in time: ${said}`);
     }
     await sleep(20);
@@ -55,14 +65,20 @@ export async function startArchive(dataDir: string, env: Record<string, string> 
     origin,
     said: () => said,
     process: child,
+    ended,
     async stop() {
       child.kill('SIGTERM');
-      await exited;
+      await ended;
       return child.exitCode;
     },
     async kill9() {
-      process.kill(-child.pid!, 'SIGKILL');
-      await exited;
+      try {
+        // The number of a group that is gone may be another's.
+        if (!isOver) process.kill(-child.pid!, 'SIGKILL');
+      } catch {
+        // The last of them has ended by itself meanwhile.
+      }
+      await ended;
     },
   };
 }

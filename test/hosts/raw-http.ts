@@ -66,8 +66,8 @@ function bodyOf(
   return end > bytes.length ? undefined : { body: bytes.subarray(start, end), end };
 }
 
-/** How long a server may take to say anything at all (ms). */
-const BEGIN_MS = 4_000;
+/** How long a server may take to say what is waited for (ms). */
+const PATIENCE_MS = 60_000;
 
 /** A connection to a server, and what it has said so far. */
 export class RawConnection {
@@ -97,12 +97,20 @@ export class RawConnection {
     this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
   }
 
-  /** All that is said until the connection ends or nothing more has come for `quietMs`; a busy server may take its time to begin. */
-  async all(quietMs = 300): Promise<Buffer> {
-    const patience = performance.now() + BEGIN_MS;
-    const isWaiting = (last: number): boolean =>
-      last !== this.heard.length || (last === 0 && performance.now() < patience);
-    for (let last = -1; !this.socket.closed && isWaiting(last); ) {
+  /** The server has ended it, or it is broken. */
+  get isOver(): boolean {
+    return this.socket.readableEnded || this.socket.closed;
+  }
+
+  /**
+   * All that is said until the connection ends; or, where it is not to end, until there are so many answers, those of 1xx among them,
+   * and nothing more has come for `quietMs`.
+   */
+  async all({ answers = Number.POSITIVE_INFINITY, quietMs = 300 } = {}): Promise<Buffer> {
+    const patience = performance.now() + PATIENCE_MS;
+    const isWaiting = (): boolean => !this.isOver && readResponses(this.heard).responses.length < answers;
+    while (isWaiting() && performance.now() < patience) await Promise.race([this.closed, sleep(10)]);
+    for (let last = -1; !this.isOver && last !== this.heard.length; ) {
       last = this.heard.length;
       await Promise.race([this.closed, sleep(quietMs)]);
     }

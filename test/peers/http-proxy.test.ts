@@ -78,7 +78,7 @@ const POST = 'POST /first HTTP/1.1';
 async function said(bytes: string): Promise<readonly number[]> {
   const connection = await RawConnection.open(port);
   connection.write(bytes);
-  const { responses } = readResponses(await connection.all(400));
+  const { responses } = readResponses(await connection.all({ answers: 1, quietMs: 400 }));
   connection.close();
   return responses.map(({ status }) => status);
 }
