@@ -10,7 +10,9 @@ import { rateLedgerContract } from '#test/contract/rate-ledger.ts';
 
 const close = async (): Promise<void> => undefined;
 
-describe('MemoryIndexTable', () => indexTableContract(async () => ({ table: new MemoryIndexTable(), close })));
+describe.each([{ conflictsAreCheap: false }, { conflictsAreCheap: true }])('MemoryIndexTable, %j', (options) =>
+  indexTableContract(async () => ({ table: new MemoryIndexTable(options), close })),
+);
 describe('MemoryBlobStore', () =>
   blobStoreContract(async () => {
     const store = new MemoryBlobStore();

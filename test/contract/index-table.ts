@@ -5,6 +5,8 @@ import { MemoryIndexTable } from '#adapters/memory/memory-index-table.ts';
 import {
   type IndexTable,
   ITEM_LIMIT_BYTES,
+  type Item,
+  type Key,
   newReadMeter,
   type RangeQuery,
   type WriteOperation,
@@ -343,6 +345,75 @@ export function indexTableContract(open: () => Promise<OpenIndexTable>): void {
         Array.from({ length: 200 }, (_, i) => table.write([{ kind: 'add', key, increments: { n: 1, i } }])),
       );
       expect(await table.get(key)).toStrictEqual({ n: 200, i: 19_900 });
+    });
+
+    test('that come too late are made anew from what stands there, where conflicts are cheap', async () => {
+      const partition = newPartition();
+      const [one, other] = [
+        { partition, sort: 'one' },
+        { partition, sort: 'other' },
+      ];
+      await table.write([{ kind: 'put', key: one, item: { version: 7, who: 'first' } }]);
+      const asked: (readonly number[])[] = [];
+      const outcome = await table.write(
+        [
+          { kind: 'put', key: other, item: { version: 1 } },
+          { kind: 'put', key: one, item: { version: 7 }, if: { version: 6 } },
+        ],
+        {
+          instead: (failed, read) => {
+            asked.push(failed);
+            expect(read(other)).toBeUndefined();
+            const { version, who } = read(one) as { version: number; who: string };
+            return [{ kind: 'put', key: one, item: { version: version + 1, who: `${who}, second` }, if: { version } }];
+          },
+        },
+      );
+      expect(await table.get(other)).toBeUndefined();
+      if (table.conflictsAreCheap) {
+        expect(asked).toEqual([[1]]);
+        expect(outcome).toEqual({ committed: true });
+        expect(await table.get(one)).toEqual({ version: 8, who: 'first, second' });
+      } else {
+        expect(asked).toEqual([]);
+        expect(outcome).toEqual({ committed: false, failed: [1] });
+        expect(await table.get(one)).toEqual({ version: 7, who: 'first' });
+      }
+    });
+
+    test('that come too late and cannot be made anew have failed, and changed nothing', async ({ skip }) => {
+      if (!table.conflictsAreCheap) skip('conflicts are dear here');
+      const partition = newPartition();
+      const key = { partition, sort: 'one' };
+      await table.write([{ kind: 'put', key, item: { version: 7 } }]);
+      const late: WriteOperation = { kind: 'put', key, item: { version: 9 }, if: 'absent' };
+      const fresh: WriteOperation = { kind: 'put', key: { partition, sort: 'two' }, item: {} };
+      expect(await table.write([late], { instead: () => undefined })).toEqual({ committed: false, failed: [0] });
+      expect(await table.write([late], { instead: () => [fresh, late] })).toEqual({ committed: false, failed: [1] });
+      const tooLarge: WriteOperation = { ...fresh, item: { text: 'x'.repeat(ITEM_LIMIT_BYTES) } };
+      await expect(table.write([late], { instead: () => [tooLarge] })).rejects.toMatchObject({ code: 'TOO_LARGE' });
+      const thrown = new Error('cannot be worked out');
+      const instead = (): never => {
+        throw thrown;
+      };
+      await expect(table.write([late], { instead })).rejects.toBe(thrown);
+      expect(await table.write([fresh], { instead })).toEqual({ committed: true });
+      expect(await sorts({ partition, limit: 10 })).toEqual(['one', 'two']);
+      expect(await table.get(key)).toEqual({ version: 7 });
+    });
+
+    test('of fifty rivals that are made anew count all, at the first go', async ({ skip }) => {
+      if (!table.conflictsAreCheap) skip('conflicts are dear here');
+      const key = { partition: newPartition(), sort: 'counted' };
+      await table.write([{ kind: 'put', key, item: { version: 1 } }]);
+      const raised = (version: number): WriteOperation[] => [
+        { kind: 'put', key, item: { version: version + 1 }, if: { version } },
+      ];
+      const instead = (_: readonly number[], read: (key: Key) => Item | undefined) =>
+        raised(read(key)?.version as number);
+      const outcomes = await Promise.all(Array.from({ length: 50 }, () => table.write(raised(1), { instead })));
+      expect(outcomes.every(({ committed }) => committed)).toBe(true);
+      expect(await table.get(key)).toEqual({ version: 51 });
     });
 
     test('of fifty rivals under one condition have one winner', async () => {

@@ -11,6 +11,7 @@ import {
   type RangeQuery,
   type ReadMeter,
   type WriteOperation,
+  type WriteOptions,
   type WriteOutcome,
 } from '#core/ports/index-table.ts';
 import {
@@ -38,9 +39,10 @@ const MAX_READERS = 512;
 const READS_PER_TURN = 1000;
 
 interface Waiting {
-  readonly operations: readonly WriteOperation[];
+  operations: readonly WriteOperation[];
   /** the bytes of each `put` and `append`, made before the transaction so that it is short */
-  readonly encoded: readonly (Buffer | undefined)[];
+  encoded: readonly (Buffer | undefined)[];
+  readonly instead: WriteOptions['instead'];
   outcome: WriteOutcome | undefined;
   error: unknown;
   resolve(outcome: WriteOutcome): void;
@@ -142,15 +144,11 @@ export class LmdbIndexTable implements IndexTable {
     return { records, more };
   }
 
-  async write(operations: readonly WriteOperation[]): Promise<WriteOutcome> {
-    checkOperations(operations);
+  async write(operations: readonly WriteOperation[], { instead }: WriteOptions = {}): Promise<WriteOutcome> {
+    const encoded = encodedOf(operations);
     if (this.#closed) throw new PacsError('BUSY', 'the index is closed');
-    const encoded = operations.map((operation) =>
-      operation.kind === 'put' || operation.kind === 'append' ? encodeItem(operation.item) : undefined,
-    );
-    checkWriteBytes(encoded);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ operations, encoded, outcome: undefined, error: undefined, resolve, reject });
+      this.#waiting.push({ operations, encoded, instead, outcome: undefined, error: undefined, resolve, reject });
       this.#committing ??= this.#commitAll();
     });
   }
@@ -191,13 +189,17 @@ export class LmdbIndexTable implements IndexTable {
 
   /** Inside the transaction. First everything is read, checked and encoded; only then does anything change. */
   #apply(waiting: Waiting): void {
-    const { operations, encoded } = waiting;
     try {
-      const failed: number[] = [];
-      for (const [i, operation] of operations.entries()) {
-        if (operation.kind === 'append' || operation.kind === 'add' || operation.if === undefined) continue;
-        if (!this.#holds(operation.key, operation.if)) failed.push(i);
+      let failed = this.#failedOf(waiting.operations);
+      if (failed.length > 0 && waiting.instead !== undefined) {
+        const others = waiting.instead(failed, (key) => this.#db.get(raw(key)) as Item | undefined);
+        if (others !== undefined) {
+          waiting.encoded = encodedOf(others);
+          waiting.operations = others;
+          failed = this.#failedOf(others);
+        }
       }
+      const { operations, encoded } = waiting;
       if (failed.length > 0) {
         waiting.outcome = { committed: false, failed };
         return;
@@ -219,6 +221,16 @@ export class LmdbIndexTable implements IndexTable {
     } catch (error) {
       waiting.error = error;
     }
+  }
+
+  /** The operations whose conditions do not hold. */
+  #failedOf(operations: readonly WriteOperation[]): number[] {
+    const failed: number[] = [];
+    for (const [i, operation] of operations.entries()) {
+      if (operation.kind === 'append' || operation.kind === 'add' || operation.if === undefined) continue;
+      if (!this.#holds(operation.key, operation.if)) failed.push(i);
+    }
+    return failed;
   }
 
   #holds(key: Key, condition: Condition): boolean {
@@ -268,6 +280,15 @@ const openFile = (path: string): Database<Item | Buffer, RawKey> =>
     keyEncoder: { writeKey, readKey },
     encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
   } as RootDatabaseOptionsWithPath);
+
+function encodedOf(operations: readonly WriteOperation[]): (Buffer | undefined)[] {
+  checkOperations(operations);
+  const encoded = operations.map((operation) =>
+    operation.kind === 'put' || operation.kind === 'append' ? encodeItem(operation.item) : undefined,
+  );
+  checkWriteBytes(encoded);
+  return encoded;
+}
 
 const raw = (key: Key): string => `${key.partition}\0${key.sort}`;
 

@@ -8,6 +8,7 @@ import {
   type RangeQuery,
   type ReadMeter,
   type WriteOperation,
+  type WriteOptions,
   type WriteOutcome,
 } from '#core/ports/index-table.ts';
 import {
@@ -31,8 +32,14 @@ interface Partition {
 
 /** The readable reference of the contract in core/ports/index-table.ts: sorted arrays, one operation at a time. */
 export class MemoryIndexTable implements IndexTable {
+  readonly conflictsAreCheap: boolean;
   readonly #partitions = new Map<string, Partition>();
   readonly #appended = new Map<string, number>();
+
+  /** @param conflictsAreCheap as with an engine on this machine; else as with one behind a network */
+  constructor({ conflictsAreCheap = false }: { readonly conflictsAreCheap?: boolean } = {}) {
+    this.conflictsAreCheap = conflictsAreCheap;
+  }
 
   async get(key: Key, meter: ReadMeter = newReadMeter()): Promise<Item | undefined> {
     checkKey(key);
@@ -69,12 +76,15 @@ export class MemoryIndexTable implements IndexTable {
     return { records, more: inRange.length > limit };
   }
 
-  async write(operations: readonly WriteOperation[]): Promise<WriteOutcome> {
+  async write(operations: readonly WriteOperation[], { instead }: WriteOptions = {}): Promise<WriteOutcome> {
     checkOperations(operations);
     const failed = operations.flatMap((operation, i) =>
       'if' in operation && operation.if !== undefined && !holds(operation.if, this.#read(operation.key)) ? [i] : [],
     );
-    if (failed.length > 0) return { committed: false, failed };
+    if (failed.length > 0) {
+      const others = this.conflictsAreCheap ? instead?.(failed, (key) => this.#read(key)) : undefined;
+      return others === undefined ? { committed: false, failed } : this.write(others);
+    }
 
     // encode everything before anything changes, so that an item over the limit leaves no half of the write behind
     const changes = operations.map((operation) => {

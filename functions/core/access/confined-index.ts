@@ -8,6 +8,7 @@ import type {
   RangeQuery,
   ReadMeter,
   WriteOperation,
+  WriteOptions,
   WriteOutcome,
 } from '../ports/index-table.ts';
 import { worklistKeys } from '../worklist/records.ts';
@@ -167,10 +168,7 @@ export class ConfinedIndex implements IndexTable {
     return this.#admitted(query, kind, meter);
   }
 
-  write(
-    operations: readonly WriteOperation[],
-    options?: { readonly durability?: 'durable' | 'deferred' },
-  ): Promise<WriteOutcome> {
+  write(operations: readonly WriteOperation[], options?: WriteOptions): Promise<WriteOutcome> {
     return this.#index.write(operations, options);
   }
 

@@ -136,7 +136,7 @@ export class CommitQueue {
     if (!queue.contended || isTriedAgain) {
       const change = await folder.change(tenant, study, deltas, !queue.contended);
       if (!change.beingFolded && operations.length + change.operations.length <= WRITE_LIMIT_OPERATIONS) {
-        const outcome = await folder.write(tenant, study, change, operations);
+        const outcome = await folder.write(tenant, study, change, operations, deltas);
         if (!outcome.committed && (isTriedAgain || !change.remembered)) folder.markContended(tenant, study);
         return { outcome, remembered: change.remembered };
       }

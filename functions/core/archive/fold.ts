@@ -1,9 +1,14 @@
 import { PacsError } from '../errors.ts';
-import { WRITE_LIMIT_OPERATIONS, type WriteOperation, type WriteOutcome } from '../ports/index-table.ts';
+import {
+  WRITE_LIMIT_OPERATIONS,
+  type WriteOperation,
+  type WriteOptions,
+  type WriteOutcome,
+} from '../ports/index-table.ts';
 import { postingPuts } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { asItem, asRecord, type Delta, type FoldLease, keys, type StudyRecord, type Tenant } from './records.ts';
-import { changeStudy, type KnownStudy, type StudyChange } from './study-change.ts';
+import { changeStudy, changeStudyNow, type KnownStudy, type StudyChange } from './study-change.ts';
 
 type FoldPorts = Pick<Services, 'index' | 'clock' | 'jobs' | 'limits' | 'policy'>;
 
@@ -209,12 +214,15 @@ export class StudyFolder {
   /**
    * Writes a change of a study in one with what it stands for: the deltas consumed by a fold, or the instances of a commit.
    * The caller sees to it that operations and `alongside` fit one atomic write; postings and words go along where there is room.
+   * `deltas`: what the change was made of. Where another writer was first, and nothing else is in the way, it is made anew from what stands there, in
+   * the same moment, if the index can do so: two processes that store into one study would else fail at each other in turns.
    */
   async write(
     tenant: Tenant,
     study: string,
     change: StudyChange,
     alongside: readonly WriteOperation[],
+    deltas?: readonly Delta[],
   ): Promise<WriteOutcome> {
     const { index, jobs } = this.#ports;
     const { operations, vocabulary, puts, deletes } = change;
@@ -225,11 +233,19 @@ export class StudyFolder {
     const hints = [...vocabulary, ...puts];
     const together = atomic.length + hints.length + deletes.length <= WRITE_LIMIT_OPERATIONS;
     if (!together) await this.#writeAll(hints);
+    let written = change;
+    const instead: WriteOptions['instead'] = (failed, read) => {
+      if (deltas === undefined || deletes.length > 0 || failed.some((i) => i < alongside.length)) return undefined;
+      const anew = changeStudyNow(this.#ports, tenant, study, deltas, read);
+      if (anew === undefined || (anew.quietDue && !change.quietDue)) return undefined;
+      written = anew;
+      return [...alongside, ...anew.operations];
+    };
     const [outcome] = await Promise.all([
-      index.write(together ? [...atomic, ...hints, ...deletes] : atomic),
+      index.write(together ? [...atomic, ...hints, ...deletes] : atomic, { instead }),
       change.quietDue && jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: this.#firstLookMs }),
     ]);
-    this.#remember(`${tenant}|${study}`, outcome.committed ? change.after : undefined);
+    this.#remember(`${tenant}|${study}`, outcome.committed ? written.after : undefined);
     if (outcome.committed && !together) await this.#deletePostings(tenant, change);
     return outcome;
   }

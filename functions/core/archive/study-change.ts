@@ -2,7 +2,7 @@ import { monthOf, usageWrites } from '../costs/usage-records.ts';
 import { newVersion } from '../ids.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { IndexTable, Key, WriteOperation } from '../ports/index-table.ts';
+import type { IndexTable, Item, Key, WriteOperation } from '../ports/index-table.ts';
 import { countWrites, newTermWrites, postingDeletes, postingPuts } from '../search/postings.ts';
 import {
   asItem,
@@ -59,9 +59,9 @@ export async function changeStudy(
   deltas: readonly Delta[],
   known?: KnownStudy,
 ): Promise<StudyChange> {
-  const { index, clock } = ports;
+  const { index } = ports;
   const key = keys.study(tenant, study);
-  const seriesUIDs = [...new Set(deltas.map((delta) => delta.SeriesInstanceUID))];
+  const seriesUIDs = seriesOf(deltas);
   const remembered = known !== undefined && seriesUIDs.every((series) => known.series.has(series));
   const [leaseItem, studyItem, ...seriesItems] = remembered
     ? [undefined, asItem(known.study), ...seriesUIDs.map((series) => asItem(copyOf(known.series.get(series)!)))]
@@ -70,7 +70,50 @@ export async function changeStudy(
         key,
         ...seriesUIDs.map((series) => keys.series(tenant, study, series)),
       ]);
-  const beingFolded = leaseItem !== undefined && asRecord<FoldLease>(leaseItem).until > clock.now();
+  const beingFolded = leaseItem !== undefined && asRecord<FoldLease>(leaseItem).until > ports.clock.now();
+  const { before, after, change } = applied(ports, tenant, study, deltas, studyItem, seriesItems);
+  const found = { ...change, remembered, beingFolded };
+  if (before !== undefined && isFoundAlike(before, after)) return { ...found, vocabulary: [], puts: [], deletes: [] };
+  const visible = after.instanceCount > 0 ? after : undefined;
+  return {
+    ...found,
+    vocabulary: await newTermWrites(index, tenant, visible),
+    puts: postingPuts(tenant, before, visible),
+    deletes: postingDeletes(tenant, before, visible),
+  };
+}
+
+/**
+ * The same at once, from what `read` finds, where the same searches lead to the study afterwards; undefined where others do, or where it
+ * is new.
+ */
+export function changeStudyNow(
+  ports: { readonly clock: Clock; readonly limits: Limits },
+  tenant: Tenant,
+  study: string,
+  deltas: readonly Delta[],
+  read: (key: Key) => Item | undefined,
+): StudyChange | undefined {
+  const studyItem = read(keys.study(tenant, study));
+  if (studyItem === undefined) return undefined;
+  const seriesItems = seriesOf(deltas).map((series) => read(keys.series(tenant, study, series)));
+  const { before, after, change } = applied(ports, tenant, study, deltas, studyItem, seriesItems);
+  if (before === undefined || !isFoundAlike(before, after)) return undefined;
+  return { ...change, remembered: false, beingFolded: false, vocabulary: [], puts: [], deletes: [] };
+}
+
+const seriesOf = (deltas: readonly Delta[]): string[] => [...new Set(deltas.map((delta) => delta.SeriesInstanceUID))];
+
+/** What deltas make of the records that were found. */
+function applied(
+  { clock, limits }: { readonly clock: Clock; readonly limits: Limits },
+  tenant: Tenant,
+  study: string,
+  deltas: readonly Delta[],
+  studyItem: Item | undefined,
+  seriesItems: readonly (Item | undefined)[],
+) {
+  const key = keys.study(tenant, study);
   const before = studyItem && asRecord<StudyRecord>(studyItem);
   const revision = newVersion(clock);
   // Attributes are replaced, never changed: what is the same object below has the same words, identifiers and dates.
@@ -87,7 +130,7 @@ export async function changeStudy(
 
   const operations: WriteOperation[] = [];
   const seriesAfter = new Map<string, SeriesRecord>();
-  seriesUIDs.forEach((seriesUID, i) => {
+  seriesOf(deltas).forEach((seriesUID, i) => {
     const item = seriesItems[i];
     const own = deltas.filter((delta) => delta.SeriesInstanceUID === seriesUID);
     const series = item ? asRecord<SeriesRecord>(item) : newSeries(clock, study, own[0]!);
@@ -99,26 +142,19 @@ export async function changeStudy(
     operations.push(replace(keys.series(tenant, study, seriesUID), item && versionBefore, series));
     if (series.instanceCount > 0) seriesAfter.set(seriesUID, series);
     // Here, not with each instance: writers that meet at one record wait for each other.
-    const seriesOf = keys.seriesOf(tenant, seriesUID, study);
-    if (series.instanceCount > 0 && countBefore <= 0) operations.push({ kind: 'put', key: seriesOf, item: {} });
-    if (series.instanceCount === 0) operations.push({ kind: 'delete', key: seriesOf });
+    const studyOf = keys.seriesOf(tenant, seriesUID, study);
+    if (series.instanceCount > 0 && countBefore <= 0) operations.push({ kind: 'put', key: studyOf, item: {} });
+    if (series.instanceCount === 0) operations.push({ kind: 'delete', key: studyOf });
   });
   const visible = after.instanceCount > 0 ? after : undefined;
-  const quietDue = visible !== undefined && startsQuietTime(visible, clock.now(), ports.limits.studyQuietMs);
+  const quietDue = visible !== undefined && startsQuietTime(visible, clock.now(), limits.studyQuietMs);
   if (visible === undefined && after.counted !== undefined) {
     operations.push(...usageWrites(tenant, after.counted, undefined, monthOf(clock.now())));
     after.counted = undefined;
   }
   operations.push(replace(key, before?.version, after), ...countWrites(tenant, before, visible));
   const left = visible && { study: visible, series: seriesAfter };
-  const found = { key, version: after.version, operations, quietDue, after: left, remembered, beingFolded };
-  if (before !== undefined && isFoundAlike(before, after)) return { ...found, vocabulary: [], puts: [], deletes: [] };
-  return {
-    ...found,
-    vocabulary: await newTermWrites(index, tenant, visible),
-    puts: postingPuts(tenant, before, visible),
-    deletes: postingDeletes(tenant, before, visible),
-  };
+  return { before, after, change: { key, version: after.version, operations, quietDue, after: left } };
 }
 
 /** Of a series that is remembered, to be changed; its attributes are replaced, never changed. */

@@ -38,10 +38,20 @@ export interface IndexTable {
    * (`WRITE_LIMIT_BYTES`).
    * @throws PacsError TOO_LARGE; BUSY: nothing was written; OUTCOME_UNKNOWN: an engine behind a network was never heard again
    */
-  write(
-    operations: readonly WriteOperation[],
-    options?: { readonly durability?: 'durable' | 'deferred' },
-  ): Promise<WriteOutcome>;
+  write(operations: readonly WriteOperation[], options?: WriteOptions): Promise<WriteOutcome>;
+}
+
+export interface WriteOptions {
+  readonly durability?: 'durable' | 'deferred';
+  /**
+   * Asked once when conditions do not hold, in the same moment of the order of writes: the operations that take the place of all that were
+   * given, made from what `read` finds. Undefined: there are none, and the write has failed. `failed` is as in the outcome; an outcome's is of the operations tried last.
+   * Who throws here has written nothing, and the write throws it. Only an engine whose conflicts are cheap asks, and it lets nobody else write meanwhile: be brief.
+   */
+  readonly instead?: (
+    failed: readonly number[],
+    read: (key: Key) => Item | undefined,
+  ) => readonly WriteOperation[] | undefined;
 }
 
 export const WRITE_LIMIT_OPERATIONS = 100;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
+import { MemoryIndexTable } from '#adapters/memory/memory-index-table.ts';
 import { CommitQueue } from '#core/archive/commit.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import { discardHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
@@ -12,6 +13,7 @@ import { getTrash, listTrash, restoreFromTrash } from '#core/archive/trash.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { assemble } from '#core/assemble.ts';
 import { PacsError } from '#core/errors.ts';
+import type { WriteOutcome } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
@@ -84,22 +86,46 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
       expect(await seriesOf(services, uid(3))).toMatchObject({ instanceCount: 20, modality: 'SR' });
     });
 
-    test('several processes storing into one study at once leave exact counts', async () => {
-      const first = memoryServices();
-      const processes = [first, ...Array.from({ length: 3 }, () => memoryServices({ ports: first }))];
-      const objects = Array.from({ length: 60 }, (_, n) => slice(n, { SeriesInstanceUID: uid(2 + (n % 3)) }));
-      const sent = [...objects, ...objects.slice(0, 30)].map((bytes, i) => store(processes[i % 4]!, bytes));
-      const kinds = (await Promise.all(sent)).map(({ kind }) => kind);
-      expect(kinds.filter((kind) => kind === 'stored')).toHaveLength(60);
-      expect(kinds.filter((kind) => kind === 'duplicate')).toHaveLength(30);
-      expect(await studyRecord(first, uid(1))).toMatchObject({
-        instanceCount: 60,
-        seriesCount: 3,
-        modalities: { CT: 60 },
-      });
-      expect(await sweep(first, TENANT)).toMatchObject({ folded: 0, abandoned: 0 });
-      expect(await verifyArchive(first, TENANT)).toMatchObject({ intact: 60, orphans: [], miscounted: [] });
-    });
+    test.each([false, true])(
+      'several processes storing into one study at once leave exact counts (conflicts cheap: %s)',
+      async (conflictsAreCheap) => {
+        const first = memoryServices({ ports: { index: new MemoryIndexTable({ conflictsAreCheap }) } });
+        const processes = [first, ...Array.from({ length: 3 }, () => memoryServices({ ports: first }))];
+        const objects = Array.from({ length: 60 }, (_, n) => slice(n, { SeriesInstanceUID: uid(2 + (n % 3)) }));
+        const sent = [...objects, ...objects.slice(0, 30)].map((bytes, i) => store(processes[i % 4]!, bytes));
+        const kinds = (await Promise.all(sent)).map(({ kind }) => kind);
+        expect(kinds.filter((kind) => kind === 'stored')).toHaveLength(60);
+        expect(kinds.filter((kind) => kind === 'duplicate')).toHaveLength(30);
+        expect(await studyRecord(first, uid(1))).toMatchObject({
+          instanceCount: 60,
+          seriesCount: 3,
+          modalities: { CT: 60 },
+        });
+        expect(await sweep(first, TENANT)).toMatchObject({ folded: 0, abandoned: 0 });
+        expect(await verifyArchive(first, TENANT)).toMatchObject({ intact: 60, orphans: [], miscounted: [] });
+      },
+    );
+
+    test.each([
+      { conflictsAreCheap: true, lost: 'none', leastLost: 0, mostLost: 0 },
+      { conflictsAreCheap: false, lost: 'some', leastLost: 1, mostLost: 100 },
+    ])(
+      'two processes that store into one study by turns fail at each other $lost of the time (conflicts cheap: $conflictsAreCheap)',
+      async ({ conflictsAreCheap, leastLost, mostLost }) => {
+        const index = new MemoryIndexTable({ conflictsAreCheap });
+        const write = vi.spyOn(index, 'write');
+        const first = memoryServices({ ports: { index } });
+        const processes = [first, memoryServices({ ports: first })];
+        for (let n = 0; n < 10; n++) await store(processes[n % 2]!, slice(n, { SeriesInstanceUID: uid(2 + (n % 4)) }));
+        const outcomes = await Promise.all(write.mock.results.map(({ value }) => value as Promise<WriteOutcome>));
+        const lost = outcomes.filter(({ committed }) => !committed).length;
+        expect(lost).toBeGreaterThanOrEqual(leastLost);
+        expect(lost).toBeLessThanOrEqual(mostLost);
+        expect(await studyRecord(first, uid(1))).toMatchObject({ instanceCount: 10, seriesCount: 4 });
+        expect(await sweep(first, TENANT)).toMatchObject({ folded: 0, abandoned: 0 });
+        expect(await verifyArchive(first, TENANT)).toMatchObject({ intact: 10, orphans: [], miscounted: [] });
+      },
+    );
 
     test('an object over the whole-object limit is streamed, with the same result', async () => {
       const services = memoryServices({ limits: { wholeObjectBytes: 500 } });
