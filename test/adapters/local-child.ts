@@ -101,10 +101,10 @@ const JOBS: Record<string, () => Promise<void>> = {
     const { blobs, index } = await openAll();
     let most = 0;
     let passed = 0;
-    /** Every 16 MiB: what has been let go of by then is the collector's, whenever it comes to that. */
+    /** Every 32 MiB: what has been let go of by then is the collector's, whenever it comes to that. */
     const watch = async (bytes: number): Promise<void> => {
       passed += bytes;
-      if (passed < 16 * 1024 * 1024) return;
+      if (passed < 32 * 1024 * 1024) return;
       passed = 0;
       most = Math.max(most, (await collectGarbage()).rss);
     };
@@ -171,10 +171,17 @@ const JOBS: Record<string, () => Promise<void>> = {
     const { closeSync } = process.getBuiltinModule('node:fs');
     await new Promise((resolve) => setTimeout(resolve, 1_200));
     say({ alive: String(isAlive(me)) });
-    await blobs.put('handles/a', Buffer.alloc(10)).catch((error: unknown) => say({ code: asPacsError(error).code }));
-    await blobs.readBytes('seed').catch((error: unknown) => say({ code: asPacsError(error).code }));
+    const refused = (error: unknown) => say({ code: asPacsError(error).code });
+    const append = () => blobs.packed!.append('handles/1.2/1.3/1.4.V.dcm', Buffer.alloc(20));
+    const write = () => index.write([{ kind: 'put', key: { partition: 'handles', sort: 'a' }, item: {} }]);
+    await blobs.put('handles/a', Buffer.alloc(10)).catch(refused);
+    await blobs.readBytes('seed').catch(refused);
+    await append().catch(refused);
+    await write().catch(refused);
     for (const fd of taken) closeSync(fd);
     say({ stored: (await blobs.put('handles/a', Buffer.alloc(10))).size });
+    say({ stored: (await append()).size });
+    say({ committed: String((await write()).committed) });
     await index.close();
   },
 };

@@ -25,6 +25,7 @@ import {
 } from '../index-rules.ts';
 import { decodeItem, decodeVersion, encodeItem } from '../item-codec.ts';
 import { syncUpwards } from './durable-directories.ts';
+import { translated as asPacsError } from './fs-errors.ts';
 import { IndexDoor, type IndexDoorOptions } from './index-door.ts';
 import { keyRange } from './key-range.ts';
 
@@ -319,5 +320,6 @@ async function translated(error: unknown): Promise<unknown> {
     return new PacsError('OUT_OF_SPACE', 'the disk takes no more of the index', { cause });
   if (/MDB_READERS_FULL|temporarily unavailable|Too many open files|Cannot allocate/.test(text))
     return new PacsError('BUSY', 'the index is out of resources', { cause });
-  return cause;
+  // of the door
+  return asPacsError(cause);
 }

@@ -10,7 +10,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { errno } from './fs-errors.ts';
+import { PacsError } from '#core/errors.ts';
+import { errno, translated } from './fs-errors.ts';
 import { isRunningSince, startOf } from './living-process.ts';
 
 /** A pack that a process is writing, or was when it died. `folder`: relative to that of blobs, with a '/' at its end. */
@@ -37,6 +38,8 @@ export class PackNotes {
   readonly #incoming: string;
   readonly #name: string;
   #fd: number | undefined;
+  /** lines that could not be written yet; what is left of one after its beginning was */
+  #untold = '';
 
   /** @param unique name of this process, which begins with its pid and '-' */
   constructor(incoming: string, unique: string) {
@@ -47,15 +50,36 @@ export class PackNotes {
   opened(id: string, folder: string): void {
     if (this.#fd === undefined) {
       this.#fd = openSync(join(this.#incoming, this.#name), 'a', 0o640);
-      writeSync(this.#fd, `=${startOf(process.pid)}\n`);
+      this.#untold += `=${startOf(process.pid)}\n`;
     }
-    writeSync(this.#fd, `+${id} ${folder}\n`);
+    this.#untold += `+${id} ${folder}\n`;
+    this.#tell();
   }
 
-  /** By whom ever: its writer, or who has dealt with what a dead one left. */
+  /**
+   * By whom ever: its writer, or who has dealt with what a dead one left. Where its writer cannot say so now, for want of space or of a file handle, it
+   * does with what it says next, and goes on: until then, or until it ends, the pack passes for open, which does no harm.
+   */
   closed(id: string, note = this.#name): void {
-    if (note === this.#name && this.#fd !== undefined) writeSync(this.#fd, `-${id}\n`);
-    else appendFileSync(join(this.#incoming, note), `-${id}\n`);
+    if (note !== this.#name) {
+      appendFileSync(join(this.#incoming, note), `-${id}\n`);
+      return;
+    }
+    this.#untold += `-${id}\n`;
+    try {
+      this.#tell();
+    } catch {
+      // said later
+    }
+  }
+
+  #tell(): void {
+    while (this.#untold !== '') {
+      if (this.#fd === undefined) {
+        appendFileSync(join(this.#incoming, this.#name), this.#untold);
+        this.#untold = '';
+      } else this.#untold = this.#untold.slice(writeSync(this.#fd, this.#untold));
+    }
   }
 
   /** The packs that are open by the notes of all processes. */
@@ -98,7 +122,10 @@ export class PackNotes {
     try {
       writeFileSync(this.#doubtOf(id), folder, { flag: 'wx', mode: 0o640 });
     } catch (error) {
-      if (errno(error) !== 'EEXIST') throw error;
+      if (errno(error) === 'EEXIST') return;
+      const reason = translated(error);
+      // What is deleted on a full disk is to make room: the sweep looks at the pack when something else of it is deleted.
+      if (!(reason instanceof PacsError && reason.code === 'OUT_OF_SPACE')) throw error;
     }
   }
 
