@@ -185,12 +185,14 @@ export class Lane {
     const { clock, log } = this.#context;
     switch (delivered.kind) {
       case 'done':
-        if (this.#problem !== undefined) log.info('forwarding', { destination: this.destination });
-        this.#failures = 0;
-        this.#problem = undefined;
         this.#counts.sentInstances += delivered.instances;
         this.#counts.sentBytes += delivered.bytes;
         for (const { queueKey } of batch) this.#alone.delete(queueKey);
+        // Another request has failed while this one was under way: what it was told of holds, and is said, until its time is over.
+        if (this.#paused.left(clock.now()) > 0) return;
+        if (this.#problem !== undefined) log.info('forwarding', { destination: this.destination });
+        this.#failures = 0;
+        this.#problem = undefined;
         return;
       case 'apart':
         for (const { queueKey } of batch) this.#alone.add(queueKey);

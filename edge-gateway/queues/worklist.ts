@@ -59,8 +59,21 @@ export const worklistReady = (context: EdgeContext) => async (): Promise<void> =
   if (state === 'none') throw new PacsError('BUSY', reason);
 };
 
-/** Brings the copy up to date. @throws PacsError where the upstream does not answer */
-export async function syncWorklist(context: EdgeContext, signal: AbortSignal): Promise<void> {
+const syncing = new WeakMap<object, Promise<void>>();
+
+/**
+ * Brings the copy up to date: one after another, as what one had read would else be written over what another has read since.
+ * @throws PacsError where the upstream does not answer
+ */
+export function syncWorklist(context: EdgeContext, signal: AbortSignal): Promise<void> {
+  const { services } = context;
+  const before = syncing.get(services) ?? Promise.resolve();
+  const done = before.catch(() => {}).then(() => readChanges(context, signal));
+  syncing.set(services, done);
+  return done;
+}
+
+async function readChanges(context: EdgeContext, signal: AbortSignal): Promise<void> {
   const known = await worklistCopy(context);
   if (known?.cursor === undefined) return readAll(context, signal);
   for (let cursor = known.cursor; ; ) {

@@ -161,6 +161,34 @@ test('Retry-After is heeded', async () => {
   await drained(clinic.gateway, 1);
 });
 
+// It was not: the destination stood still for an hour, and the page said that all was well.
+test('a wait that the upstream has asked for is told of, although a request that was under way has gone well since', async () => {
+  clinic = await openClinic({ parallel: 2, batch: { instances: 1 }, timeoutMs: 60_000 });
+  const { promise: goesOn, resolve: goOn } = Promise.withResolvers<void>();
+  let stored = 0;
+  clinic.archive.intercept = (answer) => async (request) => {
+    if (request.method !== 'POST' || request.path !== '/dicomweb/studies') return answer(request);
+    if (++stored === 1) await goesOn;
+    else return { response: { status: 503, headers: { 'retry-after': '3600' } }, route: undefined };
+    return answer(request);
+  };
+  await cStore(clinic.gateway, slices(2));
+  await until(
+    () => status(clinic.gateway),
+    ({ blocked }) => blocked === 1,
+  );
+  goOn();
+  const after = await until(
+    () => status(clinic.gateway),
+    ({ sentInstances }) => sentInstances === 1,
+  );
+  expect(after).toMatchObject({ pending: 1, confirmed: 1, pause: { reason: 'it answered 503' } });
+  expect(after.pause!.until - Date.now()).toBeGreaterThan(3_000_000);
+  clinic.archive.intercept = undefined;
+  clinic.gateway.forwarder.retryNow('cloud');
+  await drained(clinic.gateway, 2);
+});
+
 test('a line that flaps lets everything through in the end, once', async () => {
   clinic = await openClinic({ batch: { instances: 4 } });
   const objects = slices(60);
@@ -178,7 +206,8 @@ test('a line that flaps lets everything through in the end, once', async () => {
 });
 
 test('a line that garbles bytes brings nothing garbled into the archive, and leaves nothing held', async () => {
-  clinic = await openClinic({ batch: { instances: 3 }, retry: { firstMs: 5, mostMs: 40, refusals: 50 } });
+  const retry = { firstMs: 5, mostMs: 40, refusals: 50 };
+  clinic = await openClinic({ batch: { instances: 3 }, retry, timeoutMs: 1_500 });
   await clinic.line.set({ kind: 'corrupting', oneIn: 7_001 });
   const objects = slices(30);
   expect(await cStore(clinic.gateway, objects)).toEqual(ok(30));
