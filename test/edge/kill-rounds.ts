@@ -63,7 +63,8 @@ class EdgeProcess {
         this.port = Number(port);
         return;
       }
-      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`no gateway: ${said}`);
+      if (child.exitCode !== null || child.signalCode !== null || performance.now() > deadline)
+        throw new Error(`no gateway: ${said}`);
       await sleep(10);
     }
   }
