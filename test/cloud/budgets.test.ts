@@ -20,7 +20,7 @@ let archive: CloudArchive;
 beforeAll(async () => {
   cloud = await startCloud();
   // Who reaches what is read once a second by a function (lambda/config.ts), and so not counted with each call.
-  archive = cloud.open({ limits: { accessPolicyMs: 60_000 } });
+  archive = cloud.open({ limits: { accessPolicyMs: 24 * 60 * 60 * 1000 } });
   await get('/studies?limit=1', 'application/dicom+json');
 });
 afterAll(() => cloud.stop());
@@ -78,7 +78,7 @@ const ratesOf = ({ dynamo: client, services: { clock } }: CloudArchive): Throttl
     DEFAULT_RATES,
     { ...clock, now: () => now },
     {
-      ledger: new DynamoRateLedger({ client, clock, tableName: TABLE_NAME, region: 'us-east-1', timeoutMs: 5_000 }),
+      ledger: new DynamoRateLedger({ client, clock, tableName: TABLE_NAME, region: 'us-east-1', timeoutMs: 60_000 }),
       onFailure: (error) => expect.fail(String(error)),
     },
   );
@@ -214,7 +214,7 @@ describe('calls of DynamoDB, as docs/dynamodb.md has them', () => {
 
   test('for rates: a lot that is drawn alone and beside others, and a token of nobody', async () => {
     const { clock } = archive.services;
-    const options = { client: archive.dynamo, tableName: TABLE_NAME, clock, region: 'eu-west-1' };
+    const options = { client: archive.dynamo, tableName: TABLE_NAME, clock, region: 'eu-west-1', timeoutMs: 60_000 };
     const [one, other] = [new DynamoRateLedger(options), new DynamoRateLedger(options)];
     const account = principalAccount({ tenant: TENANT, subject: 'reader' });
     const now = clock.now();

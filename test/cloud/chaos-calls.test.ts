@@ -214,7 +214,7 @@ describe('UpdateItemCommand', () => {
       tableName: TABLE_NAME,
       clock: systemClock,
       region: 'eu-west-1',
-      timeoutMs: 5_000,
+      timeoutMs: 60_000,
     });
     const account = principalAccount({ tenant: 'clinic', subject: fault });
     const now = Date.UTC(2026, 0, 1);

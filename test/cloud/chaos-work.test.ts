@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { SQSRecord } from 'aws-lambda';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { reconcile } from '#core/archive/reconcile.ts';
@@ -56,12 +57,14 @@ async function untilDone<T>(work: (attempt: number) => Promise<T>): Promise<T> {
     } catch (error) {
       if (!(error instanceof PacsError) && !/process is dead/.test(String(error))) throw error;
       expect(attempt, String(error)).toBeLessThan(ATTEMPTS);
+      await sleep(Math.min(100, 2 * attempt));
     }
   }
 }
 
 async function expectExactly(study: number, count: number, sent: readonly Uint8Array[]): Promise<void> {
   const { services } = calm;
+  await cloud.settled();
   await sweep(services, TENANT, 0);
   const item = await services.index.get(keys.study(TENANT, uid(study)));
   expect(asRecord<StudyRecord>(item!)).toMatchObject({
@@ -146,6 +149,7 @@ test('a store transaction: every step repeated, committed by several at once, it
 /** Parts that a dying function left behind go when the transaction ends; none of a stored object is needed any more. */
 async function expectNoParts({ id }: TransactionRecord): Promise<void> {
   const { services } = calm;
+  await cloud.settled();
   const late = { ...services, clock: { ...services.clock, now: () => Date.now() + services.limits.transactionMs + 1 } };
   await sweep(late, TENANT);
   expect(await Array.fromAsync(services.landing.list(`_uploads/${TENANT}/${id}/`))).toStrictEqual([]);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readFeed } from '#core/archive/feed.ts';
 import { asRecord, type InstanceRecord, keys, type StudyRecord } from '#core/archive/records.ts';
@@ -38,6 +39,7 @@ async function deliver(archive: CloudArchive, bytes: Uint8Array): Promise<string
     if (outcome.kind !== 'failed') return outcome.kind;
     expect(['BUSY', 'OUTCOME_UNKNOWN', 'BEING_STORED']).toContain(outcome.error.code);
     expect(sent).toBeLessThan(40);
+    await sleep(Math.min(100, 5 * sent));
   }
 }
 
@@ -66,6 +68,7 @@ test('throttling, failures, lost answers and torn bodies in a fifth of all calls
   );
   expect([...injected].toSorted()).toStrictEqual(['answerLost', 'failed', 'failedAfter', 'throttled', 'unreachable']);
 
+  await cloud.settled();
   const { services } = cloud.open();
   await sweep(services, TENANT, 0);
   const expected = new Map(sent.map(({ bytes }) => [sha256Of(bytes), bytes]));
@@ -114,6 +117,7 @@ test('a function killed after any of its calls leaves nothing half done: the nex
     // half of them are sent again, elsewhere; the other half is not, and what was begun is given up or kept whole
     if (diesAfter % 2 === 0) expect(['stored', 'duplicate']).toContain((await store(services, bytes)).kind);
   }
+  await cloud.settled();
   await sweep(services, TENANT, 0);
   const found = (await Array.fromAsync(instancesOfStudy(services, TENANT, study))) as InstanceRecord[];
   const item = await services.index.get(keys.study(TENANT, study));

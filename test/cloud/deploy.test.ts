@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import {
+  DeleteMessageCommand,
   GetQueueAttributesCommand,
   GetQueueUrlCommand,
   ReceiveMessageCommand,
@@ -37,7 +38,15 @@ import {
   SECOND_REGION,
   STAGE,
 } from './helpers/deployment.ts';
-import { hasten, misconfigure, redrive, streamOfIndex, WRONG_BUCKET, WRONG_TABLE } from './helpers/drills.ts';
+import {
+  hasten,
+  holdQueue,
+  misconfigure,
+  redrive,
+  streamOfIndex,
+  WRONG_BUCKET,
+  WRONG_TABLE,
+} from './helpers/drills.ts';
 import { ENGINE_IDENTITY } from './helpers/engines.ts';
 import { putSite, startFront } from './helpers/front.ts';
 import { signIn, signInAgain } from './helpers/identity.ts';
@@ -192,8 +201,9 @@ describe('work that cannot be done', () => {
     const dead = await eventually(async () => {
       const answer = await sqs.send(new ReceiveMessageCommand({ QueueUrl: deadUrl, WaitTimeSeconds: 1 }));
       return answer.Messages?.[0];
-    }, 120_000);
+    }, 180_000);
     expect(dead.Body).toBe('{"no":"event"}');
+    await sqs.send(new DeleteMessageCommand({ QueueUrl: deadUrl, ReceiptHandle: dead.ReceiptHandle! }));
     await sqs.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: { VisibilityTimeout: '900' } }));
     sqs.destroy();
   });
@@ -218,7 +228,7 @@ describe('a deployment that was wrong', () => {
       const asked = { QueueUrl: deadUrl, AttributeNames: ['ApproximateNumberOfMessages' as const] };
       const { Attributes } = await sqs.send(new GetQueueAttributesCommand(asked));
       return Number(Attributes?.ApproximateNumberOfMessages) > 0 ? true : undefined;
-    }, 120_000);
+    }, 180_000);
     await putRight();
     await setVisibility('900');
     expect(await redrive(deployed)).toMatch(/^ingest: [1-9]\d* given up/m);
@@ -256,9 +266,12 @@ describe('an object in Deep Archive', () => {
         const [found] = await json(`/dicomweb/studies?StudyInstanceUID=${study}&includefield=InstanceAvailability`);
         return found['00080056'].Value[0] === expected ? true : undefined;
       });
+    // The engine brings it back in two seconds: the news waits until it has been seen that the object is on its way.
+    const goOn = await holdQueue(deployed, 'moved');
     const away = await read();
     expect([away.status, Number(away.headers['retry-after']) > 0], away.body.toString()).toEqual([503, true]);
     await becomes('NEARLINE');
+    await goOn();
     await becomes('ONLINE');
     const back = await read();
     expect(back.status).toBe(200);
@@ -310,12 +323,12 @@ describe('a study that a rule sends on', () => {
     });
     expect(status).toBe(200);
     const delivery = async () => (await json(`/api/routing/deliveries?study=${study}`)).items[0];
-    const waits = await eventually(async () => ((await delivery())?.problem ? delivery() : undefined), 120_000);
+    const waits = await eventually(async () => ((await delivery())?.problem ? delivery() : undefined), 180_000);
     expect(waits).toMatchObject({ state: 'waiting', waiting: 3, problem: { class: 'unreachable' } });
 
     const elsewhere = await startArchive(folder, { NEPHOS_HTTP_PORT: String(ELSEWHERE_PORT), NEPHOS_WORKERS: '1' });
     try {
-      await eventually(async () => ((await delivery())?.state === 'done' ? true : undefined), 120_000);
+      await eventually(async () => ((await delivery())?.state === 'done' ? true : undefined), 180_000);
       for (const [n, object] of objects.entries()) {
         const path = `/dicomweb/studies/${study}/series/${uid(7702)}/instances/${uid(7703 + n)}`;
         const got = await fetch(elsewhere.origin + path, {
@@ -381,7 +394,7 @@ describe.runIf(existsSync('/usr/bin/storescu'))('a gateway at the edge', () => {
           `/dicomweb/studies?StudyInstanceUID=${study}&includefield=NumberOfStudyRelatedInstances`,
         );
         return studies[0]?.['00201208']?.Value[0] === objects.length ? studies[0] : undefined;
-      }, 120_000);
+      }, 180_000);
       expect(found).toBeDefined();
     } finally {
       await edge.stop();
@@ -530,7 +543,7 @@ describe('a study that nothing more comes for', () => {
     const settled = await eventually(async () => {
       const { events } = await json('/api/events?limit=1000');
       return events.find(({ type }: { type: string }) => type === 'StudyQuiet');
-    }, 120_000);
+    }, 180_000);
     expect(settled).toBeDefined();
   });
 });

@@ -31,7 +31,7 @@ async function open() {
   await createTable(client, tableName);
   counts = watch(client);
   const ledger = (region = 'eu-west-1') =>
-    new DynamoRateLedger({ client, tableName, clock: systemClock, region, timeoutMs: 5_000 });
+    new DynamoRateLedger({ client, tableName, clock: systemClock, region, timeoutMs: 60_000 });
   const index = new DynamoIndexTable({ client, tableName, clock: systemClock });
   return { ledger, index };
 }

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { UpdateTableCommand } from '@aws-sdk/client-dynamodb';
 import {
   CreateBucketCommand,
@@ -148,10 +147,7 @@ async function wholeIn(services: Services, study: number): Promise<number> {
 }
 
 async function eventuallyWhole(services: Services, study: number, count: number): Promise<void> {
-  for (let look = 0; (await wholeIn(services, study)) !== count; look++) {
-    if (look === 100) throw new Error(`the region has ${await wholeIn(services, study)} of ${count}`);
-    await sleep(200);
-  }
+  await expect.poll(() => wholeIn(services, study), { interval: 200 }).toBe(count);
 }
 
 const stored = async ({ index }: Services): Promise<string[]> => {
@@ -191,9 +187,8 @@ test('the first region is lost and comes back: nothing acknowledged is missing i
     const report = await reconcile(services, TENANT, () => false);
     expect(report).toMatchObject({ studies: 2, objects: 14, missing: 0, unknown: 0, finished: true });
   }
-  const events = await stored(back);
-  expect(events).toHaveLength(14);
-  expect(new Set(events).size).toBe(14);
+  await expect.poll(() => stored(back), { interval: 200 }).toHaveLength(14);
+  expect(new Set(await stored(back)).size).toBe(14);
 });
 
 test('what is removed in one region stays in the bucket of the other as bytes that no record leads to for a reader', async () => {
@@ -201,10 +196,7 @@ test('what is removed in one region stays in the bucket of the other as bytes th
   await send(first, 30, 2);
   await eventuallyWhole(second, 30, 2);
   await moveToTrash(first, TENANT, [{ StudyInstanceUID: uid(30) }], { kind: 'deleted', reason: 'drill', by: 'drill' });
-  for (let look = 0; (await second.index.get(keys.study(TENANT, uid(30)))) !== undefined; look++) {
-    expect(look).toBeLessThan(50);
-    await sleep(100);
-  }
+  await expect.poll(() => second.index.get(keys.study(TENANT, uid(30))), { interval: 100 }).toBeUndefined();
   expect(await wholeIn(second, 30)).toBe(0);
   const { s3 } = clientsOf(SECOND);
   const listed = await s3.send(

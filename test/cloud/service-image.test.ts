@@ -20,14 +20,14 @@ describe("the image of the cloud's service", () => {
   // What `scripts/install-peers` brings for the gateway's image; the layer of `npm ci` is the same, and kept.
   test.runIf(canBuild)(
     'is built by its own steps, is small, runs without rights on a root that nothing can be written to, and keeps what it is sent',
-    { timeout: 600_000 },
+    { timeout: 1_200_000 },
     async () => {
       const [database, stack] = await Promise.all([startDynamoDb(), startMiniStack()]);
       try {
         const { env, token } = await prepareService(database, stack);
         const said = await runOk(join(projectRoot, 'scripts/check-image'), ['--service'], {
           env: { ...env, NEPHOS_IMAGE_TOKEN: token, NEPHOS_IMAGE_PORTS: String(await freePort()) },
-          timeoutMs: 600_000,
+          timeoutMs: 1_000_000,
         });
         for (const line of [
           'health check: well',

@@ -34,7 +34,7 @@ export function backgroundSuite(suite: DeployedSuite): void {
       const seals = await eventually(async () => {
         const keys = await keysBelow(archive(), 'main/audit/');
         return keys.length > 0 ? keys : undefined;
-      }, 150_000);
+      }, 240_000);
       expect(seals[0]).toMatch(/^main\/audit\/\d+\.ndjson$/);
     });
 
@@ -95,7 +95,7 @@ export function backgroundSuite(suite: DeployedSuite): void {
       const run = await eventually(async () => {
         const found = await json(`/api/deidentifications/${begun.body.id}`);
         return found.state === 'done' ? found : undefined;
-      }, 120_000);
+      }, 180_000);
       expect(run.progress).toMatchObject([{ StudyInstanceUID: study, state: 'done' }]);
       const { studies } = await json('/api/deidentification-projects/trial/mapping');
       const copy = studies[0].copy;

@@ -37,7 +37,7 @@ export const finder = (suite: DeployedSuite) => async (path: string) => {
   return body;
 };
 
-export async function eventually<T>(look: () => Promise<T | undefined>, withinMs = 60_000): Promise<T> {
+export async function eventually<T>(look: () => Promise<T | undefined>, withinMs = 180_000): Promise<T> {
   const giveUpAt = Date.now() + withinMs;
   for (;;) {
     const found = await look();

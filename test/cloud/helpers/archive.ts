@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import { CreateQueueCommand } from '@aws-sdk/client-sqs';
@@ -33,8 +34,16 @@ export interface Cloud {
     /** size of the parts that objects are uploaded in; the engine minds none */
     partBytes?: number;
   }): CloudArchive;
+  /**
+   * Resolves when no function has made a call for a while: of what a function that failed or died had begun, some may still be under way, and arrive
+   * when everything has been put in order.
+   */
+  settled(): Promise<void>;
   stop(): Promise<void>;
 }
+
+/** without a call (ms); longer than any function of these tests waits between two attempts */
+const STILL_MS = 300;
 
 export interface CloudArchive {
   readonly services: Services;
@@ -59,6 +68,7 @@ export async function startCloud(): Promise<Cloud> {
     for (const QueueName of [queueName(STAGE, kind), deadLetterName(STAGE, kind)])
       await sqs.send(new CreateQueueCommand({ QueueName }));
   const clients: { destroy(): void }[] = [sqs];
+  const watched: CallCounts[] = [];
 
   return {
     endpoint: stackEngine.endpoint,
@@ -89,6 +99,7 @@ export async function startCloud(): Promise<Cloud> {
         { limits },
       );
       const all = Object.values(counts);
+      watched.push(...all);
       return {
         services,
         dynamo: clientOf.dynamo,
@@ -99,6 +110,11 @@ export async function startCloud(): Promise<Cloud> {
           for (const one of all) one.reset();
         },
       };
+    },
+    async settled() {
+      const calls = () => watched.reduce((sum, one) => sum + one.total(), 0);
+      for (let before = -1; watched.some((one) => one.open() > 0) || calls() !== before; await sleep(STILL_MS))
+        before = calls();
     },
     async stop() {
       for (const client of clients) client.destroy();

@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '#test/fixtures/free-port.ts';
 import type { Answer } from '#test/hosts/client.ts';
 import lacks from '../ministack-lacks.json' with { type: 'json' };
 import { copySources } from './assembly.ts';
@@ -20,7 +21,7 @@ const PEERS = process.env.NEPHOS_PEERS_DIR ?? '/var/tmp/nephos-peers';
 const LAMBDA_SDK = join(PEERS, 'lambda-sdk/node_modules');
 
 /** where the suite starts an archive that studies may be sent on to: the deployment must know it beforehand */
-export const ELSEWHERE_PORT = 41_477;
+export const ELSEWHERE_PORT = await freePort();
 
 /** All that a deployment in two regions can have, so that the engine sees every stack. */
 export const SETTINGS = {
@@ -240,6 +241,7 @@ const ask = (
     const length = body === undefined ? {} : { 'content-length': String(body.length) };
     const request = httpRequest(
       {
+        agent: false,
         host: api.hostname,
         port: api.port,
         path: `${api.pathname}${path}`,

@@ -50,6 +50,20 @@ export async function startNow(
   return call(deployed, 'lambda', `/2015-03-31/functions/nephos-${STAGE}-${name}/invocations`, { body: {} });
 }
 
+/** Has a function take nothing from a queue: what comes meanwhile waits there. @returns what lets it go on */
+export async function holdQueue(deployed: Deployed, queue: string): Promise<() => Promise<void>> {
+  const path = '/2015-03-31/event-source-mappings';
+  const { EventSourceMappings } = await call(deployed, 'lambda', `${path}/`, { method: 'GET' });
+  const mappings = EventSourceMappings as unknown as { UUID: string; EventSourceArn: string }[];
+  const found = mappings.find(({ EventSourceArn }) => EventSourceArn.endsWith(`:nephos-${STAGE}-${queue}`));
+  if (found === undefined) throw new Error(`nothing takes from ${queue}: ${JSON.stringify(mappings)}`);
+  const set = async (Enabled: boolean): Promise<void> => {
+    await call(deployed, 'lambda', `${path}/${found.UUID}`, { method: 'PUT', body: { Enabled } });
+  };
+  await set(false);
+  return () => set(true);
+}
+
 /** Lets the schedule of a function be due a minute after it was deployed: the same target, by the same role. */
 export async function hasten(deployed: Deployed, name: string): Promise<void> {
   const { Schedules } = await call(deployed, 'scheduler', '/schedules', { method: 'GET' });

@@ -19,7 +19,9 @@ export interface Engine {
   stop(): Promise<void>;
 }
 
-const STARTED_WITHIN_MS = 60_000;
+const STARTED_WITHIN_MS = 240_000;
+/** of one look whether it answers */
+const LOOK_MS = 10_000;
 const KILL_AFTER_MS = 2_000;
 
 /** Amazon's DynamoDB Local, in memory. It knows no address to bind to and listens on every interface while it runs. */
@@ -77,7 +79,12 @@ async function start(
   });
   failed.catch(() => {});
   const endpoint = `http://127.0.0.1:${port}`;
-  await Promise.race([failed, answering(endpoint)]);
+  try {
+    await Promise.race([failed, answering(endpoint)]);
+  } catch (error) {
+    await stop(child);
+    throw error;
+  }
   return { endpoint, stop: () => stop(child) };
 }
 
@@ -86,7 +93,7 @@ async function answering(endpoint: string): Promise<void> {
   while (Date.now() < giveUpAt) {
     // any answer will do: 400 for a request without a signature is one
     if (
-      await fetch(endpoint).then(
+      await fetch(endpoint, { signal: AbortSignal.timeout(LOOK_MS) }).then(
         () => true,
         () => false,
       )
@@ -107,8 +114,16 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(forced);
 }
 
-/** What every client of an engine needs beside `endpoint`. */
+/**
+ * What every client of an engine needs beside `endpoint`. A call takes as long as it takes on a busy machine: one that were given up, or sent over a
+ * connection that the engine is just closing, would be made again, and counted.
+ */
 export const ENGINE_IDENTITY = {
   region: 'us-east-1',
   credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  requestHandler: {
+    connectionTimeout: 120_000,
+    requestTimeout: 300_000,
+    httpAgent: { maxSockets: 128, keepAlive: false },
+  },
 } as const;

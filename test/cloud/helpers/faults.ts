@@ -4,6 +4,8 @@ import type { Readable } from 'node:stream';
 export interface CallCounts {
   readonly calls: Map<string, number>;
   readonly injected: Map<string, number>;
+  /** calls that are under way */
+  open(): number;
   total(): number;
   reset(): void;
 }
@@ -32,20 +34,26 @@ export type Fault = (typeof FAULTS)[number];
 export function watch(client: unknown, faults: FaultOptions = { rate: 0, random: Math.random }): CallCounts {
   const calls = new Map<string, number>();
   const injected = new Map<string, number>();
+  let open = 0;
   const count = (counts: Map<string, number>, name: string) => counts.set(name, (counts.get(name) ?? 0) + 1);
   const middleware =
     (next: Next, { commandName }: { commandName: string }) =>
     async (args: unknown) => {
       count(calls, commandName);
-      if (faults.random() >= faults.rate) return next(args);
-      const fault = FAULTS[Math.floor(faults.random() * FAULTS.length)]!;
-      count(injected, fault);
-      return failing(
-        fault,
-        () => next(args),
-        faults.random,
-        () => count(injected, 'torn'),
-      );
+      open++;
+      try {
+        if (faults.random() >= faults.rate) return await next(args);
+        const fault = FAULTS[Math.floor(faults.random() * FAULTS.length)]!;
+        count(injected, fault);
+        return await failing(
+          fault,
+          () => next(args),
+          faults.random,
+          () => count(injected, 'torn'),
+        );
+      } finally {
+        open--;
+      }
     };
   (client as Client).middlewareStack.add(middleware as never, {
     step: 'finalizeRequest',
@@ -55,6 +63,7 @@ export function watch(client: unknown, faults: FaultOptions = { rate: 0, random:
   return {
     calls,
     injected,
+    open: () => open,
     total: () => [...calls.values()].reduce((sum, n) => sum + n, 0),
     reset: () => calls.clear(),
   };

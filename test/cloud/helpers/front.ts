@@ -81,6 +81,7 @@ export async function startFront(deployed: Deployed): Promise<{ origin: string; 
       const pass = (api: URL, rest: readonly string[]): void => {
         const passed = httpRequest(
           {
+            agent: false,
             hostname: api.hostname,
             port: api.port,
             method: incoming.method,
@@ -119,7 +120,10 @@ export async function startFront(deployed: Deployed): Promise<{ origin: string; 
       outgoing.writeHead(404).end();
     }
   };
-  const server = createServer((incoming, outgoing) => void answer(incoming, outgoing)).listen(0, '127.0.0.1');
+  const server = createServer((incoming, outgoing) => void answer(incoming, outgoing));
+  // A connection that is closed while somebody asks over it would be a failure of the front's.
+  server.keepAliveTimeout = 0;
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

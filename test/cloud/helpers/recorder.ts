@@ -28,7 +28,7 @@ export async function record(caller: string, region: string, engine: string): Pr
   const server: Server = createServer((incoming, outgoing) => {
     const chunks: Buffer[] = [];
     const passed = httpRequest(
-      { hostname, port, path: incoming.url, method: incoming.method, headers: incoming.headers },
+      { agent: false, hostname, port, path: incoming.url, method: incoming.method, headers: incoming.headers },
       (answer) => {
         outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(outgoing);
@@ -50,6 +50,8 @@ export async function record(caller: string, region: string, engine: string): Pr
     });
     incoming.pipe(passed);
   });
+  // Connections are the caller's to close: over one that ended just then a call would be lost.
+  server.keepAliveTimeout = 0;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {

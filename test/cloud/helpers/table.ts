@@ -26,5 +26,5 @@ export async function createTable(client: DynamoDBClient, tableName: string): Pr
       ],
     }),
   );
-  await waitUntilTableExists({ client, maxWaitTime: 30 }, { TableName: tableName });
+  await waitUntilTableExists({ client, maxWaitTime: 240 }, { TableName: tableName });
 }
