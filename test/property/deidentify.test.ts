@@ -85,13 +85,15 @@ const cases: fc.Arbitrary<Case> = fc
     const { names, numbers, dates, uids } = drawn;
     const secrets = [...names, ...numbers, ...dates, ...uids];
     const pick = (from: readonly string[], i: number): string => from[i % from.length]!;
-    const values: Record<string, BuilderValue> = { PatientName: `${names[0]}^${names[1]}`, PatientID: numbers[0] };
+    const values: Record<string, BuilderValue> = {};
     for (const [i, keyword] of drawn.nameKeywords.entries())
       values[keyword] = `${pick(names, i)}^${pick(names, i + 1)}`;
     for (const [i, keyword] of drawn.numberKeywords.entries()) values[keyword] = pick(numbers, i);
     for (const [i, keyword] of drawn.dateKeywords.entries()) values[keyword] = pick(dates, i);
     for (const [i, keyword] of UIDS.entries()) values[keyword] = uids[i];
     // All secrets stand where they belong, so that a copy of them elsewhere is known for what it is.
+    values.PatientName = `${names[0]}^${names[1]}`;
+    values.PatientID = numbers[0];
     values.OtherPatientNames = `${names[2]}^${names[1]}`;
     values.AccessionNumber = numbers[1];
     values.StudyID = numbers[2];
