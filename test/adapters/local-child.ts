@@ -162,6 +162,7 @@ const JOBS: Record<string, () => Promise<void>> = {
   async handles() {
     const { blobs, index } = await openAll();
     const me = thisProcess();
+    const packed = await blobs.packed!.append('handles/1.1/1.2/1.3.V.dcm', Buffer.alloc(10));
     const taken: number[] = [];
     try {
       for (;;) taken.push(openSync('/dev/null', 'r'));
@@ -175,7 +176,7 @@ const JOBS: Record<string, () => Promise<void>> = {
     const append = () => blobs.packed!.append('handles/1.2/1.3/1.4.V.dcm', Buffer.alloc(20));
     const write = () => index.write([{ kind: 'put', key: { partition: 'handles', sort: 'a' }, item: {} }]);
     await blobs.put('handles/a', Buffer.alloc(10)).catch(refused);
-    await blobs.readBytes('seed').catch(refused);
+    for (const key of ['seed', packed.key]) await blobs.readBytes(key).catch(refused);
     await append().catch(refused);
     await write().catch(refused);
     for (const fd of taken) closeSync(fd);

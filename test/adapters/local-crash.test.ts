@@ -209,7 +209,7 @@ describe('the limits of the machine', { timeout: 300_000 }, () => {
     expect(await child.done).toBe(0);
     const busy = { code: 'BUSY' };
     expect(child.lines).toStrictEqual([
-      ...[{ alive: 'true' }, busy, busy, busy, busy],
+      ...[{ alive: 'true' }, busy, busy, busy, busy, busy],
       ...[{ stored: 10 }, { stored: 20 }, { committed: 'true' }],
     ]);
   });

@@ -316,7 +316,7 @@ function openIfThere(path: string, flags: 'r' | 'r+'): number | undefined {
     return openSync(path, flags);
   } catch (error) {
     if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return undefined;
-    throw error;
+    throw translated(error);
   }
 }
 
