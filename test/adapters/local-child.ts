@@ -137,6 +137,12 @@ const JOBS: Record<string, () => Promise<void>> = {
     for (const body of [Buffer.alloc(1_500_000), Buffer.alloc(4_000_000), large()])
       await blobs.put('full/a', body).catch((error: unknown) => say({ code: asPacsError(error).code }));
     say({ stored: (await blobs.put('full/b', Buffer.alloc(1000))).size });
+    // In one write, of which the disk takes the first and a part of the second.
+    const append = (n: number) => blobs.packed!.append(`full/1.2/1.3/1.${n}.V.dcm`, Buffer.alloc(600_000));
+    for (const one of await Promise.allSettled([append(1), append(2)]))
+      say({ code: one.status === 'rejected' ? asPacsError(one.reason).code : 'stored' });
+    for await (const { key, size } of blobs.list('')) say({ key, size });
+    await blobs.close();
     await index.close();
   },
 

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, writev } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync, writev } from 'node:fs';
 import { promisify } from 'node:util';
 import { PacsError } from '#core/errors.ts';
 import { PAGE_BYTES, pageAligned, startsAtPage } from '#core/page-aligned.ts';
@@ -83,7 +83,8 @@ export class Pack {
         const offsets = await this.#write(this.#fd, batch);
         for (const [i, waiting] of batch.entries()) waiting.resolve(offsets[i]!);
       } catch (error) {
-        // What has been written of it is nobody's; nothing may come after it.
+        // What has been written of it is nobody's, and is taken back; nothing may come after it.
+        this.#cutOff();
         this.#unsettled -= batch.length + this.#waiting.length;
         for (const waiting of [...batch, ...this.#waiting.splice(0)]) waiting.reject(error);
         this.#retired = true;
@@ -104,6 +105,14 @@ export class Pack {
       return offsets;
     } finally {
       release(gather);
+    }
+  }
+
+  #cutOff(): void {
+    try {
+      if (this.#fd !== undefined) ftruncateSync(this.#fd, this.bytes);
+    } catch {
+      // It stays, and takes its place on the disk.
     }
   }
 
