@@ -51,15 +51,18 @@ function start(job: string, ...rest: readonly string[]) {
   return { lines, first, done, kill, pid: child.pid };
 }
 
-/** The system stops a process when it comes to that: until then it may still answer. */
+/** The system stops a process when it comes to that, thread by thread: until then it may still answer. */
 const stopped = async (pid: number): Promise<void> => {
   process.kill(pid, 'SIGSTOP');
-  const states = (): string[] =>
-    readdirSync(`/proc/${pid}/task`).map((task) => {
-      const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
-      return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[0]!;
-    });
-  if (existsSync('/proc/self/task')) await until(() => states().every((state) => state === 'T'));
+  const isStopped = (thread: string): boolean => {
+    try {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
+    } catch {
+      return false; // it has just ended
+    }
+  };
+  if (existsSync('/proc/self/task')) await until(() => readdirSync(`/proc/${pid}/task`).every(isStopped));
 };
 
 const until = async (holds: () => boolean): Promise<void> => {
