@@ -40,7 +40,7 @@ interface Effort {
 }
 
 /** Something that takes C-STORE. */
-interface Taker {
+export interface Taker {
   readonly name: Target['name'];
   readonly dicom: RemoteEntity;
   cpuMs(): number;
@@ -126,7 +126,8 @@ function dataSetOf({ header, pixels }: CtStudy['slices'][number]): Buffer {
   return Buffer.concat([header.subarray(groupLengthEnd + header.readUInt32LE(groupLengthEnd - 4)), pixels]);
 }
 
-async function storeStudy(
+/** Sends the study, each object over the association that is free next. @returns the time from the first to the last, and of each (ms) */
+export async function storeStudy(
   { dicom, cpuMs }: Taker,
   study: CtStudy,
   associations: number,
@@ -322,7 +323,7 @@ function folderIn(dir: string, name: string): string {
   return folder;
 }
 
-async function startStorescp(aeTitle: string, port: number, args: readonly string[]): Promise<ChildProcess> {
+export async function startStorescp(aeTitle: string, port: number, args: readonly string[]): Promise<ChildProcess> {
   const child = spawn('storescp', [...args, '-pdu', String(MAX_PDU_BYTES), '-aet', aeTitle, String(port)], {
     stdio: 'ignore',
   });

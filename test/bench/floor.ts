@@ -1,0 +1,118 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { freePort } from '#test/fixtures/free-port.ts';
+import { startNginx } from '#test/peers/helpers/nginx.ts';
+import { startServer } from '#test/peers/helpers/processes.ts';
+import { closeConnections, inParallel, median, post, stowPieces, wrk } from './client.ts';
+import { ctStudy } from './data.ts';
+import { startStorescp, storeStudy } from './dimse.ts';
+import { figure } from './results.ts';
+
+/**
+ * `node test/bench/floor.ts --rounds N`: what Node itself costs, without an archive on it (floor-server.ts), beside nginx and storescp. What an archive in
+ * this language can reach at best, on the machine that it runs on.
+ */
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '3' }, processes: { type: 'string', default: '2' } },
+});
+const rounds = Number(values.rounds);
+const dir = mkdtempSync(join(tmpdir(), 'nephos-floor-'));
+const SLICES = 200;
+const SMALL_OBJECTS = 1000;
+const STEPS = ['receive', 'hash', 'write', 'commit'] as const;
+const ASSOCIATIONS = [1, 4, 8] as const;
+
+const rates = new Map<string, number[]>();
+const cpu = new Map<string, number[]>();
+function note(into: Map<string, number[]>, name: string, value: number): void {
+  into.set(name, [...(into.get(name) ?? []), value]);
+}
+
+const frame = ctStudy(1, 1).slices[0]!.pixels;
+mkdirSync(join(dir, 'server'));
+writeFileSync(join(dir, 'server', 'frame'), frame);
+const ports = [await freePort(), await freePort(), await freePort(), await freePort()] as const;
+const floor = await startServer({
+  command: process.execPath,
+  args: [
+    join(import.meta.dirname, 'floor-server.ts'),
+    join(dir, 'server'),
+    values.processes,
+    `${ports[0]}`,
+    `${ports[1]}`,
+  ],
+  env: { FRAME_BYTES: `${frame.length}`, NODE_ENV: 'production' },
+  logFile: join(dir, 'floor.log'),
+  readyUrl: `http://127.0.0.1:${ports[0]}/ready`,
+});
+mkdirSync(join(dir, 'nginx'));
+const nginx = await startNginx({ port: ports[2], dir: join(dir, 'nginx') });
+nginx.put('frame', frame);
+mkdirSync(join(dir, 'received'));
+process.env.TCP_NODELAY = '1';
+const storescp = await startStorescp('STORESCP', ports[3], ['--fork', '-od', join(dir, 'received')]);
+const origin = `http://127.0.0.1:${ports[0]}`;
+let seed = 900_000;
+
+try {
+  for (let round = -1; round < rounds; round++) {
+    const keep = round >= 0; // the first one compiles what is used most
+    for (const [name, root, path] of [
+      ['node:http, from memory', origin, '/memory'],
+      ['node:http, from a file', origin, '/file'],
+      ['nginx', nginx.origin, '/dicomweb/frame'],
+    ] as const) {
+      const server = name === 'nginx' ? nginx : floor;
+      const before = server.cpuMs();
+      const { requestsPerSecond, requests } = await wrk(root, [path], '*/*');
+      if (!keep) continue;
+      note(rates, `GET of 524 KB, 4 clients: ${name}`, requestsPerSecond);
+      note(cpu, `GET of 524 KB, 4 clients: ${name}`, (server.cpuMs() - before) / requests);
+    }
+    for (const step of STEPS) {
+      for (const clients of [1, 8]) {
+        const study = ctStudy(seed++, SLICES);
+        const bodies = study.slices.map(({ header, pixels }) => stowPieces([[header, pixels]]));
+        const before = floor.cpuMs();
+        const elapsedMs = await inParallel(SLICES, clients, async (i) => {
+          await post(`${origin}/${step}`, 'application/octet-stream', bodies[i]!);
+        });
+        if (!keep) continue;
+        const name = `POST of 527 KB, ${clients} ${clients === 1 ? 'client' : 'clients'}: ${step}`;
+        note(rates, name, (SLICES / elapsedMs) * 1000);
+        note(cpu, name, (floor.cpuMs() - before) / SLICES);
+      }
+    }
+    for (const [size, rows, count] of [
+      ['527 KB', 512, SLICES],
+      ['21 KB', 96, SMALL_OBJECTS],
+    ] as const) {
+      for (const associations of ASSOCIATIONS) {
+        for (const step of [...STEPS, 'storescp'] as const) {
+          const port = step === 'storescp' ? ports[3] : ports[1];
+          const dicom = { aeTitle: step.toUpperCase(), host: '127.0.0.1', port };
+          const taker = { name: 'nephos', dicom, cpuMs: floor.cpuMs } as const;
+          const { elapsedMs, cpuMsEach } = await storeStudy(taker, ctStudy(seed++, count, rows), associations);
+          if (!keep) continue;
+          const name = `C-STORE of ${size}, ${associations} ${associations === 1 ? 'association' : 'associations'}: ${step}`;
+          note(rates, name, (count / elapsedMs) * 1000);
+          if (step !== 'storescp') note(cpu, name, cpuMsEach);
+        }
+      }
+    }
+  }
+} finally {
+  closeConnections();
+  storescp.kill();
+  await Promise.all([floor.stop(5_000), nginx.stop(5_000)]);
+  rmSync(dir, { recursive: true, force: true });
+}
+
+const lines = [...rates].map(([name, found]) => {
+  const used = cpu.get(name);
+  const range = `${figure(median(found))} [${figure(Math.min(...found))}–${figure(Math.max(...found))}]`;
+  return `| ${name} | ${range} | ${used === undefined ? '' : figure(median(used))} |`;
+});
+process.stdout.write(`| | a second | server CPU each, ms |\n| --- | ---: | ---: |\n${lines.join('\n')}\n`);
