@@ -23,6 +23,11 @@ const SERVED_MS = 60_000;
 
 /** One server process: HTTP, DIMSE, and its share of the work in the queues. */
 export async function runServer(config: Config): Promise<void> {
+  // Whatever it is waited for: a primary that dies meanwhile would be waited for for ever. As long as we start there is nothing to finish.
+  let orphaned = (): void => void process.kill(process.pid, 'SIGKILL');
+  process.once('disconnect', () => orphaned());
+  // node's cluster would call exit by itself when the primary is gone, before our own shutdown.
+  if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
   const log = createLog(config.logLevel, (line) => process.stdout.write(line));
   startMetrics();
   const archive = await openArchive(config);
@@ -45,10 +50,16 @@ export async function runServer(config: Config): Promise<void> {
       log.debug('request', { tenant, transaction, status, ms: Math.round(seconds * 1e6) / 1e3, received, sent });
     },
   });
+  // Before HTTP: whoever has had an answer from /healthz may count on all of it.
+  const dicom = await listenDicom(archive.services, config, log, archive.tokens).catch(async (error: unknown) => {
+    await closeArchive();
+    throw error;
+  });
   server.listen(config.httpPort, config.bind);
   try {
     await once(server, 'listening');
   } catch (error) {
+    await dicom.close();
     await closeArchive();
     throw new ConfigError(
       `cannot listen on ${config.bind}:${config.httpPort}: ${(error as NodeJS.ErrnoException).code}`,
@@ -62,7 +73,6 @@ export async function runServer(config: Config): Promise<void> {
     watchCertificate(config.tls, renewed, (error) => log.error('certificate-refused', { reason: String(error) }));
   }
   const { port } = server.address() as AddressInfo;
-  const dicom = await listenDicom(archive.services, config, log, archive.tokens);
   process.send?.({ type: 'nephos:listening', port, dicomPort: dicom.port });
 
   const stop = new AbortController();
@@ -97,20 +107,19 @@ export async function runServer(config: Config): Promise<void> {
   process.on('SIGINT', () => {
     // A terminal sends it to all processes: the primary decides.
   });
-  process.once('disconnect', () => void shutDown());
+  orphaned = () => void shutDown();
 }
 
 /**
  * Sees to it that this process ends, whatever ends it. An exit while LMDB's thread is within a transaction waits for that thread, which
  * waits for us: the process would stay for ever, and hold the lock that every other writer needs. Killed, it leaves a lock that LMDB
- * recovers. And node's cluster would call exit by itself when the primary is gone, before our own shutdown.
+ * recovers.
  */
 function guardExit(archive: Archive): () => Promise<void> {
   let closed = false;
   process.on('exit', () => {
     if (!closed) process.kill(process.pid, 'SIGKILL');
   });
-  if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
   return async () => {
     await archive.close();
     closed = true;
