@@ -95,7 +95,7 @@ test('every command that takes something in, gives something out, or changes who
   expect(JSON.stringify([...imported, ...told])).not.toMatch(new RegExp(`PAT-7|${token}|${dir}`));
   // And it proves whole.
   await nephos('audit', 'verify');
-}, 120_000);
+});
 
 test('so are keys that are rotated, and a tenant that is forgotten, before that is done', async () => {
   data = join(dir, 'encrypted');
@@ -115,4 +115,4 @@ test('so are keys that are rotated, and a tenant that is forgotten, before that 
     { ...act, transaction: 'RotateKeys', about: 'main' },
     { ...act, transaction: 'ShredKeys', about: 'main' },
   ]);
-}, 120_000);
+});

@@ -66,4 +66,4 @@ test('an encrypted archive: stored, killed, read again, checked, its keys rotate
   const verified = await nephos('verify');
   expect(verified.code).toBe(1);
   expect(verified.out).toContain(`0 objects intact`);
-}, 120_000);
+});

@@ -239,7 +239,7 @@ describe.each([
     await serve(files, isTls);
     await everybodyGetsHisOwn();
     expect(usedAgain).toBeGreaterThan(0);
-  }, 120_000);
+  });
 });
 
 test('out of encrypted objects as well', async () => {
@@ -248,4 +248,4 @@ test('out of encrypted objects as well', async () => {
   await serve(new EncryptedBlobStore(files, await KeyRing.open(folder, await readMasterKeys(keyFile))), false);
   await everybodyGetsHisOwn();
   expect(usedAgain).toBeGreaterThan(0);
-}, 120_000);
+});
