@@ -27,6 +27,15 @@ export interface OwedStatus {
 
 export const OWED_LIMIT = 1_000;
 
+/** The payload of a job of INSTANCE_AVAILABILITY. */
+interface Notice {
+  readonly destination: string;
+  /** names the notification, however often it is tried */
+  readonly uid: string;
+  readonly since?: number;
+  readonly reason?: string;
+}
+
 export async function owedStatus({ services, tenant, jobs }: EdgeContext): Promise<OwedStatus> {
   const commitments = new Tally();
   const { partition } = keys.commitment(tenant, '');
@@ -36,9 +45,12 @@ export async function owedStatus({ services, tenant, jobs }: EdgeContext): Promi
     commitments.add(aeTitle, requestedAt);
   }
   const notices = new Tally();
+  const notified = new Set<string>();
   for (const { id, payload } of await jobs.pending(INSTANCE_AVAILABILITY, OWED_LIMIT)) {
-    const { destination, since, reason } = payload as { destination: string; since?: number; reason?: string };
-    notices.add(destination, since ?? timeOf(id), reason);
+    const { destination, since, reason, uid } = payload as unknown as Notice;
+    // One that was not taken is lined up anew before its job is over: for a moment there are two of it.
+    notices.add(destination, since ?? timeOf(id), { reason, isAnother: !notified.has(uid) });
+    notified.add(uid);
   }
   const dead = await Promise.all(
     QUEUES.map(async (queue) => ({ queue, count: (await jobs.deadLetters(queue, OWED_LIMIT)).length })),
@@ -74,11 +86,16 @@ export async function resumeCommitments({ services, tenant, jobs }: Pick<EdgeCon
 class Tally {
   readonly #rows = new Map<string, Owed>();
 
-  add(aeTitle: string, at: number, reason?: string): void {
+  /** `isAnother`: it has not been counted yet */
+  add(
+    aeTitle: string,
+    at: number,
+    { reason, isAnother = true }: { reason?: string | undefined; isAnother?: boolean } = {},
+  ): void {
     const known = this.#rows.get(aeTitle);
     this.#rows.set(aeTitle, {
       aeTitle,
-      count: (known?.count ?? 0) + 1,
+      count: (known?.count ?? 0) + (isAnother ? 1 : 0),
       oldestAt: Math.min(known?.oldestAt ?? at, at),
       reason: reason ?? known?.reason,
     });

@@ -185,7 +185,8 @@ class FetchRun {
   readonly #startedAt: number;
   /** large objects that somebody is taking while they arrive, by SOP Instance UID */
   readonly #passing = new Map<string, Passing>();
-  readonly #brokenSince = new Map<string, number>();
+  /** of those that broke off: since when none of their bytes have come that had not come before, and how many had */
+  readonly #broken = new Map<string, { readonly since: number; readonly passedBytes: number }>();
   #running = 0;
   /** is told of objects that may be taken while they arrive */
   onLarge: ((passing: Passing) => void) | undefined;
@@ -279,9 +280,11 @@ class FetchRun {
     const passing = this.#passing.get(sop);
     if (passing?.isTaken !== true || this.#signal.aborted) return false;
     const now = this.#services.clock.now();
-    // Put back meanwhile, the clock begins anew.
-    const since = Math.min(now, this.#brokenSince.get(sop) ?? now);
-    this.#brokenSince.set(sop, since);
+    const passedBytes = passing.passed;
+    const before = this.#broken.get(sop);
+    // It has gone on since it broke off, or the clock was put back: the time begins anew.
+    const since = before === undefined || passedBytes > before.passedBytes ? now : Math.min(now, before.since);
+    this.#broken.set(sop, { since, passedBytes });
     return now - since < BROKEN_OFF_MS;
   }
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { keys } from '#core/archive/records.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
+import { INSTANCE_AVAILABILITY } from '#core/procedure/availability.ts';
 import { COMMAND } from '#dimse/command-set.ts';
 import { createDimseServer } from '#dimse/server.ts';
 import { INSTANCE_AVAILABILITY_NOTIFICATION } from '#dimse/sop-classes.ts';
@@ -34,6 +35,18 @@ const pageNow = async (): Promise<string> => statusPage(await statusNow(), { ref
 
 test('who waits for an answer or a notification is on the page, with why it has not been told; nobody any more when all are', async () => {
   expect(await pageNow()).toContain('<p>Nothing.</p>');
+  // Of a notification that was not taken there are two jobs for a moment, which lasts here: it was counted twice.
+  const { jobs } = site.gateway;
+  const complete = jobs.complete.bind(jobs);
+  const { promise: counted, resolve: goOn } = Promise.withResolvers<void>();
+  let isHeld = false;
+  vi.spyOn(jobs, 'complete').mockImplementation(async (queue, job) => {
+    if (queue === INSTANCE_AVAILABILITY) {
+      isHeld = true;
+      await counted;
+    }
+    return complete(queue, job);
+  });
   await site.line.set('refused');
   await cStore(site, slices(811, 2));
   // All of the study has come: now it gets quiet, as it would in half a minute.
@@ -43,6 +56,8 @@ test('who waits for an answer or a notification is on the page, with why it has 
     (await statusNow()).owed.notices.some(({ reason }) => reason !== undefined),
   );
   const status = await statusNow();
+  expect(isHeld).toBe(true);
+  expect(await jobs.pending(INSTANCE_AVAILABILITY)).toHaveLength(2);
   expect(status.owed).toMatchObject({
     commitments: [{ aeTitle: 'WS', count: 1 }],
     notices: [{ aeTitle: 'RIS', count: 1, reason: 'the peer cannot be reached' }],
@@ -51,6 +66,7 @@ test('who waits for an answer or a notification is on the page, with why it has 
   const page = await pageNow();
   expect(page).toMatch(/<th scope="row">WS<\/th><td>1 answer to storage commitment<\/td>/);
   expect(page).toMatch(/<th scope="row">RIS<\/th><td>1 notification of available instances<\/td>/);
+  goOn();
   const metrics = await gatewayMetrics(status);
   expect(metrics).toContain('nephos_edge_commitments_waiting{caller="WS"} 1');
   expect(metrics).toContain('nephos_edge_notifications_waiting{listener="RIS"} 1');

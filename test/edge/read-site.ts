@@ -338,7 +338,7 @@ export async function startSite(more: Record<string, unknown> = {}, limits: Part
         log: 'error',
         dicom: { port: 0 },
         moveDestinations: [{ aeTitle: 'WS', host: '127.0.0.1', port: workstation.port }],
-        upstreams: [{ url: `http://127.0.0.1:${line.port}/dicomweb`, timeoutMs: 5_000 }],
+        upstreams: [{ url: `http://127.0.0.1:${line.port}/dicomweb`, timeoutMs: 30_000 }],
         disk: { reserveBytes: 0 },
         http: { port: 0 },
         ...more,
