@@ -52,7 +52,7 @@ beforeAll(async () => {
     NEPHOS_OIDC_ROLES_CLAIM: 'groups',
     NEPHOS_OIDC_ROLES: 'pacs-readers=radiologist,pacs-admins=admin',
   });
-}, 90_000);
+});
 afterAll(async () => {
   if (archive?.process.exitCode === null) await archive.kill9().catch(() => {});
   issuer?.kill();

@@ -16,6 +16,8 @@ interface CorpusFile extends InstanceUIDs {
 }
 
 const BATCH = 40;
+/** Whoever has not answered by then will not. */
+const HANGS_MS = 120_000;
 
 describe.runIf(hasCorpus)('the shared corpus', () => {
   let nephos: Nephos;
@@ -147,7 +149,7 @@ describe.runIf(hasCorpus)('broken and hostile files', () => {
     };
     for (const { path } of files) {
       const bytes = readFileSync(join(corpusDir, 'malformed', path));
-      const answer = await stow(nephos.root, [bytes], { signal: AbortSignal.timeout(30_000) }).catch(
+      const answer = await stow(nephos.root, [bytes], { signal: AbortSignal.timeout(HANGS_MS) }).catch(
         (error: Error) => error,
       );
       if (answer instanceof Error) {
@@ -171,7 +173,7 @@ describe.runIf(hasCorpus)('broken and hostile files', () => {
         };
         for (const suffix of ['/metadata', '/rendered', '/frames/1', '/thumbnail']) {
           const response = await fetch(`${instanceUrl(nephos.root, uids)}${suffix}`, {
-            signal: AbortSignal.timeout(30_000),
+            signal: AbortSignal.timeout(HANGS_MS),
           }).catch((error: Error) => error);
           if (response instanceof Error) note(path, `${suffix} ${response.name}`);
           else {

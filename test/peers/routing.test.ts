@@ -9,7 +9,7 @@ import { stow } from './helpers/dicomweb.ts';
 import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { type Orthanc, type OrthancVersion, startOrthanc } from './helpers/orthanc.ts';
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 200_000;
 
 async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
   const deadline = Date.now() + PATIENCE_MS;
@@ -19,6 +19,12 @@ async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
     if (Date.now() > deadline) throw new Error('it did not come about in time');
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
+}
+
+interface Delivery {
+  readonly state: string;
+  readonly waiting: number;
+  readonly problem?: object;
 }
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
@@ -35,7 +41,7 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a destination of 
   const atOrthanc = async (path: string): Promise<Response> =>
     fetch(`${orthanc.origin}${path}`, { headers: { authorization: `Basic ${btoa('nephos:pass')}` } });
   const deliveryOf = async (uid: string) => {
-    const { items } = (await (await api(`/deliveries?study=${uid}`)).json()) as { items: { state: string }[] };
+    const { items } = (await (await api(`/deliveries?study=${uid}`)).json()) as { items: Delivery[] };
     return items[0];
   };
   const orthancOptions = async () => ({
@@ -68,11 +74,12 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a destination of 
     expect((await api('/rules/ct', 'PUT', rule)).status).toBe(200);
     // It is started only when the study has been waiting for it.
     expect((await stow(nephos.root, files)).status).toBe(200);
-    await until(async () =>
-      ((await deliveryOf(study.StudyInstanceUID)) as { problem?: object })?.problem ? true : undefined,
-    );
+    await until(async () => {
+      const found = await deliveryOf(study.StudyInstanceUID);
+      return found?.problem !== undefined && found.waiting === files.length ? true : undefined;
+    });
     orthanc = await startOrthanc(options);
-  }, 120_000);
+  });
   afterAll(async () => {
     await orthanc?.stop();
     await nephos?.stop();
@@ -91,12 +98,12 @@ describe.each<OrthancVersion>(['1.12', '1.10'])('Orthanc %s as a destination of 
       ids.map(async (id) => sha256(Buffer.from(await (await atOrthanc(`/instances/${id}/file`)).arrayBuffer()))),
     );
     expect(got.sort()).toEqual(files.map(sha256).sort());
-  }, 90_000);
+  });
 
   test('sent anew at a person’s word, it has the same once', async () => {
     const sent = await api(`/deliveries/${study.StudyInstanceUID}/orthanc`, 'POST', { action: 'send' });
     expect(await sent.json()).toMatchObject({ waiting: files.length });
     await until(async () => ((await deliveryOf(study.StudyInstanceUID))?.state === 'done' ? true : undefined));
     expect((await (await atOrthanc('/instances')).json()) as string[]).toHaveLength(files.length);
-  }, 90_000);
+  });
 });
