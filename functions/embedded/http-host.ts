@@ -65,7 +65,10 @@ export function createHttpHost(options: HttpHostOptions): Server | TlsServer {
     optimizeEmptyRequests: true,
   };
   const listener = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    void serve(options, incoming, outgoing);
+    // Pipelined behind others it has its turn when they are answered: made all at once, what one connection asks for in a few kilobytes and
+    // never reads would fill the memory, and what stands behind a request that ends the connection would be done.
+    if (outgoing.socket === null) outgoing.once('socket', () => setImmediate(serve, options, incoming, outgoing));
+    else void serve(options, incoming, outgoing);
   };
   const server = options.tls
     ? createTlsServer({ ...settings, ...options.tls }, listener)

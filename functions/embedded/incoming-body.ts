@@ -1,9 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PacsError } from '#core/errors.ts';
-
-/** How often it is looked whether the answers before ours have been given (ms). */
-const TURN_MS = 5;
 
 /**
  * The request's body, once; counts what came. An early end of the loop leaves the connection usable for the answer. A client that waits to
@@ -20,7 +16,11 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    if (this.#incoming.headers.expect !== undefined) await this.#ask();
+    // When it is our turn on the connection (http-host.ts): behind a request whose answer is not whole yet, node would put it between the
+    // header and the body of our own answer, and whoever reads the connection would lose step.
+    const outgoing = this.#outgoing;
+    if (this.#incoming.headers.expect !== undefined && !outgoing.headersSent && !this.#incoming.complete)
+      outgoing.writeContinue();
     const chunks = this.#incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
     try {
       for await (const chunk of chunks) {
@@ -31,16 +31,6 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
       throw brokenOff(cause);
     }
     if (!this.#incoming.complete) throw brokenOff();
-  }
-
-  /**
-   * Says "100 Continue" when it is our turn on the connection. Said before, behind a request whose answer is not whole yet, node puts it between
-   * the header and the body of our own answer, and whoever reads the connection loses step.
-   */
-  async #ask(): Promise<void> {
-    const outgoing = this.#outgoing;
-    while (outgoing.socket === null && !outgoing.destroyed && !this.#incoming.destroyed) await sleep(TURN_MS);
-    if (outgoing.socket !== null && !outgoing.headersSent && !this.#incoming.complete) outgoing.writeContinue();
   }
 }
 
