@@ -56,8 +56,10 @@ test('who waits for an answer or a notification is on the page, with why it has 
     (await statusNow()).owed.notices.some(({ reason }) => reason !== undefined),
   );
   const status = await statusNow();
+  const lined = await jobs.pending(INSTANCE_AVAILABILITY);
+  goOn();
   expect(isHeld).toBe(true);
-  expect(await jobs.pending(INSTANCE_AVAILABILITY)).toHaveLength(2);
+  expect(lined).toHaveLength(2);
   expect(status.owed).toMatchObject({
     commitments: [{ aeTitle: 'WS', count: 1 }],
     notices: [{ aeTitle: 'RIS', count: 1, reason: 'the peer cannot be reached' }],
@@ -66,7 +68,6 @@ test('who waits for an answer or a notification is on the page, with why it has 
   const page = await pageNow();
   expect(page).toMatch(/<th scope="row">WS<\/th><td>1 answer to storage commitment<\/td>/);
   expect(page).toMatch(/<th scope="row">RIS<\/th><td>1 notification of available instances<\/td>/);
-  goOn();
   const metrics = await gatewayMetrics(status);
   expect(metrics).toContain('nephos_edge_commitments_waiting{caller="WS"} 1');
   expect(metrics).toContain('nephos_edge_notifications_waiting{listener="RIS"} 1');
