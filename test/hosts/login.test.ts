@@ -1,7 +1,6 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditEntry } from '#core/audit/entry.ts';
 import { totpCode } from '#core/users/totp.ts';
@@ -325,8 +324,13 @@ test('who is locked out is let in again from the command line; the keys of the i
   await signIn(browser, 'lola');
   const listed = await nephos(dir, 'users', 'list');
   expect(listed.output).toMatch(/^lola\s+viewer/m);
+  const signingKey = async (): Promise<string> => {
+    const answer = await fetch(`${archive.origin}/oidc/jwks`, { headers: { connection: 'close' } });
+    return ((await answer.json()) as { keys: { kid: string }[] }).keys[0]!.kid;
+  };
+  const before = await signingKey();
   expect((await nephos(dir, 'keys', 'rotate-issuer')).code).toBe(0);
-  await sleep(5_500);
+  await expect.poll(signingKey).not.toBe(before);
   expect((await session(browser)).status).toBe(200);
   expect((await start(browser)).url).toBe(`${archive.origin}/`);
   const { output, code } = await nephos(dir, 'users', 'link', 'lola');

@@ -9,17 +9,20 @@ const FILE = 'issuer-keys.json';
 const CONTEXT = 'issuer keys';
 /** Of former keys so many stay: what they signed may still be in use. */
 const FORMER_KEYS = 2;
+/** New keys sign from so long after they were made (ms): by then every process has read them, and knows what another one signed. */
+const SPREAD_MS = 10_000;
 
 /** A private key by RFC 7517. */
 export type Jwk = Readonly<Record<string, string>> & { readonly kid: string };
 
-/** What the issuer signs with: by the first of each list; the others, former ones, only verify. */
+/** What the issuer signs with: by the first of each list, new ones from `signsFrom` on (ms since 1970; absent: at once); the others, former ones, only verify. */
 export interface IssuerKeys {
   /** ID tokens (ES256) */
   readonly jwks: readonly Jwk[];
   readonly cookieKeys: readonly string[];
   /** seals what the index must not tell, the secrets of one-time codes: base64url of 32 bytes; never changed by a rotation */
   readonly secretKey: string;
+  readonly signsFrom?: number;
 }
 
 /**
@@ -50,8 +53,19 @@ export async function rotateIssuerKeys(dataDir: string, masters: readonly NamedK
     ...before,
     jwks: [jwk, ...before.jwks].slice(0, 1 + FORMER_KEYS),
     cookieKeys: [cookieKey, ...before.cookieKeys].slice(0, 1 + FORMER_KEYS),
+    signsFrom: Date.now() + SPREAD_MS,
   });
 }
+
+/** The keys with those first that sign at a time (ms since 1970): new ones that other processes may not have read yet come behind the former. */
+export function signingAt(keys: IssuerKeys, now: number): IssuerKeys {
+  const { jwks, cookieKeys, signsFrom = 0 } = keys;
+  if (now >= signsFrom) return keys;
+  return { ...keys, jwks: formerFirst(jwks), cookieKeys: formerFirst(cookieKeys) };
+}
+
+const formerFirst = <T>([made, former, ...older]: readonly T[]): T[] =>
+  [former, made, ...older].filter((key) => key !== undefined);
 
 /** Seals the file with the first master key, where there is such a file. */
 export async function sealIssuerKeysAnew(dataDir: string, masters: readonly NamedKey[]): Promise<void> {

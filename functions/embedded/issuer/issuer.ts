@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type Provider from 'oidc-provider';
-import { type IssuerKeys, issuerKeysStamp, openIssuerKeys } from '#adapters/local/issuer-keys.ts';
+import { type IssuerKeys, issuerKeysStamp, openIssuerKeys, signingAt } from '#adapters/local/issuer-keys.ts';
 import type { NamedKey } from '#adapters/local/sealed-format.ts';
 import { PacsError } from '#core/errors.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
@@ -26,6 +26,9 @@ type Ask = (request: InnerRequest) => Promise<HttpResponse>;
 /** The archive's own issuer, in every process of the host alike: all it knows is in the index and in the file of keys. */
 export class Issuer {
   readonly #options: IssuerOptions;
+  /** as the file has them */
+  #file: IssuerKeys;
+  /** … with those first that sign now */
   #keys: IssuerKeys;
   #stamp = '';
   #checkedAt = 0;
@@ -34,7 +37,8 @@ export class Issuer {
 
   private constructor(options: IssuerOptions, keys: IssuerKeys) {
     this.#options = options;
-    this.#keys = keys;
+    this.#file = keys;
+    this.#keys = signingAt(keys, options.clock.now());
   }
 
   /** @throws ConfigError when the file of keys cannot be opened */
@@ -109,8 +113,10 @@ export class Issuer {
     this.#checkedAt = now;
     const { dataDir, masterKeys } = this.#options;
     const stamp = await issuerKeysStamp(dataDir);
-    if (stamp === this.#stamp) return;
-    this.#keys = await openIssuerKeys(dataDir, masterKeys);
+    if (stamp !== this.#stamp) this.#file = await openIssuerKeys(dataDir, masterKeys);
+    const keys = signingAt(this.#file, now);
+    if (stamp === this.#stamp && keys.jwks[0]!.kid === this.#keys.jwks[0]!.kid) return;
+    this.#keys = keys;
     this.#stamp = stamp;
     this.#providers.clear();
   }
