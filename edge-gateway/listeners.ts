@@ -57,11 +57,29 @@ export class Listeners {
   /** Listens as the configuration says now. @throws ConfigError where it cannot; what listened before goes on */
   async apply(): Promise<void> {
     const { bind, dicom } = this.#context.config;
-    this.#identity = identityPolicyOf(this.#context);
-    this.#tcp = await this.#listen(this.#tcp, bind, dicom.port, undefined);
-    const before = this.#tls;
-    this.#tls = dicom.tls && (await this.#listen(before, bind, dicom.tls.port, tlsOptions(dicom.tls)));
-    if (before !== undefined && this.#tls === undefined) this.#retire(before);
+    const identity = identityPolicyOf(this.#context);
+    const tls = dicom.tls && tlsOptions(dicom.tls);
+    const plain = await this.#listen(this.#tcp, bind, dicom.port, undefined);
+    if (plain !== this.#tcp && this.#tcp?.bind === bind && this.#tcp.wantedPort === dicom.tls?.port) {
+      // TLS is to have the port that this one leaves.
+      this.#retire(this.#tcp);
+      this.#tcp = plain;
+    }
+    let secure: Listener | undefined;
+    try {
+      secure = dicom.tls && (await this.#listen(this.#tls, bind, dicom.tls.port, tls));
+      // A renewed certificate, and whether clients must show one, need no new socket.
+      if (tls !== undefined && secure !== undefined && secure === this.#tls)
+        renew(secure.made.server as TlsServer, tls);
+    } catch (error) {
+      if (plain !== this.#tcp) await plain.made.close(0);
+      throw error;
+    }
+    this.#identity = identity;
+    const before = [this.#tcp, this.#tls];
+    this.#tcp = plain;
+    this.#tls = secure;
+    for (const one of before) if (one !== undefined && one !== plain && one !== secure) this.#retire(one);
   }
 
   async close(): Promise<void> {
@@ -69,17 +87,14 @@ export class Listeners {
     await Promise.all(open.map((made) => made?.close(CLOSE_MS)));
   }
 
+  /** The one that listens there already, or another. */
   async #listen(
     current: Listener | undefined,
     bind: string,
     wantedPort: number,
     tls: TlsOptions | undefined,
   ): Promise<Listener> {
-    if (current?.bind === bind && current.wantedPort === wantedPort) {
-      // A renewed certificate, and whether clients must show one, need no new socket.
-      if (tls !== undefined) renew(current.made.server as TlsServer, tls);
-      return current;
-    }
+    if (current?.bind === bind && current.wantedPort === wantedPort) return current;
     const made = createDimseServer(optionsOf(this.#context, () => this.#identity, tls));
     made.server.listen(wantedPort, bind);
     try {
@@ -88,7 +103,6 @@ export class Listeners {
       const { code } = error as NodeJS.ErrnoException;
       throw new ConfigError(`cannot listen for DICOM on ${bind}:${wantedPort}: ${code}`);
     }
-    if (current !== undefined) this.#retire(current);
     return { bind, wantedPort, made, port: (made.server.address() as AddressInfo).port };
   }
 

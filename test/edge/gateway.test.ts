@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { generate } from 'selfsigned';
 import { afterEach, describe, expect, test } from 'vitest';
 import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
 import { transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
@@ -84,6 +85,21 @@ describe('another configuration while the gateway runs', () => {
     expect(await cStore(gateway, slices(2))).toEqual([0, 0]);
   });
 
+  test('may give TLS the port that it leaves', async () => {
+    clinic = await openClinic();
+    const { gateway } = clinic;
+    const { config } = gateway;
+    const [left, taken] = [await freePort(), await freePort()];
+    await gateway.reload({ ...config, dicom: { ...config.dicom, port: left } });
+    const files = { cert: join(clinic.dataDir, 'cert.pem'), key: join(clinic.dataDir, 'key.pem') };
+    const { cert, private: key } = await generate([{ name: 'commonName', value: 'gateway' }], { keySize: 2048 });
+    await writeFile(files.cert, cert);
+    await writeFile(files.key, key);
+    await gateway.reload({ ...config, dicom: { ...config.dicom, port: taken, tls: { port: left, ...files } } });
+    expect([gateway.listeners.port, gateway.listeners.tlsPort]).toEqual([taken, left]);
+    expect(await cStore(gateway, slices(1))).toEqual([0]);
+  });
+
   // Two at once left in force parts of both: the first one, which ended last, took back what the second had brought.
   test('that is loaded while another is has its turn behind it, and counts as a whole', async () => {
     clinic = await openClinic();
@@ -126,6 +142,12 @@ describe('another configuration while the gateway runs', () => {
       gateway.reload({ ...config, dicom: { ...config.dicom, port: taken }, aeTitle: 'OTHER' }),
     ).rejects.toThrow(ConfigError);
     await expect(gateway.reload({ ...config, dataDir: '/elsewhere' })).rejects.toThrow(/dataDir cannot be changed/);
+    // One of two ports can be had: it was listened on, and the one before no more.
+    const before = gateway.listeners.port;
+    const nowhere = { port: 0, cert: join(clinic.dataDir, 'none.pem'), key: join(clinic.dataDir, 'none.pem') };
+    const half = { ...config, dicom: { ...config.dicom, port: await freePort(), tls: nowhere } };
+    await expect(gateway.reload(half)).rejects.toThrow(ConfigError);
+    expect([gateway.listeners.port, gateway.listeners.tlsPort]).toEqual([before, undefined]);
     expect(gateway.config).toBe(config);
     expect(await cStore(gateway, slices(2))).toEqual([0, 0]);
     await drained(gateway, 2);
