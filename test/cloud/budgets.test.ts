@@ -13,7 +13,7 @@ import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
 import { store, TENANT } from '#test/fixtures/services.ts';
-import { type Cloud, type CloudArchive, startCloud, TABLE_NAME } from './helpers/archive.ts';
+import { type Cloud, type CloudArchive, startCloud, storeTogether, TABLE_NAME } from './helpers/archive.ts';
 
 let cloud: Cloud;
 let archive: CloudArchive;
@@ -133,21 +133,7 @@ describe('calls of DynamoDB, as docs/dynamodb.md has them', () => {
       SeriesInstanceUID: uid(500_000 + study * 100 + series),
       SOPInstanceUID: uid(600_000 + study * 1_000 + n),
     });
-  /** Instances that are ready to be committed at the same moment, as those of one request mostly are. */
-  async function storeAll(objects: readonly Uint8Array[]): Promise<void> {
-    const { commits } = archive.services;
-    const ready = Promise.withResolvers<void>();
-    let waiting = 0;
-    const together = {
-      commit: async (prepared: Parameters<typeof commits.commit>[0]) => {
-        if (++waiting === objects.length) ready.resolve();
-        await ready.promise;
-        return commits.commit(prepared);
-      },
-    } as typeof commits;
-    const services = { ...archive.services, commits: together };
-    for (const { kind } of await Promise.all(objects.map((one) => store(services, one)))) expect(kind).toBe('stored');
-  }
+  const storeAll = (objects: readonly Uint8Array[]) => storeTogether(archive.services, objects);
 
   test('for one instance: asked for, begun, committed', async () => {
     await store(archive.services, objectOf(70, 0));

@@ -73,7 +73,7 @@ beforeAll(async () => {
   await hasten(deployed, 'audit');
   admin = await signIn(deployed, ADMIN, 'admin');
   signedInAt = Date.now();
-}, 900_000);
+}, 1_800_000);
 beforeEach(refresh);
 afterAll(() => deployed?.stop());
 

@@ -11,7 +11,7 @@ import { SqsJobQueue } from '#adapters/aws/sqs-job-queue.ts';
 import { assemble } from '#core/assemble.ts';
 import type { Limits } from '#core/limits.ts';
 import type { Services } from '#core/services.ts';
-import { noPixels } from '#test/fixtures/services.ts';
+import { noPixels, store } from '#test/fixtures/services.ts';
 import { ENGINE_IDENTITY, type Engine, startDynamoDb, startMiniStack } from './engines.ts';
 import { type CallCounts, dieAfter, type FaultOptions, watch } from './faults.ts';
 import { createTable, systemClock } from './table.ts';
@@ -54,6 +54,22 @@ export interface CloudArchive {
   readonly counts: { readonly dynamo: CallCounts; readonly s3: CallCounts; readonly sqs: CallCounts };
   calls(): number;
   reset(): void;
+}
+
+/** Stores instances that are ready to be committed at the same moment, as those of one request mostly are. @throws unless all are stored */
+export async function storeTogether(services: Services, objects: readonly Uint8Array[]): Promise<void> {
+  const { commits } = services;
+  const ready = Promise.withResolvers<void>();
+  let waiting = 0;
+  const together = {
+    commit: async (prepared: Parameters<typeof commits.commit>[0]) => {
+      if (++waiting === objects.length) ready.resolve();
+      await ready.promise;
+      return commits.commit(prepared);
+    },
+  } as typeof commits;
+  const stored = await Promise.all(objects.map((one) => store({ ...services, commits: together }, one)));
+  for (const { kind } of stored) if (kind !== 'stored') throw new Error(`an instance is ${kind}, not stored`);
 }
 
 export async function startCloud(): Promise<Cloud> {

@@ -12,7 +12,7 @@ export async function run(
   {
     env = {},
     cwd = ROOT,
-    timeoutMs = 600_000,
+    timeoutMs = 1_500_000,
   }: { env?: Readonly<Record<string, string>>; cwd?: string; timeoutMs?: number } = {},
 ): Promise<string> {
   const child = spawn(join(ROOT, 'node_modules/.bin', program), options, {

@@ -40,6 +40,9 @@ export const SETTINGS = {
   bufferedResponses: true,
 };
 
+/** Functions that run still write to the folder until they have noticed that the engine is gone. */
+const WRITTEN_TO = { maxRetries: 20, retryDelay: 250 } as const;
+
 export interface Template {
   readonly Resources: Readonly<Record<string, { readonly Type: string; readonly Properties: Record<string, unknown> }>>;
 }
@@ -171,12 +174,12 @@ export async function deploy(): Promise<Deployed> {
       async stop() {
         await engine.stop();
         for (const recorder of recorders.values()) await recorder.close();
-        rmSync(folder, { recursive: true, force: true });
+        rmSync(folder, { recursive: true, force: true, ...WRITTEN_TO });
       },
     };
   } catch (error) {
     await engine.stop();
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, ...WRITTEN_TO });
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -61,9 +61,10 @@ async function start(
 ): Promise<Engine> {
   if (!existsSync(join(DYNAMODB, '.installed')) || !existsSync(MINISTACK_PYTHON))
     throw new Error('the AWS engines are missing: run scripts/install-peers cloud');
-  // DynamoDB Local leaves a file where it is started.
+  // DynamoDB Local reads a file where it is started, and writes one: another that starts at the same time has its own.
+  const cwd = mkdtempSync(join(tmpdir(), 'nephos-engine-'));
   const child = spawn(command, options, {
-    cwd: tmpdir(),
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });
@@ -78,14 +79,18 @@ async function start(
     child.once('exit', (code) => reject(new Error(`${name} ended with ${code}:\n${said.join('')}`)));
   });
   failed.catch(() => {});
+  const end = async (): Promise<void> => {
+    await stop(child);
+    rmSync(cwd, { recursive: true, force: true });
+  };
   const endpoint = `http://127.0.0.1:${port}`;
   try {
     await Promise.race([failed, answering(endpoint)]);
   } catch (error) {
-    await stop(child);
+    await end();
     throw error;
   }
-  return { endpoint, stop: () => stop(child) };
+  return { endpoint, stop: end };
 }
 
 async function answering(endpoint: string): Promise<void> {
@@ -106,7 +111,7 @@ async function answering(endpoint: string): Promise<void> {
 
 /** By its id, first asked, then forced. */
 async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, 'exit');
   child.kill('SIGTERM');
   const forced = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
