@@ -19,7 +19,7 @@ const BATCH = 40;
 /** Whoever has not answered by then will not. */
 const HANGS_MS = 120_000;
 
-describe.runIf(hasCorpus)('the shared corpus', () => {
+describe.runIf(hasCorpus)('the shared corpus', { timeout: 900_000 }, () => {
   let nephos: Nephos;
   /** files with all three UIDs, by SOPInstanceUID, in the order of their paths */
   const bySOP = new Map<string, CorpusFile[]>();
@@ -131,7 +131,7 @@ describe.runIf(hasCorpus)('the shared corpus', () => {
   });
 });
 
-describe.runIf(hasCorpus)('broken and hostile files', () => {
+describe.runIf(hasCorpus)('broken and hostile files', { timeout: 900_000 }, () => {
   let nephos: Nephos;
   beforeAll(async () => {
     nephos = await startNephos();
