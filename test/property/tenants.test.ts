@@ -22,7 +22,7 @@ test('whatever a tenant does, the other one is answered as if it were alone', as
     fc.asyncProperty(acts, (some) => compare(anArchive(), anArchive(), some)),
     { numRuns: 60 },
   );
-}, 300_000);
+});
 
 test('on the stores of the embedded host too', async () => {
   await fc.assert(
@@ -45,4 +45,4 @@ test('on the stores of the embedded host too', async () => {
     }),
     { numRuns: 4 },
   );
-}, 300_000);
+});
