@@ -1,6 +1,6 @@
 import cluster from 'node:cluster';
 import { createHash } from 'node:crypto';
-import { openSync, read } from 'node:fs';
+import { openSync, read, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
@@ -10,10 +10,10 @@ import { COMMAND } from '#dimse/command-set.ts';
 import { createDimseServer } from '#dimse/server.ts';
 
 /**
- * `node floor-server.ts FOLDER PROCESSES HTTP-PORT DICOM-PORT`: what any archive on Node has to do at least, step upon step, without being one. FOLDER holds a file `frame`.
+ * `node floor-server.ts FOLDER PROCESSES HTTP-PORT DICOM-PORT`: what any archive on Node has to do at least, step upon step, without being one. FOLDER holds a file `frames`.
  *
- *   GET /memory    the frame from memory            POST /receive   the body is read, and forgotten
- *   GET /file      the frame from its file          POST /hash      … and its SHA-256 taken
+ *   GET /memory/N  the frame from memory            POST /receive   the body is read, and forgotten
+ *   GET /file/N    the frame from the file          POST /hash      … and its SHA-256 taken
  *                                                   POST /write     … and written behind others, durably, by one write
  *                                                   POST /commit    … and one record put into an index, durably
  *
@@ -23,10 +23,10 @@ const [folder = '', processes = '1', httpPort = '', dicomPort = ''] = process.ar
 const OBJECT_BYTES = 1024 * 1024;
 
 async function serve(): Promise<void> {
-  const path = join(folder, 'frame');
+  const path = join(folder, 'frames');
   const file = openSync(path, 'r');
-  const frame = Buffer.alloc(Number(process.env.FRAME_BYTES));
-  await readInto(file, frame);
+  const frameBytes = Number(process.env.FRAME_BYTES);
+  const frames = readFileSync(path);
   const spare: Buffer[] = [];
   const index = await LmdbIndexTable.open(join(folder, 'index'));
   const name = `floor-${process.pid}`;
@@ -56,12 +56,14 @@ async function serve(): Promise<void> {
   };
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const step = request.url!.slice(1);
-    if (step === 'memory') return sent(response, frame);
+    const [, step = '', n] = request.url!.split('/');
+    const offset = Number(n) * frameBytes;
+    if (step === 'memory') return sent(response, frames.subarray(offset, offset + frameBytes));
     if (step === 'file') {
       const buffer = spare.pop() ?? pageAligned(OBJECT_BYTES);
-      await readInto(file, buffer.subarray(0, frame.length));
-      await sent(response, buffer.subarray(0, frame.length));
+      const bytes = buffer.subarray(0, frameBytes);
+      await readInto(file, bytes, offset);
+      await sent(response, bytes);
       spare.push(buffer);
       return;
     }
@@ -95,9 +97,9 @@ function sent(response: ServerResponse, body: Buffer): Promise<void> {
   });
 }
 
-const readInto = (file: number, buffer: Buffer): Promise<void> =>
+const readInto = (file: number, buffer: Buffer, offset: number): Promise<void> =>
   new Promise((resolve, reject) => {
-    read(file, buffer, 0, buffer.length, 0, (error) => (error === null ? resolve() : reject(error)));
+    read(file, buffer, 0, buffer.length, offset, (error) => (error === null ? resolve() : reject(error)));
   });
 
 if (cluster.isPrimary) for (let i = 0; i < Number(processes); i++) cluster.fork();

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import { get, inParallel, median, percentile, post, STOW_TYPE, stowPieces, wrk } from './client.ts';
+import { get, inParallel, median, percentile, post, STOW_TYPE, stowPieces, type WrkResult, wrk } from './client.ts';
 import { type CtStudy, ctStudy } from './data.ts';
 import type { Goal, Metric, Results } from './results.ts';
 import { isNginx, QUIET_MS, rotated, type Target } from './targets.ts';
@@ -42,6 +42,7 @@ const METRICS = {
   frameRate: speed('frame-rate', 'one frame (524 KB), 4 clients (wrk)', 'req/s', { of: 'orthanc12', factor: 2.5 }),
   frameRateOfLimit: speed('frame-rate-limit', 'the same against the limit', 'req/s', { of: 'nginx', factor: 0.5 }),
   frameCpu: time('frame-cpu', 'server CPU of one frame'),
+  frameFirstCpu: time('frame-first-cpu', 'server CPU of one frame, the first seconds after the start'),
   study: speed('study', 'WADO of a study (105 MB)', 'MB/s', { of: 'orthanc12', factor: 1.5 }),
   studyCpu: time('study-cpu', 'server CPU of a GB of study'),
   studyFirstByte: time('study-first-byte', 'WADO of a study, first byte'),
@@ -66,6 +67,8 @@ export interface RetrieveOptions {
   readonly rounds: number;
   readonly slices: number;
   readonly wrkSeconds: number;
+  /** instances and frames, each, before anything is measured of them */
+  readonly warmUpSeconds: number;
   readonly repeats: number;
 }
 
@@ -80,11 +83,46 @@ export async function measureRetrieve(
   for (const target of archives) await store(target, study);
   for (const nginx of targets.filter(isNginx)) await mirror(archives[0]!, nginx, study);
   for (const count of [200, 1000]) await measureMetadata(targets, results, count, options);
+  await warmUp(targets, study, results, options);
   for (let round = 0; round < options.rounds; round++) {
     for (const target of rotated(targets, round)) await measureInstances(target, study, results, options);
     for (const target of rotated(targets, round)) await measureStudy(target, study, results);
     for (const target of rotated(targets, round)) await measureFirstImage(target, study, results, options.repeats);
   }
+}
+
+/** As in ingest.ts: an archive at work is measured, and all are warmed alike; the first seconds have a row of their own. */
+async function warmUp(
+  targets: readonly Target[],
+  study: CtStudy,
+  results: Results,
+  { wrkSeconds, warmUpSeconds }: RetrieveOptions,
+): Promise<void> {
+  for (const target of targets) {
+    const { cpuMsEach } = await load(target, study, FRAME, wrkSeconds);
+    results.add(METRICS.frameFirstCpu, target.name, cpuMsEach);
+    for (const what of [INSTANCE, FRAME]) await load(target, study, what, warmUpSeconds);
+  }
+}
+
+interface Wanted {
+  readonly suffix: string;
+  readonly accept: string;
+}
+const INSTANCE: Wanted = { suffix: '', accept: DICOM_MULTIPART };
+const FRAME: Wanted = { suffix: '/frames/1', accept: OCTETS_MULTIPART };
+
+/** wrk going round all slices of the study. */
+async function load(
+  { origin, path, server }: Target,
+  study: CtStudy,
+  { suffix, accept }: Wanted,
+  seconds: number,
+): Promise<WrkResult & { readonly cpuMsEach: number }> {
+  const paths = study.slices.map((_, i) => `${path}/${instancePath(study, i)}${suffix}`);
+  const before = server.cpuMs();
+  const result = await wrk(origin, paths, accept, { seconds });
+  return { ...result, cpuMsEach: (server.cpuMs() - before) / result.requests };
 }
 
 async function store(target: Target, study: CtStudy): Promise<void> {
@@ -231,19 +269,17 @@ async function measureInstances(
   results.add(METRICS.frameP50, target.name, median(frames));
   results.add(METRICS.frameP95, target.name, percentile(frames, 95));
 
-  const load = async (suffix: string, accept: string, rates: Metric[], cpu: Metric): Promise<void> => {
-    const paths = study.slices.map((_, i) => `${target.path}/${instancePath(study, i)}${suffix}`);
-    const before = target.server.cpuMs();
-    const { requestsPerSecond, requests, failures } = await wrk(target.origin, paths, accept, {
-      seconds: options.wrkSeconds,
-    });
+  const measure = async (what: Wanted, rates: readonly Metric[], cpu: Metric): Promise<void> => {
+    const { requestsPerSecond, requests, failures, cpuMsEach } = await load(target, study, what, options.wrkSeconds);
     if (failures > 0)
-      results.note(`${target.name}: ${failures} of ${requests} requests failed under wrk (${suffix || 'instance'})`);
+      results.note(
+        `${target.name}: ${failures} of ${requests} requests failed under wrk (${what.suffix || 'instance'})`,
+      );
     for (const rate of rates) results.add(rate, target.name, requestsPerSecond);
-    results.add(cpu, target.name, (target.server.cpuMs() - before) / requests);
+    results.add(cpu, target.name, cpuMsEach);
   };
-  await load('', DICOM_MULTIPART, [METRICS.instanceRate, METRICS.instanceRateOfLimit], METRICS.instanceCpu);
-  await load('/frames/1', OCTETS_MULTIPART, [METRICS.frameRate, METRICS.frameRateOfLimit], METRICS.frameCpu);
+  await measure(INSTANCE, [METRICS.instanceRate, METRICS.instanceRateOfLimit], METRICS.instanceCpu);
+  await measure(FRAME, [METRICS.frameRate, METRICS.frameRateOfLimit], METRICS.frameCpu);
   if (isNginx(target)) return;
   results.add(
     METRICS.rendered,

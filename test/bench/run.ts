@@ -64,7 +64,9 @@ for (const suite of suites) {
     const peerLimit = options['peers-100k'] ? Number.POSITIVE_INFINITY : 10_000;
     await withTargets(archives, (running) => measureSearch(running, results, { sizes, rounds, peerLimit }));
   } else if (suite === 'retrieve') {
-    const effort = quick ? { wrkSeconds: 1, repeats: 15 } : { wrkSeconds: 3, repeats: 40 };
+    const effort = quick
+      ? { wrkSeconds: 1, warmUpSeconds: 1, repeats: 15 }
+      : { wrkSeconds: 3, warmUpSeconds: 8, repeats: 40 };
     await withTargets(targets, (running) => measureRetrieve(running, results, { rounds, slices: 200, ...effort }));
   } else if (suite === 'dimse') {
     const effort = {
