@@ -120,12 +120,15 @@ test('the workstation has all of an object when it is in the cache, and not befo
     return commit(prepared);
   });
   const moved = move();
-  await eventually('it is about to be committed', () => commitLater.mock.calls.length > 0);
-  const all = dataSetOf(large(0)).length;
-  await eventually('nearly all of it has come', () => receiver!.came.get(uid(6100))! > all - 1_000_000);
-  expect(receiver!.whole.size).toBe(0);
-  expect(await isHere(0)).toBe(false);
-  letCommit();
+  try {
+    await eventually('it is about to be committed', () => commitLater.mock.calls.length > 0);
+    const all = dataSetOf(large(0)).length;
+    await eventually('nearly all of it has come', () => receiver!.came.get(uid(6100))! > all - 1_000_000);
+    expect(receiver!.whole.size).toBe(0);
+    expect(await isHere(0)).toBe(false);
+  } finally {
+    letCommit();
+  }
   expect(await moved).toMatchObject({ status: 0, completed: 1, failed: 0 });
   expect(receiver!.whole.get(uid(6100))!.equals(dataSetOf(large(0)))).toBe(true);
 });
