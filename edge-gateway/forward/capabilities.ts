@@ -1,16 +1,20 @@
+import { NotBefore } from '../not-before.ts';
 import type { Upstream } from '../upstream.ts';
 
 /** Link relation of docs/store-transactions.md. */
 const STORE_TRANSACTIONS = 'urn:nephos:rel:store-transactions';
 /** What an upstream can do is asked again after this time (ms). */
 const ASK_AGAIN_MS = 60 * 60 * 1000;
+/** … and after this time where it refused to say: a token that had run out, or too many requests just then, tell nothing of what it can do (ms). */
+const REFUSED_MS = 60 * 1000;
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 407, 408, 425, 429]);
 const LEAST_REQUEST_BYTES = 64 * 1024;
 
 /** What is known of an upstream's ways and limits: asked (OPTIONS, PS3.18 §8.9) and learned from its answers. */
 export class Capabilities {
-  readonly #upstream: Upstream;
+  readonly #upstream: Pick<Upstream, 'request'>;
   readonly #now: () => number;
-  #askedAt: number | undefined;
+  readonly #again = new NotBefore();
   /** bytes of objects that one STOW request may hold, as far as we know */
   requestBytes = Number.POSITIVE_INFINITY;
   requestInstances = Number.POSITIVE_INFINITY;
@@ -19,7 +23,7 @@ export class Capabilities {
   /** whether it says the digest of an object (Repr-Digest); undefined: not seen yet */
   statesDigests: boolean | undefined;
 
-  constructor(upstream: Upstream, now: () => number) {
+  constructor(upstream: Pick<Upstream, 'request'>, now: () => number) {
     this.#upstream = upstream;
     this.#now = now;
   }
@@ -30,7 +34,7 @@ export class Capabilities {
 
   /** An upstream that knows no such request tells nothing. @throws PacsError when it cannot be reached */
   async ask(signal: AbortSignal): Promise<void> {
-    if (this.#askedAt !== undefined && this.#now() - this.#askedAt < ASK_AGAIN_MS) return;
+    if (this.#again.left(this.#now()) > 0) return;
     const response = await this.#upstream.request({
       method: 'OPTIONS',
       path: '/',
@@ -41,7 +45,8 @@ export class Capabilities {
     const text = response.status === 200 ? await response.text() : '';
     if (response.status !== 200) await response.discard();
     if (response.status >= 500) return;
-    this.#askedAt = this.#now();
+    const now = this.#now();
+    this.#again.set(now, now + (REFUSALS.has(response.status) ? REFUSED_MS : ASK_AGAIN_MS));
     this.learn(response.headers);
     this.#readLimits(text);
   }

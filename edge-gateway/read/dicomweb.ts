@@ -12,7 +12,7 @@ import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { TAG } from '#dimse/services/query.ts';
 import type { EdgeContext } from '../context.ts';
 import { secretOf } from '../credentials.ts';
-import type { WantedInstance } from './fetch.ts';
+import type { WantedInstance } from './fetch-run.ts';
 import { readSideOf } from './read-side.ts';
 import { remoteInstances } from './select.ts';
 

@@ -14,7 +14,7 @@ import {
   type Unavailable,
 } from '#dimse/services/retrieve.ts';
 import type { EdgeContext } from '../context.ts';
-import type { WantedInstance } from './fetch.ts';
+import type { WantedInstance } from './fetch-run.ts';
 import { uidsIn } from './keys.ts';
 import { readSideOf } from './read-side.ts';
 import type { UpstreamArchive, UpstreamPath } from './upstream-archive.ts';
