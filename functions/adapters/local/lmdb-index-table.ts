@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
 import { PacsError } from '#core/errors.ts';
 import {
@@ -25,9 +26,9 @@ import {
 } from '../index-rules.ts';
 import { decodeItem, decodeVersion, encodeItem } from '../item-codec.ts';
 import { syncUpwards } from './durable-directories.ts';
-import { translated as asPacsError } from './fs-errors.ts';
 import { IndexDoor, type IndexDoorOptions } from './index-door.ts';
 import { keyRange } from './key-range.ts';
+import { causeOf, codeOf, translated } from './lmdb-errors.ts';
 
 /** A key as LMDB has it: the bytes of `partition U+0000 sort`; strings are written as UTF-8, arrays as they are. */
 type RawKey = string | Uint8Array;
@@ -36,13 +37,18 @@ type RawKey = string | Uint8Array;
 const MAP_BYTES = 2 ** 40;
 /** Processes (and their snapshots) that may read at once. */
 const MAX_READERS = 512;
+/** LMDB takes back a transaction in which it has met a fault of its own, MDB_BAD_TXN: nothing of it is kept (decision 0211). */
+const BAD_TRANSACTION = -30_782;
+/** How often what was taken back so is tried anew before its writer hears of it, and after what time, so many times as long as it was tried (ms). */
+const TRIES_ANEW = 6;
+const ANEW_MS = 5;
 /** Records read, after which others get a turn of the event loop; about a millisecond. */
 const READS_PER_TURN = 1000;
 
 interface Waiting {
-  operations: readonly WriteOperation[];
+  readonly operations: readonly WriteOperation[];
   /** the bytes of each `put` and `append`, made before the transaction so that it is short */
-  encoded: readonly (Buffer | undefined)[];
+  readonly encoded: readonly (Buffer | undefined)[];
   readonly instead: WriteOptions['instead'];
   outcome: WriteOutcome | undefined;
   error: unknown;
@@ -156,6 +162,9 @@ export class LmdbIndexTable implements IndexTable {
 
   /** One transaction after another until nobody waits. */
   async #commitAll(): Promise<void> {
+    let triedAnew = 0;
+    // So many of those who wait get a transaction each: together, theirs was taken back.
+    let alone = 0;
     while (this.#waiting.length > 0 || this.#knocked) {
       let group: Waiting[] = [];
       let mayCommit = false;
@@ -165,13 +174,23 @@ export class LmdbIndexTable implements IndexTable {
           mayCommit = this.#door.mayCommit();
           if (!mayCommit) return;
           // taken as late as possible: what arrived while the lock was awaited goes along
-          group = this.#waiting;
-          this.#waiting = [];
+          group = this.#waiting.splice(0, alone > 0 ? 1 : this.#waiting.length);
           for (const waiting of group) this.#apply(waiting);
         });
         if (!mayCommit && this.#waiting.length > 0) await this.#door.free();
       } catch (error) {
-        const reason = await translated(error);
+        const cause = await causeOf(error);
+        if (group.length > 0 && codeOf(cause) === BAD_TRANSACTION && triedAnew < TRIES_ANEW) {
+          triedAnew++;
+          alone = Math.max(alone, group.length);
+          for (const waiting of group) waiting.outcome = waiting.error = undefined;
+          this.#waiting.unshift(...group);
+          await sleep(triedAnew * ANEW_MS);
+          continue;
+        }
+        triedAnew = 0;
+        alone = Math.max(0, alone - group.length);
+        const reason = translated(cause);
         // if the transaction never began, those who wait have failed with it
         if (group.length === 0) {
           group = this.#waiting;
@@ -180,9 +199,11 @@ export class LmdbIndexTable implements IndexTable {
         for (const waiting of group) waiting.reject(reason);
         continue;
       }
+      triedAnew = 0;
+      alone = Math.max(0, alone - group.length);
       for (const waiting of group) {
         if (waiting.outcome !== undefined) waiting.resolve(waiting.outcome);
-        else waiting.reject(await translated(waiting.error));
+        else waiting.reject(translated(await causeOf(waiting.error)));
       }
     }
     this.#committing = undefined;
@@ -191,16 +212,17 @@ export class LmdbIndexTable implements IndexTable {
   /** Inside the transaction. First everything is read, checked and encoded; only then does anything change. */
   #apply(waiting: Waiting): void {
     try {
-      let failed = this.#failedOf(waiting.operations);
+      // What stands in their place holds for this transaction alone: made anew, it begins with the operations themselves.
+      let { operations, encoded } = waiting;
+      let failed = this.#failedOf(operations);
       if (failed.length > 0 && waiting.instead !== undefined) {
         const others = waiting.instead(failed, (key) => this.#db.get(raw(key)) as Item | undefined);
         if (others !== undefined) {
-          waiting.encoded = encodedOf(others);
-          waiting.operations = others;
+          encoded = encodedOf(others);
+          operations = others;
           failed = this.#failedOf(others);
         }
       }
-      const { operations, encoded } = waiting;
       if (failed.length > 0) {
         waiting.outcome = { committed: false, failed };
         return;
@@ -269,6 +291,12 @@ export class LmdbIndexTable implements IndexTable {
   }
 }
 
+/**
+ * Each transaction starts on the free list as it stands in the file. The list that lmdb-js otherwise keeps in memory from one
+ * transaction to the next is written back only in part, and comes to name a page twice or aborts the process (decision 0211).
+ */
+export const FREE_SPACE = { maxFreeSpaceToRetain: 0 } as const;
+
 const openFile = (path: string): Database<Item | Buffer, RawKey> =>
   open<Item | Buffer, RawKey>({
     path,
@@ -278,6 +306,7 @@ const openFile = (path: string): Database<Item | Buffer, RawKey> =>
     eventTurnBatching: false,
     mapSize: MAP_BYTES,
     maxReaders: MAX_READERS,
+    ...FREE_SPACE,
     keyEncoder: { writeKey, readKey },
     encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
   } as RootDatabaseOptionsWithPath);
@@ -309,17 +338,3 @@ const decodeValue = (bytes: Uint8Array): Item => decodeItem(asBuffer(bytes), byt
 /** lmdb-js hands over a buffer that it will use again (whose `length`, but not `byteLength`, is the value's) or mapped memory. */
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-
-/** LMDB's own words stand in the promise that lmdb-js hangs on the error. */
-async function translated(error: unknown): Promise<unknown> {
-  const commitError = (error as { readonly commitError?: Promise<never> } | undefined)?.commitError;
-  const cause: unknown = commitError === undefined ? error : await commitError.catch((reason: unknown) => reason);
-  const text = cause instanceof Error ? `${cause.message} ${(cause as NodeJS.ErrnoException).code ?? ''}` : '';
-  // LMDB says "Input/output error" for a write that the disk took only a part of
-  if (/MDB_MAP_FULL|No space left|Disk quota|File too large|Input\/output error/.test(text))
-    return new PacsError('OUT_OF_SPACE', 'the disk takes no more of the index', { cause });
-  if (/MDB_READERS_FULL|temporarily unavailable|Too many open files|Cannot allocate/.test(text))
-    return new PacsError('BUSY', 'the index is out of resources', { cause });
-  // of the door
-  return asPacsError(cause);
-}
