@@ -5,6 +5,8 @@
  * A store lends an array to whoever says that he will send it and keep nothing of it (`readBytes` with `lent`). It is given back by the host that
  * was handed this very array to send, when the system has taken the last byte; whoever handed it on has no say in it any more. An
  * array that is cut or copied on the way, or whose client breaks off, is never given back: it is collected as any other.
+ *
+ * The other way round, a host lends the chunks of a request's body: who was handed this very array, and has copied it, gives it back.
  */
 const lenders = new WeakMap<Uint8Array, () => void>();
 

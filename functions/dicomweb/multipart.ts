@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { PacsError } from '#core/errors.ts';
+import { ByteSearch } from './byte-search.ts';
 
 /** One part of a multipart/related body as it arrives. */
 export interface ReceivedPart {
@@ -57,11 +58,10 @@ class PartBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
     return this;
   }
 
-  async next(): Promise<IteratorResult<Uint8Array>> {
+  next(): Promise<IteratorResult<Uint8Array>> {
+    if (!this.closed) return this.#scanner.nextPiece();
     // Silence here would let a late reader take nothing for an empty object.
-    if (this.closed) throw new Error('a part of a multipart body was read after the next part had been asked for');
-    const value = await this.#scanner.nextPiece();
-    return value === undefined ? { done: true, value: undefined } : { done: false, value };
+    return Promise.reject(new Error('a part of a multipart body was read after the next part had been asked for'));
   }
 
   async return(): Promise<IteratorResult<Uint8Array>> {
@@ -85,6 +85,7 @@ class DelimiterScanner {
   readonly #source: AsyncIterator<Uint8Array>;
   /** `LF--boundary`; the CR before it is looked at afterwards */
   readonly #needle: Buffer;
+  readonly #search: ByteSearch;
   #chunk: Buffer = EMPTY;
   #at = 0;
   #ended = false;
@@ -100,22 +101,23 @@ class DelimiterScanner {
   constructor(body: AsyncIterable<Uint8Array>, boundary: string) {
     this.#source = body[Symbol.asyncIterator]();
     this.#needle = Buffer.from(`\n--${boundary}`, 'latin1');
+    this.#search = new ByteSearch(this.#needle);
   }
 
   async skipToDelimiter(): Promise<void> {
-    while ((await this.nextPiece()) !== undefined);
+    while (!(await this.nextPiece()).done);
   }
 
-  /** The next payload bytes up to the coming delimiter; undefined when that is reached. */
-  async nextPiece(): Promise<Buffer | undefined> {
+  /** The next payload bytes up to the coming delimiter; done when that is reached. */
+  async nextPiece(): Promise<IteratorResult<Uint8Array>> {
     while (!this.#atDelimiter) {
       const piece = this.#takePiece();
-      if (piece.length > 0) return piece;
+      if (piece.length > 0) return { done: false, value: piece };
       if (!this.#atDelimiter && !(await this.#fill())) {
         throw new PacsError('BAD_REQUEST', 'the multipart body ends without its final boundary');
       }
     }
-    return undefined;
+    return { done: true, value: undefined };
   }
 
   /** Takes what is payload for certain; empty when more bytes are needed or a delimiter was passed. */
@@ -134,7 +136,7 @@ class DelimiterScanner {
       this.#atLineStart = false;
     }
     for (let from = start; ; ) {
-      const found = chunk.indexOf(this.#needle, from);
+      const found = this.#search.indexIn(chunk, from);
       if (found < 0) return this.#take(this.#heldFrom(start));
       const delimiter = this.#delimiterEnd(found + this.#needle.length);
       if (delimiter === 'payload') {
@@ -148,7 +150,13 @@ class DelimiterScanner {
   }
 
   #take(end: number): Buffer {
-    const piece = this.#chunk.subarray(this.#at, end);
+    const chunk = this.#chunk;
+    if (this.#at === 0 && end === chunk.length) {
+      // Handed on as it came: it may be lent (#core/lent-bytes.ts), and whoever gets it gives it back.
+      this.#chunk = EMPTY;
+      return chunk;
+    }
+    const piece = chunk.subarray(this.#at, end);
     this.#at = end;
     return piece;
   }
@@ -232,16 +240,20 @@ class DelimiterScanner {
   async #fill(): Promise<boolean> {
     if (this.#failure) throw this.#failure.error;
     if (this.#ended) return false;
-    const result = await this.#source.next().catch((error: unknown) => {
+    let result: IteratorResult<Uint8Array>;
+    try {
+      result = await this.#source.next();
+    } catch (error) {
       this.#ended = true;
       this.#failure = { error };
       throw error;
-    });
+    }
     if (result.done === true) {
       this.#ended = true;
       return false;
     }
-    const next = Buffer.from(result.value.buffer, result.value.byteOffset, result.value.byteLength);
+    const { value } = result;
+    const next = Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
     this.#chunk = this.#at < this.#chunk.length ? Buffer.concat([this.#chunk.subarray(this.#at), next]) : next;
     this.#at = 0;
     return true;

@@ -1,4 +1,5 @@
 import type { StoreOutcome } from '#core/archive/store.ts';
+import { dataSetToJson } from '#core/dicom/json.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { dataSetToXml } from '#core/dicom/xml.ts';
 import { ERRORS, type PacsError } from '#core/errors.ts';
@@ -53,7 +54,7 @@ export function storeResponse(
       const row = outcome.kind === 'held' ? ERRORS.CONFLICT : outcome.error.row;
       item['00081197'] = { vr: 'US', Value: [row.failureReason] };
       item['00741048'] = comment(commentOf(outcome));
-      (outcome.id.SOPInstanceUID === undefined ? other : failed).push(sorted(item));
+      (outcome.id.SOPInstanceUID === undefined ? other : failed).push(item);
     } else {
       const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = outcome.id;
       const url = `${root}/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
@@ -67,7 +68,7 @@ export function storeResponse(
       }
       // No warning by itself: it is what the sender wanted. The console tells it from what is new.
       if (outcome.kind === 'duplicate') item['00741048'] = comment('already stored');
-      referenced.push(sorted(item));
+      referenced.push(item);
     }
   }
   if (failed.length > 0) body['00081198'] = { vr: 'SQ', Value: failed };
@@ -80,7 +81,7 @@ export function storeResponse(
     'cache-control': 'no-store',
   };
   if (retry) headers['retry-after'] = String(RETRY_AFTER_SECONDS);
-  return { status, headers, body: xml ? dataSetToXml(sorted(body), () => '') : JSON.stringify(sorted(body)) };
+  return { status, headers, body: (xml ? dataSetToXml : dataSetToJson)(body, () => '') };
 }
 
 function statusOf(outcomes: readonly StoreOutcome[], succeeded: number): { status: number; retry: boolean } {
@@ -108,6 +109,3 @@ function commentOf(outcome: Extract<StoreOutcome, { kind: 'failed' | 'held' }>):
   const error: PacsError = outcome.error;
   return (error.code === 'INTERNAL' ? 'internal error' : error.message).slice(0, 64);
 }
-
-const sorted = (dataSet: DataSet): DataSet =>
-  Object.fromEntries(Object.entries(dataSet).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -34,14 +34,17 @@ export interface Archive {
 /** The archive on one machine: objects in the file system, index and queues in LMDB, both under the data folder. */
 export async function openArchive(
   config: Pick<Config, 'dataDir' | 'limits' | 'policy'> &
-    Partial<Pick<Config, 'encryptionKeyFile'>> & {
+    Partial<Pick<Config, 'encryptionKeyFile' | 'hotObjectBytes'>> & {
       readonly packed?: boolean;
       /** name of the index file in the data folder */
       readonly index?: string;
     },
 ): Promise<Archive> {
   await mkdir(config.dataDir, { recursive: true });
-  const blobs = await FsBlobStore.open(config.dataDir, { packed: config.packed ?? true });
+  const blobs = await FsBlobStore.open(config.dataDir, {
+    packed: config.packed ?? true,
+    hotBytes: config.hotObjectBytes ?? 0,
+  });
   const stored = await encryptedWhere(config, blobs);
   const index = await openIndex(config.dataDir, config.index, blobs);
   const clock = systemClock;

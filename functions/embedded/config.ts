@@ -32,6 +32,8 @@ export interface Config {
   readonly dataDir: string;
   /** master keys; objects are encrypted */
   readonly encryptionKeyFile?: string | undefined;
+  /** what one process keeps in memory of objects that are asked for again and again (bytes) */
+  readonly hotObjectBytes: number;
   readonly auth: 'on' | 'off';
   readonly tenant: string;
   /** whose tokens are taken beside our own */
@@ -120,6 +122,7 @@ export function readConfig(env: Environment): Config {
     httpPort: whole(env, 'NEPHOS_HTTP_PORT', 8080, 0, 65_535),
     dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
     encryptionKeyFile: env.NEPHOS_ENCRYPTION_KEY_FILE,
+    hotObjectBytes: whole(env, 'NEPHOS_HOT_OBJECT_BYTES', 96 * 1024 * 1024, 0, Number.MAX_SAFE_INTEGER),
     workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
     policy: { ...readPolicy(env), procedureStepListeners: dicom.stepListeners.map(({ aeTitle }) => aeTitle) },
     routing: { credentials: env.NEPHOS_ROUTING_CREDENTIALS, ca: env.NEPHOS_ROUTING_CA },

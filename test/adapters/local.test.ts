@@ -23,9 +23,9 @@ const openTable = async () => {
   return { table, close };
 };
 
-const openStore = async () => {
+const openStore = (hotBytes: number) => async () => {
   const folder = newFolder();
-  const store = await FsBlobStore.open(folder);
+  const store = await FsBlobStore.open(folder, { hotBytes });
   const close = async (): Promise<void> => {
     await store.close();
     rmSync(folder, { recursive: true });
@@ -44,7 +44,8 @@ test('a long scan of LmdbIndexTable lets others have their turn', async () => {
   await close();
 });
 
-describe('FsBlobStore', () => blobStoreContract(openStore));
+describe('FsBlobStore', () => blobStoreContract(openStore(0)));
+describe('FsBlobStore that keeps what is asked for again', () => blobStoreContract(openStore(16 * 1024 * 1024)));
 describe('IndexJobQueue on LMDB', () =>
   jobQueueContract(async (clock) => {
     const { table, close } = await openTable();

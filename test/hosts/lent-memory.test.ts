@@ -12,6 +12,7 @@ import { EncryptedBlobStore } from '#adapters/local/encrypted-blob-store.ts';
 import { FsBlobStore } from '#adapters/local/fs-blob-store.ts';
 import { KeyRing, newMasterKey, readMasterKeys } from '#adapters/local/key-ring.ts';
 import { createArchiveApp } from '#api/app.ts';
+import type { Principal } from '#core/access.ts';
 import { isLent } from '#core/lent-bytes.ts';
 import type { BlobStore } from '#core/ports/blob-store.ts';
 import { TokenStore } from '#core/tokens.ts';
@@ -92,6 +93,9 @@ let folder: string;
 let files: FsBlobStore;
 let server: Server;
 let usedAgain: number;
+/** reads that got an array which another had got before */
+let shared: number;
+let reader: Principal;
 let identity: { readonly cert: string; readonly key: string };
 
 beforeAll(async () => {
@@ -102,6 +106,8 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'nephos-lent-'));
   files = await FsBlobStore.open(folder);
   usedAgain = 0;
+  shared = 0;
+  reader = { tenant: TENANT, subject: 'reader', roles: ['admin'] };
 });
 afterEach(async () => {
   server.closeAllConnections();
@@ -113,6 +119,7 @@ afterEach(async () => {
 /** Counts the reads into memory that another one was read into before. */
 const watched = (blobs: BlobStore): BlobStore => {
   const seen = new WeakSet<ArrayBufferLike>();
+  const arrays = new WeakSet<Uint8Array>();
   return new Proxy(blobs, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name);
@@ -121,6 +128,8 @@ const watched = (blobs: BlobStore): BlobStore => {
         const bytes = await target.readBytes(...args);
         if (isLent(bytes) && seen.has(bytes.buffer)) usedAgain++;
         seen.add(bytes.buffer);
+        if (arrays.has(bytes)) shared++;
+        arrays.add(bytes);
         return bytes;
       };
     },
@@ -136,7 +145,6 @@ async function serve(blobs: BlobStore, isTls: boolean): Promise<void> {
   const app = createArchiveApp({
     services,
     tokens: new TokenStore(services),
-    everybody: { tenant: TENANT, subject: 'reader', roles: ['admin'] },
     corsOrigins: [],
     tenant: TENANT,
     onFailure: (error) => {
@@ -144,7 +152,7 @@ async function serve(blobs: BlobStore, isTls: boolean): Promise<void> {
     },
   });
   server = createHttpHost({
-    answer: async (request) => (await app.answer(request))!,
+    answer: async (request) => (await app.answer({ ...request, principal: reader }))!,
     publicUrl: undefined,
     ...(isTls && { tls: identity }),
   });
@@ -248,4 +256,68 @@ test('out of encrypted objects as well', async () => {
   await serve(new EncryptedBlobStore(files, await KeyRing.open(folder, await readMasterKeys(keyFile))), false);
   await everybodyGetsHisOwn();
   expect(usedAgain).toBeGreaterThan(0);
+});
+
+describe('what is asked for again and again is sent from memory', () => {
+  const HOT_BYTES = 3 * FRAME_BYTES;
+  let hot: FsBlobStore;
+  beforeEach(async () => {
+    hot = await FsBlobStore.open(folder, { hotBytes: HOT_BYTES });
+  });
+  afterEach(() => hot.close());
+
+  test('to quick, slow and aborting readers of the same images at once, and to those of others, each his own patient’s bytes', async () => {
+    await serve(hot, false);
+    const ofOne = slowWays.map((way) => way(0));
+    for (let round = 0; round < 3; round++) for (const way of WAYS) await fetchOne(way(0));
+    const before = shared;
+    const slow = await Promise.all([1, 2, 3].map(() => slowClient([...ofOne, ...ofOne])));
+    const quick = Array.from({ length: 24 }, (_, i) =>
+      i % 4 === 3 ? breakOff(slowWays[i % 2]!(0)) : fetchOne(WAYS[i % WAYS.length]!(0)),
+    );
+    await Promise.all(quick);
+    expect(shared).toBeGreaterThan(before);
+    // More than fits, while the slow ones still hold what they have been given.
+    await everybodyGetsHisOwn();
+    await Promise.all(slow.map((readOn) => readOn()));
+    await everybodyGetsHisOwn();
+    expect(usedAgain).toBeGreaterThan(0);
+  });
+
+  test('and to nobody of a study that was deleted, or that he does not reach', async () => {
+    await serve(hot, false);
+    const wanted = [WAYS[0]!(0), WAYS[4]!(0)];
+    for (let round = 0; round < 3; round++) for (const one of wanted) await fetchOne(one);
+    expect(shared).toBeGreaterThan(0);
+    const admin = reader;
+    const statusOf = async ({ path, headers }: Wanted, method = 'GET'): Promise<number> => {
+      const { port } = server.address() as AddressInfo;
+      return (await fetch(`http://127.0.0.1:${port}${path}`, { method, headers })).status;
+    };
+    reader = { tenant: TENANT, subject: 'guest of another', roles: ['viewer'], reach: [{ studies: [uid(1, 1)] }] };
+    for (const one of wanted) expect(await statusOf(one)).toBe(404);
+    reader = { ...admin, tenant: 'elsewhere' };
+    for (const one of wanted) expect(await statusOf(one)).toBe(404);
+    reader = admin;
+    for (const one of wanted) expect(await statusOf(one)).toBe(200);
+    expect(await statusOf({ ...wanted[0]!, path: `/dicomweb/studies/${uid(1, 0)}`, headers: {} }, 'DELETE')).toBe(204);
+    for (const one of wanted) expect(await statusOf(one)).toBe(404);
+    for (const way of WAYS) await fetchOne(way(1));
+  });
+});
+
+test('out of encrypted objects what is kept is what is on the disk: with the key, what was asked for is gone', async () => {
+  const keyFile = join(folder, 'master.txt');
+  writeFileSync(keyFile, newMasterKey());
+  const hot = await FsBlobStore.open(folder, { hotBytes: 8 * FRAME_BYTES });
+  const keys = await KeyRing.open(folder, await readMasterKeys(keyFile));
+  const encrypted = new EncryptedBlobStore(hot, keys);
+  const key = `${TENANT}/1.2/1.2.3/1.2.3.4.dcm`;
+  await encrypted.put(key, pixelsOf(0));
+  const read = () => encrypted.readBytes(key, { offset: 1_000, length: 3_000_000 }, { lent: true });
+  for (let round = 0; round < 4; round++)
+    expect(Buffer.from(await read()).equals(pixelsOf(0).subarray(1_000, 3_001_000))).toBe(true);
+  await keys.destroy(TENANT);
+  await expect(read()).rejects.toMatchObject({ code: 'GONE' });
+  await hot.close();
 });

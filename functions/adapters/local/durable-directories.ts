@@ -48,11 +48,11 @@ export class DurableDirectories {
     if (directory === undefined) return; // gone, and with it whatever it held: there is nothing to keep
     directory.users++;
     try {
-      await this.#flush(directory);
-      if (!directory.reachable) {
-        if (path !== this.#root) await this.sync(dirname(path));
-        directory.reachable = true;
-      }
+      const isReached = directory.reachable || path === this.#root;
+      // At once: whoever makes many directories in one place has them share the sync of that.
+      const syncs = [this.#flush(directory), isReached ? undefined : this.sync(dirname(path))];
+      for (const done of await Promise.allSettled(syncs)) if (done.status === 'rejected') throw done.reason;
+      directory.reachable = true;
       if (inodeAt(path) === directory.inode) return;
     } finally {
       directory.users--;

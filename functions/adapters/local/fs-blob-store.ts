@@ -14,6 +14,7 @@ import type {
 import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
 import { DurableDirectories, syncUpwards } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
+import { HotObjects } from './hot-objects.ts';
 import { writeSource, writeWhole } from './incoming-file.ts';
 import { isPackNote, PackNotes } from './pack-notes.ts';
 import { PACKED_LIMIT_BYTES } from './pack-writer.ts';
@@ -22,6 +23,14 @@ import { readMemory } from './read-memory.ts';
 
 /** times in a row that a directory could not be made before it is given up */
 const MISSED_LIMIT = 100;
+
+export interface FsBlobStoreOptions {
+  /** whether small objects share files (packs.ts), as they do unless it is said; those that do are read in any case */
+  readonly packed?: boolean;
+  readonly limits?: PackLimits;
+  /** what is kept in memory of blobs that are sent again and again (hot-objects.ts); none where it is not said */
+  readonly hotBytes?: number;
+}
 
 /**
  * BlobStore on a file system: each blob is a plain file `<root>/blobs/<key>` that any tool can read.
@@ -36,10 +45,12 @@ export class FsBlobStore implements BlobStore {
   readonly #directories: DurableDirectories;
   readonly packed?: PackedBlobs;
   readonly #packs: Packs;
+  readonly #hot: HotObjects;
   readonly #unique = `${process.pid}-${randomBytes(6).toString('hex')}`;
   #count = 0;
 
-  private constructor(root: string, packed: boolean, limits?: PackLimits) {
+  private constructor(root: string, { packed = true, limits, hotBytes = 0 }: FsBlobStoreOptions) {
+    this.#hot = new HotObjects(hotBytes);
     this.#blobs = join(root, 'blobs');
     this.#incoming = join(root, 'incoming');
     this.#directories = new DurableDirectories(root);
@@ -70,16 +81,10 @@ export class FsBlobStore implements BlobStore {
     };
   }
 
-  /**
-   * Creates the folders where they are missing. Any number of processes may open the same root.
-   * @param packed whether small objects share files (packs.ts); those that do are read in any case
-   */
-  static async open(
-    root: string,
-    { packed = true, limits }: { readonly packed?: boolean; readonly limits?: PackLimits } = {},
-  ): Promise<FsBlobStore> {
+  /** Creates the folders where they are missing. Any number of processes may open the same root. */
+  static async open(root: string, options: FsBlobStoreOptions = {}): Promise<FsBlobStore> {
     const absolute = resolve(root);
-    const store = new FsBlobStore(absolute, packed, limits);
+    const store = new FsBlobStore(absolute, options);
     mkdirSync(store.#blobs, { recursive: true });
     mkdirSync(store.#incoming, { recursive: true });
     await store.#directories.sync(store.#blobs);
@@ -88,6 +93,7 @@ export class FsBlobStore implements BlobStore {
   }
 
   async close(): Promise<void> {
+    this.#hot.close();
     this.#packs.close();
     this.#directories.close();
   }
@@ -133,12 +139,19 @@ export class FsBlobStore implements BlobStore {
   }
 
   async readBytes(key: string, range?: ByteRange, { lent = false }: ReadOptions = {}): Promise<Uint8Array> {
+    const name = lent ? `${key} ${range?.offset} ${range?.length}` : undefined;
+    const hot = name === undefined ? undefined : this.#hot.get(name);
+    if (hot) return hot;
     const { fd, start, end } = this.#openRange(key, range);
+    const length = end - start;
+    const place = name === undefined ? undefined : this.#hot.ask(name, key, length);
     try {
-      const bytes = lent ? readMemory.lent(end - start) : Buffer.allocUnsafeSlow(end - start);
+      const bytes = lent && !place ? readMemory.lent(length) : Buffer.allocUnsafeSlow(length);
       await readFully(fd, bytes, start);
+      place?.fill(bytes);
       return bytes;
     } finally {
+      place?.leave();
       closeSync(fd);
     }
   }
@@ -155,6 +168,14 @@ export class FsBlobStore implements BlobStore {
 
   async delete(key: string): Promise<void> {
     checkBlobKey(key);
+    try {
+      await this.#remove(key);
+    } finally {
+      this.#hot.drop(key);
+    }
+  }
+
+  async #remove(key: string): Promise<void> {
     const place = placeOf(key);
     if (place) {
       await this.#packs.delete(place);
@@ -186,6 +207,7 @@ export class FsBlobStore implements BlobStore {
   /** Writes into a blob, durably; for headers of encrypted blobs alone (encrypted-blob-store.ts). @throws PacsError NOT_FOUND */
   async overwrite(key: string, offset: number, bytes: Uint8Array): Promise<void> {
     checkBlobKey(key);
+    this.#hot.drop(key);
     const file = await open(join(this.#blobs, key), 'r+').catch((error: unknown) => {
       throw errno(error) === 'ENOENT' ? blobNotFound(key, error) : translated(error);
     });

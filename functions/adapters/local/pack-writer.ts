@@ -27,10 +27,22 @@ interface Waiting {
 /** Not every file system takes bytes directly; after the first refusal it is not tried again. */
 let directRefused = constants.O_DIRECT === undefined;
 
+/** The file of a new pack. `named` resolves when its name is durable, and nothing in it is promised before. */
+export interface OpenedPack {
+  readonly fd: number;
+  readonly named: Promise<void>;
+}
+
+interface Hooks {
+  open(): OpenedPack;
+  closed(): void;
+  idle(): void;
+}
+
 /** A pack that this process writes. */
 export class Pack {
   readonly id: string;
-  readonly #hooks: { open(): Promise<number>; closed(): void; idle(): void };
+  readonly #hooks: Hooks;
   readonly #idle: NodeJS.Timeout;
   #fd: number | undefined;
   #waiting: Waiting[] = [];
@@ -39,7 +51,7 @@ export class Pack {
   #unsettled = 0;
   bytes = 0;
 
-  constructor(id: string, idleMs: number, hooks: { open(): Promise<number>; closed(): void; idle(): void }) {
+  constructor(id: string, idleMs: number, hooks: Hooks) {
     this.id = id;
     this.#hooks = hooks;
     this.#idle = setTimeout(() => this.#hooks.idle(), idleMs);
@@ -79,8 +91,8 @@ export class Pack {
     while (this.#waiting.length > 0) {
       const batch = takeBatch(this.#waiting);
       try {
-        this.#fd ??= await this.#hooks.open();
-        const offsets = await this.#write(this.#fd, batch);
+        const { offsets, length } = await this.#write(batch);
+        this.bytes += length;
         for (const [i, waiting] of batch.entries()) waiting.resolve(offsets[i]!);
       } catch (error) {
         // What has been written of it is nobody's, and is taken back; nothing may come after it.
@@ -95,14 +107,20 @@ export class Pack {
     this.#closeWhenDone();
   }
 
-  /** Writes a batch behind what is there, durably. @returns where each object's header page stands */
-  async #write(fd: number, batch: readonly Waiting[]): Promise<number[]> {
+  /**
+   * Writes a batch behind what is there, durably; the first while the pack's name becomes so.
+   * @returns where each object's header page stands, and how long the batch is (bytes)
+   */
+  async #write(batch: readonly Waiting[]): Promise<{ readonly offsets: readonly number[]; readonly length: number }> {
     const gather = lease(batch);
     try {
       const { pieces, offsets, length } = laidOut(batch, this.bytes, gather);
-      await writeFully(fd, pieces, this.bytes, length);
-      this.bytes += length;
-      return offsets;
+      let named: Promise<void> | undefined;
+      if (this.#fd === undefined) ({ fd: this.#fd, named } = this.#hooks.open());
+      // Both come to an end before what has been written may be taken back, and its memory used again.
+      const both = [writeFully(this.#fd, pieces, this.bytes, length), named];
+      for (const done of await Promise.allSettled(both)) if (done.status === 'rejected') throw done.reason;
+      return { offsets, length };
     } finally {
       release(gather);
     }

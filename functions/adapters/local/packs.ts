@@ -9,7 +9,7 @@ import { errno, translated } from './fs-errors.ts';
 import { ENTRY_HEADER_BYTES } from './pack-entry.ts';
 import { entryAt, giveBackHoles, isStill, markDeleted, type Standing, standingIn } from './pack-holes.ts';
 import { type PackNotes, removeIfThere } from './pack-notes.ts';
-import { openPack, Pack, WRITE_LIMIT_BYTES } from './pack-writer.ts';
+import { type OpenedPack, openPack, Pack, WRITE_LIMIT_BYTES } from './pack-writer.ts';
 
 const fdatasyncAsync = promisify(fdatasync);
 
@@ -225,25 +225,17 @@ export class Packs {
   }
 
   /** The note stands before the pack does; the pack's name is durable before anything in it is promised. */
-  async #create(folder: string, id: string): Promise<number> {
+  #create(folder: string, id: string): OpenedPack {
     this.#notes.opened(id, folder);
     const directory = dirname(join(this.#blobs, folder, 'x'));
     const path = join(directory, `${id}.tar`);
-    let fd: number | undefined;
-    for (let missed = 0; fd === undefined; missed++) {
+    for (let missed = 0; ; missed++) {
       try {
-        fd = openPack(path);
+        this.#directories.make(directory);
+        return { fd: openPack(path), named: this.#directories.sync(directory) };
       } catch (error) {
-        if (errno(error) !== 'ENOENT' || missed === 100) throw error;
-        this.#directories.make(directory); // not there yet, or removed by a delete just now
+        if (errno(error) !== 'ENOENT' || missed === 100) throw error; // removed by a delete just now
       }
-    }
-    try {
-      await this.#directories.sync(directory);
-      return fd;
-    } catch (error) {
-      closeSync(fd);
-      throw error;
     }
   }
 

@@ -1,3 +1,4 @@
+import { giveBack } from '../lent-bytes.ts';
 import { pageAligned } from '../page-aligned.ts';
 
 /**
@@ -33,15 +34,13 @@ export class ObjectSource {
     let size = 0;
     for (const head of [first, chunk]) {
       if (size + head.byteLength > buffer.length) return this.#giveUp(size, size === 0 ? [first, chunk] : [chunk]);
-      buffer.set(head, size);
-      size += head.byteLength;
+      size += copied(head, buffer, size);
     }
     for (;;) {
       chunk = await this.#pull();
       if (chunk === undefined) return buffer.subarray(0, size);
       if (size + chunk.byteLength > buffer.length) return this.#giveUp(size, [chunk]);
-      buffer.set(chunk, size);
-      size += chunk.byteLength;
+      size += copied(chunk, buffer, size);
     }
   }
 
@@ -82,4 +81,12 @@ export class ObjectSource {
       throw error;
     }
   }
+}
+
+/** Copies a chunk, of which nothing is needed afterwards. Returns its length. */
+function copied(chunk: Uint8Array, to: Uint8Array, at: number): number {
+  const { byteLength } = chunk;
+  to.set(chunk, at);
+  giveBack(chunk);
+  return byteLength;
 }

@@ -5,6 +5,8 @@ import { ConfigError, readConfig } from '#embedded/config.ts';
 describe('configuration', () => {
   test('defaults: loopback, access control on, one server a core', () => {
     expect(readConfig({})).toMatchObject({ bind: '127.0.0.1', auth: 'on', httpPort: 8080, tenant: 'main' });
+    expect(readConfig({}).hotObjectBytes).toBe(96 * 1024 * 1024);
+    expect(readConfig({ NEPHOS_HOT_OBJECT_BYTES: '0' }).hotObjectBytes).toBe(0);
   });
 
   test.each([
@@ -17,6 +19,7 @@ describe('configuration', () => {
     [{ NEPHOS_PUBLIC_URL: 'pacs.example' }, /NEPHOS_PUBLIC_URL/],
     [{ NEPHOS_LIMIT_STUDY_QUIET_MS: '-1' }, /NEPHOS_LIMIT_STUDY_QUIET_MS/],
     [{ NEPHOS_DICOM_PORT: 'none' }, /NEPHOS_DICOM_PORT/],
+    [{ NEPHOS_HOT_OBJECT_BYTES: '128 MiB' }, /NEPHOS_HOT_OBJECT_BYTES/],
     [{ NEPHOS_AE_TITLE: 'SEVENTEEN_LETTERS' }, /NEPHOS_AE_TITLE/],
     [{ NEPHOS_DICOM_ALLOWED_AES: 'CT\\1' }, /NEPHOS_DICOM_ALLOWED_AES/],
     [{ NEPHOS_DICOM_ALLOWED_AES: 'CT1=delete' }, /NEPHOS_DICOM_ALLOWED_AES/],
