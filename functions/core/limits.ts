@@ -118,6 +118,8 @@ export const DEFAULT_LIMITS = {
   auditRepeatedActs: 10_000,
   /** while the audit trail cannot be written, one act is let through this often to see whether it can be again (ms) */
   auditProbeMs: 5_000,
+  /** accesses that one process has answered and whose entries in the audit trail are not durable yet; what comes beyond waits for its own */
+  auditEntriesUnderWay: 200,
   /** entries of one sealed segment of the audit trail */
   auditSegmentEntries: 1_000,
   /** how long a share link lasts where nobody says, and at most (ms) */

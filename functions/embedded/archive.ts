@@ -50,7 +50,7 @@ export async function openArchive(
   const clock = systemClock;
   const pixels = new WorkerPixelEngine({ limits: { ...DEFAULT_LIMITS, ...config.limits } });
   const jobs = new IndexJobQueue(index, clock);
-  const services = assemble({ blobs: stored, index, jobs, clock, pixels }, config);
+  const services = assemble({ blobs: stored, index, jobs, clock, pixels }, { ...config, outlivesAnswers: true });
   return {
     services,
     blobs,
@@ -58,6 +58,7 @@ export async function openArchive(
     jobs,
     async close() {
       await pixels.close();
+      await services.audit.written();
       await index.close();
       await blobs.close();
     },

@@ -11,7 +11,7 @@ import { associate, proposing, sendEcho, sendObject } from '#dimse/scu.ts';
 import type { Session } from '#dimse/session.ts';
 import { VERIFICATION } from '#dimse/sop-classes.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, IMPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
-import { type RunningArchive, startArchive } from './process.ts';
+import { isListening, type RunningArchive, startArchive } from './process.ts';
 
 let dir: string;
 const running: RunningArchive[] = [];
@@ -29,17 +29,6 @@ const start = async (env: Record<string, string> = {}): Promise<RunningArchive> 
   return archive;
 };
 const portOf = (archive: RunningArchive): number => Number(/NEPHOS@127\.0\.0\.1:(\d+)/.exec(archive.said())![1]);
-/** Whether somebody takes connections there. */
-const isListening = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket
-      .once('error', () => resolve(false))
-      .once('connect', () => {
-        socket.destroy();
-        resolve(true);
-      });
-  });
 const open = (archive: RunningArchive): Promise<Session> =>
   associate(
     { aeTitle: 'NEPHOS', host: '127.0.0.1', port: portOf(archive) },

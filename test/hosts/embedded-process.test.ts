@@ -2,14 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { multipart } from './client.ts';
-import { nephos, type RunningArchive, startArchive } from './process.ts';
+import { isListening, nephos, type RunningArchive, startArchive } from './process.ts';
 
 let dir: string;
 const running: RunningArchive[] = [];
@@ -33,17 +32,6 @@ const store = (archive: RunningArchive, ...objects: Uint8Array[]): Promise<Respo
 const instance = (archive: RunningArchive, n: number): Promise<Response> =>
   fetch(`${archive.origin}/dicomweb/studies/${uid(1)}/series/${uid(2)}/instances/${uid(1_000 + n)}`, {
     headers: { accept: 'application/dicom; transfer-syntax=*' },
-  });
-/** Whether somebody takes connections there. */
-const isListening = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket
-      .once('error', () => resolve(false))
-      .once('connect', () => {
-        socket.destroy();
-        resolve(true);
-      });
   });
 /** The numbers of its server processes. */
 const serversOf = async (archive: RunningArchive): Promise<number[]> => {

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
@@ -27,6 +28,18 @@ const environment = (dataDir: string, env: Record<string, string>): NodeJS.Proce
   NEPHOS_AUTH: 'off',
   ...env,
 });
+
+/** Whether somebody takes connections there. */
+export const isListening = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket
+      .once('error', () => resolve(false))
+      .once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+  });
 
 /** The archive as `npm start` runs it, on a free port. Rejects with what it said when it does not come up. */
 export async function startArchive(dataDir: string, env: Record<string, string> = {}): Promise<RunningArchive> {

@@ -3,7 +3,7 @@ import { newVersion } from '../ids.ts';
 import { WRITE_LIMIT_OPERATIONS, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type AuditEntry, hashOf, strandStart } from './entry.ts';
-import { AUDIT_STUDIES, type AuditEvent } from './event.ts';
+import { AUDIT_STUDIES, type AuditEvent, type AuditEventName } from './event.ts';
 
 /** The entries of a tenant, in the order in which they became visible; each `{ line }`. */
 export const auditPartition = (tenant: string): string => `${tenant}|audit`;
@@ -30,28 +30,49 @@ interface Line {
 /** An act that has been recorded and is now only counted. */
 interface Repeated {
   readonly tenant: string;
-  event: AuditEvent;
+  readonly event: AuditEvent;
+  /** of the first: settled when it is durable */
+  readonly entry: Promise<void>;
   count: number;
   instances: number;
 }
 
 export type AuditPolicy = 'writes' | 'all' | 'off';
 
+/** Acts that show what is there to who may see it, where their action is R or E: what is handed out, or opens a door, is none of them. */
+const LOOKS: ReadonlySet<AuditEventName> = new Set(['InstancesAccessed', 'Query', 'OrderRecord', 'ProcedureRecord']);
+
+export interface AuditTrailOptions {
+  /** the process goes on when it has answered: what it has handed over by then is written */
+  readonly outlivesAnswers?: boolean;
+}
+
 /**
  * Where every act is recorded. `record` resolves when the entry would survive losing power; entries that come while one write is
  * under way share the next. A viewer that reads a thousand frames is one access: the first is recorded before it is answered,
  * those of the next minute are counted, and the count follows (`flush`).
+ *
+ * In a process that outlives its answers, what only looks does not wait for its entry unless the policy is `all`: it goes on while the
+ * trail cannot be written, too. Up to `auditEntriesUnderWay` such entries have been handed over and are not durable yet.
  */
 export class AuditTrail {
   readonly #ports: Pick<Services, 'index' | 'clock' | 'limits'>;
   readonly #lines = new Map<string, Line>();
   readonly #repeated = new Map<string, Repeated>();
+  /** entries that nobody waits for, until they are durable */
+  readonly #handedOver = new Set<Promise<void>>();
+  readonly #outlivesAnswers: boolean;
   readonly policy: AuditPolicy;
   #failedAt: number | undefined;
 
-  constructor(ports: Pick<Services, 'index' | 'clock' | 'limits'>, policy: AuditPolicy = 'writes') {
+  constructor(
+    ports: Pick<Services, 'index' | 'clock' | 'limits'>,
+    policy: AuditPolicy = 'writes',
+    { outlivesAnswers = false }: AuditTrailOptions = {},
+  ) {
     this.#ports = ports;
     this.policy = policy;
+    this.#outlivesAnswers = outlivesAnswers;
   }
 
   /**
@@ -69,6 +90,64 @@ export class AuditTrail {
 
   /** @throws PacsError BUSY when the entry could not be made durable and the policy asks for it */
   async record(tenant: string, event: AuditEvent): Promise<void> {
+    const entry = this.#write(tenant, event);
+    if (this.#mayFollow(event)) this.#handOver(entry);
+    else await entry;
+  }
+
+  /**
+   * Records an act that is often done many times over, `key` saying what counts as the same. The first is recorded at once.
+   * @throws PacsError BUSY as `record`
+   */
+  async recordOnce(tenant: string, key: string, event: AuditEvent): Promise<void> {
+    const id = `${tenant}|${key}`;
+    const known = this.#repeated.get(id);
+    if (known !== undefined && event.at - known.event.at < this.#ports.limits.auditRepeatMs) {
+      known.count++;
+      known.instances += event.instances ?? 0;
+      // Before the first is durable there is nothing that this one could be counted to.
+      if (!this.#mayFollow(event)) await known.entry;
+      return;
+    }
+    if (known !== undefined) void this.#settle(id, known);
+    else if (this.#repeated.size >= this.#ports.limits.auditRepeatedActs) {
+      const [oldestId, oldest] = this.#repeated.entries().next().value!;
+      void this.#settle(oldestId, oldest);
+    }
+    const entry = this.#write(tenant, event);
+    const repeated: Repeated = { tenant, event, entry, count: 0, instances: 0 };
+    this.#repeated.set(id, repeated);
+    if (this.#mayFollow(event)) {
+      this.#handOver(entry);
+      return;
+    }
+    try {
+      await entry;
+    } catch (error) {
+      // Refused, and done anew: that must be an entry, not a count of none.
+      if (this.#repeated.get(id) === repeated) this.#repeated.delete(id);
+      throw error;
+    }
+  }
+
+  /** Whether this act may be answered while its entry is being written. */
+  #mayFollow({ event, action, outcome }: AuditEvent): boolean {
+    return (
+      this.#outlivesAnswers &&
+      this.policy !== 'all' &&
+      outcome === 0 &&
+      (action === 'R' || action === 'E') &&
+      LOOKS.has(event) &&
+      this.#handedOver.size < this.#ports.limits.auditEntriesUnderWay
+    );
+  }
+
+  #handOver(entry: Promise<void>): void {
+    const settled = entry.finally(() => this.#handedOver.delete(settled));
+    this.#handedOver.add(settled);
+  }
+
+  async #write(tenant: string, event: AuditEvent): Promise<void> {
     try {
       await new Promise<void>((resolve, reject) => {
         const line = this.#lineOf(tenant);
@@ -84,39 +163,24 @@ export class AuditTrail {
     }
   }
 
-  /**
-   * Records an act that is often done many times over, `key` saying what counts as the same. The first is recorded at once.
-   * @throws PacsError BUSY as `record`
-   */
-  async recordOnce(tenant: string, key: string, event: AuditEvent): Promise<void> {
-    const id = `${tenant}|${key}`;
-    const known = this.#repeated.get(id);
-    if (known !== undefined && event.at - known.event.at < this.#ports.limits.auditRepeatMs) {
-      known.count++;
-      known.instances += event.instances ?? 0;
-      return;
-    }
-    if (known !== undefined) void this.#settle(id, known);
-    else if (this.#repeated.size >= this.#ports.limits.auditRepeatedActs) {
-      const [oldestId, oldest] = this.#repeated.entries().next().value!;
-      void this.#settle(oldestId, oldest);
-    }
-    this.#repeated.set(id, { tenant, event, count: 0, instances: 0 });
-    await this.record(tenant, event);
+  /** Resolves when what was handed over before is durable, or has failed. */
+  async written(): Promise<void> {
+    await Promise.all(this.#handedOver);
   }
 
-  /** Writes the counts of acts whose time is over; of all, when the process ends. Resolves when they are durable. */
+  /** Writes the counts of acts whose time is over; of all, when the process ends. Resolves when they are durable, and what was handed over. */
   async flush(all = false): Promise<void> {
     const { clock, limits } = this.#ports;
     const over = [...this.#repeated].filter(([, { event }]) => all || clock.now() - event.at >= limits.auditRepeatMs);
     await Promise.all(over.map(([id, repeated]) => this.#settle(id, repeated)));
+    await this.written();
   }
 
   async #settle(id: string, { tenant, event, count, instances }: Repeated): Promise<void> {
     this.#repeated.delete(id);
     if (count === 0) return;
     const counted = { ...event, at: this.#ports.clock.now(), repeated: count, ...(instances > 0 && { instances }) };
-    await this.record(tenant, counted).catch(() => {
+    await this.#write(tenant, counted).catch(() => {
       // The acts themselves are in the trail; `admit` keeps further ones out.
     });
   }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Nephos, startNephos } from '../helpers/nephos.ts';
 import { openBrowser, picture } from './browser.ts';
@@ -35,6 +35,10 @@ beforeAll(async () => {
   expect((await ask(viewer.token, '/dicomweb/studies?PatientName=Doe*')).status).toBeLessThan(300);
   expect((await ask(viewer.token, `/dicomweb/studies/${STUDY}/metadata`)).status).toBe(200);
   expect((await ask(viewer.token, `/dicomweb/studies/${STUDY}?reason=x`, { method: 'DELETE' })).status).toBe(403);
+  // Looks are answered while their entries are being written.
+  const looks = async (): Promise<number> =>
+    ((await (await ask(auditor.token, '/api/audit?subject=v.viewer')).json()) as { entries: unknown[] }).entries.length;
+  await vi.waitFor(async () => expect(await looks()).toBe(3), { timeout: 60_000 });
 });
 afterAll(async () => {
   await browser?.close();

@@ -5,6 +5,7 @@ import type { Role } from '#core/access.ts';
 import type { AuditEntry } from '#core/audit/entry.ts';
 import type { AuditEvent } from '#core/audit/event.ts';
 import { type AuditSigner, sealAudit } from '#core/audit/seal.ts';
+import { AuditTrail } from '#core/audit/trail.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { chunked, memoryServices, store, TENANT } from '#test/fixtures/services.ts';
@@ -170,4 +171,41 @@ describe('the audit trail by GET', () => {
     expect((await trail.ask({}, ['admin'])).status).toBe(200);
     expect(JSON.parse((await trail.ask({}, ['admin'], 'other')).text).entries).toEqual([]);
   });
+});
+
+test('a look that was answered before its entry was written is found by who reads the trail next', async () => {
+  const services = memoryServices();
+  const trail = new AuditTrail(services, 'writes', { outlivesAnswers: true });
+  const app = createArchiveApp({
+    services: { ...services, audit: trail },
+    tokens: new TokenStore(services),
+    corsOrigins: [],
+    tenant: TENANT,
+    onFailure: () => {},
+  });
+  const { write } = services.index;
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  services.index.write = async (...given) => {
+    await held;
+    return Reflect.apply(write, services.index, given);
+  };
+  const get = (path: string) =>
+    app.answer({
+      method: 'GET',
+      path,
+      query: new URLSearchParams(),
+      headers: {},
+      body: chunked(Buffer.alloc(0)),
+      origin: 'http://pacs.test',
+      principal: { tenant: TENANT, subject: 'chief', roles: ['admin'] },
+    });
+  expect((await get('/dicomweb/studies'))!.response.status).toBe(200);
+  const read = get('/api/audit');
+  // The disk stands still for as long as anybody could read without it.
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  release();
+  expect(String((await read)!.response.body)).toContain('"event":"Query"');
 });
