@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createArchiveApp } from '#api/app.ts';
-import type { AuditTrail } from '#core/audit/trail.ts';
+import { AuditTrail } from '#core/audit/trail.ts';
 import type { Services } from '#core/services.ts';
 import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import { createDimseServer } from '#dimse/server.ts';
@@ -9,8 +9,8 @@ import { openArchive } from '#embedded/archive.ts';
 import { createHttpHost } from '#embedded/http-host.ts';
 
 /**
- * The embedded archive twice on one data folder: as it is, and with an audit trail that does nothing, which the product has no switch for. Tells
- * its parent the ports, and the CPU it has used when asked.
+ * The embedded archive on one data folder: as it is (`on`), with a trail in which every act is a new one (`anew`), the same with the policy `all`, and with
+ * an audit trail that does nothing (`off`), which the product has no switch for. Tells its parent the ports, and the CPU it has used when asked.
  */
 const silent = {
   policy: 'off',
@@ -54,9 +54,14 @@ async function listening(services: Services): Promise<{ http: number; dicom: num
 
 const on = await listening(archive.services);
 const off = await listening({ ...archive.services, audit: silent });
+const limits = { ...archive.services.limits, auditRepeatMs: 0 };
+const trails = (['writes', 'all'] as const).map(
+  (policy) => new AuditTrail({ ...archive.services, limits }, policy, { outlivesAnswers: true }),
+);
+const [anew, all] = await Promise.all(trails.map((audit) => listening({ ...archive.services, audit })));
 setInterval(() => void archive.services.audit.flush(), 10_000);
 process.on('message', () => {
   const { user, system } = process.cpuUsage();
   process.send!({ cpuMicroseconds: user + system });
 });
-process.send!({ on, off });
+process.send!({ on, off, anew, all });

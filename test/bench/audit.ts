@@ -10,7 +10,7 @@ import { buildDataSet, buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE } from '#test/f
 import { multipart } from '#test/hosts/client.ts';
 
 /**
- * `node test/bench/audit.ts --rounds N`: what the audit trail costs. CPU of the server for each request, with the trail and without it, in
+ * `node test/bench/audit.ts --rounds N`: what the audit trail costs. CPU of the server for each request and its time, with the trail and without it, in
  * rounds that take turns; the median of the differences between neighbours, as the machine has other work too.
  */
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } });
@@ -20,7 +20,7 @@ interface Ports {
   readonly http: number;
   readonly dicom: number;
 }
-type Side = 'on' | 'off';
+type Side = 'on' | 'off' | 'anew' | 'all';
 
 const dataDir = await mkdtemp(join(tmpdir(), 'nephos-audit-cost-'));
 const server = fork(join(import.meta.dirname, 'audit-server.ts'), [dataDir]);
@@ -63,8 +63,12 @@ const slice = (StudyInstanceUID: string, SeriesInstanceUID: string, SOPInstanceU
 interface Load {
   readonly name: string;
   readonly requests: number;
+  /** which trail, where it is not the archive's own */
+  readonly trail?: Side;
   readonly run: (side: Side) => Promise<void>;
 }
+const seriesOf = (lanes: number) => (side: Side) =>
+  inParallel(300, lanes, () => ask(side, `/dicomweb/studies/${STUDY}/series`));
 const stow = (object: Uint8Array) => {
   const { headers, body } = multipart([object]);
   return { method: 'POST', headers, body };
@@ -85,6 +89,10 @@ const loads: readonly Load[] = [
     requests: 300,
     run: (side) => inParallel(300, 4, () => ask(side, '/dicomweb/studies?PatientName=Doe*&limit=25')),
   },
+  { name: 'QIDO-RS, series, each an entry, 1 client', requests: 300, trail: 'anew', run: seriesOf(1) },
+  { name: 'QIDO-RS, series, each an entry, 4 clients', requests: 300, trail: 'anew', run: seriesOf(4) },
+  { name: 'the same under `all`, 1 client', requests: 300, trail: 'all', run: seriesOf(1) },
+  { name: 'the same under `all`, 4 clients', requests: 300, trail: 'all', run: seriesOf(4) },
   {
     name: 'WADO-RS, frames of 0.5 MB',
     requests: 300,
@@ -120,22 +128,27 @@ const loads: readonly Load[] = [
 const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)]!;
 
 await ask('off', '/dicomweb/studies', stow(buildDicom(slice(STUDY, SERIES, FIRST))));
-for (const { name, requests, run } of loads) {
-  const measured: Record<Side, number[]> = { on: [], off: [] };
-  for (const side of ['on', 'off'] as const) await run(side);
+for (const { name, requests, trail = 'on', run } of loads) {
+  const cpu: { readonly on: number[]; readonly off: number[] } = { on: [], off: [] };
+  const time: typeof cpu = { on: [], off: [] };
+  const sides = [['on', trail] as const, ['off', 'off'] as const];
+  for (const [, side] of sides) await run(side);
   for (let round = 0; round < rounds; round++) {
     // Who goes first takes turns as well.
-    for (const side of round % 2 === 0 ? (['on', 'off'] as const) : (['off', 'on'] as const)) {
+    for (const [of, side] of round % 2 === 0 ? sides : sides.toReversed()) {
       const before = await cpuMicroseconds();
+      const started = performance.now();
       await run(side);
-      measured[side].push(((await cpuMicroseconds()) - before) / requests);
+      time[of].push(((performance.now() - started) * 1000) / requests);
+      cpu[of].push(((await cpuMicroseconds()) - before) / requests);
     }
   }
-  const differences = measured.on.map((value, i) => value - measured.off[i]!);
-  const share = (100 * median(differences)) / median(measured.off);
-  process.stdout.write(
-    `${name}: ${median(measured.off).toFixed(0)} µs without, ${median(measured.on).toFixed(0)} µs with; median difference ${median(differences).toFixed(0)} µs, ${share.toFixed(1)} % (${rounds} rounds of ${requests})\n`,
-  );
+  const said = [cpu, time].map(({ on, off }) => {
+    const difference = median(on.map((value, i) => value - off[i]!));
+    const share = (100 * difference) / median(off);
+    return `${median(off).toFixed(0)} without, ${median(on).toFixed(0)} with, ${difference.toFixed(0)} more (${share.toFixed(1)} %)`;
+  });
+  process.stdout.write(`${name}, µs a request: CPU ${said[0]}; time ${said[1]} (${rounds} rounds of ${requests})\n`);
 }
 server.kill();
 await dispatcher.close();

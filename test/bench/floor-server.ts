@@ -1,8 +1,10 @@
 import cluster from 'node:cluster';
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { openSync, read, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
+import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
+import { DurableDirectories } from '#adapters/local/durable-directories.ts';
 import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 import { openPack, Pack } from '#adapters/local/pack-writer.ts';
 import { pageAligned } from '#core/page-aligned.ts';
@@ -17,10 +19,22 @@ import { createDimseServer } from '#dimse/server.ts';
  *                                                   POST /write     … and written behind others, durably, by one write
  *                                                   POST /commit    … and one record put into an index, durably
  *
+ *   POST /rows/N   the body is N objects of one size, each a study of its own: its SHA-256 is taken, and bare LMDB gets as many rows, of such
+ *                  sizes, as a new study has (STUDY_ROWS), made of bytes that lie ready, in one synced transaction with all that wait
+ *   POST /study/N  … and it is written before that: a folder, and a file in it, both durable
+ *
  * A C-STORE is taken by the same steps, which the called AE title names.
  */
 const [folder = '', processes = '1', httpPort = '', dicomPort = ''] = process.argv.slice(2);
 const OBJECT_BYTES = 1024 * 1024;
+/**
+ * Bytes of each row of a study of one small object whose words are known: those that lie in order of time (event, job, when it is due), and
+ * those of which each has a place of its own: claim, instance, metadata, series and where it is, study, line of the list, 18 postings.
+ */
+const STUDY_ROWS = {
+  appended: [326, 178, 2],
+  apart: [273, 1441, 2035, 783, 2, 1007, 1037, ...Array<number>(18).fill(2)],
+};
 
 async function serve(): Promise<void> {
   const path = join(folder, 'frames');
@@ -30,9 +44,57 @@ async function serve(): Promise<void> {
   const spare: Buffer[] = [];
   const index = await LmdbIndexTable.open(join(folder, 'index'));
   const name = `floor-${process.pid}`;
-  const hooks = { open: async () => openPack(join(folder, name)), closed: () => {}, idle: () => {} };
+  const hooks = {
+    open: () => ({ fd: openPack(join(folder, name)), named: Promise.resolve() }),
+    closed: () => {},
+    idle: () => {},
+  };
   const pack = new Pack(name, 2 ** 30, hooks);
   let count = 0;
+
+  const rows: Database<Buffer, Buffer> = open({
+    path: join(folder, 'rows'),
+    noSubdir: true,
+    keyEncoding: 'binary',
+    encoding: 'binary',
+    overlappingSync: false,
+    eventTurnBatching: false,
+    mapSize: 2 ** 40,
+  } as RootDatabaseOptionsWithPath);
+  const directories = new DurableDirectories(folder);
+
+  /** A study of one object: durable, with all its rows. */
+  const keepStudy = async (bytes: Buffer, withFile: boolean): Promise<void> => {
+    hash('sha256', bytes, 'hex');
+    const id = `${name}-${count++}`;
+    if (withFile) {
+      const directory = join(folder, 'studies', id);
+      directories.make(directory);
+      const opened = { fd: openPack(join(directory, `${id}.tar`)), named: directories.sync(directory) };
+      const own = new Pack(id, 2 ** 30, { open: () => opened, closed: () => {}, idle: () => {} });
+      await own.append(id, bytes);
+      own.settle();
+      own.retire();
+    }
+    const apart = (i: number): string => `${hash('sha256', `${i}|${id}`, 'hex')}|default|${id}`;
+    const puts = [
+      ...STUDY_ROWS.appended.map((size, i) => ({ key: Buffer.from(`${i}|${id}`), value: VALUE.subarray(0, size) })),
+      ...STUDY_ROWS.apart.map((size, i) => ({ key: Buffer.from(apart(i)), value: VALUE.subarray(0, size) })),
+    ];
+    await rows.transaction(() => {
+      for (const { key, value } of puts) void rows.put(key, value);
+    });
+  };
+
+  const keepStudies = async (body: AsyncIterable<Uint8Array>, each: number, withFile: boolean): Promise<void> => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of body) chunks.push(chunk);
+    const all = Buffer.concat(chunks);
+    const size = all.length / each;
+    await Promise.all(
+      Array.from({ length: each }, (_, i) => keepStudy(all.subarray(i * size, (i + 1) * size), withFile)),
+    );
+  };
 
   const keep = async (step: string, body: AsyncIterable<Uint8Array>): Promise<void> => {
     if (step === 'receive') {
@@ -67,7 +129,8 @@ async function serve(): Promise<void> {
       spare.push(buffer);
       return;
     }
-    if (request.method === 'POST') await keep(step, request);
+    if (step === 'rows' || step === 'study') await keepStudies(request, Number(n), step === 'study');
+    else if (request.method === 'POST') await keep(step, request);
     response.end();
   };
   createServer((request, response) => void answer(request, response)).listen(Number(httpPort), '127.0.0.1');
@@ -101,6 +164,8 @@ const readInto = (file: number, buffer: Buffer, offset: number): Promise<void> =
   new Promise((resolve, reject) => {
     read(file, buffer, 0, buffer.length, offset, (error) => (error === null ? resolve() : reject(error)));
   });
+
+const VALUE = Buffer.alloc(4096, 'row');
 
 if (cluster.isPrimary) for (let i = 0; i < Number(processes); i++) cluster.fork();
 else await serve();

@@ -6,22 +6,32 @@ import { freePort } from '#test/fixtures/free-port.ts';
 import { startNginx } from '#test/peers/helpers/nginx.ts';
 import { startServer } from '#test/peers/helpers/processes.ts';
 import { closeConnections, inParallel, median, post, stowPieces, wrk } from './client.ts';
-import { ctStudy } from './data.ts';
+import { ctStudy, tinyObject, tinyStudy } from './data.ts';
 import { startStorescp, storeStudy } from './dimse.ts';
 import { figure } from './results.ts';
 
 /**
- * `node test/bench/floor.ts --rounds N`: what Node itself costs, without an archive on it (floor-server.ts), beside nginx and storescp. What an archive in
- * this language can reach at best, on the machine that it runs on.
+ * `node test/bench/floor.ts --rounds N [--studies N]`: what Node itself costs, without an archive on it (floor-server.ts), beside nginx and storescp. What an archive in
+ * this language can reach at best, on the machine that it runs on. `--studies`: the rows of so many are there before tiny ones are sent.
  */
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '3' }, processes: { type: 'string', default: '2' } },
+  options: {
+    rounds: { type: 'string', default: '3' },
+    processes: { type: 'string', default: '2' },
+    studies: { type: 'string', default: '0' },
+  },
 });
 const rounds = Number(values.rounds);
 const dir = mkdtempSync(join(tmpdir(), 'nephos-floor-'));
 const SLICES = 200;
 const SMALL_OBJECTS = 1000;
 const STEPS = ['receive', 'hash', 'write', 'commit'] as const;
+/** Of tiny objects, each a study of its own: how many a request, and how many in all. */
+const TINY_STEPS = ['rows', 'study'] as const;
+const TINY_WAYS = [
+  { each: 1, count: 500 },
+  { each: 50, count: 2000 },
+] as const;
 const ASSOCIATIONS = [1, 4, 8] as const;
 
 const rates = new Map<string, number[]>();
@@ -56,8 +66,18 @@ process.env.TCP_NODELAY = '1';
 const storescp = await startStorescp('STORESCP', ports[3], ['--fork', '-od', join(dir, 'received')]);
 const origin = `http://127.0.0.1:${ports[0]}`;
 let seed = 900_000;
+const tiny = tinyObject(tinyStudy(0));
+
+/** @returns how long it took (ms) */
+async function postTiny(step: (typeof TINY_STEPS)[number], count: number, each: number): Promise<number> {
+  const body = [Buffer.concat(Array.from({ length: each }, () => tiny))];
+  return inParallel(Math.ceil(count / each), 8, async () => {
+    await post(`${origin}/${step}/${each}`, 'application/octet-stream', body);
+  });
+}
 
 try {
+  await postTiny('rows', Number(values.studies), 50);
   for (let round = -1; round < rounds; round++) {
     const keep = round >= 0; // the first one compiles what is used most
     for (const [name, root, path] of [
@@ -85,6 +105,16 @@ try {
         const name = `POST of 527 KB, ${clients} ${clients === 1 ? 'client' : 'clients'}: ${step}`;
         note(rates, name, (SLICES / elapsedMs) * 1000);
         note(cpu, name, (floor.cpuMs() - before) / SLICES);
+      }
+    }
+    for (const step of TINY_STEPS) {
+      for (const { each, count } of TINY_WAYS) {
+        const before = floor.cpuMs();
+        const elapsedMs = await postTiny(step, count, each);
+        if (!keep) continue;
+        const name = `POST of ${tiny.length} bytes, each a study, 8 clients, ${each} a request: ${step}`;
+        note(rates, name, (count / elapsedMs) * 1000);
+        note(cpu, name, (floor.cpuMs() - before) / count);
       }
     }
     for (const [size, rows, count] of [

@@ -165,7 +165,10 @@ let nextSeed = 50_000;
 /** A slow server is asked less often. */
 const PATIENCE_MS = 2000;
 
-/** A new series each round: its first answer has nothing prepared, the later ones may have. */
+/** Instances of the series that are asked for just after they were stored, in one round: five series of 200, one of 1,000. */
+const FRESH_INSTANCES = 1000;
+
+/** New series each round: the first answer of each has nothing prepared, the later ones may have. */
 async function measureMetadata(
   targets: readonly Target[],
   results: Results,
@@ -182,20 +185,25 @@ async function measureMetadata(
       const answer = await get(`${archives[0]!.root}/${path}`, { accept: JSON_TYPE, keepBody: true });
       nginx.server.put(path, answer.body!, { gzip: true });
     }
-    // The archive that nginx's copy came from has seen a request already: its own first one has to be of another series.
-    const fresh = ctStudy(nextSeed++, count, 64);
+    // The archive that nginx's copy came from has seen a request already: its own first ones have to be of other series.
+    const fresh = Array.from({ length: FRESH_INSTANCES / count }, () => ctStudy(nextSeed++, count, 64));
     for (const target of rotated(targets, round)) {
       const url = `${target.root}/${path}`;
-      const freshUrl = `${target.root}/${seriesPath(fresh)}/metadata`;
-      if (!isNginx(target)) await store(target, fresh);
       const coding = plainFirst ? 'plain' : 'gzip';
-      const first = await get(isNginx(target) ? url : freshUrl, {
-        accept: JSON_TYPE,
-        headers: acceptEncoding(coding),
-        keepBody: true,
-      });
-      checkMetadata(target, first.body!, first.headers['content-encoding'], count, results);
-      results.add(metadata(count, 'stored just now', coding), target.name, first.totalMs);
+      const times: number[] = [];
+      for (const one of fresh) {
+        // Each is asked for at once: a second later it may have been prepared.
+        if (!isNginx(target)) await store(target, one);
+        const freshUrl = `${target.root}/${seriesPath(one)}/metadata`;
+        const first = await get(isNginx(target) ? url : freshUrl, {
+          accept: JSON_TYPE,
+          headers: acceptEncoding(coding),
+          keepBody: true,
+        });
+        checkMetadata(target, first.body!, first.headers['content-encoding'], count, results);
+        times.push(first.totalMs);
+      }
+      results.add(metadata(count, 'stored just now', coding), target.name, median(times));
       await measureAgain(target, url, metadata(count, 'again', coding), coding, options, results);
     }
     // A study that gets no more instances has its metadata prepared (Nephos; see QUIET_MS).
