@@ -3,6 +3,7 @@ import {
   type Condition,
   ITEM_LIMIT_BYTES,
   type Item,
+  type ItemValue,
   type Key,
   type RangeQuery,
   WRITE_LIMIT_BYTES,
@@ -46,6 +47,7 @@ export function checkQuery(query: RangeQuery): void {
   if (!Number.isInteger(query.limit) || query.limit < 1 || query.limit > PAGE_LIMIT)
     refuse('limit is not within 1 to 10,000');
   if (query.log && (query.prefix ?? query.from ?? query.to) !== undefined) refuse('a log has no ranges but `after`');
+  if (query.only !== undefined && (query.log || query.keysOnly)) refuse('`only` is neither of a log nor of keys alone');
   for (const bound of [query.prefix, query.from, query.to, query.after]) {
     if (bound !== undefined && (bound.length > SORT_LIMIT_BYTES || bound.includes('\0') || !bound.isWellFormed()))
       refuse('a bound of the range is not a possible key');
@@ -117,3 +119,7 @@ export function compareUtf8(a: string, b: string): number {
 }
 
 const surrogatesLast = (unit: number): number => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800);
+
+/** What a query for one text alone gives of an item. */
+export const textAlone = (name: string, value: ItemValue | undefined): Item =>
+  typeof value === 'string' ? { [name]: value } : {};

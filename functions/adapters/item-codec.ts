@@ -63,6 +63,21 @@ export function decodeVersion(bytes: Buffer, length: number): ItemValue | undefi
   return decodeItem(bytes, length).version;
 }
 
+/** what is looked at of an item for its first text (bytes) */
+const TEXT_FIRST = 160;
+
+/** The top-level text `name` of the item in bytes[0, length). Where it stands first, and is short and plain, nothing else is parsed. */
+export function decodeText(bytes: Buffer, length: number, name: string): string | undefined {
+  const opening = `{"${name}":"`;
+  const start = bytes.toString('utf8', 0, Math.min(length, TEXT_FIRST));
+  if (start.startsWith(opening)) {
+    const text = start.slice(opening.length, Math.max(0, start.indexOf('"', opening.length)));
+    if (text !== '' && !text.includes('\\')) return text;
+  }
+  const value = decodeItem(bytes, length)[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
 function holdsBinary(value: object): boolean {
   if (value instanceof Uint8Array) return true;
   for (const name in value) {

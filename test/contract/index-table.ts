@@ -220,6 +220,39 @@ export function indexTableContract(open: () => Promise<OpenIndexTable>): void {
       expect(page).toStrictEqual({ records: [{ sort: 'a', item: {} }], more: true });
     });
 
+    test.each([
+      ['that stands first', { name: 'DOE^JANE', rest: 'x' }, { name: 'DOE^JANE' }],
+      ['that stands elsewhere', { rest: '"name":"ROE', name: 'DOE^JANE' }, { name: 'DOE^JANE' }],
+      ['that is long', { name: 'DOE '.repeat(100), rest: 'x' }, { name: 'DOE '.repeat(100) }],
+      [
+        'of letters of three bytes at a cut',
+        { name: `a${'山'.repeat(80)}`, rest: 'x' },
+        { name: `a${'山'.repeat(80)}` },
+      ],
+      ['with what is escaped', { name: 'O"NEIL\\\n\u0001', rest: 'x' }, { name: 'O"NEIL\\\n\u0001' }],
+      ['that is empty', { name: '', rest: 'x' }, { name: '' }],
+      ['that is not there', { rest: 'x' }, {}],
+      ['that is another kind of value', { name: 7, rest: 'x' }, {}],
+      ['of an item with bytes', { name: 'DOE^JANE', bytes: new Uint8Array([1, 2]) }, { name: 'DOE^JANE' }],
+    ] as const)('for one text alone give the text %s', async (_, item, found) => {
+      const partition = newPartition();
+      await table.write([
+        { kind: 'put', key: { partition, sort: 'a' }, item },
+        { kind: 'put', key: { partition, sort: 'b' }, item },
+      ]);
+      const page = await table.query({ partition, limit: 1, only: 'name' });
+      expect(page).toStrictEqual({ records: [{ sort: 'a', item: found }], more: true });
+      expect(await table.get({ partition, sort: 'a' })).toStrictEqual(item);
+    });
+
+    test('for one text alone are of records, not of logs or keys alone', async () => {
+      const partition = newPartition();
+      for (const other of [{ log: true }, { keysOnly: true }])
+        await expect(table.query({ partition, limit: 1, only: 'name', ...other })).rejects.toMatchObject({
+          code: 'BAD_REQUEST',
+        });
+    });
+
     test.each([0, -1, 1.5, 10_001, Number.NaN])('with limit %d are refused', async (limit) => {
       await expect(table.query({ partition: 'p', limit })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
     });

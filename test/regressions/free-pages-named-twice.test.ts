@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ABORT, open } from 'lmdb';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { FREE_SPACE } from '#adapters/local/lmdb-index-table.ts';
+import { FREE_SPACE } from '#adapters/local/lmdb-file.ts';
 
 /**
  * lmdb-js' list of free pages, kept in memory from one transaction to the next, came to name a page twice: commits failed, or the process was ended

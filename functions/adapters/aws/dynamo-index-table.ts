@@ -9,7 +9,7 @@ import {
   type WriteOperation,
   type WriteOutcome,
 } from '#core/ports/index-table.ts';
-import { checkKey, checkKeys, checkOperations, checkQuery, compareUtf8, holds } from '../index-rules.ts';
+import { checkKey, checkKeys, checkOperations, checkQuery, compareUtf8, holds, textAlone } from '../index-rules.ts';
 import { DynamoEngine, type DynamoOptions, partitionOf, sortOf } from './dynamo-engine.ts';
 import { type Attributes, decodeRecord, physicalKey, physicalPartitions, recordBytes } from './dynamo-items.ts';
 import { readLog } from './dynamo-log.ts';
@@ -58,7 +58,7 @@ export class DynamoIndexTable implements IndexTable {
   async query(query: RangeQuery, meter: ReadMeter = newReadMeter()): Promise<Page> {
     checkQuery(query);
     if (query.log) return readLog(this.#engine, query, meter);
-    const { limit, descending = false, keysOnly = false } = query;
+    const { limit, descending = false, keysOnly = false, only } = query;
     const condition = keyCondition(query);
     if (condition === undefined) return { records: [], more: false };
     const shards = physicalPartitions(query.partition, query.prefix);
@@ -76,10 +76,12 @@ export class DynamoIndexTable implements IndexTable {
     }
     meter.records += records.length;
     meter.bytes += records.reduce((sum, { attributes }) => sum + recordBytes(attributes), 0);
-    return {
-      records: records.map(({ sort, attributes }) => ({ sort, item: keysOnly ? {} : decodeRecord(attributes) })),
-      more,
+    const itemOf = ({ attributes }: Found): Item => {
+      if (keysOnly) return {};
+      const item = decodeRecord(attributes);
+      return only === undefined ? item : textAlone(only, item[only]);
     };
+    return { records: records.map((found) => ({ sort: found.sort, item: itemOf(found) })), more };
   }
 
   /** The records of one partition of the table, `ahead` of them a call. */

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { PacsError } from '#core/errors.ts';
 import { translated as asPacsError } from './fs-errors.ts';
 
@@ -19,4 +20,25 @@ export function translated(cause: unknown): unknown {
     return new PacsError('BUSY', 'the index is out of resources', { cause });
   // of the door
   return asPacsError(cause);
+}
+
+/** Transactions are made anew without anybody being refused; whoever runs the archive is told why. */
+export function warnOfTakenBack(cause: unknown): void {
+  const { message = String(cause) } = (cause ?? {}) as { readonly message?: string };
+  process.emitWarning(`LMDB took a transaction of the index back: ${message}`, {
+    type: 'IndexWarning',
+    code: String(codeOf(cause) ?? 'unknown'),
+  });
+}
+
+/**
+ * A write has stopped half-way, and lmdb-js would commit the half with everybody else's: it has no way to take back a transaction that others
+ * share. A process that is gone commits nothing; its successor finds the index as it was before.
+ */
+export function endBeforeCommit(cause: unknown): void {
+  writeSync(
+    process.stderr.fd,
+    `a write of the index stopped half-way, the process ends before it is committed: ${cause}\n`,
+  );
+  process.kill(process.pid, 'SIGKILL');
 }

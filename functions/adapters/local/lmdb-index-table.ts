@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
+import type { Database } from 'lmdb';
 import { PacsError } from '#core/errors.ts';
 import {
   type Condition,
@@ -24,24 +24,20 @@ import {
   checkWriteBytes,
   increased,
 } from '../index-rules.ts';
-import { decodeItem, decodeVersion, encodeItem } from '../item-codec.ts';
+import { decodeVersion, encodeItem } from '../item-codec.ts';
 import { syncUpwards } from './durable-directories.ts';
 import { IndexDoor, type IndexDoorOptions } from './index-door.ts';
 import { keyRange } from './key-range.ts';
-import { causeOf, codeOf, translated } from './lmdb-errors.ts';
+import { causeOf, codeOf, endBeforeCommit, translated, warnOfTakenBack } from './lmdb-errors.ts';
+import { asBuffer, openFile, type RawKey, Values } from './lmdb-file.ts';
 
-/** A key as LMDB has it: the bytes of `partition U+0000 sort`; strings are written as UTF-8, arrays as they are. */
-type RawKey = string | Uint8Array;
-
-/** Address space, not disk: the file grows with its content. */
-const MAP_BYTES = 2 ** 40;
-/** Processes (and their snapshots) that may read at once. */
-const MAX_READERS = 512;
 /** LMDB takes back a transaction in which it has met a fault of its own, MDB_BAD_TXN: nothing of it is kept (decision 0211). */
 const BAD_TRANSACTION = -30_782;
 /** How often what was taken back so is tried anew before its writer hears of it, and after what time, so many times as long as it was tried (ms). */
 const TRIES_ANEW = 6;
 const ANEW_MS = 5;
+/** a key that no record has */
+const NO_KEY = '\0';
 /** Records read, after which others get a turn of the event loop; about a millisecond. */
 const READS_PER_TURN = 1000;
 
@@ -70,6 +66,7 @@ export class LmdbIndexTable implements IndexTable {
   /** What fails writes nothing, and nothing is synced. */
   readonly conflictsAreCheap = true;
   readonly #db: Database<Item | Buffer, RawKey>;
+  readonly #values: Values;
   readonly #door: IndexDoor;
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
@@ -78,8 +75,9 @@ export class LmdbIndexTable implements IndexTable {
   #readsThisTurn = 0;
   #closed = false;
 
-  private constructor(db: Database<Item | Buffer, RawKey>, door: IndexDoor) {
+  private constructor(db: Database<Item | Buffer, RawKey>, values: Values, door: IndexDoor) {
     this.#db = db;
+    this.#values = values;
     this.#door = door;
     door.listen(() => {
       this.#knocked = true;
@@ -93,10 +91,12 @@ export class LmdbIndexTable implements IndexTable {
    */
   static async open(path: string, options: IndexDoorOptions = {}): Promise<LmdbIndexTable> {
     const door = new IndexDoor(path, options);
-    const db = await door.enter(() => openFile(path));
+    const values = new Values();
+    const db = await door.enter(() => openFile(path, values));
     syncUpwards(dirname(resolve(path))); // LMDB syncs the file, not its name
-    return new LmdbIndexTable(db, door);
+    return new LmdbIndexTable(db, values, door);
   }
+
   /** Waits for the writes under way. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -131,17 +131,22 @@ export class LmdbIndexTable implements IndexTable {
     meter.calls++;
     const range = keyRange(query);
     if (range === undefined) return { records: [], more: false };
-    const { limit, keysOnly = false } = query;
+    const { limit, keysOnly = false, only } = query;
     const records: { sort: string; item: Item }[] = [];
     const sortAt = query.partition.length + 1;
     if (keysOnly) {
       for (const key of this.#db.getKeys({ ...range, limit: limit + 1 }))
         records.push({ sort: (key as string).slice(sortAt), item: {} });
     } else {
-      for (const { key, value } of this.#db.getRange({ ...range, limit: limit + 1 })) {
-        // the record that only tells that there is more is not the reader's
-        if (records.length < limit) meter.bytes += valueBytes(this.#db);
-        records.push({ sort: (key as string).slice(sortAt), item: value as Item });
+      this.#values.only = only;
+      try {
+        for (const { key, value } of this.#db.getRange({ ...range, limit: limit + 1 })) {
+          // the record that only tells that there is more is not the reader's
+          if (records.length < limit) meter.bytes += valueBytes(this.#db);
+          records.push({ sort: (key as string).slice(sortAt), item: value as Item });
+        }
+      } finally {
+        this.#values.only = undefined;
       }
     }
     const more = records.length > limit;
@@ -182,6 +187,7 @@ export class LmdbIndexTable implements IndexTable {
         const cause = await causeOf(error);
         if (group.length > 0 && codeOf(cause) === BAD_TRANSACTION && triedAnew < TRIES_ANEW) {
           triedAnew++;
+          warnOfTakenBack(group.find(({ error }) => error !== undefined)?.error ?? cause);
           alone = Math.max(alone, group.length);
           for (const waiting of group) waiting.outcome = waiting.error = undefined;
           this.#waiting.unshift(...group);
@@ -232,6 +238,16 @@ export class LmdbIndexTable implements IndexTable {
           ? encodeItem(increased(this.#db.get(raw(operation.key)) as Item | undefined, operation.increments))
           : encoded[i],
       );
+      this.#change(operations, changes);
+      waiting.outcome = { committed: true };
+    } catch (error) {
+      waiting.error = error;
+    }
+  }
+
+  /** Inside the transaction: all of it, or the transaction is not committed. */
+  #change(operations: readonly WriteOperation[], changes: readonly (Buffer | undefined)[]): void {
+    try {
       for (const [i, operation] of operations.entries()) {
         const bytes = changes[i];
         if (operation.kind === 'delete') this.#db.remove(raw(operation.key));
@@ -240,9 +256,19 @@ export class LmdbIndexTable implements IndexTable {
           this.#db.put(raw({ partition: operation.partition, sort }), bytes as Buffer);
         } else if (bytes !== undefined && operation.kind !== 'check') this.#db.put(raw(operation.key), bytes);
       }
-      waiting.outcome = { committed: true };
     } catch (error) {
-      waiting.error = error;
+      if (!this.#isTakenBack()) endBeforeCommit(error);
+      throw error;
+    }
+  }
+
+  /** Inside the transaction: LMDB has marked it as one that cannot be committed. */
+  #isTakenBack(): boolean {
+    try {
+      this.#db.doesExist(NO_KEY);
+      return false;
+    } catch {
+      return true;
     }
   }
 
@@ -291,26 +317,6 @@ export class LmdbIndexTable implements IndexTable {
   }
 }
 
-/**
- * Each transaction starts on the free list as it stands in the file. The list that lmdb-js otherwise keeps in memory from one
- * transaction to the next is written back only in part, and comes to name a page twice or aborts the process (decision 0211).
- */
-export const FREE_SPACE = { maxFreeSpaceToRetain: 0 } as const;
-
-const openFile = (path: string): Database<Item | Buffer, RawKey> =>
-  open<Item | Buffer, RawKey>({
-    path,
-    noSubdir: true,
-    overlappingSync: false,
-    // lmdb-js' own batching leaves a promise that nobody can reach, and that ends the process when a commit fails
-    eventTurnBatching: false,
-    mapSize: MAP_BYTES,
-    maxReaders: MAX_READERS,
-    ...FREE_SPACE,
-    keyEncoder: { writeKey, readKey },
-    encoder: { encode: (bytes: Buffer) => bytes, decode: decodeValue },
-  } as RootDatabaseOptionsWithPath);
-
 function encodedOf(operations: readonly WriteOperation[]): (Buffer | undefined)[] {
   checkOperations(operations);
   const encoded = operations.map((operation) =>
@@ -324,17 +330,3 @@ const raw = (key: Key): string => `${key.partition}\0${key.sort}`;
 
 /** lmdb-js notes the stored length of the value it read last. */
 const valueBytes = (db: unknown): number => (db as { readonly lastSize: number }).lastSize;
-
-function writeKey(key: RawKey, target: Buffer, start: number): number {
-  if (typeof key === 'string') return start + target.write(key, start, 'utf8');
-  target.set(key, start);
-  return start + key.length;
-}
-
-const readKey = (source: Buffer, start: number, end: number): string => source.toString('utf8', start, end);
-
-const decodeValue = (bytes: Uint8Array): Item => decodeItem(asBuffer(bytes), bytes.length);
-
-/** lmdb-js hands over a buffer that it will use again (whose `length`, but not `byteLength`, is the value's) or mapped memory. */
-const asBuffer = (bytes: Uint8Array): Buffer =>
-  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

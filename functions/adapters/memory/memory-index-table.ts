@@ -21,6 +21,7 @@ import {
   compareUtf8,
   holds,
   increased,
+  textAlone,
 } from '../index-rules.ts';
 import { decodeItem, encodeItem } from '../item-codec.ts';
 
@@ -59,7 +60,7 @@ export class MemoryIndexTable implements IndexTable {
     // An engine may keep a log apart from records: whoever reads one as the other would find nothing there.
     if (this.#partitions.has(query.partition) && (query.log ?? false) !== this.#appended.has(query.partition))
       throw new PacsError('BAD_REQUEST', 'a log is read as a log, and nothing else is');
-    const { prefix = '', from = '', to, after, descending = false, limit, keysOnly = false } = query;
+    const { prefix = '', from = '', to, after, descending = false, limit, keysOnly = false, only } = query;
     const partition = this.#partitions.get(query.partition);
     const inRange = (partition?.sorts ?? []).filter(
       (sort) =>
@@ -71,7 +72,8 @@ export class MemoryIndexTable implements IndexTable {
     if (descending) inRange.reverse();
     const records = inRange.slice(0, limit).map((sort) => {
       const item = this.#read({ partition: query.partition, sort }, meter);
-      return { sort, item: keysOnly || item === undefined ? {} : item };
+      if (keysOnly || item === undefined) return { sort, item: {} };
+      return { sort, item: only === undefined ? item : textAlone(only, item[only]) };
     });
     return { records, more: inRange.length > limit };
   }

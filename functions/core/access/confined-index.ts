@@ -173,7 +173,7 @@ export class ConfinedIndex implements IndexTable {
   }
 
   /** Pages are filled up again, as who reads them goes on behind the last record that he sees. */
-  async #admitted({ keysOnly: _, ...query }: RangeQuery, kind: Judged, meter?: ReadMeter): Promise<Page> {
+  async #admitted({ keysOnly: _, only: __, ...query }: RangeQuery, kind: Judged, meter?: ReadMeter): Promise<Page> {
     const found: Page['records'][number][] = [];
     let after = query.after;
     let looked = 0;

@@ -89,6 +89,8 @@ export interface RangeQuery {
   readonly log?: boolean;
   /** items come back as `{}`; cheaper where only the order matters */
   readonly keysOnly?: boolean;
+  /** items come back with this top-level text alone (without it, as `{}`); cheaper where it stands first in them. Not of a log */
+  readonly only?: string;
 }
 
 export interface Page {
