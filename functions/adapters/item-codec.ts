@@ -71,8 +71,9 @@ export function decodeText(bytes: Buffer, length: number, name: string): string 
   const opening = `{"${name}":"`;
   const start = bytes.toString('utf8', 0, Math.min(length, TEXT_FIRST));
   if (start.startsWith(opening)) {
-    const text = start.slice(opening.length, Math.max(0, start.indexOf('"', opening.length)));
-    if (text !== '' && !text.includes('\\')) return text;
+    const end = start.indexOf('"', opening.length);
+    const text = start.slice(opening.length, end);
+    if (end >= 0 && !text.includes('\\')) return text;
   }
   const value = decodeItem(bytes, length)[name];
   return typeof value === 'string' ? value : undefined;

@@ -56,38 +56,52 @@ export interface PlaceRange {
 
 const FIRST_PAGE = 32;
 const LARGEST_PAGE = 1_000;
+/** where records are looked at for their text: what is read beyond the last place that is wanted costs more */
+const LARGEST_PAGE_OF_TEXTS = 512;
 
-/** The postings of one list; `prefix` stands before each place in its sort keys. */
+/** Where places are read. */
+export interface PlaceList {
+  readonly partition: string;
+  /** stands before each place in the sort keys */
+  readonly prefix?: string;
+  /** records of the first page */
+  readonly firstPage?: number;
+  /** of places whose record does not have this, or whose text `name` is not admitted, nothing is heard */
+  readonly where?: { readonly name: string; readonly admits: (text: string | undefined) => boolean };
+  /** records that are looked at */
+  readonly most?: number;
+}
+
+/** The places of one list, as they stand there. */
 export class PostingCursor implements Cursor {
   readonly #index: IndexTable;
-  readonly #partition: string;
-  readonly #prefix: string;
+  readonly #list: PlaceList;
   readonly #range: PlaceRange;
   readonly #budget: ReadBudget;
   #pageSize: number;
   #page: string[] = [];
   #at = 0;
   #more = true;
+  #looked = 0;
   /** where the next page starts: inclusive place, or exclusive last sort read */
   #seekTo: string | undefined;
   #after: string | undefined;
 
-  constructor(
-    index: IndexTable,
-    list: { readonly partition: string; readonly prefix?: string; readonly firstPage?: number },
-    range: PlaceRange,
-    budget: ReadBudget,
-  ) {
+  constructor(index: IndexTable, list: PlaceList, range: PlaceRange, budget: ReadBudget) {
     this.#index = index;
-    this.#partition = list.partition;
-    this.#prefix = list.prefix ?? '';
+    this.#list = list;
     this.#range = range;
     this.#budget = budget;
     this.#pageSize = list.firstPage ?? FIRST_PAGE;
   }
 
+  /** It has ended for having looked at `most` records; the last of them. */
+  get leftOffAt(): string | undefined {
+    return this.#more && this.#looked >= (this.#list.most ?? Infinity) ? this.#after : undefined;
+  }
+
   async current(): Promise<string | undefined> {
-    if (this.#at >= this.#page.length && this.#more) await this.#read();
+    while (this.#at >= this.#page.length && this.#more && this.leftOffAt === undefined) await this.#read();
     return this.#page[this.#at];
   }
 
@@ -107,12 +121,13 @@ export class PostingCursor implements Cursor {
   }
 
   async #read(): Promise<void> {
-    const limit = this.#budget.grant(this.#pageSize);
+    const { partition, prefix = '', where, most = Infinity } = this.#list;
+    const limit = this.#budget.grant(Math.min(this.#pageSize, most - this.#looked));
     if (limit === 0) {
       this.#more = false;
       return;
     }
-    this.#pageSize = Math.min(this.#pageSize * 2, LARGEST_PAGE);
+    this.#pageSize = Math.min(this.#pageSize * 2, where === undefined ? LARGEST_PAGE : LARGEST_PAGE_OF_TEXTS);
     const { descending } = this.#range;
     let { from, to } = this.#range;
     if (this.#seekTo !== undefined) {
@@ -120,22 +135,24 @@ export class PostingCursor implements Cursor {
       else from = from === undefined || this.#seekTo > from ? this.#seekTo : from;
       this.#seekTo = undefined;
     }
-    const prefix = this.#prefix;
     const page = await this.#index.query(
       {
-        partition: this.#partition,
+        partition,
         ...(prefix !== '' && { prefix }),
         ...(from !== undefined && { from: prefix + from }),
         ...(to !== undefined && { to: prefix + to }),
         ...(this.#after !== undefined && { after: this.#after }),
         descending,
         limit,
-        keysOnly: true,
+        ...(where === undefined ? { keysOnly: true } : { only: where.name }),
       },
       this.#budget.meter,
     );
+    this.#looked += page.records.length;
     this.#after = page.records.at(-1)?.sort ?? this.#after;
-    this.#page = page.records.map(({ sort }) => (prefix === '' ? sort : sort.slice(prefix.length)));
+    this.#page = [];
+    for (const { sort, item } of page.records)
+      if (where?.admits(item[where.name] as string | undefined) ?? true) this.#page.push(sort.slice(prefix.length));
     this.#at = 0;
     this.#more = page.more;
   }

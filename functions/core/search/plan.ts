@@ -11,6 +11,7 @@ import {
   UnionCursor,
 } from './cursors.ts';
 import type { Condition, Key } from './match.ts';
+import { linesBefore, nameScan, TurnsCursor } from './name-scan.ts';
 import { endHead, INDEXED_CHARACTERS, isIndexable, OVERFLOW, PART_STRIDE, partitions, SEPARATOR } from './postings.ts';
 import { foldText, type PatternPart, patternParts, soundsOf } from './terms.ts';
 
@@ -32,6 +33,9 @@ export const PLAN_LIMITS = {
 } as const;
 
 const STUDY_DATE = '00080020';
+/** patterns that more words meet than are merged, by the index that they were asked of */
+const tooMany = new WeakMap<IndexTable, Set<string>>();
+const REMEMBERED = 10_000;
 
 export class StudyPlanner {
   readonly #index: IndexTable;
@@ -72,8 +76,13 @@ export class StudyPlanner {
       cursors.push(cursor);
     }
     const [only] = cursors;
-    if (only === undefined) return { kind: 'list' };
-    return { kind: 'candidates', cursor: cursors.length === 1 ? only : new IntersectCursor(cursors) };
+    if (only !== undefined)
+      return { kind: 'candidates', cursor: cursors.length === 1 ? only : new IntersectCursor(cursors) };
+    for (const { tag, key } of others) {
+      const cursor = this.#nameScan(tag, key);
+      if (cursor !== undefined) return { kind: 'candidates', cursor };
+    }
+    return { kind: 'list' };
   }
 
   /** A cursor over all studies that may meet the condition; undefined when no index serves it. */
@@ -175,7 +184,7 @@ export class StudyPlanner {
     if (key.kind !== 'name') return undefined;
     // Component groups of one key must all match: any of them finds the study.
     const group = key.groups.reduce((best, other) => (other.length > best.length ? other : best), '');
-    const literal = (await this.#wholeNameCursor(row, group)) ?? (await this.#patternCursor(row, group));
+    const literal = (await this.#wholeNameCursor(row, group)) ?? (await this.#patternCursor(row, group, key));
     if (literal === undefined || key.fuzzyWords === undefined || key.fuzzyWords.length === 0) return literal;
     const alike: Cursor[] = [];
     for (const word of key.fuzzyWords) {
@@ -200,19 +209,25 @@ export class StudyPlanner {
   }
 
   /** The words a pattern asks for, of which the longest narrow the search most; all of them have to be there. */
-  async #patternCursor(row: SearchAttribute, pattern: string): Promise<Cursor | undefined> {
+  async #patternCursor(row: SearchAttribute, pattern: string, key?: Key): Promise<Cursor | undefined> {
     const parts = patternParts(pattern).sort((a, b) => partRank(a) - partRank(b) || b.text.length - a.text.length);
     const found: Cursor[] = [];
     for (const part of parts) {
       const words = await this.#wordsOf(row, part);
       if (words === undefined) continue;
       const cursor = this.#wordUnion(row, words);
-      if (await isFew(cursor)) return cursor;
-      found.push(cursor);
+      const lines = linesBefore(words.length);
+      const scan = key && lines > 0 ? this.#nameScan(row.tag, key, lines) : undefined;
+      if (scan === undefined && (await isFew(cursor))) return cursor;
+      found.push(scan === undefined ? cursor : new TurnsCursor(scan, cursor));
       // Two parts narrow enough: the rest is seen when the candidates are looked at.
       if (found.length === 2) break;
     }
     return found.length > 1 ? new IntersectCursor(found) : found[0];
+  }
+
+  #nameScan(tag: string, key: Key, most?: number): PostingCursor | undefined {
+    return nameScan(this.#index, partitions.list(this.#tenant), { tag, key }, this.#range, this.#budget, most);
   }
 
   async #alikeCursor(row: SearchAttribute, word: string): Promise<Cursor | undefined> {
@@ -247,14 +262,29 @@ export class StudyPlanner {
   async #wordsOf(row: SearchAttribute, { text, kind }: PatternPart): Promise<readonly string[] | undefined> {
     if (text.length > INDEXED_CHARACTERS) return [];
     if (kind === 'word') return [text];
-    const most = PLAN_LIMITS.mergedLists;
-    if (kind === 'prefix') return this.#keys(partitions.terms(this.#tenant, row.tag, text), text, most);
+    if (kind === 'prefix') return this.#vocabulary(partitions.terms(this.#tenant, row.tag, text), text);
     const head = endHead(text);
     if (head === undefined) return undefined;
     const end = kind === 'suffix' ? `${text}${SEPARATOR}` : text;
-    const ends = await this.#keys(partitions.ends(this.#tenant, row.tag, head), end, most);
-    if (ends === undefined) return undefined;
-    return [...new Set(ends.map((sort) => sort.slice(sort.indexOf(SEPARATOR) + 1)))];
+    const ends = await this.#vocabulary(partitions.ends(this.#tenant, row.tag, head), end);
+    return ends && [...new Set(ends.map((sort) => sort.slice(sort.indexOf(SEPARATOR) + 1)))];
+  }
+
+  /** As `#keys`, of a partition whose rows never go: what has once been too many is not read again. */
+  async #vocabulary(partition: string, prefix: string): Promise<string[] | undefined> {
+    const many = tooMany.get(this.#index) ?? new Set();
+    tooMany.set(this.#index, many);
+    const name = `${partition}\n${prefix}`;
+    if (many.has(name)) return undefined;
+    const most = PLAN_LIMITS.mergedLists;
+    // What is left of the budget may have been too little to tell.
+    const mayTell = this.#budget.grant(most) === most;
+    const found = await this.#keys(partition, prefix, most);
+    if (found === undefined && mayTell) {
+      if (many.size >= REMEMBERED) many.clear();
+      many.add(name);
+    }
+    return found;
   }
 
   /** Sort keys of a partition that start with `prefix`; undefined when there are more than `most`. */

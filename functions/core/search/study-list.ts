@@ -2,6 +2,7 @@ import type { StudyRecord } from '../archive/records.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import type { Item } from '../ports/index-table.ts';
 import { ATTRIBUTES } from './attributes.ts';
+import { namesText, PATIENT_NAME } from './name-scan.ts';
 import { dateKey, timeKey } from './values.ts';
 
 /**
@@ -9,6 +10,8 @@ import { dateKey, timeKey } from './values.ts';
  * record. A page of search results is one range read of it, and each line holds its result ready as JSON text.
  */
 interface StudyLine {
+  /** never returned: PatientName for comparing (name-scan.ts). First, as it is read alone. Absent in lines of before */
+  readonly names?: string;
   /** members of the result's JSON object with tags below RetrieveURL (0008,1190), without braces: of the default result */
   readonly head: string;
   /** those above it */
@@ -63,7 +66,15 @@ export function studyLine(record: StudyRecord): Item {
   }
   const sites = Object.entries(record.sites ?? {}).flatMap(([site, count]) => (count > 0 ? [site] : []));
   const deidentified = record.deidentified === record.instanceCount;
-  return { head, tail, rest, ...(sites.length > 0 && { sites }), ...(deidentified && { deidentified }) };
+  const names = namesText(record.attributes[PATIENT_NAME]);
+  return {
+    ...(names !== undefined && { names }),
+    head,
+    tail,
+    rest,
+    ...(sites.length > 0 && { sites }),
+    ...(deidentified && { deidentified }),
+  };
 }
 
 /** A line as it was read: values are parsed one by one, and only when they are asked for. */
