@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { apiRoutes } from '#api/routes.ts';
 import { settleStudy } from '#core/archive/quiet.ts';
 import { asItem, asRecord, keys, type StudyRecord } from '#core/archive/records.ts';
@@ -31,6 +31,8 @@ describe.each([
   };
 
   beforeAll(async () => {
+    // No month begins while its costs are asked for.
+    vi.useFakeTimers({ toFake: ['Date'] });
     host = await start();
     finance = await tokenOf('finn', 'finance');
     const study = uid(1);
@@ -54,7 +56,10 @@ describe.each([
     await host.services.index.write([{ kind: 'put', key, item: asItem(earlier) }]);
     expect(await settleStudy(host.services, host.tenant, study)).toBe('quiet');
   });
-  afterAll(() => host?.close());
+  afterAll(async () => {
+    await host?.close();
+    vi.useRealTimers();
+  });
 
   test('says to finance what is stored and what that costs, and nothing of a patient', async () => {
     const answer = await ask(finance, '/api/costs?months=2');
