@@ -30,6 +30,9 @@ export const PLAN_LIMITS = {
   fewCandidates: 100,
   /** rows read to find the identifiers that hold a pattern */
   identifierRows: 4_000,
+  /** lists from which on whole names that start so are read instead, where they are at most so many rows a list: one list costs about as much */
+  listsOfNames: 8,
+  rowsOfNames: 16,
 } as const;
 
 const STUDY_DATE = '00080020';
@@ -147,8 +150,12 @@ export class StudyPlanner {
   }
 
   /** Places of the studies whose identifier starts with `start`; undefined when they are too many. */
-  async #valuesFrom(row: SearchAttribute, start: string): Promise<string[] | undefined> {
-    const sorts = await this.#keys(partitions.whole(this.#tenant, row.tag, start), start, PLAN_LIMITS.identifierRows);
+  async #valuesFrom(
+    row: SearchAttribute,
+    start: string,
+    most: number = PLAN_LIMITS.identifierRows,
+  ): Promise<string[] | undefined> {
+    const sorts = await this.#keys(partitions.whole(this.#tenant, row.tag, start), start, most);
     return sorts?.map(placeOf);
   }
 
@@ -215,6 +222,8 @@ export class StudyPlanner {
     for (const part of parts) {
       const words = await this.#wordsOf(row, part);
       if (words === undefined) continue;
+      const names = await this.#namesFrom(row, pattern, words.length);
+      if (names !== undefined) return names;
       const cursor = this.#wordUnion(row, words);
       const lines = linesBefore(words.length);
       const scan = key && lines > 0 ? this.#nameScan(row.tag, key, lines) : undefined;
@@ -224,6 +233,13 @@ export class StudyPlanner {
       if (found.length === 2) break;
     }
     return found.length > 1 ? new IntersectCursor(found) : found[0];
+  }
+
+  /** Names that start as the pattern does, where that is less to read than the postings of so many words. */
+  async #namesFrom(row: SearchAttribute, pattern: string, words: number): Promise<Cursor | undefined> {
+    const [start] = /^[^*?]*/.exec(pattern) ?? [''];
+    if (row.index !== 'name' || words <= PLAN_LIMITS.listsOfNames || !isIndexable(start)) return undefined;
+    return this.#placesCursor(row, await this.#valuesFrom(row, start, words * PLAN_LIMITS.rowsOfNames));
   }
 
   #nameScan(tag: string, key: Key, most?: number): PostingCursor | undefined {
