@@ -131,9 +131,12 @@ test.each(ASKED.flatMap((asked) => PAGES.map((page) => [`${asked}&${page}`] as c
   },
 );
 
-test('a page of a common infix reads lines, not the postings of every word that holds it', async () => {
+test.each([
+  ['infix reads lines', '*ra*'],
+  ['start reads whole names', 'b*'],
+])('a page of a common %s, not the postings of every word that meets it', async (_, pattern) => {
   const meter = newReadMeter();
-  const query = parseQuery(new URLSearchParams('PatientName=*ra*&limit=5'), { level: 'study' }, DEFAULT_LIMITS);
+  const query = parseQuery(new URLSearchParams(`PatientName=${pattern}&limit=5`), { level: 'study' }, DEFAULT_LIMITS);
   const { rows } = await searchStudyRecords({ ...services, index: archives[0][0] }, TENANT, query, meter);
   expect(rows).toHaveLength(5);
   expect(meter.calls).toBeLessThan(8);
