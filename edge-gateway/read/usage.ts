@@ -59,9 +59,13 @@ export class StudyUsage {
         ...(after === undefined ? {} : { after }),
       });
       for (const { sort, item } of page.records) used.set(sort, item.usedAt as number);
-      if (!page.more) return used;
+      if (!page.more) break;
       after = page.records.at(-1)?.sort;
     }
+    // What was read a moment ago may not be written down yet: it would be taken for the least recently used.
+    const ofTenant = `${tenant}|`;
+    for (const [id, at] of this.#written) if (id.startsWith(ofTenant)) used.set(id.slice(ofTenant.length), at);
+    return used;
   }
 
   async forget(tenant: string, StudyInstanceUID: string): Promise<void> {
