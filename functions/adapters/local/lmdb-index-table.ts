@@ -31,13 +31,17 @@ import { keyRange } from './key-range.ts';
 import { causeOf, codeOf, endBeforeCommit, translated, warnOfTakenBack } from './lmdb-errors.ts';
 import { asBuffer, openFile, type RawKey, Values } from './lmdb-file.ts';
 
-/** LMDB takes back a transaction in which it has met a fault of its own, MDB_BAD_TXN: nothing of it is kept (decision 0211). */
-const BAD_TRANSACTION = -30_782;
+/**
+ * With these LMDB takes back a transaction in which it has met a fault of its own, and nothing of it is kept: MDB_BAD_TXN, and what it says where it reads
+ * its list of free pages from a page that holds none at that moment, MDB_NOTFOUND, PAGE_NOTFOUND, CORRUPTED, BAD_VALSIZE or PROBLEM (decision 0211).
+ */
+const TAKEN_BACK: ReadonlySet<unknown> = new Set([-30_782, -30_798, -30_797, -30_796, -30_781, -30_779]);
 /** How often what was taken back so is tried anew before its writer hears of it, and after what time, so many times as long as it was tried (ms). */
 const TRIES_ANEW = 6;
 const ANEW_MS = 5;
 /** a key that no record has */
 const NO_KEY = '\0';
+const ANYTHING = Buffer.alloc(1);
 /** Records read, after which others get a turn of the event loop; about a millisecond. */
 const READS_PER_TURN = 1000;
 
@@ -185,13 +189,14 @@ export class LmdbIndexTable implements IndexTable {
         if (!mayCommit && this.#waiting.length > 0) await this.#door.free();
       } catch (error) {
         const cause = await causeOf(error);
-        if (group.length > 0 && codeOf(cause) === BAD_TRANSACTION && triedAnew < TRIES_ANEW) {
+        if (group.length > 0 && TAKEN_BACK.has(codeOf(cause)) && triedAnew < TRIES_ANEW) {
           triedAnew++;
           warnOfTakenBack(group.find(({ error }) => error !== undefined)?.error ?? cause);
           alone = Math.max(alone, group.length);
           for (const waiting of group) waiting.outcome = waiting.error = undefined;
           this.#waiting.unshift(...group);
           await sleep(triedAnew * ANEW_MS);
+          this.#moveFreePages();
           continue;
         }
         triedAnew = 0;
@@ -213,6 +218,19 @@ export class LmdbIndexTable implements IndexTable {
       }
     }
     this.#committing = undefined;
+  }
+
+  /** A transaction that leaves no record, but another list of free pages: on the same one, what was taken back would be each time. */
+  #moveFreePages(): void {
+    try {
+      this.#db.transactionSync(() => {
+        if (!this.#door.mayCommit()) return;
+        this.#db.put(NO_KEY, ANYTHING);
+        this.#db.remove(NO_KEY);
+      });
+    } catch {
+      // those who wait hear of what befalls their own
+    }
   }
 
   /** Inside the transaction. First everything is read, checked and encoded; only then does anything change. */
