@@ -30,8 +30,41 @@ function encode(item: Item): Buffer {
   return suspect && holdsBinary(item) ? encodeWithBinary(item) : Buffer.from(text);
 }
 
+/** Bytes [start, end) of a buffer that will be used again, as an array of their own. */
+export type CopyBytes = (from: Buffer, start: number, end: number) => Uint8Array;
+
+const copyAlone: CopyBytes = (from, start, end) => new Uint8Array(from.subarray(start, end));
+
+/** allocations that values of one page share; who keeps one of them keeps so much (bytes) */
+const SHARED_BYTES = 64 * 1024;
+
+/**
+ * Copies for the values of a page, which come and go together: a few allocations in place of hundreds, each of which costs as much as the copying
+ * and is one thing more for the garbage collector. A value alone, or a large one, has its own.
+ */
+export function copyTogether(): CopyBytes {
+  let shared: Buffer<ArrayBuffer> | undefined;
+  let used = 0;
+  let isFirst = true;
+  return (from, start, end) => {
+    const size = end - start;
+    if (isFirst || size > SHARED_BYTES / 4) {
+      isFirst = false;
+      return copyAlone(from, start, end);
+    }
+    if (shared === undefined || used + size > SHARED_BYTES) {
+      shared = Buffer.allocUnsafeSlow(SHARED_BYTES);
+      used = 0;
+    }
+    from.copy(shared, used, start, end);
+    const copy = new Uint8Array(shared.buffer, used, size);
+    used += size;
+    return copy;
+  };
+}
+
 /** The item in bytes[0, length); `bytes` may be reused afterwards. */
-export function decodeItem(bytes: Buffer, length: number): Item {
+export function decodeItem(bytes: Buffer, length: number, copy: CopyBytes = copyAlone): Item {
   if (bytes[0] !== WITH_BINARY) return JSON.parse(bytes.toString('utf8', 0, length));
   const start = HEADER_BYTES + bytes.readUInt32LE(1);
   const [item, paths, lengths]: [Item, Path[], number[]] = JSON.parse(bytes.toString('utf8', HEADER_BYTES, start));
@@ -41,7 +74,7 @@ export function decodeItem(bytes: Buffer, length: number): Item {
     const last = path.pop() as string;
     let holder = item as Record<string, unknown>;
     for (const step of path) holder = holder[step] as Record<string, unknown>;
-    holder[last] = new Uint8Array(bytes.subarray(at, end));
+    holder[last] = copy(bytes, at, end);
     at = end;
   }
   return item;

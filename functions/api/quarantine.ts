@@ -1,4 +1,4 @@
-import { METADATA_BASE } from '#core/archive/instance.ts';
+import { METADATA_BASE } from '#core/archive/metadata-record.ts';
 import { discardHeld, getHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
 import type { HeldRecord } from '#core/archive/records.ts';
 import { rescan } from '#core/archive/rescan.ts';

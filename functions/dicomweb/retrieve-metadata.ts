@@ -249,7 +249,7 @@ async function* everyText(
     const texts = placed
       ? placedSeriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, placed)
       : seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
-    for await (const text of texts) yield text.toString();
+    for await (const text of texts) yield text.bytes.toString();
   }
 }
 

@@ -1,7 +1,7 @@
 import { type Database, open, type RootDatabaseOptionsWithPath } from 'lmdb';
 import type { Item } from '#core/ports/index-table.ts';
 import { textAlone } from '../index-rules.ts';
-import { decodeItem, decodeText } from '../item-codec.ts';
+import { type CopyBytes, decodeItem, decodeText } from '../item-codec.ts';
 
 /** A key as LMDB has it: the bytes of `partition U+0000 sort`; strings are written as UTF-8, arrays as they are. */
 export type RawKey = string | Uint8Array;
@@ -20,12 +20,14 @@ export const FREE_SPACE = { maxFreeSpaceToRetain: 0 } as const;
 export class Values {
   /** set while a query reads this text alone of each item */
   only: string | undefined;
+  /** set while a query reads many: what copies their bytes */
+  copy: CopyBytes | undefined;
 
   readonly encode = (bytes: Buffer): Buffer => bytes;
 
   readonly decode = (value: Uint8Array): Item => {
     const bytes = asBuffer(value);
-    if (this.only === undefined) return decodeItem(bytes, value.length);
+    if (this.only === undefined) return decodeItem(bytes, value.length, this.copy);
     return textAlone(this.only, decodeText(bytes, value.length, this.only));
   };
 }

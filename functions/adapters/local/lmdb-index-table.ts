@@ -24,7 +24,7 @@ import {
   checkWriteBytes,
   increased,
 } from '../index-rules.ts';
-import { decodeVersion, encodeItem } from '../item-codec.ts';
+import { copyTogether, decodeVersion, encodeItem } from '../item-codec.ts';
 import { syncUpwards } from './durable-directories.ts';
 import { IndexDoor, type IndexDoorOptions } from './index-door.ts';
 import { keyRange } from './key-range.ts';
@@ -143,6 +143,7 @@ export class LmdbIndexTable implements IndexTable {
         records.push({ sort: (key as string).slice(sortAt), item: {} });
     } else {
       this.#values.only = only;
+      this.#values.copy = copyTogether();
       try {
         for (const { key, value } of this.#db.getRange({ ...range, limit: limit + 1 })) {
           // the record that only tells that there is more is not the reader's
@@ -150,7 +151,7 @@ export class LmdbIndexTable implements IndexTable {
           records.push({ sort: (key as string).slice(sortAt), item: value as Item });
         }
       } finally {
-        this.#values.only = undefined;
+        this.#values.only = this.#values.copy = undefined;
       }
     }
     const more = records.length > limit;

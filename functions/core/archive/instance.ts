@@ -3,9 +3,11 @@ import { bulkPath, dataSetToJson } from '../dicom/json.ts';
 import type { DataSet, ScannedObject } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
+import { numberOf } from '../retrieve/find.ts';
 import { pickAttributes } from '../search/attributes.ts';
 import type { Services } from '../services.ts';
 import type { BlobGuard, PreparedInstance } from './commit.ts';
+import { METADATA_BASE, type MetadataRecord, referencesIn } from './metadata-record.ts';
 import type { InstancePixels, InstanceRecord, Tenant, Version } from './records.ts';
 
 /** What an object says it is. UIDs checked for form, so they may stand in keys. */
@@ -59,8 +61,6 @@ export function firstString(dataSet: DataSet, tag: string): string | undefined {
 /** Keys hold the tenant and UIDs only; the version keeps every set of bytes apart. */
 export const blobKeyOf = (tenant: Tenant, id: Identity, version: Version): string =>
   `${tenant}/${id.StudyInstanceUID}/${id.SeriesInstanceUID}/${id.SOPInstanceUID}.${version}.dcm`;
-
-export const METADATA_BASE = 'nephos:';
 
 /** What the BulkDataURIs of an instance begin with, as kept. */
 export const bulkBase = (id: Omit<Identity, 'SOPClassUID'>): string =>
@@ -142,7 +142,7 @@ export async function prepareInstance(
   return {
     tenant,
     instance,
-    metadata: await keepMetadata(services, json, `${side}.json`),
+    metadata: await keepMetadata(services, json, attributes.instanceAttributes, `${side}.json`),
     studyAttributes: attributes.studyAttributes,
     seriesAttributes: attributes.seriesAttributes,
     guard,
@@ -152,12 +152,16 @@ export async function prepareInstance(
 /** Kept as UTF-8 bytes: so they are written and read without being parsed as part of the record. */
 async function keepMetadata(
   services: Services,
-  json: Uint8Array,
+  json: Buffer,
+  attributes: DataSet,
   blobKey: string,
-): Promise<{ json: Uint8Array } | { blobKey: string }> {
-  if (json.length <= services.limits.metadataInIndexBytes) return { json };
+): Promise<MetadataRecord> {
+  const number = numberOf(attributes['00200013']?.Value?.[0]);
+  const InstanceNumber = Number.isFinite(number) ? number : null;
+  if (json.length <= services.limits.metadataInIndexBytes)
+    return { InstanceNumber, references: referencesIn(json), json };
   await putSide(services, blobKey, json);
-  return { blobKey };
+  return { InstanceNumber, blobKey };
 }
 
 async function keepPixels(

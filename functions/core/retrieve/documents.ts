@@ -5,7 +5,7 @@ import type { BlobStore } from '../ports/blob-store.ts';
 import type { PlacedMetadata } from '../ports/frame-placement.ts';
 import type { Services } from '../services.ts';
 import { ByteCache } from './byte-cache.ts';
-import { joinTexts, seriesMetadata } from './metadata.ts';
+import { joinTexts, type KeptText, seriesMetadata } from './metadata.ts';
 import { type MetadataSource, placedSeriesMetadata } from './placed-metadata.ts';
 import { inflatePrepared, readPrepared } from './prepare.ts';
 
@@ -115,7 +115,7 @@ async function preparedDocument(
   if (!bytes) return undefined;
   const text = await inflatePrepared(bytes);
   if (prepared.root === root) return text;
-  if (prepared.root === undefined) return joinTexts([text], '', '', root);
+  if (prepared.root === undefined) return joinTexts([{ bytes: text }], '', '', root);
   return Buffer.from(text.toString().replaceAll(`"BulkDataURI":"${prepared.root}/`, `"BulkDataURI":"${root}/`));
 }
 
@@ -128,18 +128,18 @@ async function assembledDocument(
   const texts = placed
     ? placedSeriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, placed)
     : seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
-  const held: Buffer[] = [];
+  const held: KeptText[] = [];
   let size = 0;
   for (;;) {
     const next = await texts.next();
     if (next.done === true) return joinTexts(held, '[', ']', root);
     held.push(next.value);
-    size += next.value.length;
+    size += next.value.bytes.length;
     if (size > WHOLE_BYTES) return pieces(held, texts, root);
   }
 }
 
-async function* pieces(held: Buffer[], rest: AsyncIterable<Buffer>, root: string): AsyncGenerator<Uint8Array> {
+async function* pieces(held: KeptText[], rest: AsyncIterable<KeptText>, root: string): AsyncGenerator<Uint8Array> {
   yield joinTexts(held.splice(0), '[', '', root);
   for await (const text of rest) yield joinTexts([text], ',', '', root);
   yield Buffer.from(']');

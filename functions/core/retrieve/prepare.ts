@@ -5,7 +5,7 @@ import { asItem, asRecord, keys, type SeriesRecord, type Tenant } from '../archi
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { isFolded } from './find.ts';
-import { joinTexts, seriesMetadata } from './metadata.ts';
+import { joinTexts, type KeptText, seriesMetadata } from './metadata.ts';
 
 const deflate = promisify(gzip);
 const inflate = promisify(gunzip);
@@ -40,11 +40,11 @@ export async function prepareSeriesMetadata(
   const record = asRecord<SeriesRecord>(item);
   if (record.prepared?.revision === record.revision && record.prepared.root === root) return true;
 
-  const texts: Buffer[] = [];
+  const texts: KeptText[] = [];
   let size = 0;
   for await (const text of seriesMetadata(services, tenant, study, series)) {
     texts.push(text);
-    size += text.length;
+    size += text.bytes.length;
     if (size > DOCUMENT_BYTES) return false;
   }
   const bytes = await deflate(joinTexts(texts, '[', ']', root), { level: 6 });

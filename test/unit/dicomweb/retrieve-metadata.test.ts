@@ -300,6 +300,99 @@ test('metadata too long for the index stands in a blob and takes its place in th
   expect(sops(JSON.parse(body.toString()))).toEqual([uid(10003), uid(10002), uid(10001)]);
 });
 
+describe('what stands beside the texts in the index', () => {
+  /** each with pixels, and a private value too long to stand inline: two references; the last has none */
+  const objects = (): Uint8Array[] => [
+    ...[1, 2].map((i) => slice(10, i, { '00090010': 'NEPHOS', '00091001': 'x'.repeat(5_000) })),
+    buildDicom({
+      SeriesInstanceUID: uid(10),
+      SOPInstanceUID: uid(10_003),
+      InstanceNumber: undefined,
+      PixelData: undefined,
+    }),
+  ];
+  const params = { study: STUDY, series: uid(10) };
+  const recordKeys = [1, 2, 3].map((n) => keys.metadata(TENANT, STUDY, uid(10), uid(10_000 + n)));
+
+  const stored = async (limits: Parameters<typeof memoryServices>[0] = {}) => {
+    const services = memoryServices(limits);
+    for (const object of objects()) await store(services, object);
+    return services;
+  };
+
+  test('says the number and where the references are', async () => {
+    const { index } = await stored();
+    const records = await Promise.all(recordKeys.map((key) => index.get(key)));
+    expect(records.map((record) => record?.InstanceNumber)).toEqual([499, 498, null]);
+    for (const record of records) {
+      const text = Buffer.from(record?.json as Uint8Array).toString();
+      const found = [...text.matchAll(/"BulkDataURI":"(?=nephos:\/)/g)].map(
+        ({ index, 0: { length } }) => index + length,
+      );
+      expect(record?.references).toEqual(found);
+    }
+    expect(records.map((record) => (record?.references as number[] | undefined)?.length)).toEqual([2, 2, 0]);
+  });
+
+  test('is believed', async () => {
+    const services = await stored();
+    const [first] = recordKeys;
+    const record = await services.index.get(first!);
+    await services.index.write([{ kind: 'put', key: first!, item: { ...record, InstanceNumber: 1, references: [] } }]);
+    const { body } = await ask(services, retrieveSeriesMetadata, params);
+    expect(sops(JSON.parse(body.toString()))).toEqual([uid(10_001), uid(10_002), uid(10_003)]);
+    expect(body.toString().match(/nephos:/g)).toHaveLength(2);
+  });
+
+  test('and where it does not, as in records made before, the document is the same', async () => {
+    const services = await stored();
+    const { body } = await ask(services, retrieveSeriesMetadata, params);
+    for (const [i, key] of recordKeys.entries()) {
+      const { json } = (await services.index.get(key))!;
+      await services.index.write([
+        { kind: 'put', key, item: { json: i === 0 ? Buffer.from(json as Uint8Array).toString() : json } },
+      ]);
+    }
+    await store(services, slice(10, 4));
+    await services.index.write([{ kind: 'delete', key: keys.metadata(TENANT, STUDY, uid(10), uid(10_004)) }]);
+    const searched = await ask(services, retrieveSeriesMetadata, params);
+    expect(searched.headers.etag).not.toBe(undefined);
+    expect(searched.body.equals(body)).toBe(true);
+    expect(body.toString().match(new RegExp(`"BulkDataURI":"${ROOT}/studies/`, 'g'))).toHaveLength(4);
+  });
+
+  test('spares a record for each text that stands in a blob', async () => {
+    const services = await stored({ limits: { metadataInIndexBytes: 500 } });
+    const meter = newReadMeter();
+    const found: unknown[] = [];
+    for await (const { bytes } of seriesMetadata(services, TENANT, STUDY, uid(10), meter))
+      found.push((JSON.parse(bytes.toString()) as Json)['00080018']?.Value?.[0]);
+    expect(found).toEqual([uid(10_002), uid(10_001), uid(10_003)]);
+    expect(meter).toMatchObject({ calls: 1, records: 3 });
+  });
+});
+
+test('instances are in the order of their own numbers, not of those in private sequences before them', async () => {
+  const services = memoryServices();
+  for (const [n, inner] of [
+    [1, 1],
+    [2, 9],
+    [3, 5],
+  ] as const) {
+    await store(
+      services,
+      buildDicom({
+        SeriesInstanceUID: uid(10),
+        SOPInstanceUID: uid(100 + n),
+        InstanceNumber: 10 - n,
+        ReferencedImageSequence: [{ InstanceNumber: inner }],
+      }),
+    );
+  }
+  const { body } = await ask(services, retrieveSeriesMetadata, { study: STUDY, series: uid(10) });
+  expect(sops(JSON.parse(body.toString()))).toEqual([uid(103), uid(102), uid(101)]);
+});
+
 test('a series that is larger than a page is read twice, never held, and still in order', async () => {
   const services = memoryServices();
   const count = 1_050;
@@ -312,7 +405,7 @@ test('a series that is larger than a page is read twice, never held, and still i
   const meter = newReadMeter();
   const numbers: number[] = [];
   for await (const text of seriesMetadata(services, TENANT, STUDY, uid(10), meter)) {
-    numbers.push((JSON.parse(text.toString()) as Json)['00200013']!.Value![0] as number);
+    numbers.push((JSON.parse(text.bytes.toString()) as Json)['00200013']!.Value![0] as number);
   }
   expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i));
   expect(meter.records).toBe(2 * count);
