@@ -170,7 +170,7 @@ const loadMetric = (size: number, perRequest: number): Metric => ({
 
 const followUpMetric = (size: number): Metric => ({
   key: `follow-up-${size}`,
-  label: `at ${sizeName(size)} studies: until what the load left to be done is done (3 minutes are waited at most)`,
+  label: `at ${sizeName(size)} studies: from the load to the first two seconds at rest (three minutes at most)`,
   unit: 's',
   better: 'lower',
 });
