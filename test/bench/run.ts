@@ -62,7 +62,9 @@ for (const suite of suites) {
     );
   } else if (suite === 'search') {
     const peerLimit = options['peers-100k'] ? Number.POSITIVE_INFINITY : 10_000;
-    await withTargets(archives, (running) => measureSearch(running, results, { sizes, rounds, peerLimit }));
+    await withTargets(archives, (running) =>
+      measureSearch(running, results, { restMs: quick ? 6_000 : 180_000, sizes, rounds, peerLimit }),
+    );
   } else if (suite === 'retrieve') {
     const effort = quick
       ? { wrkSeconds: 1, warmUpSeconds: 1, repeats: 15 }
