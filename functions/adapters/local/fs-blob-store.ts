@@ -20,6 +20,7 @@ import { isPackNote, PackNotes } from './pack-notes.ts';
 import { PACKED_LIMIT_BYTES } from './pack-writer.ts';
 import { isPackFile, type PackLimits, Packs, type Place, placeOf } from './packs.ts';
 import { readMemory } from './read-memory.ts';
+import { writeFully } from './write-fully.ts';
 
 /** times in a row that a directory could not be made before it is given up */
 const MISSED_LIMIT = 100;
@@ -212,7 +213,7 @@ export class FsBlobStore implements BlobStore {
       throw errno(error) === 'ENOENT' ? blobNotFound(key, error) : translated(error);
     });
     try {
-      await file.write(bytes, 0, bytes.length, offset);
+      await writeFully(file, bytes, offset);
       await file.datasync();
     } catch (error) {
       throw translated(error);

@@ -1,8 +1,9 @@
 import { createHash, hash } from 'node:crypto';
-import { closeSync, constants, fdatasync, openSync, write, writeSync } from 'node:fs';
+import { closeSync, constants, fdatasync, openSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import { PAGE_BYTES, pageAligned, startsAtPage } from '#core/page-aligned.ts';
 import { errno } from './fs-errors.ts';
+import { writeFullySync } from './write-fully.ts';
 
 const fdatasyncAsync = promisify(fdatasync);
 const writeAsync = promisify(write);
@@ -126,8 +127,7 @@ class NewFile {
 
   /** Into the page cache, on the spot. */
   appendNow(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(this.#fd, bytes, done, bytes.length - done, this.size + done);
+    writeFullySync(this.#fd, bytes, this.size);
     this.size += bytes.length;
   }
 

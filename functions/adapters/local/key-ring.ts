@@ -6,6 +6,7 @@ import { PacsError } from '#core/errors.ts';
 import { syncUpwards } from './durable-directories.ts';
 import type { TenantKeys } from './encrypted-blob-store.ts';
 import { KEY_ID_BYTES, type NamedKey, newKey, seal, unseal } from './sealed-format.ts';
+import { writeFully } from './write-fully.ts';
 
 const FOLDER = 'keys';
 const DESTROYED = 'destroyed';
@@ -211,7 +212,7 @@ async function erase(path: string): Promise<void> {
   const file = await open(path, 'r+');
   try {
     const { size } = await file.stat();
-    await file.write(randomBytes(size), 0, size, 0);
+    await writeFully(file, randomBytes(size), 0);
     await file.sync();
   } finally {
     await file.close();

@@ -1,8 +1,9 @@
-import { constants, fstatSync, readSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import { constants, fstatSync, readSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { PAGE_BYTES } from '#core/page-aligned.ts';
 import { errno } from './fs-errors.ts';
 import { ENTRY_HEADER_BYTES, entryBytes, type PackEntry, readEntryHeader, writeDeletedHeader } from './pack-entry.ts';
+import { writeFully, writeFullySync } from './write-fully.ts';
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -88,7 +89,7 @@ export async function giveBackHoles(
       for (let at = offset; at < end; ) {
         const { bytesRead } = await old.read(buffer, 0, Math.min(COPY_BYTES, end - at), at);
         if (bytesRead === 0) throw new Error('a pack has become shorter');
-        await fresh.write(buffer, 0, bytesRead, at);
+        await writeFully(fresh, buffer.subarray(0, bytesRead), at);
         at += bytesRead;
       }
     }
@@ -111,7 +112,7 @@ export async function giveBackHoles(
 export function markDeleted(fd: number, offset: number, size: number): void {
   const page = Buffer.alloc(ENTRY_HEADER_BYTES);
   writeDeletedHeader(page, size, Math.floor(Date.now() / 1000));
-  writeSync(fd, page, 0, page.length, offset);
+  writeFullySync(fd, page, offset);
 }
 
 /** Whether the open file is the one that has this name now. */
