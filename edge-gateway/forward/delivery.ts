@@ -50,6 +50,12 @@ const ATTEMPTS_IN_ONE_GO = 2;
 /** no more than this is handed to the connection at a time, so that the rate is even (bytes) */
 const SLICE_BYTES = 64 * 1024;
 
+const UNREADABLE_HERE: Transition = { to: 'held', reason: 'its bytes cannot be read here' };
+
+/** Our own copy, not the line: nothing else is to wait for an instance whose bytes are gone. */
+const isUnreadableHere = (error: unknown): boolean =>
+  error instanceof PacsError && (error.code === 'NOT_FOUND' || error.code === 'RANGE_NOT_SATISFIABLE');
+
 /**
  * Brings some instances of the queue to the upstream, once. Each ends confirmed, held, or pending with what is known of its outcome:
  * an instance is never left in doubt about whether it must be asked for before it is sent again.
@@ -122,6 +128,7 @@ export class Delivery {
         if (finding === 'same') await this.#apply([[item, { to: 'confirmed', evidence }]]);
         else missing.push(item);
       } catch (error) {
+        if (isUnreadableHere(error)) return this.#apply([[item, UNREADABLE_HERE]]);
         if (!(error instanceof PacsError) || error.details.ofInstance !== true) throw error;
         failure = error.message;
         await this.#apply([[item, this.#again(item, failure, { ask: true })]]);
@@ -173,12 +180,9 @@ export class Delivery {
       return await this.#answered(sending, response, bytes, wereAsked);
     } catch (error) {
       if (!(error instanceof PacsError)) throw error;
-      // Our own copy: no line is to blame.
-      if (error.code === 'NOT_FOUND' || error.code === 'RANGE_NOT_SATISFIABLE') {
+      if (isUnreadableHere(error)) {
         const transition: Transition =
-          sending.length === 1
-            ? { to: 'held', reason: 'its bytes cannot be read here' }
-            : { to: 'pending', ask: true, reason: error.message };
+          sending.length === 1 ? UNREADABLE_HERE : { to: 'pending', ask: true, reason: error.message };
         await this.#apply(sending.map((item) => [item, transition]));
         return sending.length === 1 ? { kind: 'done', instances: 1, bytes: 0 } : { kind: 'apart' };
       }
@@ -274,6 +278,7 @@ export class Delivery {
       try {
         await this.#apply([[item, await this.#proved(item)]]);
       } catch (error) {
+        if (isUnreadableHere(error)) return this.#apply([[item, UNREADABLE_HERE]]);
         if (!(error instanceof PacsError)) throw error;
         blocked = error.message;
         await this.#apply([[item, { to: 'pending', ask: true, reason: error.message }]]);
@@ -325,15 +330,17 @@ export class Delivery {
         record,
       ]),
     );
-    await queue.apply(
+    const changed = await queue.apply(
       changes.flatMap(([item, transition]): Change[] => {
         const record = current.get(item.instance.SOPInstanceUID);
         // What a person has dropped meanwhile stays so.
         return record?.queueKey === item.record.queueKey && record.state !== 'unwanted' ? [[record, transition]] : [];
       }),
     );
-    for (const [{ object, instance }, { to }] of changes)
-      if (to === 'confirmed' && object.blobKey !== instance.blobKey)
+    // One that has moved in the order meanwhile was left as it was: its record still names the compressed bytes.
+    const confirmed = new Set(changed.filter(({ state }) => state === 'confirmed').map((one) => one.SOPInstanceUID));
+    for (const [{ object, instance }] of changes)
+      if (confirmed.has(instance.SOPInstanceUID) && object.blobKey !== instance.blobKey)
         await context.services.blobs.delete(object.blobKey);
   }
 
