@@ -1,5 +1,5 @@
 import { createReadStream, readFileSync } from 'node:fs';
-import { mkdir, open, readdir, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { selectedInstances } from '#core/archive/remove.ts';
@@ -141,13 +141,7 @@ const exportStudy: Command = async ({ services }, config, [study], { to }) => {
     });
     const path = join(to, instance.SeriesInstanceUID, `${instance.SOPInstanceUID}.dcm`);
     await mkdir(dirname(path), { recursive: true });
-    const file = await open(path, 'wx');
-    try {
-      for await (const chunk of services.blobs.read(instance.blobKey)) await file.write(chunk);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await writeNewFile(path, services.blobs.read(instance.blobKey));
     count++;
   }
   await services.audit.flush(true);
@@ -155,6 +149,20 @@ const exportStudy: Command = async ({ services }, config, [study], { to }) => {
   say(`${count} objects of study ${basename(study)} written to ${to}`);
   return 0;
 };
+
+/** Durable when it resolves; what fails on the way leaves nothing that could pass for the object. */
+async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  const file = await open(path, 'wx');
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } catch (error) {
+    await rm(path);
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
 
 const verify: Command = async ({ services }, config) => {
   const report = await verifyArchive(services, config.tenant, (done) => {
