@@ -272,6 +272,8 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
       .first()
       .click();
     await page.getByRole('heading', { name: /tags? differs?|No tag differs/ }).waitFor();
+    // Whose image it is stands on either side, also where that is no difference.
+    expect(await page.locator('.side').getByText('HEAD · PLASTIC').count()).toBe(2);
     await picture(page, 'quarantine');
     await page.getByRole('button', { name: 'Keep what is in the archive…' }).click();
     await page.getByLabel('Reason').fill('the first is right');

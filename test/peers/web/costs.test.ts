@@ -85,7 +85,7 @@ describe('the console’s page of costs', () => {
     const tiers = part(page, 'By storage tier').getByRole('row');
     expect((await tiers.nth(2).allInnerTexts())[0]).toMatch(/^cold\s+300\s+275 GiB/s);
     await page.getByText(/19\.90 EUR a month for a terabyte \(10¹² bytes, 931 GiB\)/).waitFor();
-    await page.getByText(/projected: what is stored now, and once more the mean growth of the last 3/).waitFor();
+    await page.getByText(/projected: what is stored now plus the mean growth of the last 3/).waitFor();
     const chart = page.getByRole('img', { name: /^Stored at the end of each month: 187 GiB in .* projected for / });
     expect(await chart.locator('rect').count()).toBe(13);
     expect(await chart.locator('rect.projected').count()).toBe(1);

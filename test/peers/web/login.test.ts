@@ -184,9 +184,9 @@ describe('people who sign in by password', () => {
 
     await part.getByRole('heading').waitFor();
     const password = page.getByRole('region', { name: 'Password' });
-    await password.getByLabel('Password now').fill(PASSWORD);
+    await password.getByLabel('Current password').fill(PASSWORD);
     await password.getByLabel('New password', { exact: true }).fill(OTHER);
-    await password.getByLabel('New password again').fill(OTHER);
+    await password.getByLabel('Repeat the new password').fill(OTHER);
     await password.getByRole('button', { name: 'Change password' }).click();
     await page.getByText('Password changed.').waitFor();
     await picture(page, 'login-phone-account');

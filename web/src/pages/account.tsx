@@ -61,9 +61,9 @@ function PasswordForm({ account, onDone }: { account: Account; onDone: () => voi
       )}
       <form onSubmit={save}>
         <input hidden readOnly autoComplete="username" value={account.name} />
-        <PasswordField label="Password now" name="current-password" value={current} onInput={setCurrent} />
+        <PasswordField label="Current password" name="current-password" value={current} onInput={setCurrent} />
         <PasswordField label="New password" name="new-password" value={password} onInput={setPassword} />
-        <PasswordField label="New password again" name="new-password" value={repeated} onInput={setRepeated} />
+        <PasswordField label="Repeat the new password" name="new-password" value={repeated} onInput={setRepeated} />
         <Problem text={error} />
         <button type="submit" class="primary" disabled={busy}>
           {busy ? 'Working…' : 'Change password'}
@@ -105,7 +105,8 @@ function SecondFactor({ account, onDone }: { account: Account; onDone: (text: st
       ) : (
         <>
           <p>
-            With a code of an authenticator app on your phone, a password that somebody has found out is not enough.
+            Sign-in then also asks for a code from an authenticator app on your phone. A stolen password alone is not
+            enough.
           </p>
           {open ? (
             <SecondFactorForm

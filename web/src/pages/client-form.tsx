@@ -34,9 +34,9 @@ export function ClientForm({ roles, onCreated, onClose }: Props) {
   return (
     <FormDialog wide title="New machine client" action="Register" onSubmit={create} onClose={onClose}>
       <div class="pairs">
-        <TextField label="Name: what it is" required maxLength={60} value={name} onChange={setName} />
+        <TextField label="Name" required maxLength={60} value={name} onChange={setName} />
         <ChoiceField
-          label="Shows itself by"
+          label="Signs in with"
           value={method}
           options={METHODS}
           onChange={(value) => setMethod(value as MachineClient['method'])}

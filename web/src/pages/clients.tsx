@@ -32,7 +32,7 @@ export function ClientsPage() {
   return (
     <div class="tokens">
       <PageTitle title="Machine clients">
-        <p class="count">AI workers, integrations and gateways: they get short tokens by themselves.</p>
+        <p class="count">Programs that sign in by themselves: AI, integrations, gateways.</p>
         {value && (
           <button type="button" class="primary" onClick={() => setAsking(value.roles)}>
             New client
@@ -58,7 +58,7 @@ export function ClientsPage() {
       {failed && <Failure message={failed} />}
       <ListTable
         name="Machine clients"
-        columns={['Name', 'Roles', 'Shows itself by', 'Registered']}
+        columns={['Name', 'Roles', 'Signs in with', 'Registered']}
         items={value?.items}
         empty={
           <Empty title="No machine has been registered">
@@ -135,7 +135,7 @@ function Row({ client, onSecret, onDrop, onRevoke }: RowProps) {
         <span class="hint line uid">{id}</span>
       </td>
       <td data-label="Roles">{roles.map((role) => wordFor(ROLE_WORDS, role)).join(', ')}</td>
-      <td data-label="Shows itself by">
+      <td data-label="Signs in with">
         <Shown client={client} onDrop={onDrop} />
       </td>
       <td data-label="Registered">

@@ -15,7 +15,7 @@ export function CostsPage() {
   return (
     <div class="costs">
       <PageTitle title="Costs">
-        <p class="count">What is stored, and what that costs: estimates from what the archive counts, not a bill.</p>
+        <p class="count">What is stored and what it costs. These are estimates, not a bill.</p>
       </PageTitle>
       {error && <Failure message={error} onRetry={reload} />}
       {report && <Report report={report} />}

@@ -109,7 +109,7 @@ function EnrolmentForm({ onCreated, onClose }: Props) {
           value={gateway}
           onChange={setGateway}
         />
-        <ChoiceField label="The code holds for" value={minutes} options={LIVES} onChange={setMinutes} />
+        <ChoiceField label="The code is valid for" value={minutes} options={LIVES} onChange={setMinutes} />
       </div>
       <LongTextField
         label="Public key whose signed configurations it takes (optional, Ed25519 in PEM)"

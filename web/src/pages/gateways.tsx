@@ -21,7 +21,7 @@ export function GatewaysPage() {
   return (
     <div class="gateways">
       <PageTitle title="Gateways">
-        <p class="count">What the edge gateways of the hospitals report of themselves.</p>
+        <p class="count">The edge gateways in the hospitals, as they last reported.</p>
       </PageTitle>
       <Enrolments />
       {error && <Failure message={error} onRetry={reload} />}
@@ -31,7 +31,7 @@ export function GatewaysPage() {
         items={gateways}
         empty={
           <Empty title="No gateway has reported yet">
-            <p>A gateway reports when its configuration has a heartbeat.</p>
+            <p>Gateways report here when they are set to send a heartbeat.</p>
           </Empty>
         }
         row={(gateway) => <Row key={gateway.id} gateway={gateway} onForget={() => setLeaving(gateway)} />}

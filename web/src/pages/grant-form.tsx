@@ -61,7 +61,7 @@ export function GrantForm({ roles, onAdded, onClose }: Props) {
         )}
       </div>
       <fieldset class="field">
-        <legend>Studies that meet all of this; what is left empty does not count</legend>
+        <legend>Which studies? They must match every field that is filled in.</legend>
         {FIELDS.map(([name, label, example]) => (
           <TextField
             key={name}

@@ -20,7 +20,7 @@ export function PeoplePage() {
   return (
     <div class="tokens">
       <PageTitle title="People">
-        <p class="count">Who signs in here with a password of this archive.</p>
+        <p class="count">People who sign in with a password of this archive.</p>
         {value && (
           <button type="button" class="primary" onClick={() => setEditing({})}>
             New person

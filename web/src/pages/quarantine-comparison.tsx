@@ -7,7 +7,16 @@ import { Failure } from '../components/notice.tsx';
 import { Picture } from '../components/picture.tsx';
 import { useLoaded } from '../components/use-loaded.ts';
 import { useKeywords } from '../dicom/dictionary.ts';
-import { formatBytes, formatMoment, formatTag, plural } from '../dicom/json.ts';
+import {
+  type DataSet,
+  formatBytes,
+  formatDate,
+  formatMoment,
+  formatTag,
+  nameOf,
+  plural,
+  textOf,
+} from '../dicom/json.ts';
 import { compare } from '../dicom/tag-rows.ts';
 
 interface Props {
@@ -24,6 +33,7 @@ export const Comparison = (props: Props) =>
 function Newcomer({ held, kind, onResolved }: Props) {
   const [asks, setAsks] = useState<'discard' | 'replace'>();
   const api = `/api/quarantine/${encodeURIComponent(held.id)}`;
+  const { value, error, reload } = useLoaded(held.id, (signal) => readMetadata(`${api}/metadata`, signal));
   return (
     <section class="comparison" aria-labelledby="comparison-title">
       <Title>{kind}</Title>
@@ -32,11 +42,13 @@ function Newcomer({ held, kind, onResolved }: Props) {
           title="Held"
           path={`${api}/content`}
           picture={`${api}/rendered`}
+          set={value}
           sha256={held.sha256}
           sizeBytes={held.sizeBytes}
           moment={held.receivedAt}
         />
       </div>
+      {error && <Failure message={error} onRetry={reload} />}
       <div class="buttons">
         <button type="button" onClick={() => setAsks('discard')}>
           Discard…
@@ -79,8 +91,9 @@ function Conflict({ held, kind, onResolved }: Props) {
       readMetadata(`${path}/metadata`, signal),
       readMetadata(`${api}/metadata`, signal),
     ]);
-    return compare(existing, incoming);
+    return { existing, incoming, differences: compare(existing, incoming) };
   });
+  const differences = value?.differences;
   return (
     <section class="comparison" aria-labelledby="comparison-title">
       <Title>{kind}</Title>
@@ -89,6 +102,7 @@ function Conflict({ held, kind, onResolved }: Props) {
           title="In the archive"
           path={`${path}?accept=application/dicom`}
           picture={`${path}/rendered`}
+          set={value?.existing}
           sha256={held.existing.sha256}
           sizeBytes={held.existing.sizeBytes}
           moment={held.existing.storedAt}
@@ -97,25 +111,26 @@ function Conflict({ held, kind, onResolved }: Props) {
           title="Held"
           path={`${api}/content`}
           picture={`${api}/rendered`}
+          set={value?.incoming}
           sha256={held.sha256}
           sizeBytes={held.sizeBytes}
           moment={held.receivedAt}
         />
       </div>
       {error && <Failure message={error} onRetry={reload} />}
-      {value && (
+      {differences && (
         <>
           <h3>
-            {value.length === 0
+            {differences.length === 0
               ? 'No tag differs'
-              : `${plural(value.length, 'tag')} ${value.length === 1 ? 'differs' : 'differ'}`}
+              : `${plural(differences.length, 'tag')} ${differences.length === 1 ? 'differs' : 'differ'}`}
           </h3>
-          {value.length === 0 && (
+          {differences.length === 0 && (
             <p class="hint">
               Their bytes do: in the pixels, the file meta information, or how values are padded and encoded.
             </p>
           )}
-          {value.length > 0 && (
+          {differences.length > 0 && (
             <div class="table-frame">
               <table class="tag-list differences">
                 <thead>
@@ -127,7 +142,7 @@ function Conflict({ held, kind, onResolved }: Props) {
                   </tr>
                 </thead>
                 <tbody>
-                  {value.map((row) => (
+                  {differences.map((row) => (
                     <tr key={row.path}>
                       <td class="tag">{formatTag(row.tag)}</td>
                       <td class="keyword">{keywordOf(row.tag)}</td>
@@ -150,7 +165,7 @@ function Conflict({ held, kind, onResolved }: Props) {
           Keep what is in the archive…
         </button>
         <button type="button" class="danger" onClick={() => setAsks('replace')}>
-          Replace it by the held one…
+          Replace it with the held one…
         </button>
       </div>
       {asks && (
@@ -194,17 +209,27 @@ interface SideProps {
   readonly title: string;
   readonly path: string;
   readonly picture: string;
+  /** undefined while it is read */
+  readonly set: DataSet | undefined;
   readonly sha256: string | undefined;
   readonly sizeBytes: number | undefined;
   readonly moment: string | number | undefined;
 }
 
-function Side({ title, path, picture, sha256, sizeBytes, moment }: SideProps) {
+function Side({ title, path, picture, set, sha256, sizeBytes, moment }: SideProps) {
   return (
     <div class="side">
       <h3>{title}</h3>
       <Picture src={picture} alt={`The image ${title.toLowerCase()}`} fallback="No picture" />
       <dl class="facts">
+        <div>
+          <dt>Patient</dt>
+          <dd>{set ? patientOf(set) : '…'}</dd>
+        </div>
+        <div>
+          <dt>Study</dt>
+          <dd>{set ? studyOf(set) : '…'}</dd>
+        </div>
         <div>
           <dt>Received</dt>
           <dd>{moment === undefined ? '–' : formatMoment(moment)}</dd>
@@ -224,3 +249,12 @@ function Side({ title, path, picture, sha256, sizeBytes, moment }: SideProps) {
     </div>
   );
 }
+
+/** Who decides must see whose image it is. */
+const patientOf = (set: DataSet): string =>
+  inOneLine([nameOf(set, 'PatientName').main, textOf(set, 'PatientID'), formatDate(textOf(set, 'PatientBirthDate'))]);
+
+const studyOf = (set: DataSet): string =>
+  inOneLine([formatDate(textOf(set, 'StudyDate')), textOf(set, 'Modality'), textOf(set, 'StudyDescription')]);
+
+const inOneLine = (parts: readonly string[]): string => parts.filter(Boolean).join(' · ') || '–';

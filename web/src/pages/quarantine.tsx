@@ -37,7 +37,7 @@ export function QuarantinePage({ selected }: { selected: string }) {
     return (
       <div class="quarantine">
         <PageTitle title="Quarantine">
-          <a href={href('/quarantine')}>All that is held</a>
+          <a href={href('/quarantine')}>Back to the list</a>
         </PageTitle>
         <Comparison key={held.id} held={held} kind={kindOf(held)} onResolved={close} />
       </div>
@@ -46,7 +46,8 @@ export function QuarantinePage({ selected }: { selected: string }) {
     <div class="quarantine">
       <PageTitle title="Quarantine">
         <p class="count">
-          Objects that came again under the same UID with other bytes. The archive goes on answering with the first.
+          Objects that arrived with a UID the archive already has, but with other content. Readers still get the first
+          one.
         </p>
       </PageTitle>
       <PagedTable

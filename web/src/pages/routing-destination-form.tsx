@@ -54,13 +54,13 @@ export function DestinationForm({ known, hosts, onSaved, onClose }: Props) {
       />
       <p class="hint">The configuration of this archive lets it send to {hosts.join(', ')}.</p>
       <TextField
-        label="Credentials: their name in the configuration (none: nothing is shown)"
+        label="Credentials: their name in the configuration (leave empty for none)"
         spellcheck={false}
         maxLength={63}
         value={authentication}
         onChange={setAuthentication}
       />
-      <CheckField label="Send. Otherwise what is for it waits" checked={enabled} onChange={setEnabled} />
+      <CheckField label="Send now (otherwise studies wait)" checked={enabled} onChange={setEnabled} />
     </FormDialog>
   );
 }

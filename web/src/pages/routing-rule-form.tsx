@@ -44,7 +44,7 @@ export function RuleForm({ known, destinations, onSaved, onClose }: Props) {
         {!known && <TextField label="Name" {...ROUTING_NAME} value={name} onChange={setName} />}
         <ChoiceField label="Sends" value={sends} options={SENDS} onChange={setSends} />
         <TextField
-          label="Order: smaller numbers are asked first"
+          label="Order (smaller numbers come first)"
           required
           inputMode="numeric"
           pattern="[0-9]{1,4}"
@@ -56,7 +56,7 @@ export function RuleForm({ known, destinations, onSaved, onClose }: Props) {
       {lines ? (
         <Lines lines={lines} onChange={setLines} />
       ) : (
-        <LongTextField label="Of (a condition as docs/routing.md has it)" rows={8} value={text} onChange={setText} />
+        <LongTextField label="Condition (JSON, see docs/routing.md)" rows={8} value={text} onChange={setText} />
       )}
       <CheckList
         legend="To"
@@ -64,7 +64,7 @@ export function RuleForm({ known, destinations, onSaved, onClose }: Props) {
         chosen={chosen}
         onChoose={setChosen}
       />
-      <CheckField label="Rules behind it are not asked about what it matches" checked={final} onChange={setFinal} />
+      <CheckField label="Skip later rules for what this one matches" checked={final} onChange={setFinal} />
       <CheckField label="In use" checked={enabled} onChange={setEnabled} />
     </FormDialog>
   );
@@ -78,7 +78,7 @@ function Lines({ lines, onChange }: { lines: readonly Line[]; onChange: (lines: 
     onChange(lines.map((line, i) => (i === at ? { ...line, ...change } : line)));
   return (
     <fieldset class="field">
-      <legend>Of</legend>
+      <legend>Which studies</legend>
       {lines.length === 0 && <p class="hint">Everything that is stored.</p>}
       {lines.map((line, at) => (
         <div key={at} class="pairs">
@@ -89,7 +89,7 @@ function Lines({ lines, onChange }: { lines: readonly Line[]; onChange: (lines: 
             onChange={(subject) => replace(at, { subject })}
           />
           <TextField
-            label="is one of (* for any characters)"
+            label="is one of (* stands for anything)"
             required
             spellcheck={false}
             placeholder="CT, MR"

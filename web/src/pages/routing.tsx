@@ -59,7 +59,7 @@ export function RoutingPage() {
         <PageTitle title="Routing" />
         <Empty title="This archive sends nothing on by itself">
           <p>
-            Its configuration names no host that studies may be sent to (<code>NEPHOS_ROUTING_HOSTS</code>).
+            To turn routing on, name the hosts that it may send to in the setting <code>NEPHOS_ROUTING_HOSTS</code>.
           </p>
         </Empty>
       </div>
@@ -150,8 +150,8 @@ export function RoutingPage() {
         >
           <p>
             {leaving.kind === 'rule'
-              ? 'What it has put on its way is sent all the same.'
-              : 'What waits for it is held. A destination that a rule names cannot be removed.'}
+              ? 'Studies already on their way are still sent.'
+              : 'Studies that wait for it are held. It cannot be removed while a rule names it.'}
           </p>
         </Confirm>
       )}

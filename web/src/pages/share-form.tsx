@@ -48,7 +48,7 @@ export function ShareForm({ studies, onCreated, onClose }: Props) {
         ) : (
           <div>
             <h2 id={titleId}>Link for {made.receiver}</h2>
-            <p>Copy it now: it is shown this once, and the archive does not know it afterwards.</p>
+            <p>Copy it now. It is shown only once, and the archive keeps no copy.</p>
             <SecretShown label="The link" value={made.url} />
             {made.pin && (
               <>
@@ -106,14 +106,14 @@ function Questions({ titleId, studies, onMade, onClose }: QuestionsProps) {
     <DialogForm titleId={titleId} title={title} action="Make the link" onSubmit={submit} onClose={onClose}>
       <div class="pairs">
         <TextField
-          label="Receiver’s name (stands across the images)"
+          label="Receiver (shown on the images)"
           required
           maxLength={100}
           value={receiver}
           onChange={setReceiver}
         />
         <TextField
-          label="Purpose (the receiver reads it)"
+          label="Purpose (shown to the receiver)"
           required
           maxLength={300}
           value={purpose}
@@ -142,7 +142,7 @@ function Questions({ titleId, studies, onMade, onClose }: QuestionsProps) {
         />
       )}
       <TextField
-        label="PIN, which the receiver has to enter (empty: none)"
+        label="PIN that the receiver must enter (leave empty for none)"
         class="uid"
         inputMode="numeric"
         pattern="[0-9]{4,12}"

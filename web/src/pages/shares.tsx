@@ -67,9 +67,7 @@ export function SharesPage({ selected }: { selected: string }) {
           }}
           onClose={() => setLeaving(undefined)}
         >
-          <p>
-            It opens no more, and whoever is looking at the images by it is stopped at once. This cannot be taken back.
-          </p>
+          <p>The link stops working at once, also for people who have it open. This cannot be undone.</p>
         </Confirm>
       )}
     </div>

@@ -20,7 +20,7 @@ export function ShownOnce({ title, label, value, children, onDone }: Props) {
       <h2 id={id} ref={heading} tabIndex={-1}>
         {title}
       </h2>
-      <p>Keep it now: it is shown this once, and the archive does not know it afterwards.</p>
+      <p>Copy it now. It is shown only once, and the archive keeps no copy.</p>
       {children}
       <SecretShown label={label} value={value} />
       <button type="button" onClick={onDone}>

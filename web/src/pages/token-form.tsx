@@ -33,7 +33,7 @@ export function TokenForm({ roles, onIssued, onClose }: Props) {
   };
   return (
     <FormDialog wide title="New access token" action="Issue" onSubmit={issue} onClose={onClose}>
-      <TextField label="Name: what it is for" required maxLength={100} value={name} onChange={setName} />
+      <TextField label="What it is for" required maxLength={100} value={name} onChange={setName} />
       <div class="pairs">
         <TextField
           label="Acts as (in the audit trail)"

@@ -19,7 +19,7 @@ export function TokenShown({ issued, onDone }: Props) {
       <h2 id="token-shown" ref={heading} tabIndex={-1}>
         Token for {issued.name}
       </h2>
-      <p>Keep it now: it is shown this once, and the archive does not know it afterwards.</p>
+      <p>Copy it now. It is shown only once, and the archive keeps no copy.</p>
       <div class="token-line">
         <input
           ref={field}

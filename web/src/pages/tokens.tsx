@@ -20,7 +20,7 @@ export function TokensPage() {
   return (
     <div class="tokens">
       <PageTitle title="Access tokens">
-        <p class="count">For people who sign in here, and for machines that speak to the archive.</p>
+        <p class="count">For scripts and machines, and for people without an account.</p>
         {value && (
           <button type="button" class="primary" onClick={() => setAsking(value.roles)}>
             New token

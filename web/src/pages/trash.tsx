@@ -30,7 +30,7 @@ export function TrashPage() {
   return (
     <div class="trash">
       <PageTitle title="Trash">
-        <p class="count">What has been deleted stays here until the time given, then it is gone.</p>
+        <p class="count">Deleted studies, series and images. They can be restored until the time given.</p>
       </PageTitle>
       <Announcement text={said} />
       <PagedTable

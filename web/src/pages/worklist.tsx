@@ -68,8 +68,8 @@ export function WorklistPage({ params }: { params: URLSearchParams }) {
         empty={
           <Empty title={isFiltered(query) ? 'No scheduled step matches these filters' : 'Nothing is scheduled'}>
             <p>
-              Modalities find here what they are to do: what is entered here, and what order systems send to
-              /api/worklist.
+              Add a step here, or let an order system send it to /api/worklist. Modalities then find it in their
+              worklist.
             </p>
           </Empty>
         }
@@ -144,7 +144,7 @@ function Filters({ query, onChange }: { query: WorklistQuery; onChange: (part: P
             checked={query.over}
             onChange={(event) => onChange({ over: event.currentTarget.checked })}
           />
-          <span>Also what is over or past</span>
+          <span>Show past and finished</span>
         </label>
       </search>
     </details>
