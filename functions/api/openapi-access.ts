@@ -79,12 +79,14 @@ export const ACCESS_OPERATIONS = {
     response: { schema: object({ showRestricted: flag }) },
   },
   AddGrant: {
+    status: 201,
     summary: 'Confine a subject, a role, or whoever comes with a claim, to studies that meet any of the rules',
     requestBody: object({ to: grantee, rules: REACH_SCHEMA, note: { ...text, maxLength: 200 } }, ['note']),
     response: { schema: grant },
   },
   RemoveGrant: { summary: 'Take a grant back; it counts no more from the next request on' },
   AddRestriction: {
+    status: 201,
     summary: 'Keep the studies of a patient, those that are here and those to come, from all but who is listed',
     requestBody: object(
       { patient, reason: { ...text, minLength: 3, maxLength: 200 }, subjects: list(text), roles: list(text) },
@@ -94,6 +96,7 @@ export const ACCESS_OPERATIONS = {
   },
   RemoveRestriction: { summary: 'Let a patient’s studies be seen as others are' },
   BeginEmergencyAccess: {
+    status: 201,
     summary:
       'Break-glass: reach a study, or all of a patient’s, for a limited time, with a reason and an alarm; the same answer whether or not there is such a study or patient',
     requestBody: object(

@@ -140,11 +140,28 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
   CloseSession: {
     summary: 'Sign out: 204, or 200 with where a browser is sent to sign out at the issuer as well',
     response: { schema: object({ next: text }, ['next']) },
+    alsoAnswers: { 204: { description: 'done; there is nowhere to go' } },
   },
   GetEvents: {
-    summary: 'The ordered feed of what happened: a page of JSON, or server-sent events for Accept: text/event-stream',
+    summary:
+      'The ordered feed of what happened, oldest first: a page of JSON, or, for Accept: text/event-stream, what has happened since the cursor and then what happens. Keep `next` (or the id of the last server-sent event) and continue behind it',
     parameters: paging,
-    response: { schema: object({ events: { type: 'array', items: event }, next: text }) },
+    headers: [
+      {
+        name: 'Last-Event-ID',
+        description: 'of a stream: continue behind this event; without it and `after`, only what is to come',
+        schema: text,
+      },
+    ],
+    response: {
+      schema: object({ events: { type: 'array', items: event }, next: text }),
+      alsoAs: {
+        'text/event-stream': {
+          type: 'string',
+          description: '`id` is the cursor, `event` the type, `data` the event as JSON without its cursor',
+        },
+      },
+    },
   },
   ListQuarantine: {
     summary: 'Conflicts held in quarantine, newest first',
@@ -199,6 +216,7 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
       ['StudyInstanceUID'],
     ),
     response: { schema: transaction },
+    alsoAnswers: { 201: { description: 'created', schema: transaction } },
   },
   GetTransaction: { summary: 'How far a store transaction has come', response: { schema: transaction } },
   GrantParts: {
@@ -211,13 +229,27 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   PutTransactionPart: {
     summary: 'Upload a part, on hosts without signed URLs; Content-Digest carries its SHA-256',
+    headers: [
+      { name: 'Content-Digest', description: '`sha-256=:…:` of the part (RFC 9530), as announced', schema: text },
+    ],
     requestType: 'application/octet-stream',
     requestBody: binary,
   },
   CommitTransaction: {
     summary:
       'Store what was uploaded: the STOW-RS response; 202 with Retry-After while it is not known; 412 when parts are missing',
-    response: { type: 'application/dicom+json', schema: { type: 'object' } },
+    response: {
+      type: 'application/dicom+json',
+      schema: { type: 'object' },
+      alsoAs: { 'application/dicom+xml': text },
+    },
+    alsoAnswers: {
+      202: {
+        description:
+          'with Retry-After, the state: still being stored, commit again. As application/dicom+json, the STOW-RS response: some objects were not stored',
+        schema: transaction,
+      },
+    },
   },
   DeleteTransaction: { summary: 'Abandon a store transaction that is not committed' },
 };

@@ -61,6 +61,7 @@ export const AUDIT_OPERATIONS = {
     },
   },
   IssueToken: {
+    status: 201,
     summary: 'A new access token; this answer is the only place where it ever stands',
     requestBody: object(
       {
@@ -95,6 +96,8 @@ export const AUDIT_OPERATIONS = {
         properties: { entries: { type: 'array', items: entry }, next: text, more: { type: 'boolean' } },
         required: ['entries', 'next', 'more'],
       },
+      // With X-Next and X-More in the head.
+      alsoAs: { 'application/xml-seq': text, 'application/fhir+json': { type: 'object' } },
     },
   },
 };

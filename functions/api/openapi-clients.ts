@@ -95,6 +95,7 @@ export const CLIENT_OPERATIONS = {
     },
   },
   CreateClient: {
+    status: 201,
     summary: 'Register a machine client; for client_secret this answer is the only place where the secret stands',
     requestBody: object(
       {
@@ -122,6 +123,7 @@ export const CLIENT_OPERATIONS = {
   },
   RevokeClient: { summary: 'Refuse a machine client from now on, with every token that it has' },
   IssueClientSecret: {
+    status: 201,
     summary: 'A second secret, so that the first can be replaced while it still holds; two at most',
     requestBody: object({ expiresInDays: days }, ['expiresInDays']),
     response: { schema: object({ ...client, secret: text }, ['gateway']) },
@@ -156,6 +158,7 @@ export const CLIENT_OPERATIONS = {
     response: { schema: object({ items: list(object(enrolment, ['configurationKey'])) }) },
   },
   CreateEnrolment: {
+    status: 201,
     summary:
       'A one-time code by which one edge gateway gets its identity; this answer is the only place where it stands',
     requestBody: object(
@@ -170,6 +173,7 @@ export const CLIENT_OPERATIONS = {
   },
   WithdrawEnrolment: { summary: 'Let a code open nothing any more' },
   ExchangeEnrolment: {
+    status: 201,
     summary: 'Exchange a code, once, for a gateway’s identity: a client that signs with the key',
     requestBody: object({ code: text, key: jwk }),
     response: {

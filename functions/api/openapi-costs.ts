@@ -40,6 +40,7 @@ export const COST_OPERATIONS: Readonly<Record<string, Operation>> = {
       },
     ],
     response: {
+      alsoAs: { 'text/csv': text },
       schema: object({
         tenant: text,
         at: time,

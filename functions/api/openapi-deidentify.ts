@@ -80,6 +80,7 @@ const patient = object({
 
 export const DEIDENTIFICATION_OPERATIONS = {
   BeginDeidentification: {
+    status: 202,
     summary:
       'Makes de-identified copies of studies (PS3.15 Annex E), in the background. A new project needs its profile; later runs may leave it out',
     requestBody: object({ studies: list(text), project: text, profile }, ['profile']),

@@ -28,10 +28,12 @@ export const LOGIN_OPERATIONS = {
     response: { schema: object({ signIn: flag, people: flag }) },
   },
   StartSignIn: {
+    status: 303,
     summary: 'For browsers: 303 to the issuer (authorization code with PKCE)',
     parameters: [{ name: 'returnTo', description: 'path of this archive to come back to', schema: text }],
   },
   FinishSignIn: {
+    status: 303,
     summary: 'For browsers that come back from the issuer: opens the session, 303 to where they wanted to go',
     parameters: [
       { name: 'code', description: 'of the issuer', schema: text },
@@ -76,6 +78,7 @@ export const LOGIN_OPERATIONS = {
     },
   },
   CreateUser: {
+    status: 201,
     summary: 'Make an account, and the link by which its person chooses a password',
     requestBody: object({ name: text, displayName: text, roles: texts }, ['displayName']),
     response: { schema: object({ user, link }) },
@@ -85,6 +88,10 @@ export const LOGIN_OPERATIONS = {
     requestBody: object({ displayName: text, roles: texts, isDisabled: flag }, ['displayName', 'roles', 'isDisabled']),
     response: { schema: user },
   },
-  RenewUserLink: { summary: 'A link by which somebody chooses a new password', response: { schema: link } },
+  RenewUserLink: {
+    status: 201,
+    summary: 'A link by which somebody chooses a new password',
+    response: { schema: link },
+  },
   ClearUserTotp: { summary: 'Take a lost second factor from somebody' },
 };

@@ -1,5 +1,5 @@
 import { CONDITION_SUBJECTS } from '#core/routing/rules.ts';
-import { flag, list, object, paging, type Schema, text, time, whole } from './openapi-schema.ts';
+import { flag, ifMatch, ifNoneMatch, list, object, paging, type Schema, text, time, whole } from './openapi-schema.ts';
 
 /** What is said of routing in the OpenAPI document. */
 
@@ -85,7 +85,8 @@ export const ROUTING_OPERATIONS = {
     },
   },
   PutDestination: {
-    summary: 'Makes a destination or replaces it. If-Match: the version it must have; If-None-Match: *: it must be new',
+    summary: 'Makes a destination or replaces it',
+    headers: [ifMatch, ifNoneMatch],
     requestBody: object(askedDestination, ['authentication', 'timeoutMs', 'enabled']),
     response: { schema: object(destination, ['authentication']) },
   },
@@ -93,14 +94,17 @@ export const ROUTING_OPERATIONS = {
     summary: 'Tries at once what waits for a destination',
     response: { schema: object({ deliveries: whole }) },
   },
-  DeleteDestination: { summary: 'Removes a destination that no rule names; what waits for it is held' },
+  DeleteDestination: {
+    summary: 'Removes a destination that no rule names; what waits for it is held',
+    headers: [ifMatch],
+  },
   PutRule: {
-    summary:
-      'Makes a rule or replaces it. If-Match: the version it must have; If-None-Match: *: it must be new. It speaks of what is stored from then on',
+    summary: 'Makes a rule or replaces it. It applies to what is stored from then on',
+    headers: [ifMatch, ifNoneMatch],
     requestBody: object(askedRule, ['enabled', 'order', 'scope', 'condition', 'final']),
     response: { schema: object(rule, ['condition']) },
   },
-  DeleteRule: { summary: 'Removes a rule; what it has sent on its way goes on' },
+  DeleteRule: { summary: 'Removes a rule; what it has sent on its way goes on', headers: [ifMatch] },
   TestRules: {
     summary: 'Which rules match a study that is here, or whether one does that is not kept yet. Nothing is sent',
     requestBody: object({ study: text, rule: object(askedRule, ['enabled', 'order', 'scope', 'condition', 'final']) }, [

@@ -1,4 +1,4 @@
-import { object, text, time, whole } from './openapi-schema.ts';
+import { ifMatch, object, text, time, whole } from './openapi-schema.ts';
 
 /** What is said of the worklist and of procedure steps in the OpenAPI document. */
 
@@ -42,12 +42,16 @@ const paging = [
 export const SCHEDULE_OPERATIONS = {
   ListWorklist: {
     summary:
-      'Scheduled procedure steps in the order of their start, filtered as a query is (keyword, tag or path: PatientName=DOE*, Modality=CT); or what has changed since a cursor',
+      'Scheduled procedure steps in the order of their start, filtered as a query is; or what has changed since a cursor',
     parameters: [
       ...paging,
       query('state', 'all, or some states, comma separated; absent: what is not over'),
       query('changedSince', '`cursor` of a list, or `next` of the changes before'),
       query('fuzzymatching', 'true: names match by their sound', { enum: ['true', 'false'] }),
+      query('filters', 'each a parameter of its own: keyword, tag or path, as PatientName=DOE* or Modality=CT', {
+        type: 'object',
+        additionalProperties: text,
+      }),
     ],
     response: {
       schema: object(
@@ -71,6 +75,7 @@ export const SCHEDULE_OPERATIONS = {
   GetWorklistItem: { summary: 'One item', response: { schema: item } },
   ReplaceWorklistItem: {
     summary: 'Replace what an item says; its state stays. 412 when it is not the version of If-Match any more',
+    headers: [ifMatch],
     requestBody: dataSet,
     response: { schema: item },
   },
@@ -107,6 +112,7 @@ export const SCHEDULE_OPERATIONS = {
     summary:
       'N-SET: with an Idempotency-Key header it counts once, however often it comes (`repeated`). A refusal has the DIMSE status in details.status, and details.errorID',
     parameters: [query('source', 'AE title of who reported it')],
+    headers: [{ name: 'Idempotency-Key', description: 'names the message', schema: text }],
     requestBody: dataSet,
     response: { schema: changed },
   },

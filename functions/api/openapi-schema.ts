@@ -8,15 +8,32 @@ export interface Parameter {
   readonly schema: Schema;
 }
 
+interface OtherAnswer {
+  readonly description: string;
+  readonly type?: string;
+  /** absent: no body */
+  readonly schema?: Schema;
+}
+
 export interface Operation {
   readonly summary: string;
   /** of the query */
   readonly parameters?: readonly Parameter[];
+  readonly headers?: readonly Parameter[];
   readonly requestBody?: Schema;
   /** media type of the request's body, where it is not JSON */
   readonly requestType?: string;
-  /** media type and schema of the answer; absent: no body (204) */
-  readonly response?: { readonly type?: string; readonly schema: Schema };
+  /** media type and schema of the answer; absent: no body */
+  readonly response?: {
+    readonly type?: string;
+    readonly schema: Schema;
+    /** other media types that may be asked for */
+    readonly alsoAs?: Readonly<Record<string, Schema>>;
+  };
+  /** of success; absent: 200, without a body 204 */
+  readonly status?: number;
+  /** further answers that are no failures, and what they mean */
+  readonly alsoAnswers?: Readonly<Record<number, OtherAnswer>>;
 }
 
 export const text: Schema = { type: 'string' };
@@ -36,3 +53,15 @@ export const paging: readonly Parameter[] = [
   { name: 'after', description: 'continue behind this cursor (`next` of the page before)', schema: text },
   { name: 'limit', description: 'entries of the page', schema: { type: 'integer', minimum: 1 } },
 ];
+
+/** A change that is meant for one version of a record. */
+export const ifMatch: Parameter = {
+  name: 'If-Match',
+  description: 'the ETag that was read, as `"3"`; 412 when the record is another by now',
+  schema: text,
+};
+export const ifNoneMatch: Parameter = {
+  name: 'If-None-Match',
+  description: '`*`: 412 when there is such a record',
+  schema: { enum: ['*'] },
+};

@@ -77,6 +77,7 @@ const session = object(
 
 export const SHARE_OPERATIONS = {
   CreateShare: {
+    status: 201,
     summary: 'Make a share link; its address, with the secret, is in this answer alone (docs/sharing.md)',
     requestBody: object(
       {

@@ -11,7 +11,7 @@ import { GATEWAY_OPERATIONS } from './openapi-gateways.ts';
 import { LOGIN_OPERATIONS } from './openapi-login.ts';
 import { ROUTING_OPERATIONS } from './openapi-routing.ts';
 import { SCHEDULE_OPERATIONS } from './openapi-schedule.ts';
-import { type Operation, object, text, whole } from './openapi-schema.ts';
+import { type Operation, object, type Schema, text, whole } from './openapi-schema.ts';
 import { SHARE_OPERATIONS } from './openapi-shares.ts';
 
 /** By route name. A test fails when a route has no row here, or a row no route. */
@@ -41,8 +41,9 @@ export function openApiDocument(routes: readonly Route[]): Record<string, unknow
     const parameters = [
       ...[...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: text })),
       ...(operation.parameters ?? []).map((parameter) => ({ ...parameter, in: 'query' })),
+      ...(operation.headers ?? []).map((parameter) => ({ ...parameter, in: 'header' })),
     ];
-    const { response, requestBody, requestType = 'application/json' } = operation;
+    const { requestBody, requestType = 'application/json' } = operation;
     const methods = paths[`/api${route.path}`] ?? {};
     paths[`/api${route.path}`] = methods;
     methods[route.method.toLowerCase()] = {
@@ -53,14 +54,7 @@ export function openApiDocument(routes: readonly Route[]): Record<string, unknow
       ...(parameters.length > 0 ? { parameters } : {}),
       ...(requestBody ? { requestBody: { required: true, content: { [requestType]: { schema: requestBody } } } } : {}),
       responses: {
-        ...(response
-          ? {
-              200: {
-                description: 'done',
-                content: { [response.type ?? 'application/json']: { schema: response.schema } },
-              },
-            }
-          : { 204: { description: 'done' } }),
+        ...answersOf(operation),
         default: { description: 'refused', content: { 'application/problem+json': { schema: problem } } },
       },
     };
@@ -70,7 +64,8 @@ export function openApiDocument(routes: readonly Route[]): Record<string, unknow
     info: {
       title: 'Nephos',
       version: '1',
-      description: 'The archive’s own API beside DICOMweb.',
+      description:
+        'The archive’s own API. Objects are stored, found and retrieved by DICOMweb (PS3.18), whose root is /dicomweb on the same origin and takes the same tokens.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     security: [{ bearer: [] }, { session: [] }],
@@ -90,6 +85,21 @@ export function openApiDocument(routes: readonly Route[]): Record<string, unknow
       },
     },
   };
+}
+
+function answersOf({ response, status = response ? 200 : 204, alsoAnswers = {} }: Operation): Record<string, unknown> {
+  const answer = (description: string, content: Readonly<Record<string, Schema>>) => ({
+    description,
+    ...(Object.keys(content).length > 0 && {
+      content: Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }])),
+    }),
+  });
+  const done = response ? { [response.type ?? 'application/json']: response.schema, ...response.alsoAs } : {};
+  const others = Object.entries(alsoAnswers).map(([code, { description, type = 'application/json', schema }]) => [
+    code,
+    answer(description, schema ? { [type]: schema } : {}),
+  ]);
+  return { [status]: answer(status === 303 ? 'go to Location' : 'done', done), ...Object.fromEntries(others) };
 }
 
 export const openApi = (routes: readonly Route[]): Handler => {
