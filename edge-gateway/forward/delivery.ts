@@ -1,9 +1,9 @@
 import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { backoffMs, retryAfterMs } from '#core/backoff.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Evidence } from '../config.ts';
 import type { EdgeContext } from '../context.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';
-import { backoffMs, retryAfterMs } from './backoff.ts';
 import type { BandwidthLimiter } from './bandwidth.ts';
 import type { Capabilities } from './capabilities.ts';
 import { asReceived, compressed } from './compression.ts';

@@ -1,8 +1,8 @@
+import { backoffMs } from '#core/backoff.ts';
 import { describeError, PacsError } from '#core/errors.ts';
 import type { EdgeContext } from '../context.ts';
 import { NotBefore } from '../not-before.ts';
 import type { Upstream } from '../upstream.ts';
-import { backoffMs } from './backoff.ts';
 import { BandwidthLimiter } from './bandwidth.ts';
 import { Capabilities } from './capabilities.ts';
 import { type Delivered, Delivery } from './delivery.ts';

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { retryAfterMs } from '#core/backoff.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';
-import { retryAfterMs } from './backoff.ts';
 import type { DeliveryTools } from './delivery.ts';
 import { inParallel } from './parallel.ts';
 import { inPieces } from './pieces.ts';
@@ -111,14 +112,14 @@ class Transaction {
 
   /** @returns what became of the object */
   async commit(SOPInstanceUID: string): Promise<Verdict> {
-    const { clock } = this.#tools.context;
+    const { context, signal } = this.#tools;
     for (;;) {
       const response = await this.#upstream.request({
         method: 'POST',
         path: `${this.#url}/commit`,
         headers: { accept: 'application/dicom+json' },
         probe: true,
-        signal: this.#tools.signal,
+        signal,
       });
       const isAnswer = (response.headers['content-type'] ?? '').startsWith('application/dicom+json');
       if (isAnswer) {
@@ -128,7 +129,9 @@ class Transaction {
       }
       if (response.status !== 202) throw await this.#unexpected(response, 'commit');
       await response.discard();
-      await clock.sleep(retryAfterMs(response.headers['retry-after'], clock.now()) ?? COMMIT_AGAIN_MS);
+      const asked = retryAfterMs(response.headers['retry-after'], context.clock.now());
+      // A gateway that is to stop does not wait for this: the request that follows is given up.
+      await sleep(asked ?? COMMIT_AGAIN_MS, undefined, { signal }).catch(() => {});
     }
   }
 

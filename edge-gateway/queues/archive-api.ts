@@ -11,7 +11,8 @@ export interface ApiAnswer {
   readonly status: number;
   /** parsed, where it is JSON */
   readonly body: unknown;
-  readonly retryAfterMs: number | undefined;
+  /** Retry-After, as it came */
+  readonly retryAfter: string | undefined;
 }
 
 /** @throws PacsError BUSY, OUTCOME_UNKNOWN as the upstream's `request` */
@@ -40,12 +41,7 @@ export async function askApi(
     signal,
   });
   const text = await response.text();
-  const seconds = Number(response.headers['retry-after']);
-  return {
-    status: response.status,
-    body: parsed(text),
-    retryAfterMs: Number.isFinite(seconds) && seconds >= 0 ? seconds * 1_000 : undefined,
-  };
+  return { status: response.status, body: parsed(text), retryAfter: response.headers['retry-after'] };
 }
 
 function parsed(text: string): unknown {

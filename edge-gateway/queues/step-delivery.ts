@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asItem } from '#core/archive/records.ts';
+import { backoffMs, retryAfterMs } from '#core/backoff.ts';
 import { describeError, PacsError } from '#core/errors.ts';
 import { AssociationError } from '#dimse/association.ts';
 import { sendStep } from '#dimse/services/procedure-scu.ts';
@@ -11,7 +12,8 @@ import { apiRootOf, askApi } from './archive-api.ts';
 import { dataSetOf, firstWaiting, holdStep, type Told } from './procedure-steps.ts';
 
 const LOOK_MS = 500;
-const AGAIN_MS = { first: 1_000, most: 60_000 };
+/** Who cannot be told now is tried again between these times, the longer the more often it failed. */
+const AGAIN = { firstMs: 1_000, mostMs: 60_000 };
 
 /**
  * Tells the archive, or the system of an AE title, what waits for it, one message after the other.
@@ -44,7 +46,7 @@ export async function tellSteps(
 /** @returns why the archive will never take it; undefined once it has @throws PacsError where it may later */
 async function tellArchive(context: EdgeContext, told: Told, signal: AbortSignal): Promise<string | undefined> {
   const { kind, id, SOPInstanceUID, source } = told;
-  const { status, retryAfterMs } = await askApi(context.upstreams[0]!, {
+  const { status, retryAfter } = await askApi(context.upstreams[0]!, {
     method: kind === 'create' ? 'PUT' : 'POST',
     path: `/procedure-steps/${SOPInstanceUID}?source=${encodeURIComponent(source)}`,
     body: dataSetOf(told),
@@ -54,7 +56,8 @@ async function tellArchive(context: EdgeContext, told: Told, signal: AbortSignal
   if (status >= 200 && status < 300) return undefined;
   const mayWork = status >= 500 || status === 401 || status === 403 || status === 408 || status === 429;
   if (!mayWork) return `the archive answered ${status}`;
-  throw new PacsError('BUSY', `the upstream answered ${status}`, { details: { status, retryAfterMs } });
+  const askedMs = retryAfterMs(retryAfter, context.clock.now());
+  throw new PacsError('BUSY', `the upstream answered ${status}`, { details: { status, retryAfterMs: askedMs } });
 }
 
 /**
@@ -129,8 +132,8 @@ async function tellOrWait(
     way.failures = 0;
   } catch (error) {
     const asked = error instanceof PacsError ? error.details.retryAfterMs : undefined;
-    const backOff = Math.min(AGAIN_MS.most, AGAIN_MS.first * 2 ** Math.min(10, way.failures++));
-    const pauseMs = typeof asked === 'number' ? Math.min(AGAIN_MS.most, Math.max(asked, LOOK_MS)) : backOff;
+    const backOff = backoffMs(context.clock, ++way.failures, AGAIN);
+    const pauseMs = typeof asked === 'number' ? Math.min(AGAIN.mostMs, Math.max(asked, LOOK_MS)) : backOff;
     const now = context.clock.now();
     way.again.set(now, now + pauseMs);
     if (!signal.aborted) context.log.info('procedure-steps-wait', { destination, ...describeError(error) });

@@ -1,3 +1,4 @@
+import { retryAfterMs } from '#core/backoff.ts';
 import { jsonToDataSet } from '#core/dicom/json.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
@@ -119,7 +120,7 @@ export class UpstreamArchive {
     });
     if (response.status !== 200 && response.status !== 206) {
       await response.discard();
-      throw refusalOf(response);
+      throw refusalOf(response, this.#clock.now());
     }
     const { type, parameters } = parseMediaType(response.headers['content-type'] ?? '');
     if (type === 'multipart/related') {
@@ -222,9 +223,9 @@ const uidsOf = (study: string | undefined, series: string | undefined): DataSet 
   ...(series !== undefined && { '0020000E': { vr: 'UI', Value: [series] } }),
 });
 
-const refusalOf = ({ status, headers }: UpstreamResponse): PacsError => {
-  const seconds = Number(headers['retry-after']);
-  const details = { status, ...(seconds > 0 && { retryAfterMs: seconds * 1_000 }) };
+const refusalOf = ({ status, headers }: UpstreamResponse, now: number): PacsError => {
+  const askedMs = retryAfterMs(headers['retry-after'], now) ?? 0;
+  const details = { status, ...(askedMs > 0 && { retryAfterMs: askedMs }) };
   if (status === 404 || status === 410) return new PacsError('NOT_FOUND', 'the upstream does not have it', { details });
   if (status === 429 || status >= 500) return new PacsError('BUSY', `the upstream answered ${status}`, { details });
   return new PacsError('NOT_ACCEPTABLE', `the upstream answered ${status}`, { details });

@@ -1,1 +1,0 @@
-export { backoffMs, retryAfterMs } from '#core/backoff.ts';
