@@ -6,9 +6,12 @@ import {
   gzipBytes,
   gzipSeriesDocument,
   isPreparedFor,
+  type OpenDocument,
+  openSeriesDocument,
   seriesDocument,
 } from '#core/retrieve/documents.ts';
 import { findInstance, findStudy, isFolded, seriesOfStudy, seriesRecord } from '#core/retrieve/find.ts';
+import { JoinedTexts } from '#core/retrieve/joined-texts.ts';
 import { onRoot, seriesMetadata } from '#core/retrieve/metadata.ts';
 import {
   firstSource,
@@ -165,10 +168,18 @@ async function jsonResponse(
     const body = await gzipSeriesDocument(services, only);
     if (body) return { status: 200, headers: { ...headers, 'content-encoding': 'gzip' }, body };
   }
+  if (encoding === 'identity' && only && requests.length === 1)
+    return uncompressed(headers, await openSeriesDocument(services, only));
   const first = only ? await seriesDocument(services, only) : Buffer.from('[]');
   if (requests.length <= 1) return compressed(encoding, headers, first);
   const joined = await gather(joinArrays(services, first, requests.slice(1)));
   return compressed(encoding, headers, joined);
+}
+
+/** Sent while it is joined: of a known size all the same. */
+function uncompressed(headers: Record<string, string>, body: OpenDocument): HttpResponse {
+  const size = body instanceof JoinedTexts ? { 'content-length': String(body.sizeBytes) } : {};
+  return { status: 200, headers: { ...headers, ...size }, body };
 }
 
 async function compressed(
@@ -249,7 +260,7 @@ async function* everyText(
     const texts = placed
       ? placedSeriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, placed)
       : seriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID);
-    for await (const text of texts) yield text.bytes.toString();
+    for await (const some of texts) for (const { bytes } of some) yield bytes.toString();
   }
 }
 

@@ -45,6 +45,8 @@ const STRICT_TRANSPORT = 'max-age=31536000';
 /** A connection on which nothing moves for this long is closed (ms). */
 const IDLE_MS = 120_000;
 const HEADERS_MS = 30_000;
+/** A chunk of an answer that is sent without waiting for what comes after it (bytes). */
+const AT_ONCE_BYTES = 64 * 1024;
 /** An answer waits while this much of it is waiting for the client (bytes). */
 const WAITING_BYTES = 1024 * 1024;
 /** What is left of a refused body is read up to this much (bytes), and as long as some comes within this time (ms), so that the client gets to see the answer. */
@@ -190,7 +192,10 @@ async function send(
     if (outgoing.destroyed) return sent;
     sent += chunk.byteLength;
     // What is small goes out with what stands around it, in one call of the system.
-    if (!write(outgoing, chunk) && outgoing.writableLength >= WAITING_BYTES) await drained(outgoing);
+    const mayGoOn = write(outgoing, chunk);
+    // What is large goes at once, not when this turn ends: its reader is at work while the next chunk is made.
+    if (chunk.byteLength >= AT_ONCE_BYTES) outgoing.socket?.uncork();
+    if (!mayGoOn && outgoing.writableLength >= WAITING_BYTES) await drained(outgoing);
   }
   outgoing.end();
   return sent;

@@ -5,7 +5,8 @@ import type { BlobStore } from '../ports/blob-store.ts';
 import type { PlacedMetadata } from '../ports/frame-placement.ts';
 import type { Services } from '../services.ts';
 import { ByteCache } from './byte-cache.ts';
-import { joinTexts, type KeptText, seriesMetadata } from './metadata.ts';
+import { JoinedTexts, type KeptText } from './joined-texts.ts';
+import { seriesMetadata } from './metadata.ts';
 import { type MetadataSource, placedSeriesMetadata } from './placed-metadata.ts';
 import { inflatePrepared, readPrepared } from './prepare.ts';
 
@@ -40,19 +41,28 @@ export interface DocumentRequest {
 const nameOf = ({ tenant, record, root, from }: DocumentRequest): string | undefined =>
   record && `${tenant}|${record.StudyInstanceUID}|${record.SeriesInstanceUID}|${record.revision}|${root}|${from}`;
 
+/** A document that is there as a whole; one that is joined while it is sent; or pieces, where it is too large to hold. */
+export type OpenDocument = Uint8Array | JoinedTexts | AsyncIterable<Uint8Array>;
+
 /**
  * The DICOM JSON array of a series, references on `root`: out of memory, else the placement's where it is to come from there and there is
- * one, else the prepared document, else put together from the index. One array, or pieces where it is too large to hold.
+ * one, else the prepared document, else put together from the index.
  * @throws PacsError NOT_FOUND; ARCHIVED, BUSY where texts too long for the index cannot be read
  */
-export async function seriesDocument(
-  services: Services,
-  request: DocumentRequest,
-): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+export async function openSeriesDocument(services: Services, request: DocumentRequest): Promise<OpenDocument> {
   const name = nameOf(request);
   const known = name === undefined ? undefined : cacheOf(services).get(name);
   return known ?? madeDocument(services, request, await placedOf(services, request));
 }
+
+/** The same, for who wants it whole. One array, or pieces where it is too large to hold. */
+export const seriesDocument = async (
+  services: Services,
+  request: DocumentRequest,
+): Promise<Uint8Array | AsyncIterable<Uint8Array>> => wholeOf(await openSeriesDocument(services, request));
+
+const wholeOf = (document: OpenDocument): Uint8Array | AsyncIterable<Uint8Array> =>
+  document instanceof JoinedTexts ? document.whole() : document;
 
 const placedOf = async (
   { placement }: Services,
@@ -64,13 +74,14 @@ async function madeDocument(
   services: Services,
   request: DocumentRequest,
   placed: PlacedMetadata | undefined,
-): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+): Promise<OpenDocument> {
   const name = nameOf(request);
-  const document =
-    (placed ? undefined : await preparedDocument(services, request)) ??
-    (await assembledDocument(services, request, placed));
-  if (name !== undefined && document instanceof Uint8Array) cacheOf(services).set(name, document);
-  return document;
+  const keep = (document: Uint8Array): void => {
+    if (name !== undefined) cacheOf(services).set(name, document);
+  };
+  const prepared = placed ? undefined : await preparedDocument(services, request);
+  if (prepared) keep(prepared);
+  return prepared ?? assembledDocument(services, request, placed, keep);
 }
 
 /** There is a prepared document of all that the series holds, whose references stand on that root. */
@@ -94,7 +105,7 @@ export async function gzipSeriesDocument(
       ? await readPrepared(services, prepared.blobKey)
       : undefined;
   const bytes =
-    asIs ?? (await compressed(cacheOf(services).get(name) ?? (await madeDocument(services, request, placed))));
+    asIs ?? (await compressed(cacheOf(services).get(name) ?? wholeOf(await madeDocument(services, request, placed))));
   if (bytes) cacheOf(services).set(`${name}|gzip`, bytes);
   return bytes;
 }
@@ -115,7 +126,7 @@ async function preparedDocument(
   if (!bytes) return undefined;
   const text = await inflatePrepared(bytes);
   if (prepared.root === root) return text;
-  if (prepared.root === undefined) return joinTexts([{ bytes: text }], '', '', root);
+  if (prepared.root === undefined) return new JoinedTexts([{ bytes: text }], { open: '', close: '', root }).whole();
   return Buffer.from(text.toString().replaceAll(`"BulkDataURI":"${prepared.root}/`, `"BulkDataURI":"${root}/`));
 }
 
@@ -123,7 +134,8 @@ async function assembledDocument(
   services: Services,
   request: DocumentRequest,
   placed: PlacedMetadata | undefined,
-): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  onWhole: (document: Uint8Array) => void,
+): Promise<OpenDocument> {
   const { tenant, StudyInstanceUID, SeriesInstanceUID, root } = request;
   const texts = placed
     ? placedSeriesMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, placed)
@@ -132,15 +144,19 @@ async function assembledDocument(
   let size = 0;
   for (;;) {
     const next = await texts.next();
-    if (next.done === true) return joinTexts(held, '[', ']', root);
-    held.push(next.value);
-    size += next.value.bytes.length;
+    if (next.done === true) return new JoinedTexts(held, { open: '[', close: ']', root, onWhole });
+    held.push(...next.value);
+    for (const { bytes } of next.value) size += bytes.length;
     if (size > WHOLE_BYTES) return pieces(held, texts, root);
   }
 }
 
-async function* pieces(held: KeptText[], rest: AsyncIterable<KeptText>, root: string): AsyncGenerator<Uint8Array> {
-  yield joinTexts(held.splice(0), '[', '', root);
-  for await (const text of rest) yield joinTexts([text], ',', '', root);
+async function* pieces(
+  held: KeptText[],
+  rest: AsyncIterable<readonly KeptText[]>,
+  root: string,
+): AsyncGenerator<Uint8Array> {
+  yield* new JoinedTexts(held.splice(0), { open: '[', close: '', root });
+  for await (const some of rest) yield* new JoinedTexts(some, { open: ',', close: '', root });
   yield Buffer.from(']');
 }

@@ -115,7 +115,7 @@ export async function* instancesOfSeries(
     const value = asRecord<InstanceRecord>(item);
     return { number: numberOf(value.attributes['00200013']?.Value?.[0]), value };
   };
-  yield* inOrder(index, partition, place, meter);
+  for await (const some of inOrder(index, partition, place, meter)) yield* some;
 }
 
 /** All instances of a study, series by series. @throws PacsError NOT_FOUND */
@@ -136,13 +136,16 @@ export interface Placed<V> {
   readonly value: V;
 }
 
-/** The records of a partition by a number that each of them tells, then by sort key. @throws PacsError NOT_FOUND when empty */
+/**
+ * The records of a partition by a number that each of them tells, then by sort key: as many at a time as are in memory together.
+ * @throws PacsError NOT_FOUND when empty
+ */
 export async function* inOrder<V>(
   index: IndexTable,
   partition: string,
   place: (item: Item, sort: string) => Placed<V> | Promise<Placed<V>>,
   meter?: ReadMeter,
-): AsyncGenerator<V, void, undefined> {
+): AsyncGenerator<V[], void, undefined> {
   interface Found {
     readonly sort: string;
     readonly number: number;
@@ -167,7 +170,7 @@ export async function* inOrder<V>(
   if (found.length === 0) throw new PacsError('NOT_FOUND', 'there is no such series');
   found.sort((a, b) => compareNumbers(a.number, b.number) || compareText(a.sort, b.sort));
   if (small) {
-    for (const { value } of found) yield value!;
+    yield found.map(({ value }) => value!);
     return;
   }
   for (let at = 0; at < found.length; at += GET_RECORDS) {
@@ -176,10 +179,12 @@ export async function* inOrder<V>(
       sorts.map((sort) => ({ partition, sort })),
       meter,
     );
+    const placed: V[] = [];
     for (const [i, item] of items.entries()) {
       // Removed between the two reads: gone is gone.
-      if (item) yield (await place(item, sorts[i]!)).value;
+      if (item) placed.push((await place(item, sorts[i]!)).value);
     }
+    yield placed;
   }
 }
 

@@ -1,19 +1,13 @@
 import { Buffer } from 'node:buffer';
-import { KEPT_REFERENCE, METADATA_BASE, type MetadataRecord, referencesIn } from '../archive/metadata-record.ts';
+import { KEPT_REFERENCE, type MetadataRecord } from '../archive/metadata-record.ts';
 import { asRecord, type InstanceRecord, keys, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
 import type { Item, ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { inOrder, numberOf, type Placed } from './find.ts';
+import type { KeptText } from './joined-texts.ts';
 
 type Reads = Pick<Services, 'index' | 'blobs'>;
-
-/** The DICOM JSON text of one instance as kept, UTF-8. */
-export interface KeptText {
-  readonly bytes: Buffer;
-  /** where METADATA_BASE stands in it; undefined: where a search finds it */
-  readonly references?: readonly number[] | undefined;
-}
 
 /** The DICOM JSON text of one instance as kept: references on METADATA_BASE. @throws PacsError NOT_FOUND */
 export async function instanceMetadata(
@@ -51,14 +45,17 @@ export async function metadataOf(
   return items.map((item) => async () => item && bytesOf({ index, blobs }, item));
 }
 
-/** … of every instance of a series, in display order. @throws PacsError NOT_FOUND */
+/**
+ * … of every instance of a series, in display order: as many at a time as are in memory together. What is too long for the index comes alone.
+ * @throws PacsError NOT_FOUND
+ */
 export async function* seriesMetadata(
   services: Reads,
   tenant: Tenant,
   study: string,
   series: string,
   meter?: ReadMeter,
-): AsyncGenerator<KeptText, void, undefined> {
+): AsyncGenerator<readonly KeptText[], void, undefined> {
   type Place = Placed<KeptText | { readonly blobKey: string }>;
   const place = (item: Item, sop: string): Place | Promise<Place> => {
     const record = asRecord<MetadataRecord>(item);
@@ -77,8 +74,18 @@ export async function* seriesMetadata(
       : Number.POSITIVE_INFINITY;
   };
   const { partition } = keys.metadata(tenant, study, series, '');
-  for await (const value of inOrder(services.index, partition, place, meter)) {
-    yield 'blobKey' in value ? { bytes: toBuffer(await services.blobs.readBytes(value.blobKey)) } : value;
+  for await (const some of inOrder(services.index, partition, place, meter)) {
+    let held: KeptText[] = [];
+    for (const value of some) {
+      if ('bytes' in value) {
+        held.push(value);
+        continue;
+      }
+      if (held.length > 0) yield held;
+      held = [];
+      yield [{ bytes: toBuffer(await services.blobs.readBytes(value.blobKey)) }];
+    }
+    if (held.length > 0) yield held;
   }
 }
 
@@ -108,28 +115,3 @@ function instanceNumberIn(json: Buffer): number {
 /** The text with its references on the DICOMweb root that the client sees. */
 export const onRoot = (json: string, root: string): string =>
   json.replaceAll(KEPT_REFERENCE, `"BulkDataURI":"${root}/`);
-
-const COMMA = 0x2c;
-
-/** `open`, the texts with commas between, `close`; references on `root` where one is given. Works on bytes, each copied once. */
-export function joinTexts(texts: readonly KeptText[], open: string, close: string, root: string | undefined): Buffer {
-  const base = Buffer.from(root ?? '');
-  const places = texts.map(({ bytes, references }) => (root === undefined ? [] : (references ?? referencesIn(bytes))));
-  let size = open.length + Math.max(0, texts.length - 1) + close.length;
-  for (const [i, { bytes }] of texts.entries())
-    size += bytes.length + places[i]!.length * (base.length - METADATA_BASE.length);
-  const joined = Buffer.allocUnsafeSlow(size);
-  let to = joined.write(open, 'latin1');
-  for (const [i, { bytes }] of texts.entries()) {
-    if (i > 0) joined[to++] = COMMA;
-    let from = 0;
-    for (const place of places[i]!) {
-      to += bytes.copy(joined, to, from, place);
-      to += base.copy(joined, to);
-      from = place + METADATA_BASE.length;
-    }
-    to += bytes.copy(joined, to, from);
-  }
-  joined.write(close, to, 'latin1');
-  return joined;
-}

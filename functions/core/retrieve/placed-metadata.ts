@@ -3,7 +3,8 @@ import { PacsError } from '../errors.ts';
 import type { PlacedMetadata } from '../ports/frame-placement.ts';
 import type { Services } from '../services.ts';
 import { instancesOfSeries } from './find.ts';
-import { instanceMetadata, type KeptText, metadataOf } from './metadata.ts';
+import type { KeptText } from './joined-texts.ts';
+import { instanceMetadata, metadataOf } from './metadata.ts';
 
 /** Where metadata come from: the archive's own, or the placement's as far as it has them. */
 export type MetadataSource = Services['policy']['metadataFrom'];
@@ -23,7 +24,7 @@ export const isOutOfReach = (error: unknown): boolean =>
 
 /**
  * The DICOM JSON text of every instance that the series has now, in display order and as kept: the placement's where it has what is current,
- * else our own. Which instances there are is for the index to say. @throws PacsError NOT_FOUND
+ * else our own; one at a time. Which instances there are is for the index to say. @throws PacsError NOT_FOUND
  */
 export async function* placedSeriesMetadata(
   services: Reads,
@@ -31,7 +32,7 @@ export async function* placedSeriesMetadata(
   study: string,
   series: string,
   placed: PlacedMetadata,
-): AsyncGenerator<KeptText, void, undefined> {
+): AsyncGenerator<readonly KeptText[], void, undefined> {
   let batch: InstanceRecord[] = [];
   for await (const instance of instancesOfSeries(services, tenant, study, series)) {
     batch.push(instance);
@@ -47,14 +48,14 @@ async function* textsOf(
   tenant: Tenant,
   instances: readonly InstanceRecord[],
   placed: PlacedMetadata,
-): AsyncGenerator<KeptText, void, undefined> {
+): AsyncGenerator<readonly KeptText[], void, undefined> {
   const texts = instances.map((instance) => placed.read(instance));
   const others = instances.filter((_, i) => texts[i] === undefined);
   const own = (await metadataOf(services, tenant, others)).values();
   for (const text of texts) {
     // Gone between the two reads: gone is gone.
     const found = text ?? (await own.next().value?.());
-    if (found !== undefined) yield { bytes: Buffer.from(found.buffer, found.byteOffset, found.byteLength) };
+    if (found !== undefined) yield [{ bytes: Buffer.from(found.buffer, found.byteOffset, found.byteLength) }];
   }
 }
 

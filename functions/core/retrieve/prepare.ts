@@ -5,7 +5,8 @@ import { asItem, asRecord, keys, type SeriesRecord, type Tenant } from '../archi
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { isFolded } from './find.ts';
-import { joinTexts, type KeptText, seriesMetadata } from './metadata.ts';
+import { JoinedTexts, type KeptText } from './joined-texts.ts';
+import { seriesMetadata } from './metadata.ts';
 
 const deflate = promisify(gzip);
 const inflate = promisify(gunzip);
@@ -42,12 +43,12 @@ export async function prepareSeriesMetadata(
 
   const texts: KeptText[] = [];
   let size = 0;
-  for await (const text of seriesMetadata(services, tenant, study, series)) {
-    texts.push(text);
-    size += text.bytes.length;
+  for await (const some of seriesMetadata(services, tenant, study, series)) {
+    texts.push(...some);
+    for (const { bytes } of some) size += bytes.length;
     if (size > DOCUMENT_BYTES) return false;
   }
-  const bytes = await deflate(joinTexts(texts, '[', ']', root), { level: 6 });
+  const bytes = await deflate(new JoinedTexts(texts, { open: '[', close: ']', root }).whole(), { level: 6 });
   const base = root === undefined ? '' : `.${createHash('sha256').update(root).digest('hex').slice(0, 12)}`;
   const blobKey = `${tenant}/${study}/${series}/metadata.${record.revision}${base}.json.gz`;
   await putDerived(services, blobKey, bytes);

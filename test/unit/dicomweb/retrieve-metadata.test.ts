@@ -4,6 +4,8 @@ import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
 import { newReadMeter } from '#core/ports/index-table.ts';
 import { seriesMetadata } from '#core/retrieve/metadata.ts';
 import { prepareSeriesMetadata, sweepSeriesDocuments } from '#core/retrieve/prepare.ts';
+import type { Services } from '#core/services.ts';
+import type { Context } from '#dicomweb/handler.ts';
 import {
   retrieveInstanceMetadata,
   retrieveSeriesMetadata,
@@ -365,11 +367,47 @@ describe('what stands beside the texts in the index', () => {
     const services = await stored({ limits: { metadataInIndexBytes: 500 } });
     const meter = newReadMeter();
     const found: unknown[] = [];
-    for await (const { bytes } of seriesMetadata(services, TENANT, STUDY, uid(10), meter))
-      found.push((JSON.parse(bytes.toString()) as Json)['00080018']?.Value?.[0]);
+    for await (const some of seriesMetadata(services, TENANT, STUDY, uid(10), meter))
+      for (const { bytes } of some) found.push((JSON.parse(bytes.toString()) as Json)['00080018']?.Value?.[0]);
     expect(found).toEqual([uid(10_002), uid(10_001), uid(10_003)]);
     expect(meter).toMatchObject({ calls: 1, records: 3 });
   });
+});
+
+test('a document that its reader left before the end is not what the next one gets', async () => {
+  const services = memoryServices();
+  const numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+  // more than one piece
+  for (const n of numbers) await store(services, slice(10, n, { ImageComments: 'x'.repeat(60_000) }));
+  const params = { study: STUDY, series: uid(10) };
+  const contextOf = (services: Services): Context => ({
+    request: {
+      method: 'GET',
+      path: '/',
+      query: new URLSearchParams(),
+      headers: { accept: JSON_TYPE },
+      body: (async function* () {})(),
+      origin: 'http://pacs.example',
+    },
+    params,
+    services,
+    principal: { tenant: TENANT, subject: 'test', roles: ['admin'] },
+    root: ROOT,
+    facts: {},
+  });
+  const left = await retrieveSeriesMetadata(contextOf(services));
+  let read = 0;
+  for await (const piece of left.body as AsyncIterable<Uint8Array>) {
+    read += piece.length;
+    break;
+  }
+  expect(read).toBeLessThan(Number(left.headers['content-length']));
+  const { body } = await ask(services, retrieveSeriesMetadata, params, { accept: JSON_TYPE });
+  expect(body).toHaveLength(Number(left.headers['content-length']));
+  expect(sops(JSON.parse(body.toString()))).toEqual(numbers.map((n) => uid(10_000 + n)).reverse());
+  // kept, now that somebody has had it to its end
+  const again = await retrieveSeriesMetadata(contextOf(services));
+  expect(Buffer.from(again.body as Uint8Array).equals(body)).toBe(true);
 });
 
 test('instances are in the order of their own numbers, not of those in private sequences before them', async () => {
@@ -404,9 +442,12 @@ test('a series that is larger than a page is read twice, never held, and still i
   }
   const meter = newReadMeter();
   const numbers: number[] = [];
-  for await (const text of seriesMetadata(services, TENANT, STUDY, uid(10), meter)) {
-    numbers.push((JSON.parse(text.bytes.toString()) as Json)['00200013']!.Value![0] as number);
+  let most = 0;
+  for await (const some of seriesMetadata(services, TENANT, STUDY, uid(10), meter)) {
+    most = Math.max(most, some.length);
+    for (const { bytes } of some) numbers.push((JSON.parse(bytes.toString()) as Json)['00200013']!.Value![0] as number);
   }
+  expect(most).toBe(100);
   expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i));
   expect(meter.records).toBe(2 * count);
   expect(meter.calls).toBe(2 + Math.ceil(count / 100));
