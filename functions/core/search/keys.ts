@@ -110,9 +110,13 @@ function spanOf(vr: 'DA' | 'TM' | 'DT', text: string): Bounds | undefined {
     const digits = timeDigits(text);
     return digits === undefined ? undefined : [leastTime(digits), greatestTime(digits)];
   }
+  if (YEAR_BEHIND_HYPHEN.test(text)) return undefined;
   const digits = dateTimeDigits(text);
   return digits === undefined ? undefined : [leastDateTime(digits), greatestDateTime(digits)];
 }
+
+/** `2019-2021` is a range of years: no zone is twenty hours behind UTC (PS3.5 §6.2, DT: -1200 to +1400). */
+const YEAR_BEHIND_HYPHEN = /-(1[3-9]|[2-9]\d)\d\d$/;
 
 const OF = { DA: 'date', TM: 'time', DT: 'dateTime' } as const;
 

@@ -169,6 +169,9 @@ export function foldName(group: string): string {
 /** The words that fuzzy matching of a folded key asks for. */
 export const fuzzyWordsOf = (folded: string): string[] => patternParts(folded).map((part) => part.text);
 
+/** What stands at `t` takes up: a character beyond the first 65,536 (𠮷 of 𠮷野) is two units of a string, and still one. */
+const unitsAt = (text: string, t: number): number => ((text.codePointAt(t) ?? 0) > 0xffff ? 2 : 1);
+
 /** `*` any run, `?` any one character. Without either: equality. Time is linear in practice, quadratic at worst. */
 export function matchesPattern(pattern: string, text: string): boolean {
   let p = 0;
@@ -180,7 +183,10 @@ export function matchesPattern(pattern: string, text: string): boolean {
     if (asked === '*') {
       star = p++;
       mark = t;
-    } else if (p < pattern.length && (asked === '?' || asked === text[t])) {
+    } else if (asked === '?') {
+      p++;
+      t += unitsAt(text, t);
+    } else if (p < pattern.length && asked === text[t]) {
       p++;
       t++;
     } else if (star >= 0) {
