@@ -50,6 +50,10 @@ export type Role =
   | 'guest'
   /** reads the audit trail, no images */
   | 'auditor'
+  /** a program that follows the feed of events */
+  | 'follower'
+  /** a program that keeps the worklist, and hears what came of it */
+  | 'scheduler'
   | 'modality'
   | 'sender'
   | 'finder'
@@ -153,6 +157,8 @@ export const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
   finance: new Set<Action>(['monitor', 'readCosts']),
   guest: new Set<Action>(['search', 'retrieve']),
   auditor: new Set<Action>(['readAudit']),
+  follower: new Set<Action>(['readEvents']),
+  scheduler: new Set<Action>(['readWorklist', 'changeWorklist', 'readProcedures']),
   modality: new Set<Action>(['store', 'reject', 'search', 'retrieve', 'commit', 'readWorklist', 'performProcedure']),
   sender: new Set<Action>(['store', 'reject']),
   finder: new Set<Action>(['search']),
