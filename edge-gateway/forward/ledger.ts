@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readFeed } from '#core/archive/feed.ts';
 import { type ArchiveEvent, asRecord, keys, type Tenant } from '#core/archive/records.ts';
 import { describeError } from '#core/errors.ts';
-import type { WriteOperation } from '#core/ports/index-table.ts';
+import { recordsIn, type WriteOperation } from '#core/ports/index-table.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';
 import { type ForwardRecord, forwardKeys, NOBODY, type StudyOrder } from './records.ts';
 
@@ -70,15 +70,11 @@ export async function forgetSettled(context: Context, limits: LedgerLimits, sign
     return 'forgotten';
   };
 
-  for (let after = ''; !signal?.aborted; ) {
-    const { partition } = ledgerKeys.kept(tenant, '');
-    const page = await index.query({ partition, limit: PAGE, ...(after !== '' && { after }) });
-    for (const { sort, item } of page.records) {
-      const outcome = await forget({ sop: sort, study: item.study as string });
-      if (outcome !== 'kept') await index.write([{ kind: 'delete', key: ledgerKeys.kept(tenant, sort) }]);
-    }
-    if (!page.more) break;
-    after = page.records.at(-1)!.sort;
+  const { partition } = ledgerKeys.kept(tenant, '');
+  for await (const { sort, item } of recordsIn(index, { partition, limit: PAGE })) {
+    if (signal?.aborted) break;
+    const outcome = await forget({ sop: sort, study: item.study as string });
+    if (outcome !== 'kept') await index.write([{ kind: 'delete', key: ledgerKeys.kept(tenant, sort) }]);
   }
 
   // Only what has been taken in: of what is behind that, nobody has decided yet where it is to go.

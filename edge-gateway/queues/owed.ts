@@ -1,6 +1,7 @@
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import { type CommitmentRecord, keys } from '#core/archive/records.ts';
 import { timeOf } from '#core/ids.ts';
+import { recordsIn } from '#core/ports/index-table.ts';
 import { INSTANCE_AVAILABILITY } from '#core/procedure/availability.ts';
 import { QUEUES } from '#embedded/reclaim.ts';
 import type { EdgeContext } from '../context.ts';
@@ -73,14 +74,8 @@ export async function resumeCommitments({ services, tenant, jobs }: Pick<EdgeCon
   const lookedAfter = new Set<unknown>();
   for (const { payload } of await jobs.pending(STORAGE_COMMITMENT)) lookedAfter.add(payload.id);
   const { partition } = keys.commitment(tenant, '');
-  let after: string | undefined;
-  for (let more = true; more; ) {
-    const page = await services.index.query({ partition, ...(after !== undefined && { after }), limit: 100 });
-    for (const { sort: id } of page.records)
-      if (!lookedAfter.has(id)) await services.jobs.enqueue(STORAGE_COMMITMENT, { tenant, id });
-    after = page.records.at(-1)?.sort;
-    more = page.more;
-  }
+  for await (const { sort: id } of recordsIn(services.index, { partition, limit: 100 }))
+    if (!lookedAfter.has(id)) await services.jobs.enqueue(STORAGE_COMMITMENT, { tenant, id });
 }
 
 class Tally {

@@ -1,5 +1,5 @@
 import type { Clock } from '#core/ports/clock.ts';
-import type { IndexTable } from '#core/ports/index-table.ts';
+import { type IndexTable, recordsIn } from '#core/ports/index-table.ts';
 
 /** a study's last use is written down no more often than this (ms) */
 const COARSE_MS = 60_000;
@@ -52,16 +52,8 @@ export class StudyUsage {
   /** When studies were last read (ms since 1970); those that never were are absent. */
   async lastUsed(tenant: string): Promise<Map<string, number>> {
     const used = new Map<string, number>();
-    for (let after: string | undefined; ; ) {
-      const page = await this.#index.query({
-        partition: partitionOf(tenant),
-        limit: 1_000,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const { sort, item } of page.records) used.set(sort, item.usedAt as number);
-      if (!page.more) break;
-      after = page.records.at(-1)?.sort;
-    }
+    for await (const { sort, item } of recordsIn(this.#index, { partition: partitionOf(tenant), limit: 1_000 }))
+      used.set(sort, item.usedAt as number);
     // What was read a moment ago may not be written down yet: it would be taken for the least recently used.
     const ofTenant = `${tenant}|`;
     for (const [id, at] of this.#written) if (id.startsWith(ofTenant)) used.set(id.slice(ofTenant.length), at);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Principal } from './access.ts';
 import { PacsError } from './errors.ts';
 import type { Clock } from './ports/clock.ts';
-import type { IndexTable, Item, Key } from './ports/index-table.ts';
+import { type IndexTable, type Item, type Key, recordsIn } from './ports/index-table.ts';
 import type { RateLedger, RateOutcome, RateStep, Standing } from './ports/rate-ledger.ts';
 
 /**
@@ -77,17 +77,12 @@ export async function sweepRates(
 ): Promise<number> {
   let swept = 0;
   for (const partition of [`${tenant}|rates`, '_system|rates']) {
-    let after: string | undefined;
-    do {
-      const page = await index.query({ partition, limit: PAGE, ...(after !== undefined && { after }) });
-      for (const { sort, item } of page.records) {
-        if (Object.values(standingOf(item)).some((until) => until > clock.now() - KEPT_MS)) continue;
-        const key = { partition, sort };
-        const gone = await index.write([{ kind: 'delete', key, if: { version: Number(item.version) } }]);
-        if (gone.committed) swept++;
-      }
-      after = page.more ? page.records.at(-1)?.sort : undefined;
-    } while (after !== undefined);
+    for await (const { sort, item } of recordsIn(index, { partition, limit: PAGE })) {
+      if (Object.values(standingOf(item)).some((until) => until > clock.now() - KEPT_MS)) continue;
+      const key = { partition, sort };
+      const gone = await index.write([{ kind: 'delete', key, if: { version: Number(item.version) } }]);
+      if (gone.committed) swept++;
+    }
   }
   return swept;
 }

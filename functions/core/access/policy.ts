@@ -1,7 +1,7 @@
 import type { Action, Principal, Reach, ReachRule, Role } from '../access.ts';
 import { PERMISSIONS } from '../access.ts';
 import type { Tenant } from '../archive/records.ts';
-import type { IndexTable, Item, Key } from '../ports/index-table.ts';
+import { type IndexTable, type Item, type Key, recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 
 /**
@@ -140,12 +140,8 @@ export const forgetPolicy = (index: IndexTable, tenant: Tenant): void => {
 export async function readPolicy(index: IndexTable, tenant: Tenant): Promise<Omit<AccessPolicy, 'head'>> {
   const found: Record<string, Item[]> = { grant: [], restriction: [], emergency: [] };
   const partition = policyPartition(tenant);
-  for (let after: string | undefined; ; ) {
-    const page = await index.query({ partition, limit: PAGE, ...(after !== undefined && { after }) });
-    for (const { sort, item } of page.records) found[sort.slice(0, sort.indexOf('|'))]?.push(item);
-    if (!page.more) break;
-    after = page.records.at(-1)?.sort;
-  }
+  for await (const { sort, item } of recordsIn(index, { partition, limit: PAGE }))
+    found[sort.slice(0, sort.indexOf('|'))]?.push(item);
   return {
     grants: found.grant as unknown as Grant[],
     restrictions: found.restriction as unknown as Restriction[],

@@ -1,5 +1,6 @@
 import { PacsError } from '../errors.ts';
 import {
+  recordsIn,
   WRITE_LIMIT_OPERATIONS,
   type WriteOperation,
   type WriteOptions,
@@ -168,14 +169,8 @@ export class StudyFolder {
   /** ids of the deltas that lie there */
   async #deltasNow(tenant: Tenant, study: string): Promise<string[]> {
     const { partition } = keys.study(tenant, study);
-    const ids: string[] = [];
-    for (let after: string | undefined; ; ) {
-      const range = { partition, prefix: DELTA, limit: 1_000, keysOnly: true };
-      const page = await this.#ports.index.query({ ...range, ...(after !== undefined && { after }) });
-      ids.push(...page.records.map(({ sort }) => sort.slice(DELTA.length)));
-      if (!page.more) return ids;
-      after = page.records.at(-1)?.sort;
-    }
+    const range = { partition, prefix: DELTA, limit: 1_000, keysOnly: true };
+    return Array.fromAsync(recordsIn(this.#ports.index, range), ({ sort }) => sort.slice(DELTA.length));
   }
 
   /** `more`: a fold was full, and there may be others waiting. */

@@ -1,4 +1,5 @@
 import type { Availability } from '../ports/blob-store.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { asRecord, type InstanceRecord, keys, type SeriesRecord, type Tenant } from './records.ts';
 import { recordAvailability, seriesOfBlob } from './tiering.ts';
@@ -49,19 +50,9 @@ async function isAllBack(
   const sop = name.slice(0, name.lastIndexOf('.', name.length - '.dcm'.length - 1));
   const { partition } = keys.instance(tenant, study, series, '');
   for (const range of [{ after: sop }, { to: sop }]) {
-    for (let after: string | undefined = range.after, more = true; more; ) {
-      const page = await index.query({
-        partition,
-        limit: PAGE,
-        ...(after !== undefined && { after }),
-        ...(range.to !== undefined && { to: range.to }),
-      });
-      for (const { item } of page.records) {
-        const state = await blobs.availability(asRecord<InstanceRecord>(item).blobKey);
-        if (state !== undefined && state !== 'ONLINE') return false;
-      }
-      after = page.records.at(-1)?.sort;
-      more = page.more;
+    for await (const { item } of recordsIn(index, { partition, limit: PAGE, ...range })) {
+      const state = await blobs.availability(asRecord<InstanceRecord>(item).blobKey);
+      if (state !== undefined && state !== 'ONLINE') return false;
     }
   }
   return true;

@@ -1,5 +1,6 @@
 import { recounted } from '../costs/count-study.ts';
 import { monthOf } from '../costs/usage-records.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import { settleProcedureSteps } from '../procedure/arrival.ts';
 import { prepareSeriesMetadata } from '../retrieve/prepare.ts';
 import { routesAtOnce } from '../routing/intake.ts';
@@ -38,8 +39,8 @@ export async function settleStudy(
     await services.jobs.enqueue(STUDY_QUIET, { tenant, study }, { delayMs: await pauseMs(services, tenant, waitMs) });
     return 'later';
   }
-  const page = await services.index.query({ partition: key.partition, prefix: 'series|', limit: 10_000 });
-  const all = page.records.map(({ item: seriesItem }) => asRecord<SeriesRecord>(seriesItem));
+  const range = { partition: key.partition, prefix: 'series|', limit: 10_000 };
+  const all = await Array.fromAsync(recordsIn(services.index, range), (one) => asRecord<SeriesRecord>(one.item));
   for (const series of all) {
     if (series.instanceCount >= PREPARE_FROM_INSTANCES && series.prepared?.revision !== series.revision) {
       await inTurn(() => prepareSeriesMetadata(services, tenant, study, series.SeriesInstanceUID, root));

@@ -1,7 +1,7 @@
 import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { addToDelta, deltaOf, deltaWrites } from './commit.ts';
@@ -118,9 +118,11 @@ export async function finishRemoval(services: Services, tenant: Tenant, id: stri
   const trash = asRecord<TrashRecord>(item);
   if (trash.state !== 'moving') return;
   const left: InstanceRecord[] = [];
-  const pages = await services.index.query({ partition: `${tenant}|trashing|${id}`, limit: 10_000 });
-  for (const page of pages.records) {
-    for (const uids of page.item.instances as unknown as (Selection & { version: string })[]) {
+  for await (const { item: page } of recordsIn(services.index, {
+    partition: `${tenant}|trashing|${id}`,
+    limit: 10_000,
+  })) {
+    for (const uids of page.instances as unknown as (Selection & { version: string })[]) {
       const record = await services.index.get(
         keys.instance(tenant, uids.StudyInstanceUID, uids.SeriesInstanceUID!, uids.SOPInstanceUID!),
       );
@@ -247,8 +249,7 @@ export async function* selectedInstances(
     } else if (series !== undefined) yield* instancesOfSeries(services, tenant, study, series);
     else {
       const { partition } = keys.study(tenant, study);
-      const page = await services.index.query({ partition, prefix: 'series|', limit: 10_000 });
-      for (const { item } of page.records) {
+      for await (const { item } of recordsIn(services.index, { partition, prefix: 'series|', limit: 10_000 })) {
         yield* instancesOfSeries(services, tenant, study, asRecord<SeriesRecord>(item).SeriesInstanceUID);
       }
     }

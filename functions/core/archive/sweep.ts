@@ -1,5 +1,6 @@
 import { resumeRuns } from '../deidentify/runs.ts';
 import { sweepExpired } from '../expiring.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import { sweepRates } from '../rate-accounts.ts';
 import { sweepRoutes } from '../routing/work.ts';
 import type { Services } from '../services.ts';
@@ -55,13 +56,8 @@ export async function sweep(
 async function foldLeftovers(services: Services, tenant: Tenant): Promise<number> {
   const studies = new Set<string>();
   const { partition } = keys.unfolded(tenant, '');
-  let after: string | undefined;
-  for (;;) {
-    const page = await services.index.query({ partition, limit: 1_000, ...(after === undefined ? {} : { after }) });
-    for (const { item } of page.records) studies.add(item.study as string);
-    if (!page.more) break;
-    after = page.records.at(-1)?.sort;
-  }
+  for await (const { item } of recordsIn(services.index, { partition, limit: 1_000 }))
+    studies.add(item.study as string);
   for (const study of studies) await services.folder.fold(tenant, study);
   return studies.size;
 }
@@ -69,22 +65,17 @@ async function foldLeftovers(services: Services, tenant: Tenant): Promise<number
 async function abandonPending(services: Services, tenant: Tenant, before: number): Promise<number> {
   const { partition } = keys.pending(tenant, '');
   let abandoned = 0;
-  let after: string | undefined;
-  for (;;) {
-    const page = await services.index.query({ partition, limit: 500, ...(after === undefined ? {} : { after }) });
-    for (const { sort, item } of page.records) {
-      const pending = asRecord<PendingRecord>(item);
-      if (pending.abandoned) {
-        // Whoever may still be about to commit these bytes must find it: for longer than any process stands still.
-        if (pending.startedAt <= services.clock.now() - ABANDONED_MS)
-          await services.index.write([{ kind: 'delete', key: { partition, sort } }]);
-        continue;
-      }
-      if (pending.startedAt <= before && (await giveUp(services, { partition, sort }, pending))) abandoned++;
+  for await (const { sort, item } of recordsIn(services.index, { partition, limit: 500 })) {
+    const pending = asRecord<PendingRecord>(item);
+    if (pending.abandoned) {
+      // Whoever may still be about to commit these bytes must find it: for longer than any process stands still.
+      if (pending.startedAt <= services.clock.now() - ABANDONED_MS)
+        await services.index.write([{ kind: 'delete', key: { partition, sort } }]);
+      continue;
     }
-    if (!page.more) return abandoned;
-    after = page.records.at(-1)?.sort;
+    if (pending.startedAt <= before && (await giveUp(services, { partition, sort }, pending))) abandoned++;
   }
+  return abandoned;
 }
 
 /** First the lock (see PendingRecord), then the bytes, then the record: a crash in between is gone on with next time. */

@@ -1,6 +1,7 @@
 import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites, type PreparedInstance } from './commit.ts';
 import { eventWrite } from './feed.ts';
@@ -198,17 +199,12 @@ export async function* trashedInstances(
   id: string,
 ): AsyncGenerator<{ sort: string; instance: InstanceRecord }> {
   const { partition } = keys.trashed(tenant, id, '', '');
-  let after: string | undefined;
-  for (;;) {
-    const page = await services.index.query({ partition, limit: 200, ...(after === undefined ? {} : { after }) });
-    for (const { sort, item } of page.records) yield { sort, instance: asRecord<InstanceRecord>(item) };
-    if (!page.more) return;
-    after = page.records.at(-1)?.sort;
-  }
+  for await (const { sort, item } of recordsIn(services.index, { partition, limit: 200 }))
+    yield { sort, instance: asRecord<InstanceRecord>(item) };
 }
 
 async function forgetSelection(services: Services, tenant: Tenant, id: string): Promise<void> {
   const partition = `${tenant}|trashing|${id}`;
-  const page = await services.index.query({ partition, limit: 10_000, keysOnly: true });
-  for (const { sort } of page.records) await services.index.write([{ kind: 'delete', key: { partition, sort } }]);
+  for await (const { sort } of recordsIn(services.index, { partition, limit: 10_000, keysOnly: true }))
+    await services.index.write([{ kind: 'delete', key: { partition, sort } }]);
 }

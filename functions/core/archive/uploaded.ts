@@ -1,5 +1,6 @@
 import { confineKept } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { asItem, asRecord, keys, type Tenant } from './records.ts';
 import { type StoreOutcome, storeObject } from './store.ts';
@@ -147,19 +148,13 @@ async function storeOne(services: Services, tenant: Tenant, record: TransactionR
  */
 export async function sweepTransactions(services: Services, tenant: Tenant): Promise<number> {
   let removed = 0;
-  let after: string | undefined;
-  for (;;) {
-    const { partition } = keys.transaction(tenant, '');
-    const page = await services.index.query({ partition, limit: 500, ...(after === undefined ? {} : { after }) });
-    for (const { sort: id, item } of page.records) {
-      if (asRecord<TransactionNote>(item).expiresAt <= services.clock.now()) {
-        await endTransaction(services, tenant, id, 'abandoned');
-        await deleteTransaction(services, tenant, id);
-        removed++;
-      } else await resume(services, tenant, id);
-    }
-    if (!page.more) break;
-    after = page.records.at(-1)?.sort;
+  const { partition } = keys.transaction(tenant, '');
+  for await (const { sort: id, item } of recordsIn(services.index, { partition, limit: 500 })) {
+    if (asRecord<TransactionNote>(item).expiresAt <= services.clock.now()) {
+      await endTransaction(services, tenant, id, 'abandoned');
+      await deleteTransaction(services, tenant, id);
+      removed++;
+    } else await resume(services, tenant, id);
   }
   await deleteOrphans(services, tenant);
   return removed;

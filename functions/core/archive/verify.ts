@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { asPacsError } from '../errors.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import { partitions } from '../search/postings.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
@@ -96,22 +97,12 @@ async function checkSuperseded(
   check: (stored: Stored) => Promise<void>,
 ): Promise<void> {
   const { partition } = keys.superseded(tenant, sop, '');
-  const page = await services.index.query({ partition, limit: 1_000 });
-  for (const { item } of page.records) await check(asRecord<InstanceRecord>(item));
+  for await (const { item } of recordsIn(services.index, { partition, limit: 1_000 }))
+    await check(asRecord<InstanceRecord>(item));
 }
 
 /** Every visible study of the tenant, in the order of the study list. */
 export async function* allStudies(services: Pick<Services, 'index'>, tenant: Tenant): AsyncGenerator<string> {
-  let after: string | undefined;
-  for (;;) {
-    const page = await services.index.query({
-      partition: partitions.list(tenant),
-      limit: 1_000,
-      keysOnly: true,
-      ...(after === undefined ? {} : { after }),
-    });
-    for (const { sort } of page.records) yield studyOfSort(sort);
-    if (!page.more) return;
-    after = page.records.at(-1)?.sort;
-  }
+  const list = { partition: partitions.list(tenant), limit: 1_000, keysOnly: true };
+  for await (const { sort } of recordsIn(services.index, list)) yield studyOfSort(sort);
 }

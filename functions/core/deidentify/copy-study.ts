@@ -2,7 +2,7 @@ import { asItem, asRecord, type InstanceRecord, keys, type SeriesRecord, type Te
 import { storeObject } from '../archive/store.ts';
 import { beginRestore } from '../archive/tiering.ts';
 import { asPacsError, PacsError } from '../errors.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { Refusal } from './judge.ts';
 import { deidentifyObject, type Engine } from './object.ts';
@@ -105,22 +105,17 @@ async function* instancesAfter(
   { StudyInstanceUID, after: last }: StudyProgress,
 ): AsyncGenerator<InstanceRecord[]> {
   const { partition } = keys.study(tenant, StudyInstanceUID);
-  for (let after = ''; ; ) {
-    const page = await index.query({ partition, prefix: 'series|', limit: 1_000, ...(after === '' ? {} : { after }) });
-    for (const { item } of page.records) {
-      const { SeriesInstanceUID } = asRecord<SeriesRecord>(item);
-      if (last !== undefined && SeriesInstanceUID < last.series) continue;
-      let sop = last?.series === SeriesInstanceUID ? last.sop : '';
-      const instances = keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, '').partition;
-      for (;;) {
-        const some = await index.query({ partition: instances, limit: AT_ONCE, ...(sop === '' ? {} : { after: sop }) });
-        if (some.records.length > 0) yield some.records.map((record) => asRecord<InstanceRecord>(record.item));
-        if (!some.more) break;
-        sop = some.records.at(-1)!.sort;
-      }
+  for await (const { item } of recordsIn(index, { partition, prefix: 'series|', limit: 1_000 })) {
+    const { SeriesInstanceUID } = asRecord<SeriesRecord>(item);
+    if (last !== undefined && SeriesInstanceUID < last.series) continue;
+    let sop = last?.series === SeriesInstanceUID ? last.sop : '';
+    const instances = keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, '').partition;
+    for (;;) {
+      const some = await index.query({ partition: instances, limit: AT_ONCE, ...(sop === '' ? {} : { after: sop }) });
+      if (some.records.length > 0) yield some.records.map((record) => asRecord<InstanceRecord>(record.item));
+      if (!some.more) break;
+      sop = some.records.at(-1)!.sort;
     }
-    if (!page.more) return;
-    after = page.records.at(-1)!.sort;
   }
 }
 

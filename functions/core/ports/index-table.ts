@@ -100,6 +100,24 @@ export interface Page {
   readonly seen?: string;
 }
 
+/**
+ * All records of a range in order, `limit` of them a page; not of a log, which is read by its cursor. What is written meanwhile may be met or
+ * not. Whoever reads may delete what he has been given.
+ */
+export async function* recordsIn(
+  index: Pick<IndexTable, 'query'>,
+  range: RangeQuery,
+  meter?: ReadMeter,
+): AsyncGenerator<Page['records'][number], void, undefined> {
+  for (let { after } = range; ; ) {
+    const page = await index.query(after === undefined ? range : { ...range, after }, meter);
+    yield* page.records;
+    const last = page.records.at(-1);
+    if (!page.more || last === undefined) return;
+    after = last.sort;
+  }
+}
+
 /** `absent`: no record under the key. `present`: some record. `{version}`: the record's top-level number `version` equals it. */
 export type Condition = 'absent' | 'present' | { readonly version: number };
 

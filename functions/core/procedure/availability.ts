@@ -2,6 +2,7 @@ import type { InstanceRecord, Tenant } from '../archive/records.ts';
 import { asRecord, keys, type SeriesRecord } from '../archive/records.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { newUID } from '../ids.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import { instancesOfStudy } from '../retrieve/find.ts';
 import type { Services } from '../services.ts';
 import { settleProcedureSteps } from './arrival.ts';
@@ -93,11 +94,10 @@ const itemOf = (instance: InstanceRecord, availability: string, retrieveAETitle:
 
 async function availabilities({ index }: Services, tenant: Tenant, study: string): Promise<Map<string, string>> {
   const { partition } = keys.study(tenant, study);
-  const page = await index.query({ partition, prefix: 'series|', limit: 10_000 });
-  return new Map(
-    page.records.map(({ item }) => {
-      const record = asRecord<SeriesRecord>(item);
-      return [record.SeriesInstanceUID, record.availability] as const;
-    }),
-  );
+  const found = new Map<string, string>();
+  for await (const { item } of recordsIn(index, { partition, prefix: 'series|', limit: 10_000 })) {
+    const { SeriesInstanceUID, availability } = asRecord<SeriesRecord>(item);
+    found.set(SeriesInstanceUID, availability);
+  }
+  return found;
 }

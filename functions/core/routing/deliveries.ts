@@ -1,6 +1,6 @@
 import { asRecord, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { enqueueInstances, instanceWrites, ROUTE } from './enqueue.ts';
 import { instancesOf } from './intake.ts';
@@ -220,14 +220,9 @@ async function* waitingDeliveries(
   tenant: Tenant,
   dueBefore?: number,
 ): AsyncGenerator<ListedDelivery> {
-  const partition = routingKeys.waiting(tenant);
-  for (let after: string | undefined; ; ) {
-    const to = dueBefore === undefined ? {} : { to: timeText(dueBefore) };
-    const page = await index.query({ partition, limit: PAGE, ...to, ...(after !== undefined && { after }) });
-    for (const { item } of page.records) yield asRecord<ListedDelivery>(item);
-    if (!page.more) return;
-    after = page.records.at(-1)?.sort;
-  }
+  const to = dueBefore === undefined ? {} : { to: timeText(dueBefore) };
+  for await (const { item } of recordsIn(index, { partition: routingKeys.waiting(tenant), limit: PAGE, ...to }))
+    yield asRecord<ListedDelivery>(item);
 }
 
 /** what has been due for longer than this has lost its message (ms) */

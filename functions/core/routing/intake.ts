@@ -10,7 +10,7 @@ import {
 } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
-import type { Item } from '../ports/index-table.ts';
+import { type Item, recordsIn } from '../ports/index-table.ts';
 import { instanceMetadata } from '../retrieve/metadata.ts';
 import type { Services } from '../services.ts';
 import { enqueueInstances, type RoutedInstance } from './enqueue.ts';
@@ -185,8 +185,7 @@ export async function* instancesOf(
   study: string,
 ): AsyncGenerator<InstanceRecord[]> {
   const { partition } = keys.study(tenant, study);
-  const series = await index.query({ partition, prefix: 'series|', limit: 10_000 });
-  for (const { item } of series.records) {
+  for await (const { item } of recordsIn(index, { partition, prefix: 'series|', limit: 10_000 })) {
     const { SeriesInstanceUID } = asRecord<SeriesRecord>(item);
     const { partition: of } = keys.instance(tenant, study, SeriesInstanceUID, '');
     for (let after: string | undefined; ; ) {

@@ -3,7 +3,7 @@ import { textOf } from '../dicom/element-text.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { inState, scheduledStep, worklistItemOf } from './item.ts';
 import { type WorklistPolicy, type WorklistQuery, worklistQuery } from './match.ts';
@@ -235,18 +235,14 @@ async function* entries(
   { from, to }: WorklistQuery,
   after?: string,
 ): AsyncGenerator<{ sort: string; item: WorklistItem }> {
-  let behind = after;
-  for (;;) {
-    const page = await services.index.query({
-      partition: keys.items(tenant),
-      limit: PAGE_RECORDS,
-      ...(from !== undefined && { from }),
-      // Greater than every digit and the separator: the bound itself is still in.
-      ...(to !== undefined && { to: `${to}~` }),
-      ...(behind !== undefined && { after: behind }),
-    });
-    for (const { sort, item } of page.records) yield { sort, item: asRecord<WorklistItem>(item) };
-    if (!page.more) return;
-    behind = page.records.at(-1)!.sort;
-  }
+  const range = {
+    partition: keys.items(tenant),
+    limit: PAGE_RECORDS,
+    ...(from !== undefined && { from }),
+    // Greater than every digit and the separator: the bound itself is still in.
+    ...(to !== undefined && { to: `${to}~` }),
+    ...(after !== undefined && { after }),
+  };
+  for await (const { sort, item } of recordsIn(services.index, range))
+    yield { sort, item: asRecord<WorklistItem>(item) };
 }
