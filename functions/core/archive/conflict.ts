@@ -89,88 +89,80 @@ async function ownerOf(
   return item && asRecord<InstanceRecord>(item);
 }
 
-async function hold(services: Services, prepared: PreparedInstance, claim: SopClaim): Promise<Settlement> {
+function hold(services: Services, prepared: PreparedInstance, claim: SopClaim): Promise<Settlement> {
   const { tenant, instance } = prepared;
-  const { SOPInstanceUID: sop, StudyInstanceUID, SeriesInstanceUID } = instance;
-  const knownKey = keys.heldOf(tenant, sop, instance.sha256);
-  const known = await services.index.get(knownKey);
-  if (known) {
-    const held = await services.index.get(keys.held(tenant, known.id as string));
-    if (held) return { kind: 'heldBefore', held: asRecord<HeldRecord>(held) };
-  }
-  const owner = await ownerOf(services, tenant, claim, sop);
-  const held: HeldRecord = {
-    id: instance.version,
-    kind: owner ? await classify(services, prepared, owner) : 'otherHeader',
-    StudyInstanceUID,
-    SeriesInstanceUID,
-    SOPInstanceUID: sop,
-    blobKey: instance.blobKey,
-    sizeBytes: instance.sizeBytes,
-    sha256: instance.sha256,
-    receivedAt: instance.storedAt,
-    source: instance.source,
-    existing: {
+  const why = async (): Promise<Reason> => {
+    const owner = await ownerOf(services, tenant, claim, instance.SOPInstanceUID);
+    const existing = {
       sha256: claim.sha256,
       sizeBytes: owner?.sizeBytes ?? 0,
       storedAt: owner?.storedAt ?? 0,
       StudyInstanceUID: claim.StudyInstanceUID,
       SeriesInstanceUID: claim.SeriesInstanceUID,
-    },
+    };
+    return { kind: owner ? await classify(services, prepared, owner) : 'otherHeader', existing };
   };
-  await putManifest(services.blobs, tenant, { kind: 'held', held });
-  const outcome = await services.index.write([
-    { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
-    { kind: 'put', key: knownKey, item: { id: held.id }, if: known ? 'present' : 'absent' },
-    ...guardedBy(prepared.guard, tenant, instance.version),
-    eventWrite(tenant, {
-      type: 'Conflict',
-      at: held.receivedAt,
-      StudyInstanceUID,
-      SeriesInstanceUID,
-      SOPInstanceUID: sop,
-      id: held.id,
-    }),
-  ]);
-  if (outcome.committed) return { kind: 'held', held };
-  if (await wasGivenUp(services, prepared)) throw new PacsError('BUSY', 'the store took too long and was given up');
-  // The same bytes arrived twice at once, and the other one is held already.
-  return hold(services, prepared, claim);
+  const event = eventWrite(tenant, {
+    type: 'Conflict',
+    at: instance.storedAt,
+    ...uids(instance),
+    id: instance.version,
+  });
+  return keepAside(services, prepared, why, event);
 }
 
 /** Keeps aside what a guest has sent in by a share link, whatever the archive has. The same bytes again: a duplicate of what waits. */
-export async function holdUpload(services: Services, prepared: PreparedInstance, link: string): Promise<Settlement> {
+export function holdUpload(services: Services, prepared: PreparedInstance, link: string): Promise<Settlement> {
   const { tenant, instance } = prepared;
-  const { SOPInstanceUID: sop, StudyInstanceUID, SeriesInstanceUID, blobKey, sizeBytes, sha256, source } = instance;
-  const knownKey = keys.heldOf(tenant, sop, sha256);
-  const known = await services.index.get(knownKey);
-  const before = known && (await services.index.get(keys.held(tenant, known.id as string)));
-  if (before) return { kind: 'heldBefore', held: asRecord<HeldRecord>(before) };
-  const held: HeldRecord = {
-    id: instance.version,
-    kind: 'uploaded',
-    StudyInstanceUID,
-    SeriesInstanceUID,
-    SOPInstanceUID: sop,
-    blobKey,
-    sizeBytes,
-    sha256,
-    receivedAt: instance.storedAt,
-    source,
-    link,
-    existing: { sha256: '', sizeBytes: 0, storedAt: 0, StudyInstanceUID, SeriesInstanceUID },
-  };
-  await putManifest(services.blobs, tenant, { kind: 'held', held });
-  const outcome = await services.index.write([
-    { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
-    { kind: 'put', key: knownKey, item: { id: held.id }, if: known ? 'present' : 'absent' },
-    { kind: 'put', key: shareKeys.held(tenant, link, held.id), item: {} },
-    ...guardedBy(prepared.guard, tenant, instance.version),
-  ]);
-  if (outcome.committed) return { kind: 'held', held };
-  if (await wasGivenUp(services, prepared)) throw new PacsError('BUSY', 'the store took too long and was given up');
-  // The same bytes arrived twice at once, and the other one is held already.
-  return holdUpload(services, prepared, link);
+  const { StudyInstanceUID, SeriesInstanceUID } = instance;
+  const existing = { sha256: '', sizeBytes: 0, storedAt: 0, StudyInstanceUID, SeriesInstanceUID };
+  const why = async (): Promise<Reason> => ({ kind: 'uploaded', link, existing });
+  const listed: WriteOperation = { kind: 'put', key: shareKeys.held(tenant, link, instance.version), item: {} };
+  return keepAside(services, prepared, why, listed);
+}
+
+type Reason = Pick<HeldRecord, 'kind' | 'existing' | 'link'>;
+
+/**
+ * Puts an object into quarantine, unless these very bytes wait there already.
+ * @param why asked only where they do not; `beside` is written in the same moment
+ * @throws PacsError BUSY when the sweeper took the store for an abandoned one
+ */
+async function keepAside(
+  services: Services,
+  prepared: PreparedInstance,
+  why: () => Promise<Reason>,
+  beside: WriteOperation,
+): Promise<Settlement> {
+  const { index, blobs } = services;
+  const { tenant, instance, guard } = prepared;
+  const { version: id, blobKey, sizeBytes, sha256, storedAt: receivedAt, source } = instance;
+  const knownKey = keys.heldOf(tenant, instance.SOPInstanceUID, sha256);
+  for (;;) {
+    const known = await index.get(knownKey);
+    const before = known && (await index.get(keys.held(tenant, known.id as string)));
+    if (before) return { kind: 'heldBefore', held: asRecord<HeldRecord>(before) };
+    const held: HeldRecord = {
+      id,
+      ...uids(instance),
+      blobKey,
+      sizeBytes,
+      sha256,
+      receivedAt,
+      source,
+      ...(await why()),
+    };
+    await putManifest(blobs, tenant, { kind: 'held', held });
+    const outcome = await index.write([
+      { kind: 'put', key: keys.held(tenant, id), item: asItem(held) },
+      { kind: 'put', key: knownKey, item: { id }, if: known ? 'present' : 'absent' },
+      ...guardedBy(guard, tenant, id),
+      beside,
+    ]);
+    if (outcome.committed) return { kind: 'held', held };
+    if (await wasGivenUp(services, prepared)) throw new PacsError('BUSY', 'the store took too long and was given up');
+    // The same bytes arrived twice at once, and the other one is held already.
+  }
 }
 
 /**
