@@ -1,6 +1,15 @@
 import { evictedInstances } from '#core/archive/evict.ts';
 import { textOf } from '#core/dicom/element-text.ts';
-import { JPEG_BASELINE } from '#core/dicom/transfer-syntaxes.ts';
+import {
+  HTJ2K_LOSSLESS,
+  JPEG_2000,
+  JPEG_2000_LOSSLESS,
+  JPEG_BASELINE,
+  JPEG_EXTENDED,
+  JPEG_LOSSLESS_SV1,
+  JPEG_LS_LOSSLESS,
+  RLE_LOSSLESS,
+} from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { asPacsError, describeError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
@@ -27,14 +36,14 @@ interface RemoteInstance extends WantedInstance {
 
 /** Proposed for an object of which upstream does not say how it is stored: PS3.5 §10, by how often they are met. */
 const LIKELY_SYNTAXES: readonly string[] = [
-  '1.2.840.10008.1.2.4.70',
+  JPEG_LOSSLESS_SV1,
   JPEG_BASELINE,
-  '1.2.840.10008.1.2.4.90',
-  '1.2.840.10008.1.2.4.80',
-  '1.2.840.10008.1.2.5',
-  '1.2.840.10008.1.2.4.201',
-  '1.2.840.10008.1.2.4.91',
-  '1.2.840.10008.1.2.4.51',
+  JPEG_2000_LOSSLESS,
+  JPEG_LS_LOSSLESS,
+  RLE_LOSSLESS,
+  HTJ2K_LOSSLESS,
+  JPEG_2000,
+  JPEG_EXTENDED,
 ];
 const INSTANCE_KEYS = [TAG.SOPInstanceUID, '00080016', TAG.SeriesInstanceUID, '00083002'].join(',');
 

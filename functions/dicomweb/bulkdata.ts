@@ -1,4 +1,5 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
+import { EXPLICIT_VR_BIG_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import { bulkOfUri, elementAt, findBulk, readBulk } from '#core/retrieve/bulk.ts';
@@ -184,7 +185,7 @@ const metadataText = ({ services, principal }: Context, instance: InstanceRecord
 async function lazyMetadata(context: Context, instance: InstanceRecord, segment: string): Promise<() => DataSet> {
   const located = bulkOfUri(segment);
   const needed =
-    !located || located.path === ENCAPSULATED_DOCUMENT || instance.transferSyntaxUID === '1.2.840.10008.1.2.2';
+    !located || located.path === ENCAPSULATED_DOCUMENT || instance.transferSyntaxUID === EXPLICIT_VR_BIG_ENDIAN;
   if (!needed) return () => ({});
   const dataSet = JSON.parse(await metadataText(context, instance)) as DataSet;
   return () => dataSet;

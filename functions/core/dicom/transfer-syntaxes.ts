@@ -42,12 +42,21 @@ export const ENCAPSULATED_UNCOMPRESSED = `${ROOT}.1.98`;
 export const DEFLATED_IMAGE_FRAME = `${ROOT}.8.1`;
 export const JPEG_BASELINE = `${ROOT}.4.50`;
 export const JPEG_EXTENDED = `${ROOT}.4.51`;
+/** retired (Process 6 and 8) */
+export const JPEG_SPECTRAL_SELECTION = `${ROOT}.4.53`;
+/** retired (Process 10 and 12) */
+export const JPEG_FULL_PROGRESSION = `${ROOT}.4.55`;
 export const JPEG_LOSSLESS = `${ROOT}.4.57`;
 export const JPEG_LOSSLESS_SV1 = `${ROOT}.4.70`;
 export const JPEG_LS_LOSSLESS = `${ROOT}.4.80`;
 export const JPEG_LS_NEAR_LOSSLESS = `${ROOT}.4.81`;
 export const JPEG_2000_LOSSLESS = `${ROOT}.4.90`;
 export const JPEG_2000 = `${ROOT}.4.91`;
+export const JPEG_2000_PART_2_LOSSLESS = `${ROOT}.4.92`;
+export const JPEG_2000_PART_2 = `${ROOT}.4.93`;
+export const JPEG_XL_LOSSLESS = `${ROOT}.4.110`;
+export const JPEG_XL_RECOMPRESSION = `${ROOT}.4.111`;
+export const JPEG_XL = `${ROOT}.4.112`;
 export const HTJ2K_LOSSLESS = `${ROOT}.4.201`;
 export const HTJ2K_LOSSLESS_RPCL = `${ROOT}.4.202`;
 export const HTJ2K = `${ROOT}.4.203`;

@@ -1,4 +1,5 @@
 import { inflateRawSync } from 'node:zlib';
+import { EXPLICIT_VR_BIG_ENDIAN, JPEG_XL_RECOMPRESSION } from '../dicom/transfer-syntaxes.ts';
 import { PacsError } from '../errors.ts';
 import type { DecodedFrame, EncodedFrame, ImageDescription } from '../ports/pixel-engine.ts';
 import { type CodecName, type Codecs, MONOCHROME2, RGB, YBR_FULL } from './codecs.ts';
@@ -16,7 +17,7 @@ import {
   unpackBits,
   wordBytes,
 } from './samples.ts';
-import { EXPLICIT_VR_BIG_ENDIAN, JPEG_XL_RECOMPRESSION, PIXEL_SYNTAXES } from './syntaxes.ts';
+import { PIXEL_SYNTAXES } from './syntaxes.ts';
 import { decodeWideColour } from './wide-colour.ts';
 
 /** One frame to native samples. @throws PacsError UNREADABLE_DATASET; UNSUPPORTED_TRANSFER_SYNTAX; TOO_LARGE */

@@ -1,4 +1,5 @@
 import { deflateRawSync } from 'node:zlib';
+import { EXPLICIT_VR_BIG_ENDIAN } from '../dicom/transfer-syntaxes.ts';
 import { PacsError } from '../errors.ts';
 import type { DecodedFrame, EncodedFrame, EncodeTarget, ImageDescription } from '../ports/pixel-engine.ts';
 import {
@@ -13,7 +14,7 @@ import {
 import { toRgb } from './decode.ts';
 import { encodeRle } from './rle.ts';
 import { hasForeignBits, packBits, plain, sampleBytes, swapBytes, wordBytes } from './samples.ts';
-import { EXPLICIT_VR_BIG_ENDIAN, isHighThroughput, isRpcl, PIXEL_SYNTAXES } from './syntaxes.ts';
+import { isHighThroughput, isRpcl, PIXEL_SYNTAXES } from './syntaxes.ts';
 
 /** Native samples to one codestream. @throws PacsError UNSUPPORTED_TRANSFER_SYNTAX when the syntax cannot hold the image */
 export function encodeFrame(codecs: Codecs, source: DecodedFrame, target: EncodeTarget): EncodedFrame {

@@ -1,5 +1,6 @@
 import type { InstanceRecord } from '../archive/records.ts';
 import { parseBulkPath } from '../dicom/json.ts';
+import { EXPLICIT_VR_BIG_ENDIAN } from '../dicom/transfer-syntaxes.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
@@ -10,7 +11,6 @@ import { instanceMetadata } from '../retrieve/metadata.ts';
 import type { Services } from '../services.ts';
 import { imageDescription } from './attributes.ts';
 import { swapBytes } from './samples.ts';
-import { EXPLICIT_VR_BIG_ENDIAN } from './syntaxes.ts';
 
 type Reads = Pick<Services, 'blobs' | 'index' | 'limits'>;
 

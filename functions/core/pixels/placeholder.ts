@@ -1,6 +1,6 @@
+import { EXPLICIT_VR_LITTLE_ENDIAN } from '../dicom/transfer-syntaxes.ts';
 import type { EncodedFrame } from '../ports/pixel-engine.ts';
 import { CELL, eachDot } from './font.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN } from './syntaxes.ts';
 
 /** What stands for an object without a picture: a sheet of paper, or a film strip, and a word. As a frame, so that the engine draws it. */
 export function placeholder(label: string, video: boolean): EncodedFrame {

@@ -147,10 +147,3 @@ function resizeRows(data: Uint8Array, stride: number, from: number, to: number):
   }
   return result;
 }
-
-export function toColour(raster: Raster): Raster {
-  if (raster.channels === 3) return raster;
-  const data = new Uint8Array(raster.data.length * 3);
-  for (let i = 0, o = 0; i < raster.data.length; i++, o += 3) data[o] = data[o + 1] = data[o + 2] = raster.data[i]!;
-  return { ...raster, channels: 3, data };
-}

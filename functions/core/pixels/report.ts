@@ -16,9 +16,6 @@ interface Line {
 const DEPTH = 32;
 const LINES = 20_000;
 
-export const isReport = (dataSet: DataSet): boolean =>
-  dataSet['0040A730'] !== undefined || dataSet['0040A043'] !== undefined;
-
 function linesOf(dataSet: DataSet): Line[] {
   const lines: Line[] = [];
   const walk = (item: DataSet, depth: number): void => {

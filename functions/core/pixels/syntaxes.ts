@@ -1,3 +1,31 @@
+import {
+  DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+  DEFLATED_IMAGE_FRAME,
+  ENCAPSULATED_UNCOMPRESSED,
+  EXPLICIT_VR_BIG_ENDIAN,
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  HTJ2K,
+  HTJ2K_LOSSLESS,
+  HTJ2K_LOSSLESS_RPCL,
+  IMPLICIT_VR_LITTLE_ENDIAN,
+  JPEG_2000,
+  JPEG_2000_LOSSLESS,
+  JPEG_2000_PART_2,
+  JPEG_2000_PART_2_LOSSLESS,
+  JPEG_BASELINE,
+  JPEG_EXTENDED,
+  JPEG_FULL_PROGRESSION,
+  JPEG_LOSSLESS,
+  JPEG_LOSSLESS_SV1,
+  JPEG_LS_LOSSLESS,
+  JPEG_LS_NEAR_LOSSLESS,
+  JPEG_SPECTRAL_SELECTION,
+  JPEG_XL,
+  JPEG_XL_LOSSLESS,
+  JPEG_XL_RECOMPRESSION,
+  RLE_LOSSLESS,
+} from '../dicom/transfer-syntaxes.ts';
+
 /** Which codec reads and writes a transfer syntax (PS3.5 Annex A, PS3.6 Table A-1). What is absent here cannot be decoded. */
 export type Coding =
   | 'native'
@@ -19,46 +47,36 @@ export interface PixelSyntax {
 
 const entry = (coding: Coding, lossless: boolean, encodes: boolean): PixelSyntax => ({ coding, lossless, encodes });
 
-const UID = '1.2.840.10008.1.2';
-
-export const IMPLICIT_VR_LITTLE_ENDIAN = UID;
-export const EXPLICIT_VR_LITTLE_ENDIAN = `${UID}.1`;
-export const DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = `${UID}.1.99`;
-export const EXPLICIT_VR_BIG_ENDIAN = `${UID}.2`;
-
-export const JPEG_XL_RECOMPRESSION = `${UID}.4.111`;
-
 export const PIXEL_SYNTAXES: Readonly<Record<string, PixelSyntax>> = {
   [IMPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
   [EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
   [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN]: entry('native', true, true),
   [EXPLICIT_VR_BIG_ENDIAN]: entry('native', true, true),
-  // Encapsulated Uncompressed Explicit VR Little Endian: a fragment a frame
-  [`${UID}.1.98`]: entry('uncompressedFrame', true, true),
-  // Deflated Image Frame Compression
-  [`${UID}.8.1`]: entry('deflatedFrame', true, true),
-  [`${UID}.5`]: entry('rle', true, true),
-  // JPEG Baseline; Extended (12 bits are read, only 8 written, which is what .50 is for)
-  [`${UID}.4.50`]: entry('jpeg', false, true),
-  [`${UID}.4.51`]: entry('jpeg', false, false),
+  // a fragment a frame
+  [ENCAPSULATED_UNCOMPRESSED]: entry('uncompressedFrame', true, true),
+  [DEFLATED_IMAGE_FRAME]: entry('deflatedFrame', true, true),
+  [RLE_LOSSLESS]: entry('rle', true, true),
+  [JPEG_BASELINE]: entry('jpeg', false, true),
+  // read with up to 12 bits; we could only write 8, which Baseline is for
+  [JPEG_EXTENDED]: entry('jpeg', false, false),
   // retired processes that libijg reads: spectral selection, full progression
-  [`${UID}.4.53`]: entry('jpeg', false, false),
-  [`${UID}.4.55`]: entry('jpeg', false, false),
-  [`${UID}.4.57`]: entry('jpeg', true, true),
-  [`${UID}.4.70`]: entry('jpeg', true, true),
-  [`${UID}.4.80`]: entry('jpegLs', true, true),
-  [`${UID}.4.81`]: entry('jpegLs', false, true),
-  [`${UID}.4.90`]: entry('jpeg2000', true, true),
-  [`${UID}.4.91`]: entry('jpeg2000', false, true),
+  [JPEG_SPECTRAL_SELECTION]: entry('jpeg', false, false),
+  [JPEG_FULL_PROGRESSION]: entry('jpeg', false, false),
+  [JPEG_LOSSLESS]: entry('jpeg', true, true),
+  [JPEG_LOSSLESS_SV1]: entry('jpeg', true, true),
+  [JPEG_LS_LOSSLESS]: entry('jpegLs', true, true),
+  [JPEG_LS_NEAR_LOSSLESS]: entry('jpegLs', false, true),
+  [JPEG_2000_LOSSLESS]: entry('jpeg2000', true, true),
+  [JPEG_2000]: entry('jpeg2000', false, true),
   // part 2 multi-component: frames without a multiple component collection decode as part 1
-  [`${UID}.4.92`]: entry('jpeg2000', true, false),
-  [`${UID}.4.93`]: entry('jpeg2000', false, false),
-  [`${UID}.4.110`]: entry('jpegXl', true, true),
+  [JPEG_2000_PART_2_LOSSLESS]: entry('jpeg2000', true, false),
+  [JPEG_2000_PART_2]: entry('jpeg2000', false, false),
+  [JPEG_XL_LOSSLESS]: entry('jpegXl', true, true),
   [JPEG_XL_RECOMPRESSION]: entry('jpegXl', false, false),
-  [`${UID}.4.112`]: entry('jpegXl', false, true),
-  [`${UID}.4.201`]: entry('jpeg2000', true, true),
-  [`${UID}.4.202`]: entry('jpeg2000', true, true),
-  [`${UID}.4.203`]: entry('jpeg2000', false, true),
+  [JPEG_XL]: entry('jpegXl', false, true),
+  [HTJ2K_LOSSLESS]: entry('jpeg2000', true, true),
+  [HTJ2K_LOSSLESS_RPCL]: entry('jpeg2000', true, true),
+  [HTJ2K]: entry('jpeg2000', false, true),
 };
 
 /** what we write */
@@ -67,9 +85,7 @@ export const PRODUCED_SYNTAXES: readonly string[] = Object.keys(PIXEL_SYNTAXES).
 );
 
 /** written with the High Throughput block coder */
-export const isHighThroughput = (uid: string): boolean => uid.startsWith(`${UID}.4.20`);
+export const isHighThroughput = (uid: string): boolean =>
+  uid === HTJ2K_LOSSLESS || uid === HTJ2K_LOSSLESS_RPCL || uid === HTJ2K;
 /** HTJ2K with RPCL progression */
-export const isRpcl = (uid: string): boolean => uid === `${UID}.4.202`;
-
-export const isVideo = (uid: string): boolean =>
-  /^1\.2\.840\.10008\.1\.2\.4\.10[0-8]$/.test(uid) || /^1\.2\.840\.10008\.1\.2\.4\.10[0-8]\.1$/.test(uid);
+export const isRpcl = (uid: string): boolean => uid === HTJ2K_LOSSLESS_RPCL;

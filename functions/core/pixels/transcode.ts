@@ -1,6 +1,17 @@
 import type { InstanceRecord } from '../archive/records.ts';
 import { suppliedElements } from '../archive/supplied-uids.ts';
 import { type Rewrite, rewritePart10 } from '../dicom/rewrite.ts';
+import {
+  EXPLICIT_VR_BIG_ENDIAN,
+  EXPLICIT_VR_LITTLE_ENDIAN,
+  HTJ2K,
+  JPEG_2000,
+  JPEG_BASELINE,
+  JPEG_EXTENDED,
+  JPEG_LS_NEAR_LOSSLESS,
+  JPEG_XL,
+  JPEG_XL_RECOMPRESSION,
+} from '../dicom/transfer-syntaxes.ts';
 import type { Bulk, DataSet, Element } from '../dicom/types.ts';
 import type { Frames } from '../dicom/writer.ts';
 import { PacsError } from '../errors.ts';
@@ -12,7 +23,7 @@ import type { Services } from '../services.ts';
 import { numbersAt, textAt } from './attributes.ts';
 import { dataSetOf, encodedFrame } from './image-source.ts';
 import { joinBits } from './samples.ts';
-import { EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_SYNTAXES } from './syntaxes.ts';
+import { PIXEL_SYNTAXES } from './syntaxes.ts';
 
 type Uses = Pick<Services, 'blobs' | 'index' | 'limits' | 'pixels' | 'placement'>;
 
@@ -154,19 +165,15 @@ const uncompressedBytes = (image: ImageDescription): number =>
 
 /** LossyImageCompressionMethod (0028,2114) of what we write with loss */
 const LOSSY_METHODS: Readonly<Record<string, string>> = {
-  '1.2.840.10008.1.2.4.50': 'ISO_10918_1',
-  '1.2.840.10008.1.2.4.81': 'ISO_14495_1',
-  '1.2.840.10008.1.2.4.91': 'ISO_15444_1',
-  '1.2.840.10008.1.2.4.112': 'ISO_18181_1',
-  '1.2.840.10008.1.2.4.203': 'ISO_15444_15',
+  [JPEG_BASELINE]: 'ISO_10918_1',
+  [JPEG_LS_NEAR_LOSSLESS]: 'ISO_14495_1',
+  [JPEG_2000]: 'ISO_15444_1',
+  [JPEG_XL]: 'ISO_18181_1',
+  [HTJ2K]: 'ISO_15444_15',
 };
 
 /** syntaxes that hold no lossless image */
-const ALWAYS_LOSSY: ReadonlySet<string> = new Set([
-  '1.2.840.10008.1.2.4.50',
-  '1.2.840.10008.1.2.4.51',
-  '1.2.840.10008.1.2.4.111',
-]);
+const ALWAYS_LOSSY: ReadonlySet<string> = new Set([JPEG_BASELINE, JPEG_EXTENDED, JPEG_XL_RECOMPRESSION]);
 
 async function* rangeOf(
   services: Uses,

@@ -1,12 +1,13 @@
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { HTJ2K_LOSSLESS_RPCL } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
 import { type Member, membersOf, parsed } from './json-members.ts';
 
 const inflate = promisify(gunzip);
 
 /** What `GetImageSetMetadata` calls frames that it has stored in its own format, also where it does not say so. */
-const STORED_BY_ITSELF = '1.2.840.10008.1.2.4.202';
+const STORED_BY_ITSELF = HTJ2K_LOSSLESS_RPCL;
 
 /** Attributes by keyword; those of no keyword, as private ones, by their tag (eight hexadecimal digits). */
 export type Attributes = Readonly<Record<string, unknown>>;

@@ -1,6 +1,7 @@
 import { GetImageFrameCommand, GetImageSetMetadataCommand } from '@aws-sdk/client-medical-imaging';
 import { metadataText } from '#core/archive/instance.ts';
 import type { InstanceRecord } from '#core/archive/records.ts';
+import { HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL } from '#core/dicom/transfer-syntaxes.ts';
 import type { PlacedMetadata, PlacedSeries } from '#core/ports/frame-placement.ts';
 import { ByteCache } from '#core/retrieve/byte-cache.ts';
 import { type RetryPolicy, retrying } from '../retry.ts';
@@ -12,7 +13,7 @@ import { frameIdAt, type PlacedRecord, type PlacedSetRecord, placementKeys, reco
 
 /** HealthImaging stores HTJ2K with RPCL progression, which is HTJ2K as well */
 const ALSO: Readonly<Record<string, readonly string[]>> = {
-  '1.2.840.10008.1.2.4.202': ['1.2.840.10008.1.2.4.201', '1.2.840.10008.1.2.4.202'],
+  [HTJ2K_LOSSLESS_RPCL]: [HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL],
 };
 /** a reader waits for it, and there is another home to read from */
 const READ_RETRY: RetryPolicy = { attempts: 4, firstMs: 25, mostMs: 250 };
