@@ -77,6 +77,54 @@ describe.each(VIEWS)('the console %s', (_, options) => {
   });
 });
 
+/** Pages with dialogs, and the button that opens each. */
+const DIALOGS: readonly (readonly [path: string, button: RegExp])[] = [
+  [`/study/${uid(1)}`, /^Share/],
+  [`/study/${uid(1)}`, /^De-identified copy/],
+  ['/worklist', /^Schedule/],
+  ['/access', /^New grant/],
+  ['/access', /^Restrict a patient/],
+  ['/gateways', /^Enrol a gateway/],
+];
+
+test('on a phone a dialog is no wider than the screen, and its fields neither overlap nor stand out of it', async () => {
+  const { page } = await openPage(browser, {
+    viewport: { width: 360, height: 740 },
+    isMobile: true,
+    hasTouch: true,
+    bypassCSP: true,
+    reducedMotion: 'reduce',
+  });
+  const problems: string[] = [];
+  for (const [path, button] of DIALOGS) {
+    await page.goto(`${nephos.origin}/#${path}`);
+    await page.getByRole('button', { name: button }).first().click();
+    await page.getByRole('dialog').waitFor();
+    const found = [...(await problemsOf(page)), ...((await page.evaluate(STAND_OUT)) as string[])];
+    problems.push(...found.map((problem) => `${path} ${button}: ${problem}`));
+    await page.keyboard.press('Escape');
+  }
+  expect(problems).toEqual([]);
+  await page.context().close();
+});
+
+/** Fields of the dialog that reach beyond it, or over another one; runs within the page. */
+const STAND_OUT = `(() => {
+  const dialog = document.querySelector('dialog[open]').getBoundingClientRect();
+  const fields = [...document.querySelectorAll('dialog[open] :is(input, select, textarea):not([type=checkbox])')];
+  const boxes = fields.map((field) => field.getBoundingClientRect());
+  return fields
+    .filter((_, at) => {
+      const box = boxes[at];
+      const covers = boxes.some(
+        (other, index) =>
+          index !== at && box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom,
+      );
+      return covers || box.right > dialog.right || box.left < dialog.left;
+    })
+    .map((field) => field.outerHTML.slice(0, 80));
+})()`;
+
 async function problemsOf(page: Page): Promise<string[]> {
   await page.evaluate(axe);
   const { violations } = (await page.evaluate(

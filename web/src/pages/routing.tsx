@@ -70,14 +70,14 @@ export function RoutingPage() {
       <PageTitle title="Routing">
         <p class="count">Studies that the archive sends on to other archives by itself.</p>
         {mayChange && value && (
-          <>
+          <div class="buttons">
             <button type="button" onClick={() => setDestination('new')}>
               New destination
             </button>
             <button type="button" class="primary" disabled={names.length === 0} onClick={() => setRule('new')}>
               New rule
             </button>
-          </>
+          </div>
         )}
       </PageTitle>
       <Announcement text={said} />
@@ -107,7 +107,9 @@ export function RoutingPage() {
         name="Rules"
         columns={['Rule', 'Sends', 'Of', 'To']}
         items={value?.rules}
-        empty={<Empty title="No rule yet" />}
+        empty={
+          <Empty title="No rule yet">{names.length === 0 && <p>A rule needs a destination: add one first.</p>}</Empty>
+        }
         row={(one) => (
           <RuleRow
             key={one.name}
