@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { type IndexTable, recordsIn } from '#core/ports/index-table.ts';
+import { createProcedureStep, procedureStepsOf } from '#core/procedure/procedure-step.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
+import { started } from '#test/fixtures/worklist.ts';
 
 /** Pages of two: as a page of 10,000 is to a study of more series. */
 function withShortPages(index: IndexTable): void {
@@ -39,4 +41,14 @@ test('records are read page by page, in order, and may be deleted on the way', a
   }
   expect(deleted).toEqual(sorts);
   for await (const _ of recordsIn(index, { partition, limit: 2 })) expect.unreachable();
+});
+
+test('all procedure steps that name a study are found, however many there are', async () => {
+  const services = memoryServices();
+  const unscheduled = started({}, { ScheduledProcedureStepID: '' });
+  const sops = ['1.2.3.4.5', '1.2.3.4.6', '1.2.3.4.7'];
+  for (const sop of sops) await createProcedureStep(services, sop, unscheduled, { tenant: TENANT, source: 'CT1' });
+  withShortPages(services.index);
+  const steps = await procedureStepsOf(services, TENANT, '1.2.3');
+  expect(steps.map(({ SOPInstanceUID }) => SOPInstanceUID)).toEqual(sops);
 });

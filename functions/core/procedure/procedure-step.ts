@@ -6,7 +6,7 @@ import { textOf } from '../dicom/element-text.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { isUID, newVersion } from '../ids.ts';
-import { ITEM_LIMIT_BYTES, type WriteOperation } from '../ports/index-table.ts';
+import { ITEM_LIMIT_BYTES, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { WorklistItem, WorklistState } from '../worklist/records.ts';
 import { changeOf, findScheduledStep, getWorklistItem, nextOf } from '../worklist/worklist.ts';
@@ -179,11 +179,11 @@ export async function listProcedureSteps(
     limit: options.limit,
     ...(options.after !== undefined && { after: options.after }),
   });
-  const items: ProcedureStep[] = [];
-  for (let at = 0; at < page.records.length; at += 100) {
-    const some = page.records.slice(at, at + 100).map(({ item }) => keys.step(tenant, item.sop as string));
-    for (const item of await services.index.getMany(some)) if (item) items.push(opened(asRecord(item)));
-  }
+  const items = await stepsNamed(
+    services,
+    tenant,
+    page.records.map(({ item }) => item.sop as string),
+  );
   const next = page.more ? page.records.at(-1)?.sort : undefined;
   return { items, ...(next !== undefined && { next }) };
 }
@@ -191,9 +191,23 @@ export async function listProcedureSteps(
 /** The steps that name a study. */
 export async function procedureStepsOf(services: Services, tenant: Tenant, study: string): Promise<ProcedureStep[]> {
   const { partition } = keys.ofStudy(tenant, study, '');
-  const page = await services.index.query({ partition, limit: 100 });
-  const items = await services.index.getMany(page.records.map(({ sort }) => keys.step(tenant, sort)));
-  return items.flatMap((item) => (item ? [opened(asRecord(item))] : []));
+  const sops = await Array.fromAsync(
+    recordsIn(services.index, { partition, limit: GET_STEPS, keysOnly: true }),
+    ({ sort }) => sort,
+  );
+  return stepsNamed(services, tenant, sops);
+}
+
+const GET_STEPS = 100;
+
+/** In the order of their SOPInstanceUIDs as they are given; without those that are gone. */
+async function stepsNamed(services: Services, tenant: Tenant, sops: readonly string[]): Promise<ProcedureStep[]> {
+  const steps: ProcedureStep[] = [];
+  for (let at = 0; at < sops.length; at += GET_STEPS) {
+    const some = sops.slice(at, at + GET_STEPS).map((sop) => keys.step(tenant, sop));
+    for (const item of await services.index.getMany(some)) if (item) steps.push(opened(asRecord(item)));
+  }
+  return steps;
 }
 
 async function readStep(services: Services, tenant: Tenant, sop: string): Promise<ProcedureStepRecord | undefined> {

@@ -163,7 +163,9 @@ async function countWrong(
     await clock.sleep(attempt);
   }
   // It stays among the pending ones, and counts as wrong from GUESS_MS on.
-  throw new PacsError('BUSY', 'the link is being opened by too many', { details: { id, retryAfterMs: GUESS_MS } });
+  throw new PacsError('BUSY', 'the link is being opened by too many', {
+    details: { id, retryAfterSeconds: GUESS_MS / 1000 },
+  });
 }
 
 /** One of the guesses that began at this moment. */

@@ -209,6 +209,17 @@ describe('opening a link', () => {
     expect((await acts(link)).slice(-3)).toEqual(['wrongPin', 'locked', 'refused']);
   });
 
+  test('a wrong guess that cannot be counted is to be made again when it counts by itself', async () => {
+    const { share, open, services } = await anArchive();
+    const link = await share({ pin: '271828' });
+    const write = services.index.write.bind(services.index);
+    services.index.write = (operations, options) =>
+      JSON.stringify(operations).includes('wrongPin')
+        ? Promise.resolve({ committed: false, failed: [0] })
+        : write(operations, options);
+    await expect(open(link, '000000')).rejects.toMatchObject({ code: 'BUSY', details: { retryAfterSeconds: 30 } });
+  });
+
   test('of thirty guesses at once no more than five are ever compared', async () => {
     const { share, open, ask, staff } = await anArchive();
     const link = await share({ pin: '0029' });
