@@ -31,6 +31,7 @@ describe('what an error of AWS says about the call', () => {
     [aws('TransactionConflictException', 400), 'throttled'],
     [aws('TooManyRequestsException', 429), 'throttled'],
     [aws('Error', undefined, 'ECONNREFUSED'), 'throttled'],
+    [aws('Error', undefined, 'EHOSTUNREACH'), 'throttled'],
     [aws('Error', undefined, 'ECONNRESET'), 'ambiguous'],
     [aws('TimeoutError'), 'ambiguous'],
     [aws('InternalServerError', 500), 'ambiguous'],

@@ -1,5 +1,6 @@
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
+import { isUnsent } from '../unsent.ts';
 
 /**
  * Repeating calls of AWS. The clients of this folder repeat nothing by themselves (clients.ts), so that an adapter knows of every attempt
@@ -16,8 +17,8 @@ export interface RetryPolicy {
 export const DEFAULT_RETRY: RetryPolicy = { attempts: 10, firstMs: 25, mostMs: 1_500 };
 
 /**
- * `throttled`, `conflicting`: refused, come again. `ambiguous`: it may have been done. `refused`: another answer than the one hoped for,
- * the same each time.
+ * `throttled`: nothing was done, come again; also what met another call on the same item, and what never left this machine. `ambiguous`: it may
+ * have been done. `refused`: another answer than the one hoped for, the same each time.
  */
 export type Failure = 'throttled' | 'ambiguous' | 'refused';
 
@@ -40,9 +41,6 @@ const THROTTLED = new Set([
   'OperationAborted',
   'ConditionalRequestConflict',
 ]);
-/** the request never left this machine */
-const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN']);
-
 interface AwsError {
   readonly name?: string;
   readonly code?: string;
@@ -58,7 +56,7 @@ interface AwsError {
 export function failureOf(error: unknown): Failure {
   if (error instanceof PacsError || typeof error !== 'object' || error === null) return 'refused';
   const { name = '', code = '', $metadata } = error as AwsError;
-  if (THROTTLED.has(name) || NOT_SENT.has(code)) return 'throttled';
+  if (THROTTLED.has(name) || isUnsent(error)) return 'throttled';
   const status = $metadata?.httpStatusCode;
   if ($metadata?.clockSkewCorrected && status !== undefined && status >= 400 && status < 500) return 'throttled';
   if (status === undefined) return isNetworkError(name, code) ? 'ambiguous' : 'refused';
