@@ -5,7 +5,7 @@ import type { IncomingDataSet, Message, OutgoingDataSet } from './messages.ts';
 import type { AcceptedContext } from './negotiation.ts';
 import { PduError } from './pdu-items.ts';
 import type { Session } from './session.ts';
-import { STATUS } from './status.ts';
+import { isPending, STATUS } from './status.ts';
 
 /** A request of the peer that is being performed. */
 export interface Operation {
@@ -53,9 +53,6 @@ export interface Performance {
   readonly onOperation: (operation: PerformedOperation) => void;
   readonly onDefect: (error: unknown) => void;
 }
-
-/** PS3.7 Annex C: FF00 and FF01 */
-export const isPending = (status: number | undefined): boolean => status !== undefined && (status & 0xff00) === 0xff00;
 
 /** Performs one request of the peer: whatever happens, it gets a final response, unless the association has ended. */
 export async function perform(

@@ -5,8 +5,9 @@ import { AwaitedResponses, type Response } from './awaited-responses.ts';
 import { COMMAND, type Command, RESPONSE } from './command-set.ts';
 import { type Message, MessageReader, MessageWriter, type OutgoingDataSet } from './messages.ts';
 import { type AcceptedContext, ASYNCHRONOUS_OPERATIONS, acceptedContexts, MAX_PDU_BYTES } from './negotiation.ts';
-import { isPending, type PerformedOperation, perform, type ServiceTable } from './operation.ts';
+import { type PerformedOperation, perform, type ServiceTable } from './operation.ts';
 import { type AssociateAccept, type AssociateReject, type AssociateRequest, REJECT } from './pdu.ts';
+import { isPending } from './status.ts';
 
 export type { Response } from './awaited-responses.ts';
 export type { Operation, OperationFacts, PerformedOperation, Service, ServiceTable } from './operation.ts';
@@ -198,8 +199,8 @@ export class Session {
   }
 
   /**
-   * A request of ours. `onResponse` gets each response; the promise resolves with the final one. `cancel` sends C-CANCEL: responses
-   * go on until the final one.
+   * A request of ours. `onPending` gets each response before the final one, with which the promise resolves. `cancel` sends C-CANCEL:
+   * responses go on until the final one.
    * @throws AssociationError
    */
   async request(

@@ -37,11 +37,14 @@ export const STATUS = {
   suboperationsWarning: 0xb000,
 } as const;
 
+/** FF00 and FF01 (PS3.7 Annex C): more responses follow. */
+export const isPending = (status: number | undefined): boolean => status !== undefined && (status & 0xff00) === 0xff00;
+
 /** What an SCU makes of a status (PS3.7 Annex C.1). */
 export const statusClass = (status: number): 'success' | 'warning' | 'pending' | 'cancel' | 'failure' => {
   if (status === 0) return 'success';
   if (status === STATUS.cancel) return 'cancel';
-  if ((status & 0xff00) === 0xff00) return 'pending';
+  if (isPending(status)) return 'pending';
   if (status === 0x0001 || status === 0x0107 || status === 0x0116 || (status & 0xf000) === 0xb000) return 'warning';
   return 'failure';
 };
