@@ -9,9 +9,9 @@ import type { Capabilities } from './capabilities.ts';
 import { asReceived, compressed } from './compression.ts';
 import { askDigest, type Finding, retrieveAndCompare } from './examine.ts';
 import { inParallel } from './parallel.ts';
-import { inPieces } from './pieces.ts';
+import { inPieces, UnreadableHere, wholeObject } from './pieces.ts';
 import type { DestinationQueue, Transition, Waiting } from './queue.ts';
-import { type ForwardRecord, type SentObject, STAT_PREFIX } from './records.ts';
+import { type ForwardRecord, STAT_PREFIX } from './records.ts';
 import { storeByTransaction } from './store-transaction.ts';
 import { isForNow, type Parcel, storeRequest, type Verdict, verdictsIn } from './stow.ts';
 
@@ -49,12 +49,6 @@ const ASKING = 6;
 const ATTEMPTS_IN_ONE_GO = 2;
 /** no more than this is handed to the connection at a time, so that the rate is even (bytes) */
 const SLICE_BYTES = 64 * 1024;
-
-const UNREADABLE_HERE: Transition = { to: 'held', reason: 'its bytes cannot be read here' };
-
-/** Our own copy, not the line: nothing else is to wait for an instance whose bytes are gone. */
-const isUnreadableHere = (error: unknown): boolean =>
-  error instanceof PacsError && (error.code === 'NOT_FOUND' || error.code === 'RANGE_NOT_SATISFIABLE');
 
 /**
  * Brings some instances of the queue to the upstream, once. Each ends confirmed, held, or pending with what is known of its outcome:
@@ -128,7 +122,7 @@ export class Delivery {
         if (finding === 'same') await this.#apply([[item, { to: 'confirmed', evidence }]]);
         else missing.push(item);
       } catch (error) {
-        if (isUnreadableHere(error)) return this.#apply([[item, UNREADABLE_HERE]]);
+        if (error instanceof UnreadableHere) return this.#apply([[item, this.#unreadableHere(item, error)]]);
         if (!(error instanceof PacsError) || error.details.ofInstance !== true) throw error;
         failure = error.message;
         await this.#apply([[item, this.#again(item, failure, { ask: true })]]);
@@ -169,20 +163,22 @@ export class Delivery {
     try {
       if (sending.length === 1 && this.#goesInParts(only!)) {
         const verdict = await storeByTransaction(only!, this.#tools, (object, offset, length) =>
-          this.#paced(only!, object, offset, length),
+          this.#paced(only!, inPieces(context.services.blobs, object.blobKey, { offset, length })),
         );
         return await this.#judge(sending, new Map([[only!.instance.SOPInstanceUID, verdict]]), bytes);
       }
       const request = storeRequest(context.clock, sending, (object) =>
-        this.#paced(sending[0]!, object, 0, object.sizeBytes),
+        this.#paced(sending[0]!, wholeObject(context.services.blobs, object)),
       );
       const response = await upstream.request({ ...request, probe: true, signal: this.#tools.signal });
       return await this.#answered(sending, response, bytes, wereAsked);
     } catch (error) {
       if (!(error instanceof PacsError)) throw error;
-      if (isUnreadableHere(error)) {
+      if (error instanceof UnreadableHere) {
         const transition: Transition =
-          sending.length === 1 ? UNREADABLE_HERE : { to: 'pending', ask: true, reason: error.message };
+          sending.length === 1
+            ? this.#unreadableHere(only!, error)
+            : { to: 'pending', ask: true, reason: error.message };
         await this.#apply(sending.map((item) => [item, transition]));
         return sending.length === 1 ? { kind: 'done', instances: 1, bytes: 0 } : { kind: 'apart' };
       }
@@ -278,7 +274,7 @@ export class Delivery {
       try {
         await this.#apply([[item, await this.#proved(item)]]);
       } catch (error) {
-        if (isUnreadableHere(error)) return this.#apply([[item, UNREADABLE_HERE]]);
+        if (error instanceof UnreadableHere) return this.#apply([[item, this.#unreadableHere(item, error)]]);
         if (!(error instanceof PacsError)) throw error;
         blocked = error.message;
         await this.#apply([[item, { to: 'pending', ask: true, reason: error.message }]]);
@@ -304,6 +300,12 @@ export class Delivery {
 
   #otherBytes(item: Item): Transition {
     return this.#again(item, 'it keeps other bytes under this SOP Instance UID', { own: 'refused', ask: true });
+  }
+
+  /** What a disk cannot read now it may read later. */
+  #unreadableHere(item: Item, { isLasting, message }: UnreadableHere): Transition {
+    if (isLasting) return { to: 'held', reason: message };
+    return this.#again(item, message, { own: 'refused', ask: true });
   }
 
   async #refuse(sending: readonly Item[], reason: string, bytes: number): Promise<Delivered> {
@@ -344,10 +346,10 @@ export class Delivery {
         await context.services.blobs.delete(object.blobKey);
   }
 
-  async *#paced(item: Item, object: SentObject, offset: number, length: number): AsyncGenerator<Uint8Array> {
-    const { context, limiter, signal } = this.#tools;
+  async *#paced(item: Item, pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const { limiter, signal } = this.#tools;
     const urgent = item.record.queueKey.startsWith(STAT_PREFIX);
-    for await (const chunk of inPieces(context.services.blobs, object.blobKey, { offset, length })) {
+    for await (const chunk of pieces) {
       for (let at = 0; at < chunk.byteLength; at += SLICE_BYTES) {
         const slice = chunk.subarray(at, at + SLICE_BYTES);
         await limiter.take(slice.byteLength, urgent, signal);

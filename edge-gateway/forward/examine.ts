@@ -4,7 +4,7 @@ import type { BlobStore } from '#core/ports/blob-store.ts';
 import { parseMediaType } from '#dicomweb/media-type.ts';
 import { readMultipart } from '#dicomweb/multipart.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';
-import { inPieces } from './pieces.ts';
+import { wholeObject } from './pieces.ts';
 import { type Parcel, statedDigest } from './stow.ts';
 
 /** What the upstream has under an instance's UID. `unstated`: it is there, and the upstream does not say its digest. */
@@ -44,7 +44,7 @@ export async function askDigest(upstream: Upstream, parcel: Parcel, signal: Abor
 
 /**
  * The same by fetching the object back: its data set is compared byte for byte, as archives write file meta information of their own.
- * @throws PacsError BUSY, OUTCOME_UNKNOWN
+ * @throws UnreadableHere; PacsError BUSY, OUTCOME_UNKNOWN
  */
 export async function retrieveAndCompare(
   upstream: Upstream,
@@ -70,8 +70,11 @@ export async function retrieveAndCompare(
   }
   const theirs = await digestOfFirst(response);
   const ours = createHash('sha256');
-  const { dataSetOffset: offset, sizeBytes } = object;
-  for await (const piece of inPieces(blobs, object.blobKey, { offset, length: sizeBytes - offset })) ours.update(piece);
+  let skip = object.dataSetOffset;
+  for await (const piece of wholeObject(blobs, object)) {
+    ours.update(piece.subarray(Math.min(skip, piece.byteLength)));
+    skip = Math.max(0, skip - piece.byteLength);
+  }
   return theirs === ours.digest('hex') ? 'same' : 'other';
 }
 

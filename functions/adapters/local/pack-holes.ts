@@ -102,9 +102,9 @@ export async function giveBackHoles(
     await fresh.datasync();
     return late;
   } finally {
-    if (!isInPlace) unlinkSync(temporary); // on a full disk it would stand in the way of the next attempt
     await old.close();
     await fresh.close();
+    if (!isInPlace) unlinkSync(temporary); // on a full disk it would stand in the way of the next attempt
   }
 }
 

@@ -111,10 +111,14 @@ export class Packs {
   find(place: Place): { readonly fd: number; readonly start: number; readonly size: number } | undefined {
     const fd = openIfThere(this.#path(place), 'r');
     if (fd === undefined) return undefined;
-    const entry = entryAt(fd, place.offset);
-    if (entry?.name === place.name) return { fd, start: place.offset + ENTRY_HEADER_BYTES, size: entry.size };
-    closeSync(fd);
-    return undefined;
+    let isFound = false;
+    try {
+      const entry = entryAt(fd, place.offset);
+      isFound = entry?.name === place.name;
+      return isFound ? { fd, start: place.offset + ENTRY_HEADER_BYTES, size: entry!.size } : undefined;
+    } finally {
+      if (!isFound) closeSync(fd); // also where the disk cannot read the page: that is asked for again and again
+    }
   }
 
   /** Durable; idempotent. The space is given back when all of the pack is deleted, else by a later sweep. */
