@@ -61,11 +61,11 @@ function Questions({ titleId, study, onBegun, onClose }: QuestionsProps) {
   return (
     <DialogForm titleId={titleId} title="De-identified copy" action="Make the copy" onSubmit={begin} onClose={onClose}>
       <p>
-        The study is copied without what identifies the patient. The original stays as it is. Faces in the images, and
-        text in them that nobody has told of, are not looked for.
+        The study is copied without what identifies the patient. The original stays as it is. It does not look for
+        faces, or for text in the images that the study does not declare.
       </p>
       <TextField
-        label="Project: its patients keep one pseudonym each"
+        label="Project (in which a patient keeps one pseudonym)"
         required
         pattern="[a-z0-9][a-z0-9\-]{0,62}"
         title="small letters, digits and hyphens"
