@@ -1,19 +1,12 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { OidcLogin } from '#adapters/oidc/oidc-login.ts';
-import { OidcTokenVerifier } from '#adapters/oidc/oidc-token-verifier.ts';
-import { SmartRecordSystem } from '#adapters/smart/smart-record-system.ts';
-import { createArchiveApp } from '#api/app.ts';
-import { assemble } from '#core/assemble.ts';
 import { PacsError } from '#core/errors.ts';
-import { Logins } from '#core/logins.ts';
-import { TokenStore } from '#core/tokens.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { type Answer, createHttpHost } from '#embedded/http-host.ts';
 import { describeError, type Log } from '#embedded/log.ts';
-import { clientSecretOf, type ReadSecret } from '#lambda/archive.ts';
-import { type CloudPorts, cloudThrottle } from '#lambda/cloud-throttle.ts';
+import { cloudApp, type ReadSecret } from '#lambda/cloud-app.ts';
+import type { CloudPorts } from '#lambda/cloud-throttle.ts';
 import type { CloudConfig } from '#lambda/config.ts';
 
 /** How often the counts of repeated acts are written to the audit trail (ms). */
@@ -40,30 +33,16 @@ export interface RunningService {
 /** The embedded host's HTTP before the archive of the cloud: bodies and answers of any size, streamed in constant memory. */
 export async function startService({
   config,
-  ports: { ledger, ...ports },
+  ports,
   port,
   bind,
   log,
   readSecret,
 }: ServiceOptions): Promise<RunningService> {
-  const services = assemble(ports, config);
-  const issuer = OidcLogin.of(config.oidc, services.clock, clientSecretOf(config, readSecret));
-  const app = createArchiveApp({
-    services,
-    tokens: new TokenStore(services),
-    issuer: config.oidc && new OidcTokenVerifier(config.oidc, services.clock),
-    login: issuer && {
-      logins: new Logins(services, issuer),
-      onRefused: (error) => log.error('sign-in-refused', describeError(error)),
-    },
-    corsOrigins: config.corsOrigins,
-    recordSystems: config.smart.map((one) => new SmartRecordSystem(one)),
-    tenant: config.tenants[0],
-    throttle: cloudThrottle(
-      config,
-      { ...ports, ledger },
-      { onFailure: (error) => log.error('rates-not-shared', describeError(error)) },
-    ),
+  const { services, app } = cloudApp(config, ports, {
+    readSecret,
+    onSignInRefused: (error) => log.error('sign-in-refused', describeError(error)),
+    onLonelyRates: (error) => log.error('rates-not-shared', describeError(error)),
     onAlarm: (alarm) => log.error('emergency-access', { ...alarm }),
     onFailure: (error, transaction, of) =>
       log.error('request-failed', { tenant: of, transaction, ...describeError(error) }),

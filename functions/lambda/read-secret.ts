@@ -1,6 +1,6 @@
 import { secretsClient } from '#adapters/aws/clients.ts';
 import { readSecret } from '#adapters/aws/secret.ts';
-import type { ReadSecret } from './archive.ts';
+import type { ReadSecret } from './cloud-app.ts';
 
 let client: ReturnType<typeof secretsClient> | undefined;
 
