@@ -182,6 +182,7 @@ export async function supersede(
   const old = await ownerOf(services, tenant, claim, sop);
   if (!old) return false;
   const at = services.clock.now();
+  const trashId = newVersion(services.clock);
   const next: SopClaim = {
     version: claim.version + 1,
     StudyInstanceUID: study,
@@ -216,7 +217,7 @@ export async function supersede(
   } else {
     const trash: TrashRecord = {
       version: 1,
-      id: newVersion(services.clock),
+      id: trashId,
       kind: 'replaced',
       level: 'instance',
       ...uids(old),
@@ -234,7 +235,11 @@ export async function supersede(
     );
   }
   const outcome = await services.index.write(operations);
-  if (!outcome.committed) return false;
+  if (!outcome.committed) {
+    // Else a rebuild would take for replaced what somebody has restored since.
+    if (policy === 'replace') await putManifest(services.blobs, tenant, { kind: 'restored', id: trashId });
+    return false;
+  }
   for (const touched of new Set([study, old.StudyInstanceUID])) await services.folder.fold(tenant, touched);
   return true;
 }
