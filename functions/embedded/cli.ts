@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -141,7 +142,7 @@ const exportStudy: Command = async ({ services }, config, [study], { to }) => {
     });
     const path = join(to, instance.SeriesInstanceUID, `${instance.SOPInstanceUID}.dcm`);
     await mkdir(dirname(path), { recursive: true });
-    await writeNewFile(path, services.blobs.read(instance.blobKey));
+    await writeNewFile(path, services.blobs.read(instance.blobKey), instance.sha256);
     count++;
   }
   await services.audit.flush(true);
@@ -150,11 +151,19 @@ const exportStudy: Command = async ({ services }, config, [study], { to }) => {
   return 0;
 };
 
-/** Durable when it resolves; what fails on the way leaves nothing that could pass for the object. */
-async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+/**
+ * Durable when it resolves; what fails on the way leaves nothing that could pass for the object.
+ * @throws PacsError INTERNAL when the bytes are not those that were received
+ */
+async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, sha256: string): Promise<void> {
   const file = await open(path, 'wx');
+  const hash = createHash('sha256');
   try {
-    await file.writeFile(bytes);
+    for await (const chunk of bytes) {
+      hash.update(chunk);
+      await file.writeFile(chunk);
+    }
+    if (hash.digest('hex') !== sha256) throw new PacsError('INTERNAL', `${basename(path)} is not as it was received`);
     await file.sync();
   } catch (error) {
     await rm(path);
