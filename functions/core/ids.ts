@@ -4,13 +4,18 @@ const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
 /** A ULID: 26 characters, ordered by time, unique by 80 random bits. Versions and ids of records. */
 export function newVersion(clock: Clock): string {
-  let time = clock.now();
-  let text = '';
-  for (let i = 0; i < 10; i++) {
-    text = CROCKFORD[time % 32] + text;
-    time = Math.floor(time / 32);
-  }
+  let text = timeText(clock.now());
   for (const byte of clock.randomBytes(16)) text += CROCKFORD[byte & 31];
+  return text;
+}
+
+/** What ULIDs of that moment begin with. @param time ms since 1970 */
+export function timeText(time: number): string {
+  let text = '';
+  for (let left = time, i = 0; i < 10; i++) {
+    text = CROCKFORD[left % 32] + text;
+    left = Math.floor(left / 32);
+  }
   return text;
 }
 

@@ -9,7 +9,7 @@ import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit
 import { FROM_UPSTREAM, wasEvicted } from './evict.ts';
 import { eventWrite } from './feed.ts';
 import { firstString } from './instance.ts';
-import { type Manifest, putManifest } from './manifest.ts';
+import { type Manifest, putManifest, takeBackSuperseded } from './manifest.ts';
 import {
   asItem,
   asRecord,
@@ -227,7 +227,7 @@ export async function supersede(
       purgeAt: at + services.limits.trashMs,
       ...who,
     };
-    const manifest: Manifest = { kind: 'trash', trash, blobKeys: [old.blobKey] };
+    const manifest: Manifest = { kind: 'trash', trash, blobKeys: [old.blobKey], replacedBy: instance.blobKey };
     await putManifest(services.blobs, tenant, manifest);
     operations.push(
       { kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(trash) },
@@ -236,8 +236,9 @@ export async function supersede(
   }
   const outcome = await services.index.write(operations);
   if (!outcome.committed) {
-    // Else a rebuild would take for replaced what somebody has restored since.
+    // Else a rebuild would take for replaced what is current still, or somebody has restored since.
     if (policy === 'replace') await putManifest(services.blobs, tenant, { kind: 'restored', id: trashId });
+    else await takeBackSuperseded(services.blobs, tenant, instance);
     return false;
   }
   for (const touched of new Set([study, old.StudyInstanceUID])) await services.folder.fold(tenant, touched);

@@ -1,4 +1,5 @@
 import { PacsError } from '../errors.ts';
+import { timeOf, timeText } from '../ids.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
 import type { HeldRecord, Tenant, TrashRecord } from './records.ts';
 
@@ -9,7 +10,13 @@ import type { HeldRecord, Tenant, TrashRecord } from './records.ts';
 export type Manifest =
   | { readonly kind: 'held'; readonly held: HeldRecord }
   | { readonly kind: 'released'; readonly id: string }
-  | { readonly kind: 'trash'; readonly trash: TrashRecord; readonly blobKeys: readonly string[] }
+  | {
+      readonly kind: 'trash';
+      readonly trash: TrashRecord;
+      readonly blobKeys: readonly string[];
+      /** blob key of what took its place, of a trash record of kind `replaced` */
+      readonly replacedBy?: string;
+    }
   | { readonly kind: 'restored'; readonly id: string }
   | { readonly kind: 'superseded'; readonly blobKey: string; readonly by: string; readonly at: number };
 
@@ -39,20 +46,68 @@ export async function putManifest(blobs: BlobStore, tenant: Tenant, manifest: Ma
   }
 }
 
-/** The decisions in force: held and trash without those that were released or restored, and superseded versions. */
+/** clocks may go back by this much between a store and its replacing something (ms) */
+const CLOCK_STEP_MS = 60 * 60 * 1000;
+
+/** Bytes that were to take the place of others: what their blob key names, and the key. */
+export interface Replacing {
+  readonly SOPInstanceUID: string;
+  readonly version: string;
+  readonly blobKey: string;
+}
+
+/**
+ * Takes back what was noted of a replacement that never reached the index, as its store was given up: a rebuild would set aside what is current
+ * still, and the trash would be purged of it. May be repeated.
+ */
+export async function takeBackReplacement(blobs: BlobStore, tenant: Tenant, replacing: Replacing): Promise<void> {
+  await takeBackSuperseded(blobs, tenant, replacing);
+  const { version, blobKey } = replacing;
+  const trash = `${folder(tenant)}trash.`;
+  for await (const { key } of blobs.list(trash, trash + timeText(timeOf(version) - CLOCK_STEP_MS))) {
+    const manifest = await read(blobs, key);
+    if (manifest.kind === 'trash' && manifest.replacedBy === blobKey)
+      await putManifest(blobs, tenant, { kind: 'restored', id: manifest.trash.id });
+  }
+}
+
+/** The same, of policy `version` alone. */
+export async function takeBackSuperseded(
+  blobs: BlobStore,
+  tenant: Tenant,
+  { SOPInstanceUID, blobKey }: Replacing,
+): Promise<void> {
+  for await (const { key } of blobs.list(`${folder(tenant)}superseded.${SOPInstanceUID}.`)) {
+    const manifest = await read(blobs, key);
+    if (manifest.kind === 'superseded' && manifest.by === blobKey) await blobs.delete(key);
+  }
+}
+
+const read = async (blobs: BlobStore, key: string): Promise<Manifest> =>
+  JSON.parse(Buffer.from(await blobs.readBytes(key)).toString('utf8'));
+
+/**
+ * The decisions in force: held and trash without those that were released or restored, and superseded versions. What was to be replaced by an
+ * object that is held still was not: the decision about that one was cut off.
+ */
 export async function readManifests(blobs: BlobStore, tenant: Tenant): Promise<Manifest[]> {
   const all: Manifest[] = [];
   for await (const { key } of blobs.list(folder(tenant))) {
-    all.push(JSON.parse(Buffer.from(await blobs.readBytes(key)).toString('utf8')) as Manifest);
+    all.push(await read(blobs, key));
   }
   const undone = new Set(all.flatMap((m) => (m.kind === 'released' || m.kind === 'restored' ? [m.id] : [])));
-  return all.filter(
+  const decided = all.filter(
     (m) =>
       (m.kind === 'held' && !undone.has(m.held.id)) ||
       (m.kind === 'trash' && !undone.has(m.trash.id)) ||
       m.kind === 'superseded',
   );
+  const waiting = new Set(decided.flatMap((m) => (m.kind === 'held' ? [m.held.blobKey] : [])));
+  return decided.filter((m) => !waiting.has(replacerOf(m) ?? ''));
 }
+
+const replacerOf = (manifest: Manifest): string | undefined =>
+  manifest.kind === 'trash' ? manifest.replacedBy : manifest.kind === 'superseded' ? manifest.by : undefined;
 
 /** Removes every manifest of a held or trash record whose blobs are gone for good. */
 export async function deleteManifests(

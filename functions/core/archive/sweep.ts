@@ -8,6 +8,7 @@ import { sweepShares } from '../share-links/links.ts';
 import { sweepWorklist } from '../worklist/changes.ts';
 import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
+import { takeBackReplacement } from './manifest.ts';
 import { asItem, asRecord, keys, type PendingRecord, type Tenant } from './records.ts';
 import { purgeTrash } from './trash.ts';
 import { abandonUnsettled } from './unsettled.ts';
@@ -73,22 +74,20 @@ async function abandonPending(services: Services, tenant: Tenant, before: number
         await services.index.write([{ kind: 'delete', key: { partition, sort } }]);
       continue;
     }
-    if (pending.startedAt <= before && (await giveUp(services, { partition, sort }, pending))) abandoned++;
+    if (pending.startedAt <= before && (await giveUp(services, tenant, sort, pending))) abandoned++;
   }
   return abandoned;
 }
 
 /** First the lock (see PendingRecord), then the bytes, then the record: a crash in between is gone on with next time. */
-async function giveUp(
-  services: Services,
-  key: { partition: string; sort: string },
-  pending: PendingRecord,
-): Promise<boolean> {
+async function giveUp(services: Services, tenant: Tenant, version: string, pending: PendingRecord): Promise<boolean> {
+  const key = keys.pending(tenant, version);
   if (pending.version === 1) {
     const taken: PendingRecord = { ...pending, version: 2 };
     const outcome = await services.index.write([{ kind: 'put', key, item: asItem(taken), if: { version: 1 } }]);
     if (!outcome.committed) return false;
   }
+  await takeBackReplacement(services.blobs, tenant, { ...pending, version });
   for (const blobKey of blobKeysOf(pending)) await services.blobs.delete(blobKey);
   await services.index.write([{ kind: 'delete', key }]);
   return true;

@@ -1,5 +1,6 @@
 import type { Services } from '../services.ts';
 import { blobKeysOf } from './instance.ts';
+import { takeBackReplacement } from './manifest.ts';
 import { asItem, asRecord, type InstanceRecord, keys, type PendingRecord, type Tenant } from './records.ts';
 import { listTrash } from './trash.ts';
 
@@ -29,6 +30,7 @@ export async function abandonUnsettled(services: Services, pendingMs: number): P
     await index.write([{ kind: 'put', key, item: asItem(pending), if: 'absent' }]);
     if (await isOwned(services, named)) await index.write([{ kind: 'delete', key }]);
     else {
+      await takeBackReplacement(blobs, tenant, { ...named, blobKey });
       for (const one of blobKeysOf({ blobKey })) await blobs.delete(one);
       abandoned++;
     }
