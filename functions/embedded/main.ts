@@ -1,7 +1,5 @@
 import cluster from 'node:cluster';
 import { ConfigError, readConfig } from './config.ts';
-import { runPrimary } from './primary.ts';
-import { runServer } from './server.ts';
 
 // What is written here is of patients: whoever else has an account on the machine reads none of it.
 process.umask(0o077);
@@ -9,7 +7,9 @@ process.umask(0o077);
 /** `npm start`: the whole archive on one machine. The primary watches over one server process per core. */
 try {
   const config = readConfig(process.env);
-  await (cluster.isPrimary ? runPrimary(config) : runServer(config));
+  // Each process loads what it runs, and no more: most of the time that a start takes goes into loading.
+  if (cluster.isPrimary) await (await import('./primary.ts')).runPrimary(config);
+  else await (await import('./server.ts')).runServer(config);
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
   process.stderr.write(`${error.message}\n`);

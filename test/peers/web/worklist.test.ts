@@ -52,7 +52,7 @@ test('a step is scheduled, changed, taken off the list and put back', async () =
   await row.getByRole('button', { name: /Take the step/ }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Take off' }).click();
   await page.getByText('Nothing is scheduled').waitFor();
-  await page.getByRole('checkbox', { name: /what is over/ }).check();
+  await page.getByRole('checkbox', { name: /past and finished/ }).check();
   await row.getByText('Taken off').waitFor();
   expect(page.url()).toContain('over=1');
   await row.getByRole('button', { name: /Put the step/ }).click();
@@ -100,7 +100,7 @@ test('the list is filtered, and its address keeps the filters', async () => {
   await page.reload();
   await expect.poll(() => rows.count()).toBe(1);
   await page.getByRole('button', { name: 'Clear filters' }).click();
-  await page.getByRole('checkbox', { name: /what is over/ }).check();
+  await page.getByRole('checkbox', { name: /past and finished/ }).check();
   await rows.nth(2).waitFor();
   await page.getByLabel('Modality').selectOption('MR');
   await expect.poll(() => rows.count()).toBe(1);
