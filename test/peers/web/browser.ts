@@ -23,7 +23,7 @@ const FLAGS = [
 ];
 
 /** For everything that is waited for on a page: viewer and archive may share two processors with all else. */
-export const PATIENCE_MS = 120_000;
+export const PATIENCE_MS = 60_000;
 
 /** Debian's Chromium with a profile of its own. */
 export const openBrowser = (): Promise<Browser> => chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });

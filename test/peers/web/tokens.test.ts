@@ -27,7 +27,7 @@ describe('the console’s page of access tokens', () => {
     await page.getByText('No token has been given out').waitFor();
     await page.getByRole('button', { name: 'New token' }).click();
     const form = page.getByRole('dialog', { name: 'New access token' });
-    await form.getByLabel('Name').fill('Lung AI');
+    await form.getByLabel('What it is for').fill('Lung AI');
     await form.getByLabel('Acts as').fill('ai.lung');
     await form.getByRole('button', { name: 'Issue' }).click();
     await form.getByRole('alert').filter({ hasText: 'at least one role' }).waitFor();
@@ -70,7 +70,7 @@ describe('the console’s page of access tokens', () => {
     const { page } = await openSignedIn(browser, nephos, admin, '/tokens');
     await page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })");
     await page.getByRole('button', { name: 'New token' }).click();
-    await page.getByLabel('Name').fill('Reading room');
+    await page.getByLabel('What it is for').fill('Reading room');
     await page.getByLabel('Acts as').fill('room.2');
     await page.getByRole('checkbox', { name: /^Viewer/ }).check();
     await page.getByRole('button', { name: 'Issue' }).click();
@@ -83,7 +83,7 @@ describe('the console’s page of access tokens', () => {
     const { page } = await openSignedIn(browser, nephos, admin, '/tokens');
     await page.getByRole('button', { name: 'New token' }).click();
     const form = page.getByRole('dialog', { name: 'New access token' });
-    await form.getByLabel('Name').fill('Odd');
+    await form.getByLabel('What it is for').fill('Odd');
     await form.getByLabel('Acts as').fill('<odd>');
     await form.getByRole('checkbox', { name: /^Viewer/ }).check();
     await form.getByRole('button', { name: 'Issue' }).click();
@@ -91,7 +91,7 @@ describe('the console’s page of access tokens', () => {
       .getByRole('alert')
       .filter({ hasText: /subject must be/i })
       .waitFor();
-    expect(await form.getByLabel('Name').inputValue()).toBe('Odd');
+    expect(await form.getByLabel('What it is for').inputValue()).toBe('Odd');
     await page.context().close();
   });
 
@@ -125,7 +125,7 @@ describe('the console’s page of access tokens', () => {
       expect(box.x + box.width).toBeLessThanOrEqual(viewport.width);
       expect(box.y + box.height).toBeLessThanOrEqual(viewport.height);
       await picture(page, `token-form-${name}-${colorScheme}`);
-      await page.getByLabel('Name').fill('Phone');
+      await page.getByLabel('What it is for').fill('Phone');
       await page.getByLabel('Acts as').fill('phone');
       await page.getByRole('checkbox', { name: /^Viewer/ }).check();
       await page.getByRole('button', { name: 'Issue' }).click();
