@@ -32,9 +32,13 @@ export interface EdgeConfig {
   readonly availabilityListeners: readonly MoveDestination[];
   /** the first one also answers queries */
   readonly upstreams: readonly [UpstreamConfig, ...UpstreamConfig[]];
-  readonly cache: { readonly maxAgeHours: number; readonly maxBytes: number };
+  readonly cache: { readonly maxAgeHours: number; readonly maxBytes: number; readonly unaskedAfterHours: number };
   readonly ledger: { readonly maxAgeDays: number; readonly maxRecords: number };
-  readonly commitment: { readonly limitHours: number; readonly unknownSeconds: number };
+  readonly commitment: {
+    readonly limitHours: number;
+    readonly unknownSeconds: number;
+    readonly askAgainMinutes: number;
+  };
   readonly disk: { readonly reserveBytes: number };
   readonly viewers: { readonly enabled: boolean; readonly token?: Secret };
   readonly http: { readonly bind: string; readonly port: number; readonly token?: Secret };

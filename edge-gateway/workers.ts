@@ -9,6 +9,7 @@ import { availabilityWorker } from './queues/availability.ts';
 import { procedureStepWorker } from './queues/step-delivery.ts';
 import { worklistWorker } from './queues/worklist.ts';
 import { cacheWorker } from './read/cache.ts';
+import { inventoryWorker } from './read/inventory.ts';
 import { edgeJobs } from './services.ts';
 import { heartbeat } from './status/heartbeat.ts';
 import { statusKeeper, statusServer } from './status/workers.ts';
@@ -64,6 +65,7 @@ export const WORKERS: readonly BackgroundWorker[] = [
   hastener,
   sweeper,
   cacheWorker,
+  inventoryWorker,
   ledgerWorker,
   worklistWorker,
   procedureStepWorker,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { InstanceRecord } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
 import type { BlobStore } from '#core/ports/blob-store.ts';
 import { parseMediaType } from '#dicomweb/media-type.ts';
@@ -16,30 +17,69 @@ export const FIRST_BYTES = PREAMBLE_BYTES + 4 + 12;
 /** (0002,0000), as it lies */
 const GROUP_LENGTH = 0x0000_0002;
 
-const pathOf = ({ instance }: Parcel): string =>
-  `/studies/${instance.StudyInstanceUID}/series/${instance.SeriesInstanceUID}/instances/${instance.SOPInstanceUID}`;
+export type InstanceUIDs = Pick<InstanceRecord, 'StudyInstanceUID' | 'SeriesInstanceUID' | 'SOPInstanceUID'>;
+
+const pathOf = ({ StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID }: InstanceUIDs): string =>
+  `/studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
+
+/** What HEAD tells of an instance. `isThere` undefined: the server does not answer it. `sha256` undefined: it does not state it */
+export interface Stated {
+  readonly isThere: boolean | undefined;
+  readonly sha256?: string | undefined;
+}
 
 /**
- * Whether the upstream has these very bytes, by the SHA-256 it states (RFC 9530 Repr-Digest of HEAD).
+ * Whether the upstream has an instance, and the SHA-256 it states of it (RFC 9530 Repr-Digest).
  * @throws PacsError BUSY, OUTCOME_UNKNOWN where that cannot be known now
  */
-export async function askDigest(upstream: Upstream, parcel: Parcel, signal: AbortSignal): Promise<Finding> {
+export async function askStated(upstream: Upstream, instance: InstanceUIDs, signal: AbortSignal): Promise<Stated> {
   const response = await upstream.request({
     method: 'HEAD',
-    path: pathOf(parcel),
+    path: pathOf(instance),
     headers: { accept: 'application/dicom; transfer-syntax=*' },
     probe: true,
     signal,
   });
   await response.discard();
   const { status } = response;
-  if (status === 404 || status === 410) return 'absent';
+  if (status === 404 || status === 410) return { isThere: false };
   // Servers without HEAD, or that have the object as multipart only.
-  if (status === 405 || status === 406 || status === 501 || status === 400) return 'unstated';
+  if (status === 405 || status === 406 || status === 501 || status === 400) return { isThere: undefined };
   if (status !== 200) throw unknown(status);
-  const digest = statedDigest(response.headers);
-  if (digest === undefined) return 'unstated';
-  return digest === parcel.object.sha256 ? 'same' : 'other';
+  return { isThere: true, sha256: statedDigest(response.headers) };
+}
+
+/**
+ * Whether the upstream has these very bytes, by the digest it states.
+ * @throws PacsError BUSY, OUTCOME_UNKNOWN where that cannot be known now
+ */
+export async function askDigest(
+  upstream: Upstream,
+  { instance, object }: Parcel,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const { isThere, sha256 } = await askStated(upstream, instance, signal);
+  if (isThere === false) return 'absent';
+  if (sha256 === undefined) return 'unstated';
+  return sha256 === object.sha256 ? 'same' : 'other';
+}
+
+/**
+ * Whether the upstream has an instance, by its metadata: any DICOMweb server answers that (PS3.18 §10.4.1.1.2).
+ * @throws PacsError BUSY, OUTCOME_UNKNOWN where that cannot be known now
+ */
+export async function askPresence(upstream: Upstream, instance: InstanceUIDs, signal: AbortSignal): Promise<boolean> {
+  const response = await upstream.request({
+    method: 'GET',
+    path: `${pathOf(instance)}/metadata`,
+    headers: { accept: 'application/dicom+json' },
+    probe: true,
+    signal,
+  });
+  await response.discard();
+  if (response.status === 404 || response.status === 410) return false;
+  if (response.status !== 200) throw unknown(response.status);
+  return true;
 }
 
 /**
@@ -55,7 +95,7 @@ export async function retrieveAndCompare(
   const { object } = parcel;
   const response = await upstream.request({
     method: 'GET',
-    path: pathOf(parcel),
+    path: pathOf(parcel.instance),
     headers: { accept: 'multipart/related; type="application/dicom"; transfer-syntax=*' },
     probe: true,
     signal,

@@ -1,4 +1,4 @@
-import { asRecord, type Tenant } from '#core/archive/records.ts';
+import { asRecord, type InstanceRecord, keys, type Tenant } from '#core/archive/records.ts';
 import { describeError, PacsError } from '#core/errors.ts';
 import type { IndexTable } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
@@ -7,7 +7,7 @@ import type { UpstreamState } from '../upstream.ts';
 import { COMPRESSED } from './compression.ts';
 import { takeIn, untaken } from './intake.ts';
 import { Lane, type LaneCounts } from './lane.ts';
-import { DestinationQueue } from './queue.ts';
+import { DestinationQueue, type Transition } from './queue.ts';
 import { type ForwardCounts, type ForwardRecord, forwardKeys, NOBODY } from './records.ts';
 import { raiseUrgent } from './urgent.ts';
 
@@ -48,6 +48,8 @@ export interface HeldInstance {
   readonly SOPInstanceUID: string;
   readonly sizeBytes: number;
   readonly reason: string | undefined;
+  /** it had been confirmed, and then was not there any more */
+  readonly missing: boolean;
   /** continue behind this one */
   readonly cursor: string;
 }
@@ -57,6 +59,7 @@ const QUIET_MS = 100;
 const UNTAKEN_COUNTED = 100;
 const RELEASE_AT_A_TIME = 100;
 const DROP_AT_A_TIME = 100;
+const MISSING = 'it had confirmed it, and does not have it any more: deleted there, or lost';
 /** destinations that there have ever been */
 const DESTINATIONS = 1_000;
 
@@ -185,10 +188,9 @@ export class Forwarder {
     return waiting.flatMap(({ SOPInstanceUID, queueKey }) => {
       const record = records.get(SOPInstanceUID);
       if (record === undefined) return [];
-      const { StudyInstanceUID, SeriesInstanceUID, sizeBytes, reason } = record;
-      return [
-        { destination, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, sizeBytes, reason, cursor: queueKey },
-      ];
+      const { StudyInstanceUID, SeriesInstanceUID, sizeBytes, reason, missing = false } = record;
+      const instance = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, sizeBytes };
+      return [{ destination, ...instance, reason, missing, cursor: queueKey }];
     });
   }
 
@@ -213,6 +215,41 @@ export class Forwarder {
     }
     this.#lanes.get(destination)?.retryNow();
     return released;
+  }
+
+  /** They had been confirmed, and the destination has not got them any more: what of them is here is held until a person has looked. */
+  async missing(destination: string, records: readonly ForwardRecord[]): Promise<void> {
+    const { services, tenant, log } = this.#context;
+    const changes: [ForwardRecord, Transition][] = [];
+    for (const record of records) {
+      const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = record;
+      const item = await services.index.get(keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID));
+      if (item === undefined) continue;
+      const { sha256, sizeBytes } = asRecord<InstanceRecord>(item);
+      changes.push([record, { to: 'missing', reason: MISSING, here: { sha256, sizeBytes } }]);
+    }
+    const held = await this.#queue(destination).apply(changes);
+    if (held.length > 0) log.error('confirmed-and-missing', { destination, instances: held.length });
+  }
+
+  /**
+   * A person says that what was found missing there, as all of it or one of it, has been deleted on purpose: its copy here may be evicted.
+   * @returns how many
+   */
+  async letGo(destination: string, SOPInstanceUID?: string): Promise<number> {
+    const queue = this.#queue(destination);
+    let count = 0;
+    for (let after: string | undefined; ; ) {
+      const page: readonly { SOPInstanceUID: string; queueKey?: string }[] =
+        SOPInstanceUID === undefined ? await queue.held(RELEASE_AT_A_TIME, after) : [{ SOPInstanceUID }];
+      const records = (await queue.records(page.map((one) => one.SOPInstanceUID))).filter(
+        ({ state, missing }) => state === 'held' && missing,
+      );
+      const changed = await queue.apply(records.map((record) => [record, { to: 'confirmed', evidence: 'person' }]));
+      count += changed.length;
+      after = page.at(-1)?.queueKey;
+      if (after === undefined) return count;
+    }
   }
 
   /** Tries a destination at once that is waiting for its time. */

@@ -1,4 +1,4 @@
-import { asItem, asRecord, type Tenant } from '#core/archive/records.ts';
+import { asItem, asRecord, type InstanceRecord, type Tenant } from '#core/archive/records.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { IndexTable, WriteOperation } from '#core/ports/index-table.ts';
 import type { Evidence } from '../config.ts';
@@ -30,8 +30,10 @@ export type FailureClass = 'transient' | 'ambiguous' | 'permanent';
 /** What becomes of an instance after an attempt. */
 export type Transition =
   | { readonly to: 'sending' }
-  | { readonly to: 'confirmed'; readonly evidence: Evidence }
+  | { readonly to: 'confirmed'; readonly evidence: Evidence | 'person' }
   | { readonly to: 'held'; readonly reason: string }
+  /** it had been confirmed, and is not there any more: the copy here, which may be another encoding of it, is what is left */
+  | { readonly to: 'missing'; readonly reason: string; readonly here: Pick<InstanceRecord, 'sha256' | 'sizeBytes'> }
   /** a person has said that it need not go there */
   | { readonly to: 'unwanted' }
   /** pending again: at once, or not before `due`. `ask`: whether its outcome is unknown. `own`: it failed, not the way there */
@@ -147,7 +149,7 @@ export class DestinationQueue {
           if: { version: record.version },
         });
         operations.push(...this.#moves(record, made));
-        countIn(counts, record, -1);
+        if (!record.fetched) countIn(counts, record, -1);
         countIn(counts, made, 1);
         return made;
       });
@@ -166,7 +168,7 @@ export class DestinationQueue {
   }
 
   #countFailure(transition: Transition): void {
-    if (transition.to === 'held') this.failures.permanent++;
+    if (transition.to === 'held' || transition.to === 'missing') this.failures.permanent++;
     if (transition.to !== 'pending' || transition.reason === undefined) return;
     if (transition.own === 'refused') this.failures.permanent++;
     else if (transition.ask) this.failures.ambiguous++;
@@ -270,9 +272,23 @@ function after(record: ForwardRecord, transition: Transition, now: number): Forw
         refusals: 0,
         confirmedAt: now,
         evidence: transition.evidence,
+        upstreamSha256: record.sent?.sha256,
+        missing: undefined,
       };
     case 'held':
       return { ...next, state: 'held', due: undefined, reason: transition.reason };
+    case 'missing':
+      return {
+        ...next,
+        ...transition.here,
+        state: 'held',
+        reason: transition.reason,
+        missing: true,
+        fetched: undefined,
+        confirmedAt: undefined,
+        evidence: undefined,
+        upstreamSha256: undefined,
+      };
     case 'unwanted':
       return { ...next, state: 'unwanted', due: undefined, ask: undefined, sent: undefined };
     case 'pending':
@@ -282,6 +298,7 @@ function after(record: ForwardRecord, transition: Transition, now: number): Forw
         due: transition.due,
         ask: transition.ask || undefined,
         reason: transition.reason ?? record.reason,
+        missing: undefined,
         attempts: record.attempts + (transition.own === undefined ? 0 : 1),
         refusals: record.refusals + (transition.own === 'refused' ? 1 : 0),
       };

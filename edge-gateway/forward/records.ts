@@ -10,6 +10,7 @@ import type { Evidence, SendPriority } from '../config.ts';
  *     ↑ │          │                       confirmed: the upstream vouches for its SHA-256
  *     │ └──────────┴──────→ held           held: refused for good; a person releases it
  *     └─────────────────────┘              unwanted: a person has said that it need not go there
+ *   confirmed ──→ held                     it is asked for before its copy here is evicted, and is not there any more (`missing`)
  *
  * | record      | partition                       | sort                        | holds                                      |
  * |-------------|---------------------------------|-----------------------------|--------------------------------------------|
@@ -47,7 +48,12 @@ export interface ForwardRecord {
   sent?: SentObject | undefined;
   queuedAt: number;
   confirmedAt?: number | undefined;
-  evidence?: Evidence | undefined;
+  /** `person`: one has said that it need not be there any more */
+  evidence?: Evidence | 'person' | undefined;
+  /** of the object as it was sent, and is kept there, where that is not as received */
+  upstreamSha256?: string | undefined;
+  /** of a held one: it had been confirmed, and then was not there any more */
+  missing?: boolean | undefined;
   /** it came from there: confirmed, and never counted */
   fetched?: boolean | undefined;
 }

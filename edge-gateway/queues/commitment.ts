@@ -13,7 +13,9 @@ import type { Services } from '#core/services.ts';
 import { AssociationError } from '#dimse/association.ts';
 import { answerCommitment, type CommitmentEvidence } from '#dimse/services/commitment.ts';
 import type { EdgeContext } from '../context.ts';
+import type { ForwardRecord } from '../forward/records.ts';
 import { isConfirmed } from '../read/knowledge.ts';
+import { readSideOf } from '../read/read-side.ts';
 
 /** A request is looked at again after a quarter of the time that it has been waiting, within these bounds (ms). */
 const AGAIN_MS = { least: 1_000, most: 60_000 };
@@ -28,7 +30,8 @@ type Standing = 'committed' | 'waiting' | 'unknown' | CommitmentFailure;
  * What the gateway can vouch for (PS3.4 J.1.1): that every archive upstream which wants an instance has shown that it holds it with the
  * SHA-256 that was received here. An archive that has merely accepted it has shown nothing. A request is answered when all its instances
  * are settled; after `commitment.limitHours` those that are not have failed, an instance that nobody has seen already after
- * `commitment.unknownSeconds`.
+ * `commitment.unknownSeconds`. What was confirmed longer ago than `commitment.askAgainMinutes` is asked for again: an archive restored from
+ * an older backup does not have it any more.
  */
 export const edgeEvidence =
   (context: EdgeContext): CommitmentEvidence =>
@@ -37,8 +40,10 @@ export const edgeEvidence =
     const waitedMs = context.clock.now() - requestedAt;
     const committed: Reference[] = [];
     const failed: Commitment['failed'][number][] = [];
-    for (const reference of references) {
-      const standing = await standingOf(context, tenant, reference);
+    const standings = new Map<Reference, Standing>();
+    for (const reference of references) standings.set(reference, await standingOf(context, tenant, reference));
+    await askAgain(context, standings);
+    for (const [reference, standing] of standings) {
       if (standing === 'committed') committed.push(reference);
       else if (standing === 'waiting') {
         if (waitedMs < limitHours * 3_600_000) return undefined;
@@ -74,6 +79,30 @@ async function standingOf(
   return destinations.every(({ evidence }) => evidence === 'digest' || evidence === 'retrieve')
     ? 'committed'
     : 'processingFailure';
+}
+
+/** Changes what stands as committed since long ago, and no longer is there or cannot be asked for. */
+async function askAgain(context: EdgeContext, standings: Map<Reference, Standing>): Promise<void> {
+  const before = context.clock.now() - context.config.commitment.askAgainMinutes * 60_000;
+  const old: { destination: string; record: ForwardRecord; reference: Reference }[] = [];
+  for (const [reference, standing] of standings) {
+    if (standing !== 'committed') continue;
+    const { destinations } = await context.forwarder.evidenceOf(reference.SOPInstanceUID);
+    for (const { destination, ...record } of destinations)
+      if ((record.confirmedAt ?? record.queuedAt) <= before) old.push({ destination, record, reference });
+  }
+  const { recheck, knowledge } = readSideOf(context);
+  for (const [destination, asked] of Map.groupBy(old, (one) => one.destination)) {
+    const answers = await recheck.ask(destination, asked, new AbortController().signal);
+    const lost = asked.filter(({ record }) => answers.get(record.SOPInstanceUID) === 'lost');
+    for (const { reference } of lost) standings.set(reference, 'noSuchInstance');
+    for (const { reference, record } of asked)
+      if (answers.get(record.SOPInstanceUID) === 'unanswered') standings.set(reference, 'waiting');
+    await knowledge.missing(
+      destination,
+      lost.map(({ record }) => record),
+    );
+  }
 }
 
 async function isFetched({ index }: Services, tenant: string, claim: SopClaim, sop: string): Promise<boolean> {

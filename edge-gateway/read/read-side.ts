@@ -1,7 +1,9 @@
 import type { EdgeContext } from '../context.ts';
+import { Recheck } from '../forward/recheck.ts';
 import type { Upstream } from '../upstream.ts';
 import type { CacheState } from './cache.ts';
 import { Fetcher } from './fetch.ts';
+import type { Inventory } from './inventory.ts';
 import { ForwardKnowledge } from './knowledge.ts';
 import { UpstreamArchive } from './upstream-archive.ts';
 import { StudyUsage } from './usage.ts';
@@ -13,8 +15,13 @@ export interface ReadSide {
   readonly fetcher: Fetcher;
   readonly usage: StudyUsage;
   readonly knowledge: ForwardKnowledge;
+  readonly recheck: Recheck;
   /** what the last look at the cache has found; undefined until there was one */
   cache: (CacheState & { readonly at: number }) | undefined;
+  /** a person wants the archives to be asked for all that is here */
+  isInventoryWanted: boolean;
+  /** the last such look, as far as it is */
+  inventory: Inventory | undefined;
 }
 
 const sides = new WeakMap<object, ReadSide>();
@@ -31,12 +38,16 @@ export function readSideOf(context: EdgeContext): ReadSide {
     archives.set(upstream, made);
     return made;
   };
+  const recheck = new Recheck(context);
   const side: ReadSide = {
     archive,
     fetcher: new Fetcher(services, archive, context.log),
     usage: new StudyUsage(services.index, context.clock),
-    knowledge: new ForwardKnowledge(context),
+    knowledge: new ForwardKnowledge(context, recheck),
+    recheck,
     cache: undefined,
+    isInventoryWanted: false,
+    inventory: undefined,
   };
   sides.set(services, side);
   return side;

@@ -4,16 +4,30 @@ import type { EdgeContext } from '../context.ts';
 import { switchesOf } from '../forward/switches.ts';
 import { takeUpAgain } from '../queues/owed.ts';
 import { releaseSteps } from '../queues/procedure-steps.ts';
+import { readSideOf } from '../read/read-side.ts';
 
 /** What a person can do from the status page. */
-export const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps', 'takeUp', 'drop'] as const;
+export const ACTIONS = [
+  'retry',
+  'pause',
+  'resume',
+  'sendNow',
+  'retrySteps',
+  'takeUp',
+  'drop',
+  'letGo',
+  'inventory',
+] as const;
 export type Action = (typeof ACTIONS)[number];
+
+/** Those that are not about one destination. */
+const OF_NONE: ReadonlySet<Action> = new Set(['retrySteps', 'takeUp', 'inventory']);
 
 export interface ActionRequest {
   readonly action: Action;
-  /** none: retrySteps, takeUp; of drop: one that is no longer configured */
+  /** none: retrySteps, takeUp, inventory; of drop: one that is no longer configured */
   readonly destination: string;
-  /** retry: one held instance; all of the destination without it */
+  /** retry, letGo: one held instance; all of the destination without it */
   readonly SOPInstanceUID?: string | undefined;
 }
 
@@ -22,7 +36,7 @@ export async function readAction(context: EdgeContext, form: URLSearchParams): P
   const action = ACTIONS.find((one) => one === form.get('action'));
   if (action === undefined) throw new PacsError('BAD_REQUEST', `action must be one of ${ACTIONS.join(', ')}`);
   const destination = form.get('destination') ?? '';
-  if (action !== 'retrySteps' && action !== 'takeUp' && !(await isKnown(context, action, destination)))
+  if (!OF_NONE.has(action) && !(await isKnown(context, action, destination)))
     throw new PacsError('NOT_FOUND', 'there is no such destination');
   const SOPInstanceUID = form.get('SOPInstanceUID') ?? undefined;
   if (SOPInstanceUID !== undefined && !isUID(SOPInstanceUID))
@@ -48,6 +62,13 @@ export async function perform(context: EdgeContext, request: ActionRequest): Pro
       const count = await forwarder.drop(destination);
       return `${count} ${count === 1 ? 'instance is' : 'instances are'} no longer meant for ${destination}.`;
     }
+    case 'letGo': {
+      const count = await forwarder.letGo(destination, SOPInstanceUID);
+      return `${count} ${count === 1 ? 'instance need' : 'instances need'} not be in ${destination} any more.`;
+    }
+    case 'inventory':
+      readSideOf(context).isInventoryWanted = true;
+      return 'Every archive is asked for what is here and it has confirmed.';
     case 'retrySteps':
       return `${await releaseSteps(context)} messages about procedure steps are sent again.`;
     case 'takeUp': {

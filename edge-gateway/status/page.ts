@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { OWED_LIMIT, type Owed } from '../queues/owed.ts';
+import type { Inventory } from '../read/inventory.ts';
 import type { DestinationState, GatewayStatus } from './snapshot.ts';
 
 /** Text that is safe within HTML: strings are escaped, what `html` has made is not escaped again. */
@@ -195,6 +196,7 @@ ${lastError !== undefined && html`<p class="hint">Last error, ${ago(now, lastErr
 ${one.paused ? action('resume', name, 'Resume') : action('pause', name, 'Pause')}
 ${action('sendNow', name, 'Send now')}
 ${one.held > 0 && action('retry', name, 'Retry all that is held')}
+${one.heldInstances.some(({ missing }) => missing) && action('letGo', name, 'Let go of all that is missing there')}
 </div>
 </article>`;
 }
@@ -209,12 +211,13 @@ const action = (name: string, destination: string, label: string, SOPInstanceUID
 const heldTable = ({ name, held, heldInstances }: DestinationState): Html =>
   html`<section aria-label="Held for ${name}"><h2>Held for ${name}</h2>
 <p class="hint">Refused for good. What was wrong has to be put right there, or here; then send again.${
-    held > heldInstances.length && ` The first ${heldInstances.length} of ${held}.`
-  }</p>
+    heldInstances.some(({ missing }) => missing) &&
+    ' What it had confirmed and does not have any more was lost there, as by restoring an older backup: send it again. Or it was deleted on purpose: let it go.'
+  }${held > heldInstances.length && ` The first ${heldInstances.length} of ${held}.`}</p>
 <div class="wide"><table><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
 ${heldInstances.map(
   (one) =>
-    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td>${action('retry', name, 'Retry', one.SOPInstanceUID)}</td></tr>`,
+    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td>${action('retry', name, 'Retry', one.SOPInstanceUID)}${one.missing && action('letGo', name, 'Let go', one.SOPInstanceUID)}</td></tr>`,
 )}
 </tbody></table></div></section>`;
 
@@ -273,7 +276,7 @@ ${callers.map(
 </tbody></table></div>`;
 }
 
-function room({ disk }: GatewayStatus): Html {
+function room({ disk, inventory, at }: GatewayStatus): Html {
   const days =
     disk.daysLeft === undefined
       ? html`nothing comes in`
@@ -285,7 +288,16 @@ ${pair('Kept free', bytes(disk.reserveBytes))}
 ${pair('Comes in', `${bytes(disk.bytesPerDay)} a day`)}
 ${pair('Kept here', disk.cacheBytes === undefined ? 'not counted yet' : `${bytes(disk.cacheBytes)}, ${count(disk.cacheStudies ?? 0, 'study', 'studies')}`)}
 ${pair('Cache at most', bytes(disk.maxCacheBytes))}
-</dl>`;
+</dl>
+${inventory !== undefined && inventoryOf(inventory, at)}
+<p class="hint">When an archive was restored from a backup, ask whether it still has what it has confirmed. Of what it does not have, the copy that is here is held; nothing is sent before you say so.</p>
+<div class="actions">${action('inventory', 'all that is here', 'Ask the archives')}</div>`;
+}
+
+function inventoryOf({ startedAt, endedAt, there, lost, unanswered }: Inventory, at: number): Html {
+  const found = `${count(there, 'instance')} there, ${lost} missing, ${unanswered} without an answer`;
+  const when = endedAt === undefined ? 'Being asked since' : 'Asked';
+  return html`<p class="${lost > 0 ? 'bad' : unanswered > 0 ? 'warn' : 'good'}">${when} ${clockTime(startedAt)} (${ago(at, startedAt)}): ${found}.</p>`;
 }
 
 function identified({ identity, at }: GatewayStatus): Html | false {

@@ -7,6 +7,7 @@ import { switchesOf } from '../forward/switches.ts';
 import { type OwedStatus, owedStatus } from '../queues/owed.ts';
 import { type HeldStep, heldSteps, waitingStepsOfAll } from '../queues/procedure-steps.ts';
 import { worklistStatus } from '../queues/worklist.ts';
+import type { Inventory } from '../read/inventory.ts';
 import { readSideOf } from '../read/read-side.ts';
 import type { CallerActivity } from './activity.ts';
 import type { SendRate } from './rates.ts';
@@ -31,6 +32,8 @@ export interface GatewayStatus {
   /** no longer configured, and waited for */
   readonly left: readonly LeftDestination[];
   readonly disk: DiskState;
+  /** the last time that the archives were asked for all that is here; undefined: not since the start */
+  readonly inventory: Inventory | undefined;
   readonly worklist: {
     readonly state: 'current' | 'stale' | 'none' | 'off';
     readonly ageMs?: number;
@@ -108,6 +111,7 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     destinations,
     left,
     disk: await diskState(context, waitingBytes),
+    inventory: readSideOf(context).inventory,
     worklist: await worklistStatus(context),
     procedureSteps: { waiting: await waitingStepsOfAll(context), held: await heldSteps(context, LISTED_HELD) },
     owed: await owedStatus(context),
@@ -149,8 +153,9 @@ async function diskState(context: EdgeContext, waitingBytes: number): Promise<Di
   const { freeBytes, reserveBytes, refusing } = await context.disk.state();
   const { cache } = readSideOf(context);
   const { bytesPerDay } = statusSideOf(context).activity;
-  // What is confirmed upstream gives way when room is needed.
-  const roomBytes = Math.max(0, freeBytes - reserveBytes) + Math.max(0, (cache?.bytes ?? 0) - waitingBytes);
+  // What was confirmed upstream long ago gives way when room is needed, also while nothing upstream answers.
+  const givesWay = Math.max(0, Math.min((cache?.bytes ?? 0) - waitingBytes, cache?.oldBytes ?? 0));
+  const roomBytes = Math.max(0, freeBytes - reserveBytes) + givesWay;
   return {
     freeBytes,
     reserveBytes,

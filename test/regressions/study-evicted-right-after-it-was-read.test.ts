@@ -20,7 +20,7 @@ test('a study that was read a moment ago is not taken for the least recently use
   };
   const usage = new StudyUsage(services.index, services.clock);
   usage.use(TENANT, read)();
-  const knowledge = { confirmed: async (instances: readonly unknown[]) => instances.map(() => true) };
+  const knowledge = { evictable: async (instances: readonly unknown[]) => instances.map(() => true) };
   const { sizeBytes } = (await studyRecord(services, read))!;
   const evicting = evictCache(services, TENANT, knowledge, usage, { cacheBytes: sizeBytes, cacheAgeMs: 3_600_000 });
   // It has looked by now.

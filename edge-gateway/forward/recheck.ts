@@ -1,0 +1,128 @@
+import type { InstanceRecord } from '#core/archive/records.ts';
+import { textOf } from '#core/dicom/element-text.ts';
+import { describeError, PacsError } from '#core/errors.ts';
+import { TAG } from '#dimse/services/query.ts';
+import type { EdgeContext } from '../context.ts';
+import { NotBefore } from '../not-before.ts';
+import { UpstreamArchive } from '../read/upstream-archive.ts';
+import type { Upstream } from '../upstream.ts';
+import { askPresence, askStated } from './examine.ts';
+import { inParallel } from './parallel.ts';
+import type { ForwardRecord } from './records.ts';
+
+/** What an archive says of an instance that it has confirmed. `lost`: it has not got it, or other bytes. `unanswered`: it cannot be asked now. */
+export type Answer = 'there' | 'lost' | 'unanswered';
+
+/** An instance that was confirmed, and the copy of it that is here. */
+export interface Confirmed {
+  readonly record: ForwardRecord;
+  /** may be another encoding: what was evicted and fetched back */
+  readonly here?: Pick<InstanceRecord, 'sha256'> | undefined;
+}
+
+/** questions about instances under way at a time */
+const ASKING = 6;
+/** An archive that did not answer is not asked again for so long (ms). */
+const SILENCE_MS = 60_000;
+
+/**
+ * Asks archives whether they still have what they have confirmed. One that was restored from an older backup has not, and does not know
+ * that it ever had. What was confirmed by its digest is asked for by its digest; of what was confirmed otherwise, a search tells what there
+ * is of the study (PS3.18 §10.6), and what it does not name is asked for by itself, as not every server's list is complete.
+ */
+export class Recheck {
+  readonly #context: Pick<EdgeContext, 'upstream' | 'clock' | 'log'>;
+  readonly #silent = new Map<string, NotBefore>();
+
+  constructor(context: Pick<EdgeContext, 'upstream' | 'clock' | 'log'>) {
+    this.#context = context;
+  }
+
+  /** @returns by SOP Instance UID: of each that is given. Never rejects because of the archive. */
+  async ask(
+    destination: string,
+    confirmed: readonly Confirmed[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, Answer>> {
+    const answers = new Map<string, Answer>(
+      confirmed.map(({ record }) => [record.SOPInstanceUID, isBelieved(record) ? 'there' : 'unanswered']),
+    );
+    const upstream = this.#context.upstream(destination);
+    const toAsk = confirmed.filter(({ record }) => !isBelieved(record));
+    if (upstream === undefined || toAsk.length === 0 || this.#isSilent(destination)) return answers;
+    try {
+      await this.#ask(upstream, toAsk, answers, signal);
+    } catch (error) {
+      if (!(error instanceof PacsError)) throw error;
+      const now = this.#context.clock.now();
+      const silent = this.#silent.get(destination) ?? new NotBefore();
+      silent.set(now, now + SILENCE_MS);
+      this.#silent.set(destination, silent);
+      this.#context.log.info('not-asked-again', { destination, ...describeError(error) });
+    }
+    return answers;
+  }
+
+  #isSilent(destination: string): boolean {
+    return (this.#silent.get(destination)?.left(this.#context.clock.now()) ?? 0) > 0;
+  }
+
+  async #ask(
+    upstream: Upstream,
+    toAsk: readonly Confirmed[],
+    answers: Map<string, Answer>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const untold = toAsk.filter(({ record }) => record.evidence !== 'digest');
+    const byDigest = toAsk.filter(({ record }) => record.evidence === 'digest');
+    await inParallel(byDigest, ASKING, (one) =>
+      ofOne(async () => {
+        const { isThere, sha256 } = await askStated(upstream, one.record, signal);
+        if (isThere === undefined) untold.push(one);
+        else answers.set(one.record.SOPInstanceUID, isThere && isSame(one, sha256, upstream) ? 'there' : 'lost');
+      }),
+    );
+    for (const [study, asked] of Map.groupBy(untold, ({ record }) => record.StudyInstanceUID)) {
+      const listed = await this.#listed(upstream, study, signal);
+      await inParallel(asked, ASKING, ({ record }) =>
+        ofOne(async () => {
+          const isThere = listed.has(record.SOPInstanceUID) || (await askPresence(upstream, record, signal));
+          answers.set(record.SOPInstanceUID, isThere ? 'there' : 'lost');
+        }),
+      );
+    }
+  }
+
+  async #listed(upstream: Upstream, StudyInstanceUID: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const archive = new UpstreamArchive(upstream, this.#context.clock, { queryMs: upstream.config.timeoutMs });
+    const listed = new Set<string>();
+    try {
+      for await (const rows of archive.search('instance', { StudyInstanceUID }, new URLSearchParams(), signal))
+        for (const row of rows) listed.add(textOf(row[TAG.SOPInstanceUID]));
+    } catch (error) {
+      if (!(error instanceof PacsError) || error.code !== 'NOT_ACCEPTABLE') throw error;
+      // A server without such a search: each is asked for by itself.
+    }
+    return listed;
+  }
+}
+
+/** What was accepted is believed as the configuration wants it; a person's word is. */
+const isBelieved = ({ evidence }: ForwardRecord): boolean => evidence === 'accepted' || evidence === 'person';
+
+/** A server that does not state the digest any more has the instance all the same. */
+function isSame({ record, here }: Confirmed, stated: string | undefined, { config }: Upstream): boolean {
+  if (stated === undefined) return true;
+  // Of what went out compressed before its digest was kept, nobody knows it.
+  if (record.upstreamSha256 === undefined && config.compression !== 'none') return true;
+  return [record.upstreamSha256 ?? record.sha256, here?.sha256].includes(stated);
+}
+
+/** Where the archive fails at one instance, that one stays unanswered. */
+async function ofOne(ask: () => Promise<void>): Promise<void> {
+  try {
+    await ask();
+  } catch (error) {
+    if (!(error instanceof PacsError) || error.details.ofInstance !== true) throw error;
+  }
+}

@@ -1,0 +1,163 @@
+import { describe, expect, test } from 'vitest';
+import { PacsError } from '#core/errors.ts';
+import { reprDigest } from '#dicomweb/digest.ts';
+import type { EdgeContext } from '#edge/context.ts';
+import { type Answer, type Confirmed, Recheck } from '#edge/forward/recheck.ts';
+import type { ForwardRecord } from '#edge/forward/records.ts';
+import type { Upstream, UpstreamRequest } from '#edge/upstream.ts';
+
+/** An archive that answers as it is told: by request, `METHOD /path` without its query; what is not told of is not found. */
+type Said = number | { readonly status: number; readonly sha256?: string; readonly text?: string } | PacsError;
+
+const STUDY = '1.2.3';
+const sha = (digit: string): string => digit.repeat(64);
+const instancePath = (sop: string): string => `/studies/${STUDY}/series/1.2.3.4/instances/${sop}`;
+const SEARCH = `GET /studies/${STUDY}/instances`;
+const listing = (...sops: string[]): Said => ({
+  status: 200,
+  text: JSON.stringify(sops.map((sop) => ({ '00080018': { vr: 'UI', Value: [sop] } }))),
+});
+
+function recheckOf(said: Readonly<Record<string, Said>>, config: object = {}) {
+  const asked: string[] = [];
+  let nowMs = 1_000_000;
+  const upstream = {
+    config: { timeoutMs: 1_000, compression: 'none', ...config },
+    state: {},
+    isReachable: true,
+    async request({ method, path }: UpstreamRequest) {
+      const name = `${method} ${path.replace(/\?.*/, '')}`;
+      asked.push(name);
+      const answer = said[name] ?? 404;
+      if (answer instanceof PacsError) throw answer;
+      const { status, sha256, text = '' } = typeof answer === 'number' ? { status: answer } : answer;
+      return {
+        status,
+        headers: sha256 === undefined ? {} : { 'repr-digest': reprDigest(sha256) },
+        body: (async function* () {
+          yield Buffer.from(text);
+        })(),
+        discard: async () => {},
+      };
+    },
+  } as unknown as Upstream;
+  const context = {
+    upstream: (name: string) => (name === 'cloud' ? upstream : undefined),
+    clock: { now: () => nowMs },
+    log: { info: () => {} },
+  } as unknown as EdgeContext;
+  const recheck = new Recheck(context);
+  return {
+    asked,
+    later: (ms: number) => {
+      nowMs += ms;
+    },
+    ask: async (...confirmed: Confirmed[]): Promise<Record<string, Answer>> =>
+      Object.fromEntries(await recheck.ask('cloud', confirmed, new AbortController().signal)),
+  };
+}
+
+const confirmed = (sop: string, more: Partial<ForwardRecord> = {}, here?: string): Confirmed => ({
+  record: {
+    StudyInstanceUID: STUDY,
+    SeriesInstanceUID: '1.2.3.4',
+    SOPInstanceUID: sop,
+    sha256: sha('a'),
+    evidence: 'digest',
+    ...more,
+  } as ForwardRecord,
+  here: here === undefined ? undefined : { sha256: here },
+});
+
+describe('what was confirmed by its digest', () => {
+  const head = `HEAD ${instancePath('1.1')}`;
+
+  for (const [what, said, record, expected] of [
+    ['the same digest', { status: 200, sha256: sha('a') }, confirmed('1.1'), 'there'],
+    ['another digest', { status: 200, sha256: sha('b') }, confirmed('1.1'), 'lost'],
+    ['not found', 404, confirmed('1.1'), 'lost'],
+    ['gone', 410, confirmed('1.1'), 'lost'],
+    ['it is there, and no digest', 200, confirmed('1.1'), 'there'],
+    [
+      'the digest of what was sent',
+      { status: 200, sha256: sha('c') },
+      confirmed('1.1', { upstreamSha256: sha('c') }),
+      'there',
+    ],
+    [
+      'the digest of what was received, and not sent',
+      { status: 200, sha256: sha('a') },
+      confirmed('1.1', { upstreamSha256: sha('c') }),
+      'lost',
+    ],
+    [
+      'the digest of the copy that was fetched back',
+      { status: 200, sha256: sha('d') },
+      confirmed('1.1', {}, sha('d')),
+      'there',
+    ],
+    ['it is busy', 503, confirmed('1.1'), 'unanswered'],
+    ['it fails', 500, confirmed('1.1'), 'unanswered'],
+    ['there are no rights any more', 403, confirmed('1.1'), 'unanswered'],
+  ] as const)
+    test(`${what}: ${expected}`, async () => {
+      expect(await recheckOf({ [head]: said }).ask(record)).toEqual({ '1.1': expected });
+    });
+
+  test('a digest is not compared where nobody knows which was sent', async () => {
+    const site = recheckOf({ [head]: { status: 200, sha256: sha('f') } }, { compression: 'htj2k' });
+    expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'there' });
+  });
+
+  test('a server that has come to answer no HEAD is asked otherwise', async () => {
+    const site = recheckOf({ [head]: 405, [SEARCH]: listing('1.1') });
+    expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'there' });
+  });
+
+  test('where it fails at one instance, the others are asked for all the same', async () => {
+    const site = recheckOf({ [head]: 500, [`HEAD ${instancePath('1.2')}`]: { status: 200, sha256: sha('a') } });
+    expect(await site.ask(confirmed('1.1'), confirmed('1.2'))).toEqual({ '1.1': 'unanswered', '1.2': 'there' });
+  });
+});
+
+describe('what was confirmed otherwise', () => {
+  const fetched = (sop: string): Confirmed => confirmed(sop, { evidence: 'retrieve' });
+  const metadata = (sop: string): string => `GET ${instancePath(sop)}/metadata`;
+
+  test('is looked for in the list of the study, with one question', async () => {
+    const site = recheckOf({ [SEARCH]: listing('1.1', '1.2') });
+    expect(await site.ask(fetched('1.1'), fetched('1.2'))).toEqual({ '1.1': 'there', '1.2': 'there' });
+    expect(site.asked).toEqual([SEARCH]);
+  });
+
+  test('and asked for by itself where the list does not name it', async () => {
+    const site = recheckOf({ [SEARCH]: listing('1.1'), [metadata('1.2')]: 200 });
+    const answers = await site.ask(fetched('1.1'), fetched('1.2'), fetched('1.3'));
+    expect(answers).toEqual({ '1.1': 'there', '1.2': 'there', '1.3': 'lost' });
+    expect(site.asked).toEqual([SEARCH, metadata('1.2'), metadata('1.3')]);
+  });
+
+  test('or where the server has no such search', async () => {
+    const site = recheckOf({ [SEARCH]: 403, [metadata('1.1')]: 200 });
+    expect(await site.ask(fetched('1.1'), fetched('1.2'))).toEqual({ '1.1': 'there', '1.2': 'lost' });
+  });
+});
+
+test('what was merely accepted, or a person has let go, is not asked for', async () => {
+  const site = recheckOf({});
+  const answers = await site.ask(confirmed('1.1', { evidence: 'accepted' }), confirmed('1.2', { evidence: 'person' }));
+  expect(answers).toEqual({ '1.1': 'there', '1.2': 'there' });
+  expect(site.asked).toEqual([]);
+});
+
+test('an archive that does not answer is left alone for a minute', async () => {
+  const said: Record<string, Said> = { [`HEAD ${instancePath('1.1')}`]: new PacsError('BUSY', 'nobody is there') };
+  const site = recheckOf(said);
+  expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'unanswered' });
+  said[`HEAD ${instancePath('1.1')}`] = { status: 200, sha256: sha('a') };
+  site.later(59_000);
+  expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'unanswered' });
+  expect(site.asked).toHaveLength(1);
+  site.later(2_000);
+  expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'there' });
+});
