@@ -203,6 +203,29 @@ describe.each<OrthancVersion>(['1.10', '1.12'])('Orthanc %s', (version) => {
     expect(await drained(beside, SLICES)).toMatchObject({ confirmed: SLICES, held: 0 });
     expect(await ask<string[]>(upstream, '/instances')).toHaveLength(SLICES);
   });
+
+  test('asked for all that is here: what it has lost is held, and sent again when a person says so', async () => {
+    const [lost] = await ask<string[]>(upstream, '/instances');
+    expect((await fetch(`${upstream.origin}/instances/${lost}`, { method: 'DELETE' })).ok).toBe(true);
+    const act = (form: Record<string, string>): Promise<Response> =>
+      fetch(`http://127.0.0.1:${beside.httpPort}/status/actions`, {
+        method: 'POST',
+        body: new URLSearchParams(form),
+        headers: { accept: 'application/json' },
+      });
+    expect((await act({ action: 'inventory' })).status).toBe(200);
+    const inventory = async (): Promise<unknown> => {
+      const response = await fetch(`http://127.0.0.1:${beside.httpPort}/status.json`);
+      return ((await response.json()) as { inventory?: unknown }).inventory;
+    };
+    await expect
+      .poll(inventory, { timeout: 60_000 })
+      .toMatchObject({ endedAt: expect.any(Number), there: SLICES - 1, lost: 1, unanswered: 0 });
+    expect(await until(beside, () => true)).toMatchObject({ confirmed: SLICES - 1, held: 1 });
+    expect((await act({ action: 'retry', destination: 'upstream' })).status).toBe(200);
+    expect(await drained(beside, SLICES)).toMatchObject({ confirmed: SLICES, held: 0 });
+    expect(await ask<string[]>(upstream, '/instances')).toHaveLength(SLICES);
+  });
 });
 
 describe.runIf(hasCorpus)('the shared corpus', { timeout: 2 * CORPUS_MS }, () => {
