@@ -168,7 +168,7 @@ export class DestinationQueue {
   }
 
   #countFailure(transition: Transition): void {
-    if (transition.to === 'held' || transition.to === 'missing') this.failures.permanent++;
+    if (transition.to === 'held') this.failures.permanent++;
     if (transition.to !== 'pending' || transition.reason === undefined) return;
     if (transition.own === 'refused') this.failures.permanent++;
     else if (transition.ask) this.failures.ambiguous++;

@@ -69,7 +69,7 @@ ${body}
 </html>
 `.text;
 
-export const REFRESH_SECONDS = 15;
+const REFRESH_SECONDS = 15;
 
 /** `said`: what has just been done. `refresh`: whether the page loads itself anew, which a reader can switch off. */
 export function statusPage(status: GatewayStatus, options: { said?: string | undefined; refresh: boolean }): string {
@@ -217,7 +217,7 @@ const heldTable = ({ name, held, heldInstances }: DestinationState): Html =>
 <div class="wide"><table><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
 ${heldInstances.map(
   (one) =>
-    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td>${action('retry', name, 'Retry', one.SOPInstanceUID)}${one.missing && action('letGo', name, 'Let go', one.SOPInstanceUID)}</td></tr>`,
+    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td><div class="actions">${action('retry', name, 'Retry', one.SOPInstanceUID)}${one.missing && action('letGo', name, 'Let go', one.SOPInstanceUID)}</div></td></tr>`,
 )}
 </tbody></table></div></section>`;
 
