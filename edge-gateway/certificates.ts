@@ -13,7 +13,7 @@ const filesOf = ({ dicom, upstreams, moveDestinations }: EdgeConfig): TlsFiles[]
   );
 
 /** Undefined while one of them cannot be read: it is being replaced, or gone, and what is in use stays so. */
-export function certificateStamp(config: EdgeConfig): string | undefined {
+function certificateStamp(config: EdgeConfig): string | undefined {
   try {
     return filesOf(config).map(tlsStampOf).join(' ');
   } catch (error) {

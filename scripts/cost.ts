@@ -10,7 +10,7 @@ const PAGE = join(import.meta.dirname, '../docs/costs.md');
 export const [BEGIN, END] = ['<!-- npm run cost -->', '<!-- end -->'];
 
 /** What `npm run cost` prints: counted calls times list prices. */
-export function costReport(): string {
+function costReport(): string {
   const costs = SHAPES.map((shape) => studyCost(shape, COST_COUNTS, AWS_LIST.prices));
   return report(costs, AWS_LIST.prices);
 }

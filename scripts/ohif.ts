@@ -47,7 +47,7 @@ interface Stated {
   >;
 }
 
-export const OHIF_FOLDER = join(ROOT, 'node_modules/@ohif/app');
+const OHIF_FOLDER = join(ROOT, 'node_modules/@ohif/app');
 const DIST = join(OHIF_FOLDER, 'dist');
 /** Folders of what came built already, by the package that each is. */
 const BUILT = { ort: 'onnxruntime-web', 'dicom-microscopy-viewer': 'dicom-microscopy-viewer' } as const;

@@ -271,7 +271,7 @@ function told(
 }
 
 /** SHA-256 of the key (SubjectPublicKeyInfo), base64, as the console shows it. */
-export const fingerprint = (publicKeyPem: string): string =>
+const fingerprint = (publicKeyPem: string): string =>
   `SHA256:${createHash('sha256')
     .update(createPublicKey(publicKeyPem).export({ type: 'spki', format: 'der' }))
     .digest('base64')

@@ -22,7 +22,7 @@ export interface Identity {
 }
 
 const FILE = 'identity.json';
-export const identityFile = (dataDir: string): string => join(dataDir, FILE);
+const identityFile = (dataDir: string): string => join(dataDir, FILE);
 
 /** undefined: never enrolled. @throws ConfigError where the file cannot be used */
 export function readIdentity(dataDir: string): Identity | undefined {

@@ -129,7 +129,7 @@ async function digestOfFirst(response: UpstreamResponse): Promise<string | undef
 }
 
 /** Of what follows the file meta information of a Part 10 object (PS3.10 §7.1); undefined when it is none. */
-export async function dataSetDigest(body: AsyncIterable<Uint8Array>): Promise<string | undefined> {
+async function dataSetDigest(body: AsyncIterable<Uint8Array>): Promise<string | undefined> {
   const hash = createHash('sha256');
   let head = Buffer.alloc(0);
   /** of the object, from where the data set is hashed; undefined: not known yet, null: there is no file meta information */

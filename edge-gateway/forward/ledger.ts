@@ -33,7 +33,7 @@ export interface LedgerLimits {
   readonly leastAgeMs: number;
 }
 
-export const ledgerLimits = ({ ledger, commitment }: EdgeContext['config']): LedgerLimits => ({
+const ledgerLimits = ({ ledger, commitment }: EdgeContext['config']): LedgerLimits => ({
   maxAgeMs: ledger.maxAgeDays * DAY_MS,
   maxRecords: ledger.maxRecords,
   leastAgeMs: commitment.limitHours * HOUR_MS + DAY_MS,

@@ -3,7 +3,7 @@ import type { IndexTable } from '#core/ports/index-table.ts';
 import type { EdgeContext } from '../context.ts';
 
 /** How long a destination is sent to without regard to its schedule, once somebody has asked for that (ms). */
-export const SEND_NOW_MS = 60 * 60 * 1000;
+const SEND_NOW_MS = 60 * 60 * 1000;
 
 /** What a person has said of a destination. */
 export interface Switch {
@@ -16,7 +16,7 @@ export interface Switch {
 const DEFAULT: Switch = { paused: false, sendNowUntil: undefined };
 
 /** Pause, resume, send now: by destination. */
-export class Switches {
+class Switches {
   readonly #index: IndexTable;
   readonly #clock: Clock;
   readonly #tenant: string;

@@ -19,11 +19,7 @@ const AGAIN = { firstMs: 1_000, mostMs: 60_000 };
  * Tells the archive, or the system of an AE title, what waits for it, one message after the other.
  * @throws PacsError where it cannot be told now: this message and all behind it wait
  */
-export async function tellSteps(
-  context: EdgeContext,
-  destination: string | undefined,
-  signal: AbortSignal,
-): Promise<void> {
+async function tellSteps(context: EdgeContext, destination: string | undefined, signal: AbortSignal): Promise<void> {
   const { services, log } = context;
   while (!signal.aborted) {
     const first = await firstWaiting(context, destination);

@@ -19,7 +19,7 @@ export interface Inventory {
 }
 
 /** Asks the archives for all that is here and that they have confirmed, as after one was restored from a backup. Tells how far it is. */
-export async function takeInventory(
+async function takeInventory(
   services: Services,
   tenant: string,
   knowledge: Pick<ForwardKnowledge, 'askAgain'>,

@@ -7,17 +7,7 @@ import { releaseSteps } from '../queues/procedure-steps.ts';
 import { readSideOf } from '../read/read-side.ts';
 
 /** What a person can do from the status page. */
-export const ACTIONS = [
-  'retry',
-  'pause',
-  'resume',
-  'sendNow',
-  'retrySteps',
-  'takeUp',
-  'drop',
-  'letGo',
-  'inventory',
-] as const;
+const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps', 'takeUp', 'drop', 'letGo', 'inventory'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 /** Those that are not about one destination. */

@@ -13,7 +13,7 @@ import type { CallerActivity } from './activity.ts';
 import type { SendRate } from './rates.ts';
 import { statusSideOf } from './status-side.ts';
 
-export const VERSION: string = program.version;
+const VERSION: string = program.version;
 
 /** The state of the gateway at one moment, for a person, for Prometheus and for the archive. Times are ms since 1970. */
 export interface GatewayStatus {

@@ -13,7 +13,7 @@ import {
 
 /** What every IndexTable refuses before it touches its engine, so that all engines refuse the same. */
 
-export const PARTITION_LIMIT_BYTES = 1024;
+const PARTITION_LIMIT_BYTES = 1024;
 export const SORT_LIMIT_BYTES = 900;
 const KEYS_LIMIT = 100;
 const PAGE_LIMIT = 10_000;
@@ -30,7 +30,7 @@ function checkText(text: string, what: string, limitBytes: number): void {
   if (!text.isWellFormed()) refuse(`${what} key is not well-formed UTF-16`);
 }
 
-export const checkPartition = (partition: string): void => checkText(partition, 'partition', PARTITION_LIMIT_BYTES);
+const checkPartition = (partition: string): void => checkText(partition, 'partition', PARTITION_LIMIT_BYTES);
 
 export function checkKey(key: Key): void {
   checkPartition(key.partition);

@@ -91,7 +91,7 @@ const browserCookie = (request: HttpRequest, value: string): string =>
   hostCookie(request, { name: BROWSER_COOKIE, value, sameSite: 'Lax', maxAgeSeconds: BROWSER_SECONDS });
 
 /** @throws PacsError NOT_FOUND where nobody signs in but by tokens */
-export function required<T>(door: T | undefined): T {
+function required<T>(door: T | undefined): T {
   if (door === undefined) throw new PacsError('NOT_FOUND', 'nobody signs in here but by access token');
   return door;
 }

@@ -4,7 +4,7 @@ import { flag, list, object, text, time } from './openapi-schema.ts';
 
 const patient = object({ id: text, issuer: text }, ['issuer']);
 /** A rule of reach: all that it names must be met; of several rules any suffices (docs/roles.md). */
-export const REACH_SCHEMA = {
+const REACH_SCHEMA = {
   ...list(
     object(
       {

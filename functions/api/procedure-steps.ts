@@ -32,7 +32,7 @@ const summary = (
 });
 
 /** Steps, newest first; with `StudyInstanceUID` those of a study. */
-export const listSteps: Handler = async ({ request, services, principal }) => {
+const listSteps: Handler = async ({ request, services, principal }) => {
   const study = request.query.get('StudyInstanceUID');
   if (study !== null) {
     const items = await procedureStepsOf(services, principal.tenant, study);
@@ -45,7 +45,7 @@ export const listSteps: Handler = async ({ request, services, principal }) => {
 };
 
 /** One step with its attributes, and the instances it names that have not arrived. */
-export const getStep: Handler = async ({ params, services, principal }) => {
+const getStep: Handler = async ({ params, services, principal }) => {
   const step = await getProcedureStep(services, principal.tenant, params.instance!);
   const { made, missing } = await notArrived(services, principal.tenant, step);
   return json(200, {
@@ -72,7 +72,7 @@ function keyOf({ headers }: HttpRequest): string | undefined {
 const answer = ({ step, repeated }: StepOutcome) => json(200, { ...summary(step, madeBy(step).length), repeated });
 
 /** N-CREATE over HTTP: the same content again is the same step. A `source` names the AE title that reported it. */
-export const createStep: Handler = async ({ request, params, services, principal }) => {
+const createStep: Handler = async ({ request, params, services, principal }) => {
   const given = await readStep(request);
   await checkStepReach(services, principal.tenant, params.instance!, given);
   const message = {
@@ -84,7 +84,7 @@ export const createStep: Handler = async ({ request, params, services, principal
 };
 
 /** N-SET over HTTP: with an Idempotency-Key it counts once, however often it comes. */
-export const setStep: Handler = async ({ request, params, services, principal }) => {
+const setStep: Handler = async ({ request, params, services, principal }) => {
   const given = await readStep(request);
   await checkStepReach(services, principal.tenant, params.instance!);
   const message = { tenant: principal.tenant, source: sourceOf(request, principal.subject), key: keyOf(request) };

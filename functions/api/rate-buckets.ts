@@ -27,7 +27,7 @@ export interface RateBuckets {
 }
 
 /** buckets, and tokens known to be valid, that are kept of each kind; the one not used for longest goes */
-export const KEPT = 10_000;
+const KEPT = 10_000;
 
 interface Bucket {
   level: number;

@@ -8,7 +8,7 @@ import type { Route } from '#dicomweb/router.ts';
 import { json, readJson, wholeNumber } from './json.ts';
 
 /** Where the receiver's page stands; the secret goes behind the `#`, which browsers send to nobody. */
-export const linkAddress = (origin: string, id: string, secret: string): string => `${origin}/s/${id}#${secret}`;
+const linkAddress = (origin: string, id: string, secret: string): string => `${origin}/s/${id}#${secret}`;
 
 /** POST: makes a link. The answer is the only place where its address ever stands. @throws PacsError as createShare */
 const create: Handler = async ({ request, services, principal, facts }) => {

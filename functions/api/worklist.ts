@@ -52,7 +52,7 @@ const withTag = (item: WorklistItem): HttpResponse => {
  * Items in the order of their start; with `changedSince` what has become of them since a cursor. Filters are those of a query: a
  * keyword, a tag, or a path of them. What is over is shown when `state` asks for it.
  */
-export const listItems: Handler = async ({ request, services, principal }) => {
+const listItems: Handler = async ({ request, services, principal }) => {
   const limit = wholeNumber(request, 'limit', PAGE.fallback, PAGE.most);
   const since = request.query.get('changedSince');
   if (since !== null) {
@@ -115,7 +115,7 @@ function ifMatch({ headers }: HttpRequest): number | undefined {
 export const addItem: Handler = async ({ request, services, principal }) =>
   withTag(await addWorklistItem(services, principal.tenant, await readDataSet(request)));
 
-export const getItem: Handler = async ({ params, services, principal }) =>
+const getItem: Handler = async ({ params, services, principal }) =>
   withTag(await getWorklistItem(services, principal.tenant, params.id!));
 
 export const replaceItem: Handler = async ({ request, params, services, principal }) => {
@@ -131,7 +131,7 @@ export const decideItem: Handler = async ({ request, params, services, principal
   return withTag(await decideWorklistItem(services, principal.tenant, params.id!, action));
 };
 
-export const deleteItem: Handler = async ({ params, services, principal }) => {
+const deleteItem: Handler = async ({ params, services, principal }) => {
   await removeWorklistItem(services, principal.tenant, params.id!);
   return { status: 204, headers: { 'cache-control': 'no-store' } };
 };

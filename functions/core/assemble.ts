@@ -7,7 +7,7 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { NO_DESTINATIONS } from './routing/allowed.ts';
 import type { Policy, Services } from './services.ts';
 
-export const DEFAULT_POLICY: Policy = {
+const DEFAULT_POLICY: Policy = {
   conflict: 'keepFirst',
   sanitizePreamble: false,
   missingUIDs: 'refuse',

@@ -47,18 +47,18 @@ export type AskedClient = Pick<MachineClient, 'name' | 'roles' | 'method' | 'key
   Partial<Pick<MachineClient, 'gateway'>>;
 
 /** clients of a tenant */
-export const CLIENTS = 1_000;
+const CLIENTS = 1_000;
 /** valid at once: the one in use, and the one that follows it */
-export const CLIENT_SECRETS = 2;
+const CLIENT_SECRETS = 2;
 /** of one client */
 export const CLIENT_KEYS = 4;
 export const CLIENT_CERTIFICATES = 4;
 /** Lets a scanner of leaked secrets find them. */
-export const SECRET_PREFIX = 'nephoscs_';
+const SECRET_PREFIX = 'nephoscs_';
 
 export const clientKey = (tenant: string, id: string): Key => ({ partition: `${tenant}|clients`, sort: id });
 /** From a `client_id`, which names no tenant, to its tenant. */
-export const clientTenantKey = (id: string): Key => ({ partition: `_system|client|${id}`, sort: 'client' });
+const clientTenantKey = (id: string): Key => ({ partition: `_system|client|${id}`, sort: 'client' });
 const certificateKey = (name: string): Key => ({
   partition: `_system|clientcertificate|${hashOf(name)}`,
   sort: 'client',
@@ -72,7 +72,7 @@ const CLIENT_ID = /^[a-z0-9][a-z0-9-]{0,79}$/;
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /** The audit trail names it by this. A gateway reports for the id in its subject alone. */
-export const clientSubject = ({ id, gateway }: Pick<MachineClient, 'id' | 'gateway'>): string =>
+const clientSubject = ({ id, gateway }: Pick<MachineClient, 'id' | 'gateway'>): string =>
   gateway === undefined ? `client:${id}` : `gateway:${gateway}`;
 
 export const clientPrincipal = (tenant: string, client: MachineClient): Principal => ({
@@ -82,7 +82,7 @@ export const clientPrincipal = (tenant: string, client: MachineClient): Principa
 });
 
 /** `AI triage (north)` → `ai-triage-north-7k2mz9q4`: readable in a log, and nobody else's. */
-export function newClientId(clock: Clock, name: string): string {
+function newClientId(clock: Clock, name: string): string {
   const slug = name
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')

@@ -29,7 +29,7 @@ interface Ports {
 }
 
 /** enrolments of a tenant that wait */
-export const ENROLMENTS = 100;
+const ENROLMENTS = 100;
 
 const enrolmentKey = (tenant: string, id: string): Key => ({ partition: `${tenant}|enrolments`, sort: id });
 const codeKey = (hash: string): Key => ({ partition: `_system|enrolment|${hash}`, sort: 'enrolment' });

@@ -73,9 +73,9 @@ export interface Gateway {
 }
 
 /** Reports that may be missing before a gateway counts as stale. */
-export const MISSED_REPORTS = 3;
+const MISSED_REPORTS = 3;
 /** gateways of a tenant */
-export const GATEWAYS = 1_000;
+const GATEWAYS = 1_000;
 const QUEUES = 50;
 const MODALITIES = 500;
 const TEXT_CHARACTERS = 300;

@@ -50,7 +50,7 @@ export interface Display {
 }
 
 /** studies or accession numbers of one request, and studies of one answer */
-export const DISPLAYED = 50;
+const DISPLAYED = 50;
 const MODALITIES = 20;
 
 /** Parameters of RAD-106 that find nothing. There is one viewer, of full quality; how key images are drawn is the page's part (web/). */

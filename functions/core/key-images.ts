@@ -19,7 +19,7 @@ export interface KeyImage {
 
 /** key objects of a study that are read, and images that are told of it */
 const KEY_OBJECTS = 50;
-export const KEY_IMAGES = 200;
+const KEY_IMAGES = 200;
 
 /**
  * The images of a study that its Key Object Selection documents name (PS3.3 A.35.4; IHE RAD Key Image Note), each once, in the order of the

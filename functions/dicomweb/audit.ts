@@ -112,7 +112,7 @@ export const whereFrom = ({
 const isRecorded = (route: Route): boolean => route.action !== 'public' || route.recordedAs !== undefined;
 
 /** What a route's use is recorded as. */
-export function eventOf(route: Route, request: Pick<HttpRequest, 'method'>): readonly [AuditEventName, AuditAction] {
+function eventOf(route: Route, request: Pick<HttpRequest, 'method'>): readonly [AuditEventName, AuditAction] {
   if (route.recordedAs !== undefined) return route.recordedAs;
   const { look, change } = RECORDED[route.action as Action] ?? OTHERS;
   return isLook(request) ? [look, look === 'Query' ? 'E' : 'R'] : change;

@@ -10,7 +10,7 @@ const DECODERS: Readonly<Record<string, () => Transform>> = {
 };
 
 /** What is taken in a request's Content-Encoding, as an answer's Accept-Encoding has it (RFC 9110 §12.5.3). */
-export const ACCEPTED_CODINGS = 'gzip, deflate';
+const ACCEPTED_CODINGS = 'gzip, deflate';
 
 export const isCoded = ({ headers }: Pick<HttpRequest, 'headers'>): boolean => codingsOf(headers).length > 0;
 

@@ -11,7 +11,7 @@ const SIZE_CLASSES: readonly [limitBytes: number, name: string][] = [
   [16 * 1024 * 1024, 'le_16m'],
   [256 * 1024 * 1024, 'le_256m'],
 ];
-export const sizeClass = (bytes: number): string => SIZE_CLASSES.find(([limit]) => bytes <= limit)?.[1] ?? 'gt_256m';
+const sizeClass = (bytes: number): string => SIZE_CLASSES.find(([limit]) => bytes <= limit)?.[1] ?? 'gt_256m';
 
 const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const requestSeconds = new Histogram({

@@ -7,7 +7,7 @@ import { SecureBucket } from '../constructs/secure-bucket.ts';
 import { NephosStack, type NephosStackProps } from '../nephos-stack.ts';
 
 /** Budgets and data exports are services of this region, wherever the deployment is. */
-export const BILLING_REGION = 'us-east-1';
+const BILLING_REGION = 'us-east-1';
 
 const CUR_COLUMNS =
   'bill_billing_period_start_date, line_item_usage_account_id, line_item_usage_start_date, line_item_usage_type, line_item_operation, ' +

@@ -7,7 +7,7 @@ import { removalOf } from '../removal.ts';
 import type { Issuer } from '../settings.ts';
 
 /** The groups of the pool; each is a role of the archive (core/access.ts). */
-export const GROUPS = [
+const GROUPS = [
   'admin',
   'viewer',
   'radiologist',

@@ -27,7 +27,7 @@ export interface Latency {
 }
 
 /** Write units by name (a partition, an item): altogether, and of the busiest second. */
-export class Units {
+class Units {
   readonly #seconds = new Map<string, Map<number, number>>();
 
   add(name: string, units: number, nowMs: number): void {

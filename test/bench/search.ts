@@ -29,7 +29,7 @@ const dates = (random: () => number, length: number): string => {
 };
 
 /** The shapes of the earlier measurement of the peers, OHIF's study list among them. */
-export const SHAPES: readonly Shape[] = [
+const SHAPES: readonly Shape[] = [
   {
     key: 'patient-id',
     label: 'PatientID',

@@ -4,7 +4,7 @@ import type { Server as HttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type InstanceRecord, keys } from '#core/archive/records.ts';
+import type { InstanceRecord } from '#core/archive/records.ts';
 import { selectedInstances } from '#core/archive/remove.ts';
 import { storeObject } from '#core/archive/store.ts';
 import { scanPart10 } from '#core/dicom/scanner.ts';
@@ -46,7 +46,7 @@ import { UnderWay } from './under-way.ts';
 /** A hospital's gateway and the archive it talks to, in one process, with a line between them that can be cut. */
 
 export const TENANT = 'main';
-export const LOG = createLog('error', (line) => process.stderr.write(line));
+const LOG = createLog('error', (line) => process.stderr.write(line));
 
 /** The UIDs of a study's slice, by two numbers. */
 export const sliceOf = (study: number, i: number) => ({
@@ -117,7 +117,7 @@ export async function startUpstream(dataDir: string): Promise<UpstreamSite> {
 }
 
 /** The line to it. `up`: bytes pass. `refused`: nobody is there. `silent`: it takes what it gets and says nothing. */
-export class Line {
+class Line {
   readonly #target: () => number;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
@@ -371,7 +371,7 @@ export async function startSite(more: Record<string, unknown> = {}, limits: Part
   };
 }
 
-export async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
@@ -480,9 +480,6 @@ export const forwarded = (site: Pick<Site, 'gateway'>, study: string): Promise<v
     );
     return instances.length > 0 && known.every(({ confirmed }) => confirmed);
   });
-
-export const claimOf = async ({ gateway }: Pick<Site, 'gateway'>, sop: string) =>
-  gateway.services.index.get(keys.sop(TENANT, sop));
 
 export async function eventually(
   what: string,

@@ -17,7 +17,7 @@ export type Step =
   | { readonly http: readonly [method: string, path: string, body?: () => Uint8Array] }
   | { readonly dimse: DimseStep };
 
-export const STUDY_UID = uid(1);
+const STUDY_UID = uid(1);
 const STUDY = `/dicomweb/studies/${STUDY_UID}`;
 const sop = (n: number): string => uid(10 + n);
 const instance = (n: number): string => `${STUDY}/series/${uid(2)}/instances/${sop(n)}`;
@@ -53,7 +53,7 @@ export const READING = [
 export const http = (...http: readonly [method: string, path: string, body?: () => Uint8Array]): Step => ({ http });
 const dimse = (...dimse: DimseStep): Step => ({ dimse });
 
-export const steps = (name: string): fc.Arbitrary<Step> =>
+const steps = (name: string): fc.Arbitrary<Step> =>
   fc.oneof(
     { weight: 4, arbitrary: fc.nat(3).map((n) => http('POST', '/dicomweb/studies', () => object(n, name))) },
     // The same UIDs with other bytes: held in quarantine, which must not show next door either.

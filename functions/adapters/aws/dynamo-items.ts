@@ -40,7 +40,7 @@ const scatteredAs = (partition: string): Pick<Scattered, 'shards' | 'prefix'> =>
 const shardOf = (partition: string, shard: number): string => `${partition}${PARTITION_SEPARATOR}${shard}`;
 
 /** FNV-1a of the characters, 32 bits */
-export function hash(text: string): number {
+function hash(text: string): number {
   let value = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
   return value;

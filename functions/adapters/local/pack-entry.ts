@@ -21,7 +21,7 @@ export const ENTRY_HEADER_BYTES = PAGE_BYTES;
 const RECORDS_BYTES = PAGE_BYTES - 2 * SECTOR_BYTES;
 const FILE_HEADER_AT = PAGE_BYTES - SECTOR_BYTES;
 /** what the path of an entry may take of its page (bytes) */
-export const ENTRY_NAME_LIMIT_BYTES = 2048;
+const ENTRY_NAME_LIMIT_BYTES = 2048;
 const DELETED = 'deleted';
 const SIZE_LIMIT_BYTES = 8 ** 11;
 

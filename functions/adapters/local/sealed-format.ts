@@ -11,7 +11,7 @@ import { PacsError } from '#core/errors.ts';
  * construction), so chunks cannot change places, be dropped, or come from another object. There is always one, if empty.
  */
 export const CHUNK_BYTES = 65_536;
-export const TAG_BYTES = 16;
+const TAG_BYTES = 16;
 export const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
 export const SLOT_BYTES = 512;
 export const HEADER_BYTES = 2 * SLOT_BYTES;

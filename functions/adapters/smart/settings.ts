@@ -16,7 +16,7 @@ export interface SmartIssuer {
   readonly signIn: readonly Role[];
 }
 
-export const SMART_SCOPES = 'launch openid fhirUser patient/Patient.rs patient/ImagingStudy.rs';
+const SMART_SCOPES = 'launch openid fhirUser patient/Patient.rs patient/ImagingStudy.rs';
 const NAME = 'NEPHOS_SMART_ISSUERS';
 const MEMBERS = new Set([
   'issuer',

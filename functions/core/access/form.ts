@@ -4,7 +4,7 @@ import { isUID } from '../ids.ts';
 import type { Grantee } from './policy.ts';
 
 /** What one grant, token or link may say. */
-export const RULE_LIMITS = {
+const RULE_LIMITS = {
   rules: 50,
   /** of one condition */
   values: 1_000,
@@ -88,7 +88,7 @@ export function readGrantee(value: unknown): Grantee {
   throw wrong('to', 'one of subject, role, or claim (name=value)');
 }
 
-export const isSubject = (value: unknown): value is string => typeof value === 'string' && SUBJECT.test(value);
+const isSubject = (value: unknown): value is string => typeof value === 'string' && SUBJECT.test(value);
 
 /** @throws PacsError BAD_REQUEST */
 export function readSubjects(value: unknown): string[] {

@@ -79,7 +79,7 @@ export const POLICY_LIMITS = {
   emergencies: 1_000,
 } as const;
 
-export const policyPartition = (tenant: Tenant): string => `${tenant}|policy`;
+const policyPartition = (tenant: Tenant): string => `${tenant}|policy`;
 export const policyKeys = {
   head: (t: Tenant): Key => ({ partition: policyPartition(t), sort: 'head' }),
   grant: (t: Tenant, id: string): Key => ({ partition: policyPartition(t), sort: `grant|${id}` }),

@@ -58,7 +58,7 @@ export const factsOfRecord = (record: StudyRecord): StudyFacts => ({
 });
 
 /** Names with a count above zero: below it a removal has overtaken its store. */
-export const sitesOf = (sites: Readonly<Record<string, number>> | undefined): string[] =>
+const sitesOf = (sites: Readonly<Record<string, number>> | undefined): string[] =>
   Object.entries(sites ?? {}).flatMap(([site, count]) => (count > 0 ? [site] : []));
 
 export const factsOfRow = (row: StudyRow): StudyFacts => ({
@@ -104,7 +104,7 @@ export const factsOfPatient = ({
 export const meetsAny = (reach: Reach, facts: StudyFacts): boolean => reach.some((rule) => meets(rule, facts));
 
 /** A rule is met when all that it names is. */
-export function meets(rule: ReachRule, facts: StudyFacts): boolean {
+function meets(rule: ReachRule, facts: StudyFacts): boolean {
   const { studies, sites, modalities, referringPhysicians, patients, deidentified } = rule;
   return (
     (studies === undefined || studies.includes(facts.StudyInstanceUID)) &&

@@ -256,7 +256,7 @@ export async function* selectedInstances(
   }
 }
 
-export async function* instancesOfSeries(
+async function* instancesOfSeries(
   services: Pick<Services, 'index'>,
   tenant: Tenant,
   study: string,

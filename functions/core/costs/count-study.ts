@@ -11,7 +11,7 @@ const MODALITIES: ReadonlySet<string> = new Set(
     'RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF STAIN TEXTUREMAP TG US VA XA XAPROTOCOL XC'
   ).split(' '),
 );
-export const OTHER_MODALITY = 'other';
+const OTHER_MODALITY = 'other';
 const countedModality = (modality: string): string => (MODALITIES.has(modality) ? modality : OTHER_MODALITY);
 
 const ATTEMPTS = 5;
@@ -20,7 +20,7 @@ const PAGE = 10_000;
 type Amounts = Readonly<Record<string, Amount>>;
 
 /** A study as it is to be counted by its series: what was in a colder tier still is, as far as it is still there. */
-export function countedStudy(record: StudyRecord, series: readonly SeriesRecord[]): CountedStudy {
+function countedStudy(record: StudyRecord, series: readonly SeriesRecord[]): CountedStudy {
   const rest = new Map<string, [number, number]>();
   for (const { modality, instanceCount, sizeBytes } of series) {
     if (instanceCount <= 0) continue;

@@ -53,7 +53,7 @@ export interface Projection {
 
 /** full months whose mean growth the projection goes by */
 const GROWTH_MONTHS = 3;
-export const RULE = `what is stored now plus the mean growth of the last ${GROWTH_MONTHS} full months, or of this month so far where there are none`;
+const RULE = `what is stored now plus the mean growth of the last ${GROWTH_MONTHS} full months, or of this month so far where there are none`;
 
 const NOTES = {
   aws:

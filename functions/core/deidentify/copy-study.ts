@@ -12,7 +12,7 @@ import { deidentificationKeys, type InstanceOutcome, type RunRecord, type StudyP
 import { DEIDENTIFY } from './runs.ts';
 
 /** where copies come from, in the records of their instances */
-export const COPY_SOURCE = 'deidentify';
+const COPY_SOURCE = 'deidentify';
 const AT_ONCE = 4;
 /** after this time the rest of a study is left to the next job (ms) */
 const TURN_MS = 60_000;

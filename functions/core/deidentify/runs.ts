@@ -18,7 +18,7 @@ import {
 /** the queue of studies that are to be copied; payload { tenant, id, study }: the number of the study in the run */
 export const DEIDENTIFY = 'deidentify';
 /** studies of one run: its records are written at once */
-export const RUN_STUDIES = 90;
+const RUN_STUDIES = 90;
 
 /**
  * Sets out to copy studies for a project. The same studies again give the same copies: what is there is not stored twice.

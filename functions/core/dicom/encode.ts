@@ -48,7 +48,7 @@ const code = (value: string, pad = ' '): Uint8Array =>
 const isBytes = (value: string): boolean => !/[^\0-\xff]/.test(value);
 
 /** The bytes, with one of `pad` after them where their number is odd. */
-export function even(bytes: Uint8Array, pad: number): Uint8Array {
+function even(bytes: Uint8Array, pad: number): Uint8Array {
   if (bytes.length % 2 === 0) return bytes;
   const padded = new Uint8Array(bytes.length + 1);
   padded.set(bytes);

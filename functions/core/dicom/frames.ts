@@ -180,7 +180,7 @@ const numberOf = (dataSet: DataSet, tag: string): number => {
 export const declaredFrames = (dataSet: DataSet): number => Math.max(1, numberOf(dataSet, '00280008'));
 
 /** Bits of one native frame (PS3.5 8.1.1, PS3.3 C.7.6.3.1.2 for subsampled colour); 0 where the attributes are missing. */
-export function nativeFrameBits(dataSet: DataSet, tag: string): number {
+function nativeFrameBits(dataSet: DataSet, tag: string): number {
   const pixels = numberOf(dataSet, '00280010') * numberOf(dataSet, '00280011');
   const allocated = tag === '7FE00008' ? 32 : tag === '7FE00009' ? 64 : numberOf(dataSet, '00280100');
   const photometric = dataSet['00280004']?.Value?.[0];

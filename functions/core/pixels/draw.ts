@@ -136,7 +136,7 @@ function line(raster: Raster, x1: number, y1: number, x2: number, y2: number, sh
 }
 
 /** With a shadow that is black, or white under dark text, so that it is read on any ground. */
-export function drawText(raster: Raster, text: string, left: number, top: number, scale: number, shade = WHITE): void {
+function drawText(raster: Raster, text: string, left: number, top: number, scale: number, shade = WHITE): void {
   for (const [offset, value] of [
     [1, shade < 128 ? WHITE : 0],
     [0, shade],

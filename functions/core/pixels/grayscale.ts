@@ -16,7 +16,7 @@ export function toDisplay(frame: DecodedFrame, presentation: Presentation): Rast
 }
 
 /** PS3.3 C.11.2.1.2 and .3: input to 0…1 */
-export function voiCurve(voi: {
+function voiCurve(voi: {
   readonly center: number;
   readonly width: number;
   readonly function: VoiFunction;

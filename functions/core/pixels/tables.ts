@@ -6,7 +6,7 @@ import { type BytesOf, itemsAt, numberAt } from './attributes.ts';
  * LUT Descriptor and LUT Data (PS3.3 C.11.1.1, C.7.6.3.1.5). Undefined where they are not usable. `signed`: stored values
  * are; the first mapped value is then signed too, whatever VR it was written with.
  */
-export async function lookupTable(
+async function lookupTable(
   dataSet: DataSet,
   descriptorTag: string,
   dataTag: string,
@@ -82,7 +82,7 @@ async function segmentedTable(
 }
 
 /** PS3.3 C.7.9.2: discrete (0), linear (1) and indirect (2) segments. */
-export function expandSegments(source: Uint16Array, entries: number): Uint16Array {
+function expandSegments(source: Uint16Array, entries: number): Uint16Array {
   const result = new Uint16Array(entries);
   let to = 0;
   const put = (value: number): void => {

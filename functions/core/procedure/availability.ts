@@ -7,10 +7,10 @@ import { instancesOfStudy } from '../retrieve/find.ts';
 import type { Services } from '../services.ts';
 import { settleProcedureSteps } from './arrival.ts';
 import { getProcedureStep, procedureStepsOf } from './procedure-step.ts';
+import { MODALITY_PERFORMED_PROCEDURE_STEP } from './rules.ts';
 
 /** Queue of the notifications still to be sent; payload: tenant, study, destination (AE title) and uid. */
 export const INSTANCE_AVAILABILITY = 'instance-availability';
-export const MODALITY_PERFORMED_PROCEDURE_STEP = '1.2.840.10008.3.1.2.3.3';
 
 /** instances of one notification; a study of more gets several */
 const INSTANCES = 5_000;

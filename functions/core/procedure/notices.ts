@@ -5,7 +5,7 @@ import type { ProcedureStepState } from './records.ts';
 export const PROCEDURE_STEP_NOTICE = 'procedure-step-notice';
 
 /** Event Type IDs of the Modality Performed Procedure Step Notification SOP Class (PS3.4 Table F.9.2-1); nothing here deletes a step. */
-export const STEP_EVENT = { inProgress: 1, completed: 2, discontinued: 3, updated: 4 } as const;
+const STEP_EVENT = { inProgress: 1, completed: 2, discontinued: 3, updated: 4 } as const;
 export type StepEvent = (typeof STEP_EVENT)[keyof typeof STEP_EVENT];
 
 export interface NoticeOfStep {

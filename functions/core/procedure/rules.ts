@@ -7,6 +7,9 @@ import { type ProcedureStepState, PROCEDURE_TAG as TAG } from './records.ts';
 
 /** What a performed procedure step may say, and when (PS3.4 Table F.7.2-1, F.7.2.1.3, F.7.2.2.3). Pure: the gateway asks as well. */
 
+/** The SOP class (PS3.6 Annex A). */
+export const MODALITY_PERFORMED_PROCEDURE_STEP = '1.2.840.10008.3.1.2.3.3';
+
 /** Types of an attribute: at N-CREATE, and in the final state where that asks for more; may N-SET name it? */
 interface Row {
   readonly keyword: string;
@@ -25,7 +28,7 @@ const row = (keyword: string, create: Row['create'], set: boolean, more: Pick<Ro
 const REFERENCE = [row('ReferencedSOPClassUID', 1, true), row('ReferencedSOPInstanceUID', 1, true)];
 
 /** Table F.7.2-1, those rows that are required of somebody. */
-export const MPPS_ATTRIBUTES: readonly Row[] = [
+const MPPS_ATTRIBUTES: readonly Row[] = [
   row('ScheduledStepAttributesSequence', 1, false, {
     items: [
       row('StudyInstanceUID', 1, false),
@@ -74,7 +77,7 @@ export const MPPS_ATTRIBUTES: readonly Row[] = [
 ];
 
 /** PS3.7 Annex C: why an N-CREATE, N-SET or N-GET is refused */
-export const PROCEDURE_STATUS = {
+const PROCEDURE_STATUS = {
   noSuchAttribute: 0x0105,
   invalidAttributeValue: 0x0106,
   processingFailure: 0x0110,
@@ -84,7 +87,7 @@ export const PROCEDURE_STATUS = {
   missingAttributeValue: 0x0121,
 } as const;
 /** PS3.4 Table F.7.2-2: “Performed Procedure Step Object may no longer be updated” */
-export const MAY_NO_LONGER_BE_UPDATED = 0xa710;
+const MAY_NO_LONGER_BE_UPDATED = 0xa710;
 
 /** A refusal that says its DIMSE status: `details.status`, and `details.errorID` and `details.tag` where there is one. */
 export const refused = (

@@ -27,7 +27,7 @@ export const CONDITION_SUBJECTS = [
   'AccessionNumber',
 ] as const satisfies readonly (keyof Condition)[];
 
-export const RULE_DESTINATIONS = 10;
+const RULE_DESTINATIONS = 10;
 const PATTERNS = 100;
 const PATTERN_CHARACTERS = 128;
 const DEPTH = 5;

@@ -18,7 +18,7 @@ import { type AskedRule, inOrder, isRoutingName } from './rules.ts';
 type Uses = Pick<Services, 'index' | 'clock'>;
 
 /** rules and destinations of a tenant, each */
-export const ROUTING_RECORDS = 200;
+const ROUTING_RECORDS = 200;
 
 export interface Routing {
   readonly destinations: ReadonlyMap<string, DestinationRecord>;

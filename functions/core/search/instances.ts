@@ -32,7 +32,7 @@ const DISPLAY_ORDER: readonly OrderKey[] = [
  * Series up to this many instances are listed in display order, which takes reading the whole series for each page. Longer
  * ones are listed by SOPInstanceUID, so that a page costs what stands on it and before it.
  */
-export const SORTED_INSTANCES = 5_000;
+const SORTED_INSTANCES = 5_000;
 const PAGE = 1_000;
 
 export type InstanceServices = Pick<Services, 'index' | 'limits' | 'clock' | 'blobs' | 'reach'>;
@@ -199,7 +199,7 @@ class InstanceSearch {
 const isBeyondRecords = (tag: string): boolean =>
   LEVELS_FROM.instance.every((level) => searchAttribute(level, tag) === undefined);
 
-export function instanceDataSet(record: InstanceRecord, availability: string): DataSet {
+function instanceDataSet(record: InstanceRecord, availability: string): DataSet {
   return inTagOrder({
     ...record.attributes,
     '00080016': { vr: 'UI', Value: [record.SOPClassUID] },

@@ -152,7 +152,7 @@ function matchesName(key: Extract<Key, { kind: 'name' }>, value: ElementValue): 
 }
 
 /** Fuzzy semantic matching as PS3.4 C.2.2.2.1.1 leaves it to us: a word begins like the one asked for, or sounds like it. */
-export const isAlike = (asked: string, word: string): boolean => {
+const isAlike = (asked: string, word: string): boolean => {
   if (word.startsWith(asked)) return true;
   const sounds = soundsOf(asked);
   return sounds.length > 0 && soundsOf(word).some((code) => sounds.includes(code));

@@ -9,7 +9,7 @@ import { foldName, type Key } from './match.ts';
  */
 export const PATIENT_NAME = '00100010';
 /** the text of a line that holds them */
-export const NAMES = 'names';
+const NAMES = 'names';
 /** characters of it; a line with more goes without, and may be of any name */
 const NAMES_CHARACTERS = 256;
 /** words from which on lines are gone through before the words' postings are merged, and how many for each word */

@@ -25,7 +25,7 @@ const NUMBER_OF_STUDY_RELATED_SERIES = '00201206';
 const NUMBER_OF_STUDY_RELATED_INSTANCES = '00201208';
 
 /** Who has more studies is a phantom, or nobody: such a patient is not counted. */
-export const PATIENT_STUDIES = 1_000;
+const PATIENT_STUDIES = 1_000;
 /** patients that are counted at a time */
 const TOGETHER = 16;
 

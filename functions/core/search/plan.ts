@@ -23,7 +23,7 @@ export type StudyPlan =
   /** the list itself, in order */
   { readonly kind: 'list' } | { readonly kind: 'candidates'; readonly cursor: Cursor } | { readonly kind: 'none' };
 
-export const PLAN_LIMITS = {
+const PLAN_LIMITS = {
   /** lists that are merged for one pattern; a pattern of more words is met by so many studies that reading the list finds them */
   mergedLists: 512,
   /** candidates that are looked at without asking for more conditions' postings */

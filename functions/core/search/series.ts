@@ -131,7 +131,7 @@ function withModality(query: Query): Query {
   return { ...query, conditions: { ...query.conditions, study } };
 }
 
-export function seriesDataSet(record: SeriesRecord): DataSet {
+function seriesDataSet(record: SeriesRecord): DataSet {
   return inTagOrder({
     ...record.attributes,
     '00080056': { vr: 'CS', Value: [record.availability] },

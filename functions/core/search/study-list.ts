@@ -23,7 +23,7 @@ interface StudyLine {
   readonly deidentified?: boolean;
 }
 
-export const RETRIEVE_URL = '00081190';
+const RETRIEVE_URL = '00081190';
 
 /** `YYYYMMDD|HHMMSS|{Study}`: ascending by StudyDate and StudyTime. What has no date stands first, hence last on screens. */
 export function studySort(record: StudyRecord): string {

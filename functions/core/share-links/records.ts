@@ -130,8 +130,7 @@ export function stateOf(link: ShareRecord, now: number, guesses: number): ShareS
   return 'active';
 }
 
-export const forgotten = ({ pending }: PinRecord, now: number): number =>
-  pending.filter((at) => at <= now - GUESS_MS).length;
+const forgotten = ({ pending }: PinRecord, now: number): number => pending.filter((at) => at <= now - GUESS_MS).length;
 
 export function viewOf(link: ShareRecord, now: number, guesses: number): ShareView {
   const { version: _, secretHash: __, sessions: ___, uploaded: ____, pin, ...shown } = link;

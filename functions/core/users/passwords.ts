@@ -18,7 +18,7 @@ const AT_ONCE = 2;
 /** Who comes when so many wait is told to come again. */
 const WAITING = 32;
 /** characters; a longer password is refused, not cut */
-export const PASSWORD_MOST_CHARACTERS = 256;
+const PASSWORD_MOST_CHARACTERS = 256;
 
 /** No password: looked at in place of one that is not there, so that the time is the same. */
 const NOBODYS: Kept = { ...COSTS, salt: randomBytes(SALT_BYTES), key: randomBytes(KEY_BYTES) };

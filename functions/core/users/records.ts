@@ -50,7 +50,7 @@ export interface User
 /** people of a tenant */
 export const USERS = 10_000;
 const NAME = /^[a-z0-9][a-z0-9._@+-]{1,63}$/;
-export const DISPLAY_NAME_CHARACTERS = 100;
+const DISPLAY_NAME_CHARACTERS = 100;
 
 export const userKey = (tenant: string, name: string): Key => ({ partition: `${tenant}|users`, sort: name });
 /** Counts the changes of who may do what, so that two of them cannot pass each other. */

@@ -70,7 +70,7 @@ export async function findScheduledStep(
  * @param version the one the caller has seen; absent: whatever is current
  * @throws PacsError NOT_FOUND; PRECONDITION_FAILED when it is another by now; CONFLICT; BUSY; what `change` throws
  */
-export async function changeWorklistItem(
+async function changeWorklistItem(
   services: Services,
   tenant: Tenant,
   id: string,

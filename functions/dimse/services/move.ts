@@ -88,7 +88,7 @@ const LAST_RESORT = [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN]
  * For each SOP class one context for each syntax it is stored in, then one for what can be made of it; where ids are left, one more for who
  * takes neither of these two.
  */
-export function contextsFor(encodings: ReadonlyMap<string, ReadonlySet<string>>): ProposedContext[] {
+function contextsFor(encodings: ReadonlyMap<string, ReadonlySet<string>>): ProposedContext[] {
   const native = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
   const proposals: Omit<ProposedContext, 'id'>[] = [];
   for (const abstractSyntax of encodings.keys()) proposals.push({ abstractSyntax, transferSyntaxes: native });

@@ -9,7 +9,7 @@ import { problemPage, signOutPage } from './pages.ts';
 import { ISSUER_PATH } from './path.ts';
 
 /** Longest that somebody stays signed in without showing who he is (s). */
-export const ISSUER_SESSION_SECONDS = 12 * 60 * 60;
+const ISSUER_SESSION_SECONDS = 12 * 60 * 60;
 /** How long a browser may stand at the sign-in page (s). */
 const INTERACTION_SECONDS = 60 * 60;
 const ACCESS_TOKEN_SECONDS = 10 * 60;

@@ -109,7 +109,7 @@ export function storeTransactionSuite(suite: DeployedSuite): void {
 }
 
 /** The same bytes in parts of this size, the last one smaller. */
-export function* inParts(pieces: Iterable<Buffer>, partBytes: number): Generator<Buffer, undefined> {
+function* inParts(pieces: Iterable<Buffer>, partBytes: number): Generator<Buffer, undefined> {
   let held: Buffer[] = [];
   let size = 0;
   for (let piece of pieces) {

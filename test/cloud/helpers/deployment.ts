@@ -24,7 +24,7 @@ const LAMBDA_SDK = join(PEERS, 'lambda-sdk/node_modules');
 export const ELSEWHERE_PORT = await freePort();
 
 /** All that a deployment in two regions can have, so that the engine sees every stack. */
-export const SETTINGS = {
+const SETTINGS = {
   kind: 'dev',
   secondRegion: SECOND_REGION,
   firewall: true,

@@ -31,7 +31,7 @@ const SERIES = `${STUDY}/series/${uid(2)}`;
 const OBJECT = `${SERIES}/instances/${uid(3)}`;
 
 /** Requests that the doors know, one of each kind. */
-export const REQUESTS: readonly Buffer[] = [
+const REQUESTS: readonly Buffer[] = [
   get('/healthz'),
   get('/dicomweb/studies?PatientName=D*&limit=2&includefield=all'),
   get(`${STUDY}/series`, 'Accept: application/dicom+xml'),
@@ -90,7 +90,7 @@ const WORDS = [
   'multipart/related; type="application/dicom"; boundary=', 'application/dicom', 'application/dicom+json', 'image/jpeg', 'a'.repeat(20_000),
 ].map((word) => Buffer.from(word, 'latin1')); // biome-ignore format: a table
 
-export const httpGrammar: Grammar = {
+const httpGrammar: Grammar = {
   words: [...WORDS, ...REQUESTS],
   structural: [
     /** another request behind the first, or before it */

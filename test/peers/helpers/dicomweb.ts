@@ -81,7 +81,7 @@ export async function getParts(url: string, accept: string): Promise<Buffer[]> {
   return splitMultipart(body, boundary);
 }
 
-export function splitMultipart(body: Buffer, boundary: string): Buffer[] {
+function splitMultipart(body: Buffer, boundary: string): Buffer[] {
   const delimiter = Buffer.from(`--${boundary}`);
   const parts: Buffer[] = [];
   let at = body.indexOf(delimiter);

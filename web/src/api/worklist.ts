@@ -2,7 +2,7 @@ import type { DataSet } from '../dicom/json.ts';
 import type { PageOf } from './archive.ts';
 import { ask, askJson, postJson } from './http.ts';
 
-export const STATES = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'DISCONTINUED', 'CANCELED'] as const;
+const STATES = ['SCHEDULED', 'IN PROGRESS', 'COMPLETED', 'DISCONTINUED', 'CANCELED'] as const;
 export type WorklistState = (typeof STATES)[number];
 
 /** A scheduled procedure step (functions/core/worklist/records.ts). */

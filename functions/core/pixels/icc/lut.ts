@@ -160,7 +160,7 @@ function gridAt(bytes: Buffer, at: number): (x: number, y: number, z: number) =>
 }
 
 /** Between the points of a grid, by the tetrahedron that the colour lies in; the last channel varies fastest. */
-export function interpolated(
+function interpolated(
   values: Float64Array,
   [first, second, third]: readonly [number, number, number],
 ): (x: number, y: number, z: number) => PcsColour {
