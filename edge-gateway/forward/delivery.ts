@@ -1,6 +1,7 @@
-import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { backoffMs, retryAfterMs } from '#core/backoff.ts';
 import { PacsError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Evidence } from '../config.ts';
 import type { EdgeContext } from '../context.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';

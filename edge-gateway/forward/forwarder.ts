@@ -1,6 +1,6 @@
-import { asRecord, type InstanceRecord, keys, type Tenant } from '#core/archive/records.ts';
+import { type InstanceRecord, keys, type Tenant } from '#core/archive/records.ts';
 import { describeError, PacsError } from '#core/errors.ts';
-import type { IndexTable } from '#core/ports/index-table.ts';
+import { asRecord, type IndexTable } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import type { EdgeContext } from '../context.ts';
 import type { UpstreamState } from '../upstream.ts';

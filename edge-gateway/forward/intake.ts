@@ -1,9 +1,9 @@
 import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
-import { type ArchiveEvent, asItem, asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type ArchiveEvent, type InstanceRecord, keys } from '#core/archive/records.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
-import type { Key, WriteOperation } from '#core/ports/index-table.ts';
+import { asItem, asRecord, type Key, type WriteOperation } from '#core/ports/index-table.ts';
 import { instanceMetadata } from '#core/retrieve/metadata.ts';
 import { type Condition, holds } from '#core/routing/conditions.ts';
 import { factsOf } from '#core/routing/facts.ts';

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readFeed } from '#core/archive/feed.ts';
-import { type ArchiveEvent, asRecord, keys, type Tenant } from '#core/archive/records.ts';
+import { type ArchiveEvent, keys, type Tenant } from '#core/archive/records.ts';
 import { describeError } from '#core/errors.ts';
-import { recordsIn, type WriteOperation } from '#core/ports/index-table.ts';
+import { asRecord, recordsIn, type WriteOperation } from '#core/ports/index-table.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';
 import { type ForwardRecord, forwardKeys, NOBODY, type StudyOrder } from './records.ts';
 

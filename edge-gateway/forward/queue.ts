@@ -1,6 +1,6 @@
-import { asItem, asRecord, type InstanceRecord, type Tenant } from '#core/archive/records.ts';
+import type { InstanceRecord, Tenant } from '#core/archive/records.ts';
 import type { Clock } from '#core/ports/clock.ts';
-import type { IndexTable, WriteOperation } from '#core/ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, type WriteOperation } from '#core/ports/index-table.ts';
 import type { Evidence } from '../config.ts';
 import { placesOf } from './intake.ts';
 import {

@@ -1,7 +1,8 @@
-import { asItem, asRecord, type Tenant } from '#core/archive/records.ts';
+import type { Tenant } from '#core/archive/records.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
+import { asItem, asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { worklistKeys } from '#core/worklist/records.ts';
 import { getWorklistItem } from '#core/worklist/worklist.ts';

@@ -7,8 +7,9 @@ import {
   STORAGE_COMMITMENT,
 } from '#core/archive/commitment.ts';
 import { FROM_UPSTREAM } from '#core/archive/evict.ts';
-import { asRecord, type InstanceRecord, keys, type SopClaim } from '#core/archive/records.ts';
+import { type InstanceRecord, keys, type SopClaim } from '#core/archive/records.ts';
 import { describeError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { AssociationError } from '#dimse/association.ts';
 import { answerCommitment, type CommitmentEvidence } from '#dimse/services/commitment.ts';

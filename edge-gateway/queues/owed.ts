@@ -1,7 +1,7 @@
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
 import { type CommitmentRecord, keys } from '#core/archive/records.ts';
 import { timeOf } from '#core/ids.ts';
-import { recordsIn } from '#core/ports/index-table.ts';
+import { asRecord, recordsIn } from '#core/ports/index-table.ts';
 import { INSTANCE_AVAILABILITY } from '#core/procedure/availability.ts';
 import { QUEUES } from '#embedded/reclaim.ts';
 import type { EdgeContext } from '../context.ts';
@@ -42,13 +42,13 @@ export async function owedStatus({ services, tenant, jobs }: EdgeContext): Promi
   const { partition } = keys.commitment(tenant, '');
   const requests = await services.index.query({ partition, limit: OWED_LIMIT });
   for (const { item } of requests.records) {
-    const { aeTitle, requestedAt } = item as unknown as CommitmentRecord;
+    const { aeTitle, requestedAt } = asRecord<CommitmentRecord>(item);
     commitments.add(aeTitle, requestedAt);
   }
   const notices = new Tally();
   const notified = new Set<string>();
   for (const { id, payload } of await jobs.pending(INSTANCE_AVAILABILITY, OWED_LIMIT)) {
-    const { destination, since, reason, uid } = payload as unknown as Notice;
+    const { destination, since, reason, uid } = asRecord<Notice>(payload);
     // One that was not taken is lined up anew before its job is over: for a moment there are two of it.
     notices.add(destination, since ?? timeOf(id), { reason, isAnother: !notified.has(uid) });
     notified.add(uid);

@@ -1,9 +1,8 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { asItem, asRecord } from '#core/archive/records.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import { newVersion } from '#core/ids.ts';
-import type { Key, WriteOperation } from '#core/ports/index-table.ts';
+import { asItem, asRecord, type Key, type WriteOperation } from '#core/ports/index-table.ts';
 import type { NoteStep } from '#dimse/services/procedure.ts';
 import type { EdgeContext } from '../context.ts';
 import { worklistCopy } from './worklist.ts';

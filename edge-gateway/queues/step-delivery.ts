@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asItem } from '#core/archive/records.ts';
 import { backoffMs, retryAfterMs } from '#core/backoff.ts';
 import { describeError, PacsError } from '#core/errors.ts';
+import { asItem } from '#core/ports/index-table.ts';
 import { AssociationError } from '#dimse/association.ts';
 import { sendStep } from '#dimse/services/procedure-scu.ts';
 import { STATUS, statusClass } from '#dimse/status.ts';

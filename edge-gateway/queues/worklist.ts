@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asItem, asRecord } from '#core/archive/records.ts';
 import { describeError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
+import { asItem, asRecord } from '#core/ports/index-table.ts';
 import { checkForm } from '#core/worklist/item.ts';
 import type { WorklistItem } from '#core/worklist/records.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';

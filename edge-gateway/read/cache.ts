@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Eviction, evictInstances } from '#core/archive/evict.ts';
-import { asRecord, keys, type StudyRecord } from '#core/archive/records.ts';
+import { keys, type StudyRecord } from '#core/archive/records.ts';
 import { selectedInstances } from '#core/archive/remove.ts';
 import { allStudies } from '#core/archive/verify.ts';
 import { describeError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import type { BackgroundWorker } from '../context.ts';
 import type { ForwardKnowledge } from './knowledge.ts';

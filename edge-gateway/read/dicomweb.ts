@@ -1,10 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { tokenOf } from '#api/session.ts';
 import type { Principal } from '#core/access.ts';
-import { asRecord, keys, type StudyRecord } from '#core/archive/records.ts';
+import { keys, type StudyRecord } from '#core/archive/records.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { asPacsError, describeError, PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import type { HttpRequest, HttpResponse } from '#dicomweb/http.ts';
 import { Router } from '#dicomweb/router.ts';

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FROM_UPSTREAM } from '#core/archive/evict.ts';
-import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { type StoreOutcome, storeObject } from '#core/archive/store.ts';
 import { asPacsError, describeError, type PacsError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import type { Log } from '#embedded/log.ts';
 import { Passing } from './passing.ts';

@@ -1,6 +1,7 @@
 import { FROM_UPSTREAM } from '#core/archive/evict.ts';
-import { asRecord, type InstanceRecord, keys, type StudyRecord } from '#core/archive/records.ts';
+import { type InstanceRecord, keys, type StudyRecord } from '#core/archive/records.ts';
 import { selectedInstances } from '#core/archive/remove.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { EdgeContext } from '../context.ts';
 import type { InstanceEvidence } from '../forward/forwarder.ts';
 import type { Answer, Recheck } from '../forward/recheck.ts';

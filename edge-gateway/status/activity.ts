@@ -1,5 +1,5 @@
 import type { Clock } from '#core/ports/clock.ts';
-import type { IndexTable, Item } from '#core/ports/index-table.ts';
+import { asItem, asRecord, type IndexTable } from '#core/ports/index-table.ts';
 
 /** What has been heard of a calling AE title. Times are ms since 1970. */
 export interface CallerActivity {
@@ -91,14 +91,14 @@ export class Activity {
       firstHour: this.#firstHour ?? null,
     };
     // A minute's knowledge is no loss.
-    await index.write([{ kind: 'put', key: keyOf(tenant), item: kept as unknown as Item }], { durability: 'deferred' });
+    await index.write([{ kind: 'put', key: keyOf(tenant), item: asItem(kept) }], { durability: 'deferred' });
     return true;
   }
 
   async resume(index: IndexTable, tenant: string): Promise<void> {
     const item = await index.get(keyOf(tenant));
     if (item === undefined) return;
-    const { callers, hours, firstHour } = item as unknown as Kept;
+    const { callers, hours, firstHour } = asRecord<Kept>(item);
     for (const [aeTitle, lastSeenAt] of callers)
       if (!this.#callers.has(aeTitle))
         this.#callers.set(aeTitle, { aeTitle, lastSeenAt, objects: 0, bytes: 0, refused: 0 });

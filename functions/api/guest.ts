@@ -1,7 +1,8 @@
 import { confine } from '#core/access/confine.ts';
 import type { Principal } from '#core/access.ts';
-import { asRecord, keys, type StudyRecord, type Tenant } from '#core/archive/records.ts';
+import { keys, type StudyRecord, type Tenant } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { guestPrincipal, watermarkText } from '#core/share-links/guest.ts';
 import { closeSession, findBySecret, openShare, sessionOf } from '#core/share-links/opening.ts';

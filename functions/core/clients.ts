@@ -5,7 +5,7 @@ import { PacsError } from './errors.ts';
 import { putExpiring } from './expiring.ts';
 import { newVersion } from './ids.ts';
 import type { Clock } from './ports/clock.ts';
-import type { IndexTable, Item, Key, WriteOperation } from './ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, type Key, type WriteOperation } from './ports/index-table.ts';
 
 /** How a machine shows who it is: a secret, a signature by a key of its own (RFC 7523), or a certificate on its connection. */
 export const CLIENT_METHODS = ['client_secret', 'private_key_jwt', 'certificate'] as const;
@@ -142,7 +142,7 @@ export const newRecord = (
 
 /** The writes that make a client known; none may be there before. */
 export const recordClient = (tenant: string, record: ClientRecord): WriteOperation[] => [
-  { kind: 'put', key: clientKey(tenant, record.id), item: record as unknown as Item, if: 'absent' },
+  { kind: 'put', key: clientKey(tenant, record.id), item: asItem(record), if: 'absent' },
   { kind: 'put', key: clientTenantKey(record.id), item: { tenant }, if: 'absent' },
 ];
 
@@ -156,7 +156,7 @@ const claim = (tenant: string, client: string, name: string): WriteOperation => 
 /** In the order of their ids. */
 export async function listClients({ index }: Pick<Ports, 'index'>, tenant: string): Promise<MachineClient[]> {
   const { records } = await index.query({ partition: clientKey(tenant, '').partition, limit: CLIENTS });
-  return records.map(({ item }) => shown(item as unknown as ClientRecord));
+  return records.map(({ item }) => shown(asRecord<ClientRecord>(item)));
 }
 
 /** @throws PacsError NOT_FOUND */
@@ -166,7 +166,7 @@ export const getClient = async ({ index }: Pick<Ports, 'index'>, tenant: string,
 async function recordOf(index: IndexTable, tenant: string, id: string): Promise<ClientRecord> {
   const item = await index.get(clientKey(tenant, id));
   if (item === undefined) throw new PacsError('NOT_FOUND', 'there is no such client');
-  return item as unknown as ClientRecord;
+  return asRecord<ClientRecord>(item);
 }
 
 /** What changes counts with the next request, tokens that are out included. @throws PacsError NOT_FOUND; CONFLICT */
@@ -197,7 +197,7 @@ async function replace(
 ): Promise<ClientRecord> {
   const item = { ...next, version: version + 1 };
   const outcome = await index.write([
-    { kind: 'put', key: clientKey(tenant, id), item: item as unknown as Item, if: { version } },
+    { kind: 'put', key: clientKey(tenant, id), item: asItem(item), if: { version } },
     ...beside,
   ]);
   if (!outcome.committed)
@@ -270,7 +270,7 @@ export async function clientOf(
   id: string,
 ): Promise<MachineClient | undefined> {
   const item = await index.get(clientKey(tenant, id));
-  return item && shown(item as unknown as ClientRecord);
+  return item && shown(asRecord<ClientRecord>(item));
 }
 
 /** By its `client_id`; undefined where there is none (any more). */
@@ -284,7 +284,7 @@ async function find(index: IndexTable, id: string): Promise<{ tenant: string; re
   const tenant = (await index.get(clientTenantKey(id)))?.tenant;
   if (typeof tenant !== 'string') return undefined;
   const item = await index.get(clientKey(tenant, id));
-  return item && { tenant, record: item as unknown as ClientRecord };
+  return item && { tenant, record: asRecord<ClientRecord>(item) };
 }
 
 /** Who has this secret; undefined for a wrong or expired one. 256 random bits need no slow hash. */
@@ -310,7 +310,7 @@ export async function clientByCertificate(
   for (const name of names) {
     const { tenant, client } = ((await index.get(certificateKey(name))) ?? {}) as { tenant?: string; client?: string };
     const item = tenant !== undefined && client !== undefined && (await index.get(clientKey(tenant, client)));
-    if (item && tenant !== undefined) return { tenant, client: shown(item as unknown as ClientRecord) };
+    if (item && tenant !== undefined) return { tenant, client: shown(asRecord<ClientRecord>(item)) };
   }
   return undefined;
 }

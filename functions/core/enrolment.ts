@@ -7,7 +7,7 @@ import { isGatewayId } from './gateways.ts';
 import { newVersion } from './ids.ts';
 import type { Limits } from './limits.ts';
 import type { Clock } from './ports/clock.ts';
-import type { IndexTable, Item, Key } from './ports/index-table.ts';
+import { asRecord, type IndexTable, type Item, type Key } from './ports/index-table.ts';
 
 /** An invitation for one gateway: whoever brings the code, once and in time, becomes it. The code itself is nowhere. */
 export interface Enrolment {
@@ -71,7 +71,7 @@ export async function listEnrolments({ index, clock }: Ports, tenant: string): P
   const { partition } = enrolmentKey(tenant, '');
   const { records } = await index.query({ partition, descending: true, limit: 2 * ENROLMENTS });
   return records
-    .map(({ item: { hash: _, ...enrolment } }) => enrolment as unknown as Enrolment)
+    .map(({ item: { hash: _, ...enrolment } }) => asRecord<Enrolment>(enrolment))
     .filter(({ expiresAt }) => expiresAt > clock.now());
 }
 
@@ -109,7 +109,7 @@ export async function enrol(
   const item = found && (await index.get(enrolmentKey(found.tenant, found.id)));
   if (found === undefined || item === undefined || Number(item.expiresAt) <= clock.now()) throw refusal();
   const { hash: _, ...rest } = item;
-  const enrolment = rest as unknown as Enrolment;
+  const enrolment = asRecord<Enrolment>(rest);
   const { tenant } = found;
   const { gateway, createdBy } = enrolment;
   const record = newRecord(
@@ -130,7 +130,7 @@ export async function enrol(
       if: current === undefined ? 'absent' : { version },
     },
     ...recordClient(tenant, record),
-    ...(before ? forgetClient(tenant, before as unknown as MachineClient) : []),
+    ...(before ? forgetClient(tenant, asRecord<MachineClient>(before)) : []),
   ]);
   if (!outcome.committed) throw refusal();
   return { tenant, enrolment, client: record };

@@ -1,5 +1,5 @@
 import { PacsError } from './errors.ts';
-import type { Item, Key } from './ports/index-table.ts';
+import { asItem, asRecord, type Item, type Key } from './ports/index-table.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -105,7 +105,7 @@ export async function recordReport(
     if (records.length >= GATEWAYS)
       throw new PacsError('TOO_LARGE', 'there are too many gateways', { details: { limit: GATEWAYS } });
   }
-  const item = { receivedAt: clock.now(), report: report as unknown as Item };
+  const item = { receivedAt: clock.now(), report: asItem(report) };
   // The next one comes soon enough: nothing is lost with a report.
   await index.write([{ kind: 'put', key, item }], { durability: 'deferred' });
   const configuration = await gatewayConfiguration({ index }, tenant, id);
@@ -128,7 +128,7 @@ export async function listGateways({ index, clock }: Services, tenant: string): 
 }
 
 function gatewayOf(id: string, item: Item, configuration: Item | undefined, now: number): Gateway {
-  const { receivedAt, report } = item as unknown as { receivedAt: number; report: GatewayReport };
+  const { receivedAt, report } = asRecord<{ receivedAt: number; report: GatewayReport }>(item);
   const isStale = now - receivedAt > MISSED_REPORTS * report.everySeconds * 1000;
   return { id, report, receivedAt, isStale, configurationNumber: configuration?.number as number | undefined };
 }

@@ -7,7 +7,7 @@ import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from './archive/u
 import { type CopyJob, copyStudy } from './deidentify/copy-study.ts';
 import { DEIDENTIFY } from './deidentify/runs.ts';
 import { PLACEMENT } from './ports/frame-placement.ts';
-import type { Item } from './ports/index-table.ts';
+import { asRecord, type Item } from './ports/index-table.ts';
 import { endProcedureStep } from './procedure/availability.ts';
 import { PROCEDURE_STEP_ENDED } from './procedure/procedure-step.ts';
 import { ROUTE } from './routing/enqueue.ts';
@@ -23,11 +23,11 @@ export type JobHandlers = Readonly<
 export const ARCHIVE_JOBS = {
   [STUDY_QUIET]: (services, payload, root) =>
     settleStudy(services, payload.tenant as string, payload.study as string, root),
-  [RESTORE]: (services, payload) => restoreSeries(services, payload as unknown as Parameters<typeof restoreSeries>[1]),
-  [PLACEMENT]: (services, payload) => placeStudy(services, payload as unknown as Parameters<typeof placeStudy>[1]),
+  [RESTORE]: (services, payload) => restoreSeries(services, asRecord<Parameters<typeof restoreSeries>[1]>(payload)),
+  [PLACEMENT]: (services, payload) => placeStudy(services, asRecord<Parameters<typeof placeStudy>[1]>(payload)),
   [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
-  [STORE_UPLOADED]: (services, payload) => storeUploaded(services, payload as unknown as UploadedObjects),
-  [DEIDENTIFY]: (services, payload) => copyStudy(services, payload as unknown as CopyJob),
+  [STORE_UPLOADED]: (services, payload) => storeUploaded(services, asRecord<UploadedObjects>(payload)),
+  [DEIDENTIFY]: (services, payload) => copyStudy(services, asRecord<CopyJob>(payload)),
   [ROUTE]: (services, payload) => workRoute(services, payload),
   // Hosts with DIMSE replace it by one that also notifies other systems.
   [PROCEDURE_STEP_ENDED]: (services, payload) =>

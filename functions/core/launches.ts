@@ -3,7 +3,7 @@ import { PacsError } from './errors.ts';
 import { putExpiring, unexpired } from './expiring.ts';
 import type { Limits } from './limits.ts';
 import type { Clock } from './ports/clock.ts';
-import type { IndexTable, Item, Key } from './ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, type Item, type Key } from './ports/index-table.ts';
 import type { LaunchContext } from './ports/record-system.ts';
 
 /** Who is away at the login of a record system, and what must be known when he comes back. */
@@ -39,15 +39,15 @@ export const beginLaunch = (ports: Ports, pending: PendingLaunch, binding: strin
 
 /** Once. @throws PacsError UNAUTHENTICATED for what nobody began here, in this browser, just now */
 export const endLaunch = async (ports: Ports, state: string, binding: string): Promise<PendingLaunch> =>
-  (await take(ports, 'pending', state, binding)) as unknown as PendingLaunch;
+  asRecord<PendingLaunch>(await take(ports, 'pending', state, binding));
 
 /** @returns an id, for whoever has signed in by then */
 export const keepContext = (ports: Ports, tenant: string, context: LaunchContext, binding: string): Promise<string> =>
-  keep(ports, 'context', { tenant, context: context as unknown as Item }, binding);
+  keep(ports, 'context', { tenant, context: asItem(context) }, binding);
 
 /** Once. @throws PacsError UNAUTHENTICATED as endLaunch; FORBIDDEN for somebody of another tenant */
 export async function takeContext(ports: Ports, tenant: string, id: string, binding: string): Promise<LaunchContext> {
-  const kept = (await take(ports, 'context', id, binding)) as unknown as { tenant: string; context: LaunchContext };
+  const kept = asRecord<{ tenant: string; context: LaunchContext }>(await take(ports, 'context', id, binding));
   if (kept.tenant !== tenant) throw new PacsError('FORBIDDEN', 'the record system is another tenant’s');
   return kept.context;
 }

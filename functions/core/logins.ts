@@ -103,7 +103,7 @@ export class Logins implements TokenVerifier {
   async finish(callback: URL, browser: string | undefined): Promise<OpenedLogin> {
     const state = callback.searchParams.get('state') ?? '';
     const begun = await this.#take(state, browser);
-    const { nonce, verifier, origin, returnTo } = begun as unknown as Record<string, string>;
+    const { nonce, verifier, origin, returnTo } = begun as Record<string, string>;
     const proof: LoginProof = { state, nonce: nonce!, verifier: verifier! };
     const tokens = await this.#issuer.exchange(origin!, callback, proof);
     const principal = tokens.principal && (await this.#known(tokens.principal, this.#clock.now()));

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Principal, Reach, Role } from './access.ts';
-import { asItem } from './archive/records.ts';
 import { clientOf, clientPrincipal, type KnownClient } from './clients.ts';
 import { expiryOf } from './expiring.ts';
 import { newVersion } from './ids.ts';
 import type { Clock } from './ports/clock.ts';
-import type { IndexTable, Key } from './ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, type Key } from './ports/index-table.ts';
 import type { TokenVerifier } from './ports/token-verifier.ts';
 
 /** How long a browser's session lasts (ms). */
@@ -124,7 +123,7 @@ export class TokenStore implements TokenVerifier {
   async listIssued(tenant: string): Promise<IssuedToken[]> {
     const { partition } = issuedKey(tenant, '');
     const { records } = await this.#index.query({ partition, descending: true, limit: ISSUED_TOKENS });
-    return records.map(({ item: { hash: _, ...issued } }) => issued as unknown as IssuedToken);
+    return records.map(({ item: { hash: _, ...issued } }) => asRecord<IssuedToken>(issued));
   }
 
   /** It stops working at once, and so do the sessions opened with it. @returns whether there was such a token */
@@ -199,7 +198,7 @@ export class TokenStore implements TokenVerifier {
   }
 
   async #valid(hash: string): Promise<TokenRecord | undefined> {
-    const record = (await this.#index.get(keyOf(hash))) as unknown as TokenRecord | undefined;
+    const record = asRecord<TokenRecord>(await this.#index.get(keyOf(hash)));
     return record && (record.expiresAt === null || record.expiresAt > this.#clock.now()) ? record : undefined;
   }
 

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { TlsOptions, Server as TlsServer } from 'node:tls';
 import type { Principal } from '#core/access.ts';
 import { STORAGE_COMMITMENT } from '#core/archive/commitment.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
 import { INSTANCE_AVAILABILITY } from '#core/procedure/availability.ts';
 import { type NoticeOfStep, PROCEDURE_STEP_NOTICE } from '#core/procedure/notices.ts';
@@ -110,7 +111,7 @@ export async function listenDicom(
           if (remote !== undefined) await sendAvailability(access, tenant!, study!, remote, uid!);
         },
         [PROCEDURE_STEP_NOTICE]: async (_, payload) => {
-          const notice = payload as unknown as NoticeOfStep;
+          const notice = asRecord<NoticeOfStep>(payload);
           const remote = reached(dicom.stepListeners.find(({ aeTitle }) => aeTitle === notice.listener));
           if (remote !== undefined) await notifyOfStep(access, notice, remote);
         },

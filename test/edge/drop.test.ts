@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { PacsError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import { checked } from '#edge/config.ts';
 import type { EdgeContext } from '#edge/context.ts';
 import { BandwidthLimiter } from '#edge/forward/bandwidth.ts';

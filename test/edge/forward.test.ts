@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { readFeed } from '#core/archive/feed.ts';
-import { asItem, keys } from '#core/archive/records.ts';
+import { keys } from '#core/archive/records.ts';
 import { storeObject } from '#core/archive/store.ts';
+import { asItem } from '#core/ports/index-table.ts';
 import { switchesOf } from '#edge/forward/switches.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import {

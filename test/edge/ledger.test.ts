@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { evictInstances, FROM_UPSTREAM } from '#core/archive/evict.ts';
-import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { selectedInstances } from '#core/archive/remove.ts';
 import { storeObject } from '#core/archive/store.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import { checked } from '#edge/config.ts';
 import type { EdgeContext } from '#edge/context.ts';
 import { evidenceOf } from '#edge/forward/forwarder.ts';

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { apiRoutes } from '#api/routes.ts';
 import { settleStudy } from '#core/archive/quiet.ts';
-import { asItem, asRecord, keys, type StudyRecord } from '#core/archive/records.ts';
+import { keys, type StudyRecord } from '#core/archive/records.ts';
+import { asItem, asRecord } from '#core/ports/index-table.ts';
 import { TokenStore } from '#core/tokens.ts';
 import { DICOMWEB_ROUTES, WADO_URI_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';

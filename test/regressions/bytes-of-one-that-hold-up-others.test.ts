@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { asRecord } from '#core/archive/records.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import { checked } from '#edge/config.ts';
 import type { EdgeContext } from '#edge/context.ts';
 import { BandwidthLimiter } from '#edge/forward/bandwidth.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { beginEmergency, policyOf } from '#core/access/changes.ts';
 import { type Emergency, POLICY_LIMITS, policyKeys } from '#core/access/policy.ts';
-import { asItem } from '#core/archive/records.ts';
+import { asItem } from '#core/ports/index-table.ts';
 import { uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, TENANT } from '#test/fixtures/services.ts';
 

@@ -1,8 +1,9 @@
 import { expect, test, vi } from 'vitest';
 import { rebuildIndex } from '#core/archive/rebuild.ts';
-import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { listTrash, restoreFromTrash, trashedInstances } from '#core/archive/trash.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 

@@ -1,8 +1,9 @@
 import { describe, expect, test, vi } from 'vitest';
 import { listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
 import { rebuildIndex } from '#core/archive/rebuild.ts';
-import { asRecord, type InstanceRecord, keys } from '#core/archive/records.ts';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { sweep } from '#core/archive/sweep.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Principal } from '#core/access.ts';
-import { asItem } from '#core/archive/records.ts';
 import { deidentificationKeys, type MappedPatient, type MappedStudy } from '#core/deidentify/records.ts';
+import { asItem } from '#core/ports/index-table.ts';
 import { anArchive, OTHER, SHARED } from '#test/unit/share-links/receiver.ts';
 
 const restriction = (id: string) => ({

@@ -1,6 +1,6 @@
 import { newVersion } from '#core/ids.ts';
 import type { Clock } from '#core/ports/clock.ts';
-import type { IndexTable, Item, Key, WriteOperation } from '#core/ports/index-table.ts';
+import { asRecord, type IndexTable, type Item, type Key, type WriteOperation } from '#core/ports/index-table.ts';
 import type { Job, JobQueue } from '#core/ports/job-queue.ts';
 
 /**
@@ -162,7 +162,7 @@ export class IndexJobQueue implements JobQueue {
         ...(after === undefined ? {} : { after }),
         limit: Math.min(PAGE, limit - found.length),
       });
-      for (const { sort, item } of page.records) found.push(asJob(sort, item as unknown as StoredJob));
+      for (const { sort, item } of page.records) found.push(asJob(sort, asRecord<StoredJob>(item)));
       after = page.records.at(-1)?.sort;
       more = page.more;
     }
@@ -171,7 +171,7 @@ export class IndexJobQueue implements JobQueue {
 
   async deadLetters(queue: string, limit: number): Promise<Job[]> {
     const page = await this.#index.query({ partition: partition(queue, 'dead'), limit });
-    return page.records.map(({ sort, item }) => asJob(sort, item as unknown as StoredJob));
+    return page.records.map(({ sort, item }) => asJob(sort, asRecord<StoredJob>(item)));
   }
 
   async redrive(queue: string): Promise<number> {
@@ -179,7 +179,7 @@ export class IndexJobQueue implements JobQueue {
     for (;;) {
       const page = await this.#index.query({ partition: partition(queue, 'dead'), limit: PAGE });
       for (const { sort: id, item } of page.records) {
-        const dead = item as unknown as StoredJob;
+        const dead = asRecord<StoredJob>(item);
         const job: StoredJob = {
           ...dead,
           version: dead.version + 1,
@@ -251,7 +251,7 @@ export class IndexJobQueue implements JobQueue {
   }
 
   async #read(queue: string, id: string): Promise<StoredJob | undefined> {
-    return (await this.#index.get(jobKey(queue, id))) as StoredJob | undefined;
+    return asRecord<StoredJob>(await this.#index.get(jobKey(queue, id)));
   }
 
   async #count(inPartition: string, from?: string, to?: string): Promise<number> {

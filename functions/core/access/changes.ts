@@ -1,9 +1,9 @@
 import type { Principal, Reach, Role } from '../access.ts';
 import { eventWrite } from '../archive/feed.ts';
-import { asItem, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { Item, Key, WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type Key, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import {
   type AccessPolicy,
@@ -38,7 +38,7 @@ export const EMERGENCY_REASONS: Readonly<Record<string, string>> = {
 
 /** The whole policy, as an administrator sees it. */
 export async function policyOf({ index }: Pick<Ports, 'index'>, tenant: Tenant): Promise<AccessPolicy> {
-  const head = ((await index.get(policyKeys.head(tenant))) as unknown as PolicyHead | undefined) ?? NO_HEAD;
+  const head = asRecord<PolicyHead>(await index.get(policyKeys.head(tenant))) ?? NO_HEAD;
   return { head, ...(await readPolicy(index, tenant)) };
 }
 
@@ -60,10 +60,10 @@ async function change<R>(
   // Whoever administers may be confined himself: what this process remembers of the policy, it remembers of the index as a whole.
   const { index, clock } = ports.whole ?? ports;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const before = await index.get(policyKeys.head(tenant));
+    const before = asRecord<PolicyHead>(await index.get(policyKeys.head(tenant)));
     const policy = await policyOf({ index }, tenant);
     const { operations, head, result } = make(policy);
-    const version = (before as unknown as PolicyHead | undefined)?.version;
+    const version = before?.version;
     const outcome = await index.write([
       {
         kind: 'put',
@@ -82,7 +82,7 @@ async function change<R>(
   throw new PacsError('BUSY', 'the rules of access are being changed by too many at once');
 }
 
-const put = (key: Key, record: object): WriteOperation => ({ kind: 'put', key, item: asItem(record) as Item });
+const put = (key: Key, record: object): WriteOperation => ({ kind: 'put', key, item: asItem(record) });
 
 const checkRoom = (have: number, limit: number): void => {
   if (have >= limit) throw new PacsError('TOO_LARGE', 'there are too many of these', { details: { limit } });

@@ -1,15 +1,16 @@
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
-import type {
-  IndexTable,
-  Item,
-  Key,
-  Page,
-  RangeQuery,
-  ReadMeter,
-  WriteOperation,
-  WriteOptions,
-  WriteOutcome,
+import {
+  asRecord,
+  type IndexTable,
+  type Item,
+  type Key,
+  type Page,
+  type RangeQuery,
+  type ReadMeter,
+  type WriteOperation,
+  type WriteOptions,
+  type WriteOutcome,
 } from '../ports/index-table.ts';
 import { worklistKeys } from '../worklist/records.ts';
 import type { StudyReach } from './reach.ts';
@@ -230,7 +231,7 @@ export class ConfinedIndex implements IndexTable {
 const studyOf = (of: string): string => of.split('|', 3)[2] ?? '';
 
 function factsOfOrder(item: Item) {
-  const dataSet = (item.dataSet ?? {}) as unknown as DataSet;
+  const dataSet = asRecord<DataSet>(item.dataSet ?? {});
   const step = (dataSet['00400100']?.Value?.[0] ?? {}) as DataSet;
   return factsOfDataSet(dataSet, step);
 }

@@ -1,7 +1,7 @@
 import type { Action, Principal, Reach, ReachRule, Role } from '../access.ts';
 import { PERMISSIONS } from '../access.ts';
 import type { Tenant } from '../archive/records.ts';
-import { type IndexTable, type Item, type Key, recordsIn } from '../ports/index-table.ts';
+import { asRecord, type IndexTable, type Key, recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 
 /**
@@ -117,8 +117,7 @@ export async function accessPolicy(
   const remembered = tenants.get(tenant);
   const readAt = clock.now();
   if (remembered && readAt - remembered.readAt < limits.accessPolicyMs) return remembered.policy;
-  const item = await index.get(policyKeys.head(tenant));
-  const head = item as unknown as PolicyHead | undefined;
+  const head = asRecord<PolicyHead>(await index.get(policyKeys.head(tenant)));
   let policy = head === undefined ? NO_POLICY : remembered?.policy;
   // What changes between the two reads counts already, and is read again under its own version.
   if (head !== undefined && policy?.head.version !== head.version)
@@ -138,15 +137,16 @@ export const forgetPolicy = (index: IndexTable, tenant: Tenant): void => {
 
 /** Everything laid down, as it stands. */
 export async function readPolicy(index: IndexTable, tenant: Tenant): Promise<Omit<AccessPolicy, 'head'>> {
-  const found: Record<string, Item[]> = { grant: [], restriction: [], emergency: [] };
+  const grants: Grant[] = [];
+  const restrictions: Restriction[] = [];
+  const emergencies: Emergency[] = [];
   const partition = policyPartition(tenant);
-  for await (const { sort, item } of recordsIn(index, { partition, limit: PAGE }))
-    found[sort.slice(0, sort.indexOf('|'))]?.push(item);
-  return {
-    grants: found.grant as unknown as Grant[],
-    restrictions: found.restriction as unknown as Restriction[],
-    emergencies: found.emergency as unknown as Emergency[],
-  };
+  for await (const { sort, item } of recordsIn(index, { partition, limit: PAGE })) {
+    if (sort.startsWith('grant|')) grants.push(asRecord(item));
+    else if (sort.startsWith('restriction|')) restrictions.push(asRecord(item));
+    else if (sort.startsWith('emergency|')) emergencies.push(asRecord(item));
+  }
+  return { grants, restrictions, emergencies };
 }
 
 /** Roles that reach nothing of themselves, or not everything. */

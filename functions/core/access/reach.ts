@@ -1,6 +1,6 @@
 import type { Action, Principal, Reach } from '../access.ts';
-import { asRecord, type Delta, keys, type StudyRecord, type Tenant } from '../archive/records.ts';
-import type { IndexTable, ReadMeter } from '../ports/index-table.ts';
+import { type Delta, keys, type StudyRecord, type Tenant } from '../archive/records.ts';
+import { asRecord, type IndexTable, type ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type AccessPolicy, accessPolicy, grantedReach, NO_POLICY } from './policy.ts';
 import {

@@ -1,10 +1,16 @@
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { type Item, WRITE_LIMIT_OPERATIONS, type WriteOperation, type WriteOutcome } from '../ports/index-table.ts';
+import {
+  asItem,
+  type Item,
+  WRITE_LIMIT_OPERATIONS,
+  type WriteOperation,
+  type WriteOutcome,
+} from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
-import { asItem, type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
+import { type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 
 /**
  * What keeps the sweeper from taking the blob of a store for an abandoned one. `pending`: a record, made before the blob was. `unsettled`: the store of

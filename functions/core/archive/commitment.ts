@@ -3,17 +3,9 @@ import { confineKept } from '../access/confine.ts';
 import type { KeptReach } from '../access/reach.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { ITEM_LIMIT_BYTES, type Item } from '../ports/index-table.ts';
+import { asItem, asRecord, ITEM_LIMIT_BYTES, type Item } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import {
-  asItem,
-  asRecord,
-  type CommitmentRecord,
-  type InstanceRecord,
-  keys,
-  type SopClaim,
-  type Tenant,
-} from './records.ts';
+import { type CommitmentRecord, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 
 /** Queue of the requests that are still to be answered; payload: tenant and id. */
 export const STORAGE_COMMITMENT = 'storage-commitment';

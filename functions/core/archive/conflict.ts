@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { shareKeys } from '../share-links/records.ts';
 import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit.ts';
@@ -11,8 +11,6 @@ import { eventWrite } from './feed.ts';
 import { firstString } from './instance.ts';
 import { type Manifest, putManifest, takeBackSuperseded } from './manifest.ts';
 import {
-  asItem,
-  asRecord,
   type ConflictKind,
   type HeldRecord,
   type InstanceRecord,

@@ -1,18 +1,10 @@
 import { newVersion } from '../ids.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { deltaWrites } from './commit.ts';
 import { blobKeysOf } from './instance.ts';
-import {
-  asItem,
-  asRecord,
-  type EvictedRecord,
-  type InstanceRecord,
-  keys,
-  type SopClaim,
-  type Tenant,
-} from './records.ts';
+import { type EvictedRecord, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 import { groupBySeries, negativeDelta } from './remove.ts';
 
 /** The source of copies that were fetched back from the archive that holds them: longer than an AE title can be, so no sender has it. */

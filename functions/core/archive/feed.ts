@@ -1,5 +1,5 @@
-import type { IndexTable, WriteOperation } from '../ports/index-table.ts';
-import { type ArchiveEvent, asItem, asRecord, keys, type Tenant } from './records.ts';
+import { asItem, asRecord, type IndexTable, type WriteOperation } from '../ports/index-table.ts';
+import { type ArchiveEvent, keys, type Tenant } from './records.ts';
 
 /** The operation that appends an event; part of the same atomic write as what it speaks of. */
 export const eventWrite = (tenant: Tenant, event: ArchiveEvent): WriteOperation => ({

@@ -1,5 +1,7 @@
 import { PacsError } from '../errors.ts';
 import {
+  asItem,
+  asRecord,
   recordsIn,
   WRITE_LIMIT_OPERATIONS,
   type WriteOperation,
@@ -8,7 +10,7 @@ import {
 } from '../ports/index-table.ts';
 import { postingPuts } from '../search/postings.ts';
 import type { Services } from '../services.ts';
-import { asItem, asRecord, type Delta, type FoldLease, keys, type StudyRecord, type Tenant } from './records.ts';
+import { type Delta, type FoldLease, keys, type StudyRecord, type Tenant } from './records.ts';
 import { changeStudy, changeStudyNow, type KnownStudy, type StudyChange } from './study-change.ts';
 
 type FoldPorts = Pick<Services, 'index' | 'clock' | 'jobs' | 'limits' | 'policy'>;

@@ -1,7 +1,7 @@
 import type { Availability } from '../ports/blob-store.ts';
-import { recordsIn } from '../ports/index-table.ts';
+import { asRecord, recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { asRecord, type InstanceRecord, keys, type SeriesRecord, type Tenant } from './records.ts';
+import { type InstanceRecord, keys, type SeriesRecord, type Tenant } from './records.ts';
 import { recordAvailability, seriesOfBlob } from './tiering.ts';
 
 const PAGE = 100;

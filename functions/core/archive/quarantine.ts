@@ -1,12 +1,12 @@
 import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { supersede } from './conflict.ts';
 import { eventWrite } from './feed.ts';
 import { putManifest } from './manifest.ts';
-import { asItem, asRecord, type HeldRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
+import { type HeldRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
 import { rescan } from './rescan.ts';
 
 const ATTEMPTS = 20;

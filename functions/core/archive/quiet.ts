@@ -1,6 +1,6 @@
 import { recounted } from '../costs/count-study.ts';
 import { monthOf } from '../costs/usage-records.ts';
-import { recordsIn } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn } from '../ports/index-table.ts';
 import { settleProcedureSteps } from '../procedure/arrival.ts';
 import { prepareSeriesMetadata } from '../retrieve/prepare.ts';
 import { routesAtOnce } from '../routing/intake.ts';
@@ -9,7 +9,7 @@ import type { Services } from '../services.ts';
 import { eventWrite } from './feed.ts';
 import { STUDY_QUIET } from './fold.ts';
 import { beginPlacement, isToBePlaced } from './place.ts';
-import { asItem, asRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
+import { keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
 import { awaitTiering } from './tier-policy.ts';
 
 /** series with fewer instances are put together from the index as fast as from a prepared document */

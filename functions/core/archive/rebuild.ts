@@ -2,11 +2,12 @@ import { restoreAudit, sealedUpTo } from '../audit/seal.ts';
 import { countRebuiltStudy } from '../costs/count-study.ts';
 import { asPacsError, PacsError } from '../errors.ts';
 import { timeOf } from '../ids.ts';
+import { asItem } from '../ports/index-table.ts';
 import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
 import { readManifests } from './manifest.ts';
-import { asItem, type InstanceRecord, keys, type Tenant } from './records.ts';
+import { type InstanceRecord, keys, type Tenant } from './records.ts';
 import { rescan } from './rescan.ts';
 
 export interface RebuildReport {

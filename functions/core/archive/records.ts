@@ -1,7 +1,7 @@
 import type { KeptReach } from '../access/reach.ts';
 import type { CountedStudy } from '../costs/usage-records.ts';
 import type { DataSet } from '../dicom/types.ts';
-import type { Item, Key } from '../ports/index-table.ts';
+import type { Key } from '../ports/index-table.ts';
 
 /**
  * The records of the archive and where they stand in the IndexTable. The tenant opens every partition, so no key of one
@@ -347,7 +347,3 @@ export const keys = {
   }),
   feed: (t: Tenant): string => `${t}|feed`,
 } as const;
-
-/** Records are plain JSON; the table neither knows nor changes their shape. */
-export const asItem = (record: object): Item => record as Item;
-export const asRecord = <R>(item: Item): R => item as unknown as R;

@@ -1,7 +1,7 @@
 import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { addToDelta, deltaOf, deltaWrites } from './commit.ts';
@@ -9,8 +9,6 @@ import { eventWrite } from './feed.ts';
 import { putManifest } from './manifest.ts';
 import {
   type ArchiveEvent,
-  asItem,
-  asRecord,
   type Delta,
   type InstanceRecord,
   keys,
@@ -93,17 +91,25 @@ async function removeFound(
   return move(services, tenant, trash, found);
 }
 
+/** What a record under `trashing` holds. */
+interface TrashingPage {
+  readonly instances: readonly Pick<
+    InstanceRecord,
+    'StudyInstanceUID' | 'SeriesInstanceUID' | 'SOPInstanceUID' | 'version'
+  >[];
+}
+
 /** The instances still to move stand under `trashing`, so that whoever finishes moves these and not what came later. */
 async function writeSelection(
   services: Services,
   tenant: Tenant,
   trash: TrashRecord,
-  selected: readonly object[],
+  selected: TrashingPage['instances'],
 ): Promise<void> {
   const pageSize = 500;
   const operations: WriteOperation[] = [{ kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(trash) }];
   for (let at = 0; at < selected.length; at += pageSize) {
-    const page = { instances: selected.slice(at, at + pageSize) };
+    const page: TrashingPage = { instances: selected.slice(at, at + pageSize) };
     const sort = String(at / pageSize).padStart(6, '0');
     operations.push({ kind: 'put', key: { partition: `${tenant}|trashing|${trash.id}`, sort }, item: asItem(page) });
   }
@@ -122,11 +128,11 @@ export async function finishRemoval(services: Services, tenant: Tenant, id: stri
     partition: `${tenant}|trashing|${id}`,
     limit: 10_000,
   })) {
-    for (const uids of page.instances as unknown as (Selection & { version: string })[]) {
+    for (const uids of asRecord<TrashingPage>(page).instances) {
       const record = await services.index.get(
-        keys.instance(tenant, uids.StudyInstanceUID, uids.SeriesInstanceUID!, uids.SOPInstanceUID!),
+        keys.instance(tenant, uids.StudyInstanceUID, uids.SeriesInstanceUID, uids.SOPInstanceUID),
       );
-      const instance = record && asRecord<InstanceRecord>(record);
+      const instance = asRecord<InstanceRecord>(record);
       if (instance?.version === uids.version) left.push(instance);
     }
   }

@@ -6,6 +6,7 @@ import type { DataSet, ScannedObject } from '../dicom/types.ts';
 import { asPacsError, PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { BlobInfo, PutOptions } from '../ports/blob-store.ts';
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { BlobGuard } from './commit.ts';
 import { holdUpload, settleConflict } from './conflict.ts';
@@ -20,7 +21,7 @@ import {
   uidsOf,
 } from './instance.ts';
 import { ObjectSource } from './object-source.ts';
-import { asItem, asRecord, type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
+import { type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
 import { applyRejectionNote, isRejectionNote } from './reject.ts';
 import { checkCanBeOfStudy, filingOf, type SuppliedUIDs, withSupplied } from './supplied-uids.ts';
 

@@ -2,11 +2,9 @@ import { monthOf, usageWrites } from '../costs/usage-records.ts';
 import { newVersion } from '../ids.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { IndexTable, Item, Key, WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, type Item, type Key, type WriteOperation } from '../ports/index-table.ts';
 import { countWrites, newTermWrites, postingDeletes, postingPuts } from '../search/postings.ts';
 import {
-  asItem,
-  asRecord,
   type Delta,
   type FoldLease,
   keys,

@@ -1,6 +1,6 @@
 import { resumeRuns } from '../deidentify/runs.ts';
 import { sweepExpired } from '../expiring.ts';
-import { recordsIn } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn } from '../ports/index-table.ts';
 import { sweepRates } from '../rate-accounts.ts';
 import { sweepRoutes } from '../routing/work.ts';
 import type { Services } from '../services.ts';
@@ -9,7 +9,7 @@ import { sweepWorklist } from '../worklist/changes.ts';
 import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
 import { takeBackReplacement } from './manifest.ts';
-import { asItem, asRecord, keys, type PendingRecord, type Tenant } from './records.ts';
+import { keys, type PendingRecord, type Tenant } from './records.ts';
 import { purgeTrash } from './trash.ts';
 import { abandonUnsettled } from './unsettled.ts';
 import { sweepTransactions } from './uploaded.ts';

@@ -1,6 +1,7 @@
+import { asItem, asRecord } from '../ports/index-table.ts';
 import { partitions } from '../search/postings.ts';
 import { studyOfSort } from '../search/study-list.ts';
-import { asItem, asRecord, keys, type StudyRecord, type Tenant } from './records.ts';
+import { keys, type StudyRecord, type Tenant } from './records.ts';
 import { settle, type TierServices } from './tier-policy.ts';
 import { DAY_MS, dayOf, tierKeys } from './tier-records.ts';
 

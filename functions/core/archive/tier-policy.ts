@@ -1,11 +1,11 @@
 import { countMoved, Moved } from '../costs/count-study.ts';
 import { PacsError } from '../errors.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import { instancesOfStudy } from '../retrieve/find.ts';
 import { dateKey } from '../search/values.ts';
 import type { Services } from '../services.ts';
-import { asItem, asRecord, keys, type StudyRecord, type Tenant } from './records.ts';
+import { keys, type StudyRecord, type Tenant } from './records.ts';
 import { DAY_MS, type Day, dayOf, msOf, type TierRecord, tierKeys } from './tier-records.ts';
 
 /** One step down: which tier a study's objects are given, and when. The steps of a policy follow one another. */

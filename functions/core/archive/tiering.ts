@@ -1,20 +1,12 @@
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { Availability } from '../ports/blob-store.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import { seriesOfStudy } from '../retrieve/find.ts';
 import { countWrites } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { blobKeysOf } from './instance.ts';
-import {
-  asItem,
-  asRecord,
-  type InstanceRecord,
-  keys,
-  type SeriesRecord,
-  type StudyRecord,
-  type Tenant,
-} from './records.ts';
+import { type InstanceRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from './records.ts';
 
 /** The queue of restores; payload { tenant, study, series, after? }: the instances up to `after` are readable again. */
 export const RESTORE = 'restore';

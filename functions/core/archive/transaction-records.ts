@@ -1,8 +1,9 @@
 import type { KeptReach } from '../access/reach.ts';
 import { PacsError } from '../errors.ts';
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { Identity } from './instance.ts';
-import { asItem, asRecord, type HeldRecord, keys, type Tenant } from './records.ts';
+import { type HeldRecord, keys, type Tenant } from './records.ts';
 import type { StoreOutcome } from './store.ts';
 import type { SuppliedUIDs } from './supplied-uids.ts';
 

@@ -1,8 +1,9 @@
 import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
 import type { Limits } from '../limits.ts';
+import { asItem } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { asItem, keys, type Tenant } from './records.ts';
+import { keys, type Tenant } from './records.ts';
 import { partBytesOf, partPrefix } from './transaction-parts.ts';
 import {
   type AnnouncedObject,

@@ -1,22 +1,14 @@
 import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { recordsIn } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites, type PreparedInstance } from './commit.ts';
 import { eventWrite } from './feed.ts';
 import { blobKeysOf } from './instance.ts';
 import { deleteManifests, putManifest } from './manifest.ts';
 import { beginPlacementRemoval } from './place.ts';
-import {
-  asItem,
-  asRecord,
-  type InstanceRecord,
-  keys,
-  type SopClaim,
-  type Tenant,
-  type TrashRecord,
-} from './records.ts';
+import { type InstanceRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
 import { rescan } from './rescan.ts';
 
 export interface RestoreOutcome {

@@ -1,7 +1,8 @@
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { blobKeysOf } from './instance.ts';
 import { takeBackReplacement } from './manifest.ts';
-import { asItem, asRecord, type InstanceRecord, keys, type PendingRecord, type Tenant } from './records.ts';
+import { type InstanceRecord, keys, type PendingRecord, type Tenant } from './records.ts';
 import { listTrash } from './trash.ts';
 
 /** What the key of an object's blob names (blobKeyOf); the store may have added where it stands. */

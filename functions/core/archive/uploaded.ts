@@ -1,8 +1,8 @@
 import { confineKept } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
-import { recordsIn } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { asItem, asRecord, keys, type Tenant } from './records.ts';
+import { keys, type Tenant } from './records.ts';
 import { type StoreOutcome, storeObject } from './store.ts';
 import { arrivedParts, missingParts, partCount, partKeys, UPLOADS } from './transaction-parts.ts';
 import {

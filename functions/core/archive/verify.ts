@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { asPacsError } from '../errors.ts';
-import { recordsIn } from '../ports/index-table.ts';
+import { asRecord, recordsIn } from '../ports/index-table.ts';
 import { partitions } from '../search/postings.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
 import { listHeld } from './quarantine.ts';
-import { asRecord, type InstanceRecord, keys, type StudyRecord, type Tenant } from './records.ts';
+import { type InstanceRecord, keys, type StudyRecord, type Tenant } from './records.ts';
 import { selectedInstances } from './remove.ts';
 import { listTrash, trashedInstances } from './trash.ts';
 

@@ -1,6 +1,7 @@
 import { PacsError } from '../errors.ts';
+import { asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { asRecord, type InstanceRecord, keys, type SopClaim, type Tenant, type Version } from './records.ts';
+import { type InstanceRecord, keys, type SopClaim, type Tenant, type Version } from './records.ts';
 
 /**
  * What has been kept under one SOPInstanceUID: the current object, where there is one, then those that it superseded under the conflict

@@ -1,4 +1,5 @@
 import { newVersion } from '../ids.ts';
+import { asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type AuditSource, auditMessage } from './dicom-message.ts';
 import { parseEntry } from './entry.ts';
@@ -100,7 +101,7 @@ export class AuditExport {
 
   /** Lets another process take over at once: this one ends. */
   async release(tenant: string): Promise<void> {
-    const found = (await this.#services.index.get(stateKey(tenant))) as unknown as ExportState | undefined;
+    const found = asRecord<ExportState>(await this.#services.index.get(stateKey(tenant)));
     if (found?.holder !== this.#id) return;
     const item = { ...found, version: found.version + 1, until: 0 };
     await this.#services.index.write([{ kind: 'put', key: stateKey(tenant), item, if: { version: found.version } }]);
@@ -109,7 +110,7 @@ export class AuditExport {
   /** The state, held by us; undefined while another process holds it. */
   async #claim(tenant: string): Promise<ExportState | undefined> {
     const { index, clock } = this.#services;
-    const found = (await index.get(stateKey(tenant))) as unknown as ExportState | undefined;
+    const found = asRecord<ExportState>(await index.get(stateKey(tenant)));
     if (found !== undefined && found.holder !== this.#id && found.until > clock.now()) return undefined;
     // Held for a good while yet: nothing need be written to look whether there is something to hand over.
     if (found !== undefined && found.holder === this.#id && found.until - clock.now() > HELD_MS / 2) return found;

@@ -1,4 +1,5 @@
-import { asRecord, keys, type StudyRecord } from '../archive/records.ts';
+import { keys, type StudyRecord } from '../archive/records.ts';
+import { asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { PatientIDs } from './dicom-message.ts';
 import type { AuditEvent } from './event.ts';

@@ -1,5 +1,5 @@
 import { PacsError } from '../errors.ts';
-import { WRITE_LIMIT_OPERATIONS } from '../ports/index-table.ts';
+import { asRecord, WRITE_LIMIT_OPERATIONS } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { hashOf, merkleRoot } from './entry.ts';
 import { auditPartition } from './trail.ts';
@@ -73,7 +73,7 @@ export async function sealAudit(
   tenant: string,
   signer: AuditSigner,
 ): Promise<Seal | undefined> {
-  const found = (await index.get(headKey(tenant))) as unknown as SealHead | undefined;
+  const found = asRecord<SealHead>(await index.get(headKey(tenant)));
   const head = found ?? { version: 0, segments: 0, to: '', hash: hashOf('') };
   const { records } = await index.query({
     partition: auditPartition(tenant),
@@ -183,7 +183,7 @@ export async function sealedUpTo(
   { index }: Pick<Services, 'index'>,
   tenant: string,
 ): Promise<{ readonly segments: number; readonly to: string; readonly hash: string }> {
-  const head = (await index.get(headKey(tenant))) as unknown as SealHead | undefined;
+  const head = asRecord<SealHead>(await index.get(headKey(tenant)));
   return head ?? { segments: 0, to: '', hash: hashOf('') };
 }
 

@@ -1,5 +1,5 @@
-import { asItem, asRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from '../archive/records.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { keys, type SeriesRecord, type StudyRecord, type Tenant } from '../archive/records.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type Amount, type CountedStudy, DEFAULT_TIER, type Month, monthOf, usageWrites } from './usage-records.ts';
 

@@ -1,8 +1,8 @@
-import { asItem, asRecord, type InstanceRecord, keys, type SeriesRecord, type Tenant } from '../archive/records.ts';
+import { type InstanceRecord, keys, type SeriesRecord, type Tenant } from '../archive/records.ts';
 import { storeObject } from '../archive/store.ts';
 import { beginRestore } from '../archive/tiering.ts';
 import { asPacsError, PacsError } from '../errors.ts';
-import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { Refusal } from './judge.ts';
 import { deidentifyObject, type Engine } from './object.ts';

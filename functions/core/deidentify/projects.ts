@@ -1,6 +1,7 @@
 import { factsOfPatient } from '../access/rules.ts';
-import { asItem, asRecord, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { Profile } from './profile.ts';
 import { PROJECT_KEY_BYTES, Pseudonyms } from './pseudonyms.ts';

@@ -1,7 +1,7 @@
-import { asItem, asRecord, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
 import { isUID, newVersion } from '../ids.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import { findStudy } from '../retrieve/find.ts';
 import type { Services } from '../services.ts';
 import type { Profile } from './profile.ts';

@@ -1,7 +1,8 @@
 import type { InstanceRecord, SeriesRecord, Tenant } from '../archive/records.ts';
-import { asRecord, keys } from '../archive/records.ts';
+import { keys } from '../archive/records.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { PacsError } from '../errors.ts';
+import { asRecord } from '../ports/index-table.ts';
 import { instancesOfSeries, seriesOfStudy } from '../retrieve/find.ts';
 import { frameCount } from '../retrieve/frames.ts';
 import type { Services } from '../services.ts';

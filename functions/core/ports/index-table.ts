@@ -73,6 +73,17 @@ export type ItemValue =
   | { readonly [key: string]: ItemValue | undefined };
 export type Item = { readonly [key: string]: ItemValue | undefined };
 
+/**
+ * Between a record's own type and what the table keeps of it. The table neither knows nor changes the shape of a record, and each partition
+ * is written by one module alone: so whoever reads says which record it is, and nothing checks it again.
+ */
+export const asItem = (record: object): Item => record as Item;
+export function asRecord<R>(item: ItemValue): R;
+export function asRecord<R>(item: ItemValue | undefined): R | undefined;
+export function asRecord<R>(item: ItemValue | undefined): R | undefined {
+  return item as R | undefined;
+}
+
 export interface RangeQuery {
   readonly partition: string;
   readonly prefix?: string;

@@ -1,7 +1,8 @@
 import { eventWrite } from '../archive/feed.ts';
-import { asItem, asRecord, keys, type SopClaim, type Tenant } from '../archive/records.ts';
+import { keys, type SopClaim, type Tenant } from '../archive/records.ts';
 import { textOf } from '../dicom/element-text.ts';
 import type { DataSet } from '../dicom/types.ts';
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type ProcedureStep, procedureStepsOf } from './procedure-step.ts';
 import { type ProcedureStepRecord, procedureKeys, PROCEDURE_TAG as TAG } from './records.ts';

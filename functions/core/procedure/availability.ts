@@ -1,8 +1,8 @@
 import type { InstanceRecord, Tenant } from '../archive/records.ts';
-import { asRecord, keys, type SeriesRecord } from '../archive/records.ts';
+import { keys, type SeriesRecord } from '../archive/records.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { newUID } from '../ids.ts';
-import { recordsIn } from '../ports/index-table.ts';
+import { asRecord, recordsIn } from '../ports/index-table.ts';
 import { instancesOfStudy } from '../retrieve/find.ts';
 import type { Services } from '../services.ts';
 import { settleProcedureSteps } from './arrival.ts';

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { eventWrite } from '../archive/feed.ts';
-import { type ArchiveEvent, asItem, asRecord, type Tenant } from '../archive/records.ts';
+import type { ArchiveEvent, Tenant } from '../archive/records.ts';
 import { textOf } from '../dicom/element-text.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { isUID, newVersion } from '../ids.ts';
-import { ITEM_LIMIT_BYTES, recordsIn, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, ITEM_LIMIT_BYTES, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import type { WorklistItem, WorklistState } from '../worklist/records.ts';
 import { changeOf, findScheduledStep, getWorklistItem, nextOf } from '../worklist/worklist.ts';

@@ -1,13 +1,6 @@
-import {
-  asRecord,
-  type InstanceRecord,
-  keys,
-  type SeriesRecord,
-  type StudyRecord,
-  type Tenant,
-} from '../archive/records.ts';
+import { type InstanceRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
-import type { IndexTable, Item, ReadMeter } from '../ports/index-table.ts';
+import { asRecord, type IndexTable, type Item, type ReadMeter } from '../ports/index-table.ts';
 
 /** records of one page while instances are walked */
 const PAGE_RECORDS = 1_000;

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import { KEPT_REFERENCE, type MetadataRecord } from '../archive/metadata-record.ts';
-import { asRecord, type InstanceRecord, keys, type Tenant } from '../archive/records.ts';
+import { type InstanceRecord, keys, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
-import type { Item, ReadMeter } from '../ports/index-table.ts';
+import { asRecord, type Item, type ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { inOrder, numberOf, type Placed } from './find.ts';
 import type { KeptText } from './joined-texts.ts';

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
-import { asItem, asRecord, keys, type SeriesRecord, type Tenant } from '../archive/records.ts';
+import { keys, type SeriesRecord, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { isFolded } from './find.ts';
 import { JoinedTexts, type KeptText } from './joined-texts.ts';

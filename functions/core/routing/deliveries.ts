@@ -1,6 +1,6 @@
-import { asRecord, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
-import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
+import { asRecord, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { enqueueInstances, instanceWrites, ROUTE } from './enqueue.ts';
 import { instancesOf } from './intake.ts';

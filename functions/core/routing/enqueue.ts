@@ -1,6 +1,6 @@
-import { asItem, asRecord, type InstanceRecord, type Tenant } from '../archive/records.ts';
+import type { InstanceRecord, Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type DeliveredInstance, type Delivery, deliveryWrites, type InstanceState, routingKeys } from './records.ts';
 

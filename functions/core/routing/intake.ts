@@ -1,7 +1,6 @@
 import { readFeed } from '../archive/feed.ts';
 import {
   type ArchiveEvent,
-  asRecord,
   type InstanceRecord,
   keys,
   type SeriesRecord,
@@ -10,7 +9,7 @@ import {
 } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
-import { type Item, recordsIn } from '../ports/index-table.ts';
+import { asRecord, type Item, recordsIn } from '../ports/index-table.ts';
 import { instanceMetadata } from '../retrieve/metadata.ts';
 import type { Services } from '../services.ts';
 import { enqueueInstances, type RoutedInstance } from './enqueue.ts';

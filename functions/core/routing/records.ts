@@ -1,5 +1,5 @@
-import { asItem, asRecord, type Tenant } from '../archive/records.ts';
-import type { IndexTable, Key, WriteOperation } from '../ports/index-table.ts';
+import type { Tenant } from '../archive/records.ts';
+import { asItem, asRecord, type IndexTable, type Key, type WriteOperation } from '../ports/index-table.ts';
 import type { Condition } from './conditions.ts';
 
 /**

@@ -1,8 +1,8 @@
 import { feedTail } from '../archive/feed.ts';
-import { asItem, asRecord, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import type { Key, WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type Key, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { destinationUrl } from './allowed.ts';
 import {

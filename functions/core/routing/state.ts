@@ -1,5 +1,6 @@
-import { asItem, asRecord, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { backoffMs } from '../backoff.ts';
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type DestinationRecord, type DestinationState, routingKeys } from './records.ts';
 

@@ -1,5 +1,5 @@
-import { asRecord, type InstanceRecord, keys } from '../archive/records.ts';
-import type { WriteOperation } from '../ports/index-table.ts';
+import { type InstanceRecord, keys } from '../archive/records.ts';
+import { asRecord, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { instanceWrites } from './enqueue.ts';
 import {

@@ -1,5 +1,6 @@
-import { asItem, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { newVersion } from '../ids.ts';
+import { asItem } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { routingKeys } from './records.ts';
 

@@ -1,6 +1,6 @@
-import { asRecord, type InstanceRecord, keys, type SopClaim, type Tenant } from '../archive/records.ts';
+import { type InstanceRecord, keys, type SopClaim, type Tenant } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
-import { newReadMeter, type ReadMeter } from '../ports/index-table.ts';
+import { asRecord, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { searchAttribute } from './attributes.ts';
 import { ReadBudget } from './cursors.ts';

@@ -1,5 +1,5 @@
-import { asRecord, keys, type SopClaim, type Tenant } from '../archive/records.ts';
-import type { IndexTable } from '../ports/index-table.ts';
+import { keys, type SopClaim, type Tenant } from '../archive/records.ts';
+import { asRecord, type IndexTable } from '../ports/index-table.ts';
 import type { ReadBudget } from './cursors.ts';
 import type { Condition } from './match.ts';
 import type { Query } from './query.ts';

@@ -1,6 +1,6 @@
-import { asRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from '../archive/records.ts';
+import { keys, type SeriesRecord, type StudyRecord, type Tenant } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
-import { type IndexTable, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
+import { asRecord, type IndexTable, newReadMeter, type ReadMeter } from '../ports/index-table.ts';
 import { ReadBudget } from './cursors.ts';
 import { type Condition, elementsOf, matchesAll } from './match.ts';
 import { uidsIn } from './named.ts';

@@ -1,5 +1,5 @@
-import { asRecord, keys, type StudyRecord, type Tenant } from '../archive/records.ts';
-import type { IndexTable, Item, Key } from '../ports/index-table.ts';
+import { keys, type StudyRecord, type Tenant } from '../archive/records.ts';
+import { asRecord, type IndexTable, type Item, type Key } from '../ports/index-table.ts';
 import type { Cursor, PlaceRange, ReadBudget } from './cursors.ts';
 import { batchesOf } from './named.ts';
 import { partitions } from './postings.ts';

@@ -1,6 +1,6 @@
 import type { StudyRecord } from '../archive/records.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
-import type { Item } from '../ports/index-table.ts';
+import { asItem, asRecord, type Item } from '../ports/index-table.ts';
 import { ATTRIBUTES } from './attributes.ts';
 import { namesText, PATIENT_NAME } from './name-scan.ts';
 import { dateKey, timeKey } from './values.ts';
@@ -85,7 +85,7 @@ export class StudyRow {
 
   constructor(place: string, item: Item) {
     this.place = place;
-    this.#line = item as unknown as StudyLine;
+    this.#line = asRecord<StudyLine>(item);
   }
 
   get StudyInstanceUID(): string {
@@ -106,7 +106,7 @@ export class StudyRow {
   counted(counts: Readonly<Record<string, number>>): StudyRow {
     const members = Object.entries(counts).map(([tag, count]) => `"${tag}":{"vr":"IS","Value":[${count}]}`);
     const rest = [...(this.#line.rest === '' ? [] : [this.#line.rest]), ...members].join();
-    return new StudyRow(this.place, { ...this.#line, rest } as unknown as Item);
+    return new StudyRow(this.place, asItem({ ...this.#line, rest }));
   }
 
   element(tag: string): Element | undefined {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { asItem, asRecord, type Tenant } from '../archive/records.ts';
-import type { Item, Key, WriteOperation } from '../ports/index-table.ts';
+import type { Tenant } from '../archive/records.ts';
+import { asItem, asRecord, type Item, type Key, type WriteOperation } from '../ports/index-table.ts';
 
 /**
  * Share links: a study, or a few, shown to somebody without an account. Whoever holds the secret of the link may do what its scopes say,

@@ -1,4 +1,5 @@
-import { asRecord, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
+import { asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { actWrite, type ShareAct, shareKeys } from './records.ts';
 

@@ -2,12 +2,10 @@ import type { Role } from '../access.ts';
 import { PacsError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { IndexTable, WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, type WriteOperation } from '../ports/index-table.ts';
 import { dropLink, findLink, type Link, newLink } from './links.ts';
 import { checkPassword, Passwords } from './passwords.ts';
 import {
-  asUser,
-  asUserItem,
   checkedDisplayName,
   checkedName,
   shown,
@@ -52,7 +50,7 @@ export class Users {
 
   async find(tenant: string, name: string): Promise<UserRecord | undefined> {
     const item = await this.#index.get(userKey(tenant, name));
-    return item && asUser(item);
+    return item && asRecord<UserRecord>(item);
   }
 
   /** By name. */
@@ -84,7 +82,7 @@ export class Users {
       link: digest,
     };
     const key = userKey(tenant, name);
-    const outcome = await this.#index.write([{ kind: 'put', key, item: asUserItem(record), if: 'absent' }, ...write]);
+    const outcome = await this.#index.write([{ kind: 'put', key, item: asItem(record), if: 'absent' }, ...write]);
     if (!outcome.committed) throw new PacsError('CONFLICT', 'There is a person of this name already.');
     return { user: shown(record), link: { token, expiresAt } };
   }
@@ -112,7 +110,7 @@ export class Users {
       if (isAdministrator(before) && !isAdministrator(after) && !others)
         throw new PacsError('CONFLICT', 'Nobody would be left who may administer the archive.');
       const outcome = await this.#index.write([
-        { kind: 'put', key: userKey(tenant, name), item: asUserItem(after), if: { version: before.version } },
+        { kind: 'put', key: userKey(tenant, name), item: asItem(after), if: { version: before.version } },
         // Two who take each other's roles away at the same moment: the second one looks again.
         {
           kind: 'put',
@@ -218,7 +216,7 @@ export class Users {
       const { user, with: more = [], otherwise } = change(before);
       const after = { ...user, version: before.version + 1 };
       const outcome = await this.#index.write([
-        { kind: 'put', key: userKey(tenant, name), item: asUserItem(after), if: { version: before.version } },
+        { kind: 'put', key: userKey(tenant, name), item: asItem(after), if: { version: before.version } },
         ...more,
       ]);
       if (outcome.committed) return after;
@@ -238,7 +236,7 @@ export class Users {
     const displayName = chosen.displayName?.trim() ? chosen.displayName : name;
     const user = { ...this.#newRecord(name, displayName, ['admin'], 'setup'), ...this.#newPassword(password) };
     const outcome = await this.#index.write([
-      { kind: 'put', key: userKey(tenant, name), item: asUserItem(user), if: 'absent' },
+      { kind: 'put', key: userKey(tenant, name), item: asItem(user), if: 'absent' },
       use,
     ]);
     if (!outcome.committed && outcome.failed.includes(1)) throw gone();
@@ -267,7 +265,7 @@ export class Users {
 
   async #all(tenant: string): Promise<UserRecord[]> {
     const { records } = await this.#index.query({ ...partitionOf(tenant), limit: USERS });
-    return records.map(({ item }) => asUser(item));
+    return records.map(({ item }) => asRecord<UserRecord>(item));
   }
 }
 

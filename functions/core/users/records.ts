@@ -1,6 +1,6 @@
 import type { Principal, Role } from '../access.ts';
 import { PacsError } from '../errors.ts';
-import type { Item, Key } from '../ports/index-table.ts';
+import type { Key } from '../ports/index-table.ts';
 
 /** A person who signs in here: what is kept of him. Nobody is ever removed, so a name in the audit trail stays one person's. */
 export interface UserRecord {
@@ -55,9 +55,6 @@ const DISPLAY_NAME_CHARACTERS = 100;
 export const userKey = (tenant: string, name: string): Key => ({ partition: `${tenant}|users`, sort: name });
 /** Counts the changes of who may do what, so that two of them cannot pass each other. */
 export const usersHeadKey = (tenant: string): Key => ({ partition: `${tenant}|usershead`, sort: 'head' });
-
-export const asUserItem = (record: UserRecord): Item => record as unknown as Item;
-export const asUser = (item: Item): UserRecord => item as unknown as UserRecord;
 
 export const principalOf = (tenant: string, { name, roles }: Pick<UserRecord, 'name' | 'roles'>): Principal => ({
   tenant,

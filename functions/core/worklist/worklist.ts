@@ -1,9 +1,9 @@
-import { asItem, asRecord, type Tenant } from '../archive/records.ts';
+import type { Tenant } from '../archive/records.ts';
 import { textOf } from '../dicom/element-text.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { recordsIn, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { inState, scheduledStep, worklistItemOf } from './item.ts';
 import { type WorklistPolicy, type WorklistQuery, worklistQuery } from './match.ts';

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InstanceRecord } from '#core/archive/records.ts';
-import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { keys, type SeriesRecord } from '#core/archive/records.ts';
 import { beginRestore, restoreOnRead, restoreSeries } from '#core/archive/tiering.ts';
 import { PacsError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { PRIORITY } from '../command-set.ts';
 import type { AcceptedContext } from '../negotiation.ts';

@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { recordMove } from '#core/archive/moves.ts';
 import { settleStudy } from '#core/archive/quiet.ts';
-import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { keys, type SeriesRecord } from '#core/archive/records.ts';
 import { enrolStudies } from '#core/archive/tier-enrolment.ts';
 import { applyTiers } from '#core/archive/tier-policy.ts';
 import { tierKeys } from '#core/archive/tier-records.ts';
 import { assemble } from '#core/assemble.ts';
 import { ConfigError, readTierSteps } from '#core/configuration.ts';
 import { PacsError } from '#core/errors.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';

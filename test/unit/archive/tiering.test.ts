@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
+import { keys, type SeriesRecord } from '#core/archive/records.ts';
 import { beginRestore, RESTORE, recordAvailability, restoreSeries } from '#core/archive/tiering.ts';
+import { asRecord } from '#core/ports/index-table.ts';
 import type { HttpResponse } from '#dicomweb/http.ts';
 import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';

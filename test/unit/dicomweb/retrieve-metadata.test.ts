@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { asRecord, keys, type SeriesRecord } from '#core/archive/records.ts';
-import { newReadMeter } from '#core/ports/index-table.ts';
+import { keys, type SeriesRecord } from '#core/archive/records.ts';
+import { asRecord, newReadMeter } from '#core/ports/index-table.ts';
 import { seriesMetadata } from '#core/retrieve/metadata.ts';
 import { prepareSeriesMetadata, sweepSeriesDocuments } from '#core/retrieve/prepare.ts';
 import type { Services } from '#core/services.ts';

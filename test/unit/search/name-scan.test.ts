@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { MemoryIndexTable } from '#adapters/memory/memory-index-table.ts';
-import { asItem, keys, type StudyRecord } from '#core/archive/records.ts';
+import { keys, type StudyRecord } from '#core/archive/records.ts';
 import type { Element, PersonName } from '#core/dicom/types.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
-import { newReadMeter } from '#core/ports/index-table.ts';
+import { asItem, newReadMeter } from '#core/ports/index-table.ts';
 import { matches } from '#core/search/match.ts';
 import { countWrites, newTermWrites, partitions, postingPuts } from '#core/search/postings.ts';
 import { parseQuery } from '#core/search/query.ts';

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { MemoryIndexTable } from '#adapters/memory/memory-index-table.ts';
-import { asItem, type InstanceRecord, keys, type SeriesRecord, type StudyRecord } from '#core/archive/records.ts';
+import { type InstanceRecord, keys, type SeriesRecord, type StudyRecord } from '#core/archive/records.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
 import { DEFAULT_LIMITS, type Limits } from '#core/limits.ts';
-import type { WriteOperation } from '#core/ports/index-table.ts';
+import { asItem, type WriteOperation } from '#core/ports/index-table.ts';
 import { countWrites, newTermWrites, postingPuts } from '#core/search/postings.ts';
 import type { Services } from '#core/services.ts';
 import { searchInstances, searchSeries, searchStudies } from '#dicomweb/search.ts';

@@ -1,9 +1,9 @@
 import { DeleteImageSetCommand, GetImageSetCommand } from '@aws-sdk/client-medical-imaging';
 import type { Tenant } from '#core/archive/records.ts';
-import type { WriteOperation } from '#core/ports/index-table.ts';
+import { asRecord, recordsIn, type WriteOperation } from '#core/ports/index-table.ts';
 import { retrying } from '../retry.ts';
 import type { HealthImagingOptions } from './options.ts';
-import { type MemberRecord, type PlacedRecord, placementKeys, recordsOf } from './placement-records.ts';
+import { type MemberRecord, type PlacedRecord, placementKeys, RECORDS_PAGE } from './placement-records.ts';
 
 const WRITES_AT_ONCE = 50;
 const HEADS_AT_ONCE = 16;
@@ -42,9 +42,12 @@ async function membersOf(
   study: string,
 ): Promise<Map<string, Member[]>> {
   const members = new Map<string, Member[]>();
-  for await (const { sort, item } of recordsOf(index, placementKeys.members(tenant, study))) {
+  for await (const { sort, item } of recordsIn(index, {
+    partition: placementKeys.members(tenant, study),
+    limit: RECORDS_PAGE,
+  })) {
     const [imageSetId = '', sop = ''] = sort.split('|');
-    const { blobKey } = item as unknown as MemberRecord;
+    const { blobKey } = asRecord<MemberRecord>(item);
     const member = { sop, sort, blobKey };
     const known = members.get(imageSetId);
     if (known) known.push(member);
@@ -93,7 +96,7 @@ async function forget(
 ): Promise<void> {
   const sets: WriteOperation[] = [];
   const partition = placementKeys.sets(tenant, study);
-  for await (const { sort } of recordsOf(index, partition))
+  for await (const { sort } of recordsIn(index, { partition, limit: RECORDS_PAGE }))
     if (sort.split('|')[1] === imageSetId) sets.push({ kind: 'delete', key: { partition, sort } });
   for (let at = 0; at < sets.length; at += WRITES_AT_ONCE) await index.write(sets.slice(at, at + WRITES_AT_ONCE));
   for (let at = 0; at < members.length; at += WRITES_AT_ONCE) {

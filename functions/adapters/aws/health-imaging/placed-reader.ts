@@ -3,13 +3,20 @@ import { metadataText } from '#core/archive/instance.ts';
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL } from '#core/dicom/transfer-syntaxes.ts';
 import type { PlacedMetadata, PlacedSeries } from '#core/ports/frame-placement.ts';
+import { asRecord, recordsIn } from '#core/ports/index-table.ts';
 import { ByteCache } from '#core/retrieve/byte-cache.ts';
 import { type RetryPolicy, retrying } from '../retry.ts';
 import { TokenBucket } from '../token-bucket.ts';
 import { dataSetOf } from './image-set-data-set.ts';
 import { gathered, ImageSetDocument } from './image-set-document.ts';
 import { DEFAULT_IMAGING_LIMITS, type HealthImagingOptions } from './options.ts';
-import { frameIdAt, type PlacedRecord, type PlacedSetRecord, placementKeys, recordsOf } from './placement-records.ts';
+import {
+  frameIdAt,
+  type PlacedRecord,
+  type PlacedSetRecord,
+  placementKeys,
+  RECORDS_PAGE,
+} from './placement-records.ts';
 
 /** HealthImaging stores HTJ2K with RPCL progression, which is HTJ2K as well */
 const ALSO: Readonly<Record<string, readonly string[]>> = {
@@ -76,9 +83,10 @@ export class PlacedReader {
     let leftBytes = archiveLimits.placedMetadataBytes;
     try {
       const partition = placementKeys.sets(tenant, StudyInstanceUID);
-      for await (const { sort, item } of recordsOf(index, partition, `${SeriesInstanceUID}|`)) {
+      const range = { partition, prefix: `${SeriesInstanceUID}|`, limit: RECORDS_PAGE };
+      for await (const { sort, item } of recordsIn(index, range)) {
         const [, imageSetId = '', versionId = ''] = sort.split('|');
-        const { instances } = item as unknown as PlacedSetRecord;
+        const { instances } = asRecord<PlacedSetRecord>(item);
         const asked = instances.filter(([sop]) => SOPInstanceUID === undefined || sop === SOPInstanceUID);
         const document = asked.length > 0 ? await this.#imageSet(imageSetId, versionId, leftBytes) : undefined;
         if (document === undefined) continue;

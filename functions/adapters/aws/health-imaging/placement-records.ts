@@ -1,4 +1,4 @@
-import type { IndexTable, Item, Key } from '#core/ports/index-table.ts';
+import type { Key } from '#core/ports/index-table.ts';
 
 /**
  * The records of placements, in partitions of their own.
@@ -62,25 +62,8 @@ export const placementKeys = {
   }),
 } as const;
 
-export const asItem = (record: ImportRecord | PlacedRecord | PlacedSetRecord | MemberRecord): Item =>
-  record as unknown as Item;
-
-const PAGE = 1_000;
-
-/** Every record of a partition, or of those whose sort begins with `prefix`. */
-export async function* recordsOf(
-  index: IndexTable,
-  partition: string,
-  prefix?: string,
-): AsyncGenerator<{ readonly sort: string; readonly item: Item }, void, undefined> {
-  const range = { partition, limit: PAGE, ...(prefix !== undefined && { prefix }) };
-  for (let after: string | undefined, more = true; more; ) {
-    const page = await index.query({ ...range, ...(after !== undefined && { after }) });
-    yield* page.records;
-    after = page.records.at(-1)?.sort;
-    more = page.more;
-  }
-}
+/** records a page of what is read here in order */
+export const RECORDS_PAGE = 1_000;
 
 const ID_BYTES = 16;
 

@@ -10,7 +10,7 @@ import { seriesOfBlob } from '#core/archive/tiering.ts';
 import { PacsError } from '#core/errors.ts';
 import { newVersion } from '#core/ids.ts';
 import type { PlacementReport } from '#core/ports/frame-placement.ts';
-import type { Item, WriteOperation } from '#core/ports/index-table.ts';
+import { asItem, asRecord, type Item, recordsIn, type WriteOperation } from '#core/ports/index-table.ts';
 import { instancesOfStudy } from '#core/retrieve/find.ts';
 import { retrying } from '../retry.ts';
 import { LANDING_BUCKET } from '../schema.ts';
@@ -18,12 +18,11 @@ import { gathered, ImageSetDocument } from './image-set-document.ts';
 import { type ImportedSet, parseFailures, parseManifest, s3Place } from './manifest.ts';
 import { DEFAULT_IMAGING_LIMITS, type HealthImagingOptions, type ImagingLimits } from './options.ts';
 import {
-  asItem,
   type ImportRecord,
   type PlacedRecord,
   packFrameIds,
   placementKeys,
-  recordsOf,
+  RECORDS_PAGE,
 } from './placement-records.ts';
 
 /** of one import record: UIDs and keys of its instances must fit one item of the index */
@@ -62,7 +61,7 @@ export class StudyImport {
     let failed = 0;
     const underWay = new Set<string>();
     for (const { sort, item } of imports.records) {
-      const record = item as unknown as ImportRecord;
+      const record = asRecord<ImportRecord>(item);
       const state = await this.#advance(tenant, study, sort, record);
       if (state === 'done') failed = 0;
       else if (state === 'failed') failed++;
@@ -94,8 +93,9 @@ export class StudyImport {
 
   async #placements(tenant: Tenant, study: string): Promise<Map<string, PlacedRecord>> {
     const found = new Map<string, PlacedRecord>();
-    for await (const { sort, item } of recordsOf(this.#options.index, placementKeys.placements(tenant, study)))
-      found.set(sort, item as unknown as PlacedRecord);
+    const partition = placementKeys.placements(tenant, study);
+    for await (const { sort, item } of recordsIn(this.#options.index, { partition, limit: RECORDS_PAGE }))
+      found.set(sort, asRecord<PlacedRecord>(item));
     return found;
   }
 

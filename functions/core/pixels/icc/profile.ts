@@ -55,7 +55,8 @@ const need = (tag: Buffer | undefined): Buffer => {
 
 function colorant(tag: Buffer | undefined): PcsColour {
   const bytes = need(tag);
-  return [8, 12, 16].map((at) => bytes.readInt32BE(at) / 65536) as unknown as PcsColour;
+  const at = (offset: number): number => bytes.readInt32BE(offset) / 65536;
+  return [at(8), at(12), at(16)];
 }
 
 const D50: PcsColour = [0.9642, 1, 0.8249];
