@@ -39,7 +39,7 @@ function services(): string {
   ]);
   return `## 2. Services
 
-### 2.1 Studies Service and Resources (PS3.18 §10) and URI Service (PS3.18 §9)
+### 2.1 Studies Service (PS3.18 §10), Storage Commitment Service (§13) and URI Service (§9)
 
 HEAD is answered wherever GET is. OPTIONS answers CORS preflights for configured origins. If-None-Match, If-Modified-Since, If-Match and If-Unmodified-Since are heeded wherever an answer has an ETag
 (304, 412), Range and If-Range where it says Accept-Ranges. Resources of services that are not offered (§1) are 404, and say which service it is.

@@ -6,7 +6,7 @@ import { parseMediaType } from '#dicomweb/media-type.ts';
 import { readMultipart } from '#dicomweb/multipart.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';
 import { wholeObject } from './pieces.ts';
-import { type Parcel, statedDigest } from './stow.ts';
+import { type Parcel, statedDigest, type Verdict, verdictsIn } from './stow.ts';
 
 /** What the upstream has under an instance's UID. `unstated`: it is there, and the upstream does not say its digest. */
 export type Finding = 'same' | 'other' | 'absent' | 'unstated';
@@ -80,6 +80,35 @@ export async function askPresence(upstream: Upstream, instance: InstanceUIDs, si
   if (response.status === 404 || response.status === 410) return false;
   if (response.status !== 200) throw unknown(response.status);
   return true;
+}
+
+/**
+ * What the upstream commits to keep, by SOP Instance UID (PS3.18 §13.4); undefined where it offers no such service, or does not answer at once.
+ * @throws PacsError BUSY, OUTCOME_UNKNOWN where that cannot be known now
+ */
+export async function askCommitment(
+  upstream: Upstream,
+  TransactionUID: string,
+  instances: readonly Pick<InstanceRecord, 'SOPClassUID' | 'SOPInstanceUID'>[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Verdict> | undefined> {
+  const references = instances.map(({ SOPClassUID, SOPInstanceUID }) => ({
+    '00081150': { vr: 'UI', Value: [SOPClassUID] },
+    '00081155': { vr: 'UI', Value: [SOPInstanceUID] },
+  }));
+  const response = await upstream.request({
+    method: 'POST',
+    path: `/commitment-requests/${TransactionUID}`,
+    headers: { accept: 'application/dicom+json', 'content-type': 'application/dicom+json' },
+    body: JSON.stringify([{ '00081199': { vr: 'SQ', Value: references } }]),
+    probe: true,
+    signal,
+  });
+  if (response.status === 200) return verdictsIn(await response.text());
+  await response.discard();
+  if (response.status === 401 || response.status === 429 || response.status === 408 || response.status >= 502)
+    throw unknown(response.status);
+  return undefined;
 }
 
 /**

@@ -1,12 +1,13 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import { describeError, PacsError } from '#core/errors.ts';
+import { newUID } from '#core/ids.ts';
 import { TAG } from '#dimse/services/query.ts';
 import type { EdgeContext } from '../context.ts';
 import { NotBefore } from '../not-before.ts';
 import { UpstreamArchive } from '../read/upstream-archive.ts';
 import type { Upstream } from '../upstream.ts';
-import { askPresence, askStated } from './examine.ts';
+import { askCommitment, askPresence, askStated } from './examine.ts';
 import { inParallel } from './parallel.ts';
 import type { ForwardRecord } from './records.ts';
 
@@ -22,17 +23,23 @@ export interface Confirmed {
 
 /** questions about instances under way at a time */
 const ASKING = 6;
+/** instances of one request for storage commitment */
+const COMMITMENT_INSTANCES = 1_000;
+/** An archive that has no storage commitment by HTTP is asked for it again after this time (ms). */
+const NOT_OFFERED_MS = 60 * 60_000;
 /** An archive that did not answer is not asked again for so long (ms). */
 const SILENCE_MS = 60_000;
 
 /**
  * Asks archives whether they still have what they have confirmed. One that was restored from an older backup has not, and does not know
- * that it ever had. What was confirmed by its digest is asked for by its digest; of what was confirmed otherwise, a search tells what there
- * is of the study (PS3.18 §10.6), and what it does not name is asked for by itself, as not every server's list is complete.
+ * that it ever had. An archive that offers storage commitment by HTTP (PS3.18 §13) is asked by that: it answers for images that it shows to
+ * nobody, too. Elsewhere, what was confirmed by its digest is asked for by its digest; of the rest a search tells what there is of the
+ * study (§10.6), and what it does not name is asked for by itself, as not every server's list is complete.
  */
 export class Recheck {
   readonly #context: Pick<EdgeContext, 'upstream' | 'clock' | 'log'>;
   readonly #silent = new Map<string, NotBefore>();
+  readonly #notOffered = new Map<string, NotBefore>();
 
   constructor(context: Pick<EdgeContext, 'upstream' | 'clock' | 'log'>) {
     this.#context = context;
@@ -49,22 +56,58 @@ export class Recheck {
     );
     const upstream = this.#context.upstream(destination);
     const toAsk = confirmed.filter(({ record }) => !isBelieved(record));
-    if (upstream === undefined || toAsk.length === 0 || this.#isSilent(destination)) return answers;
+    if (upstream === undefined || toAsk.length === 0 || this.#isSpared(this.#silent, destination)) return answers;
     try {
-      await this.#ask(upstream, toAsk, answers, signal);
+      const left = await this.#committed(upstream, toAsk, answers, signal);
+      await this.#ask(upstream, left, answers, signal);
     } catch (error) {
       if (!(error instanceof PacsError)) throw error;
-      const now = this.#context.clock.now();
-      const silent = this.#silent.get(destination) ?? new NotBefore();
-      silent.set(now, now + SILENCE_MS);
-      this.#silent.set(destination, silent);
+      this.#spare(this.#silent, destination, SILENCE_MS);
       this.#context.log.info('not-asked-again', { destination, ...describeError(error) });
     }
     return answers;
   }
 
-  #isSilent(destination: string): boolean {
-    return (this.#silent.get(destination)?.left(this.#context.clock.now()) ?? 0) > 0;
+  #isSpared(spared: ReadonlyMap<string, NotBefore>, destination: string): boolean {
+    return (spared.get(destination)?.left(this.#context.clock.now()) ?? 0) > 0;
+  }
+
+  #spare(spared: Map<string, NotBefore>, destination: string, ms: number): void {
+    const now = this.#context.clock.now();
+    const until = spared.get(destination) ?? new NotBefore();
+    until.set(now, now + ms);
+    spared.set(destination, until);
+  }
+
+  /** By storage commitment. @returns those that it has said nothing of, as it is not offered, or does not answer at once */
+  async #committed(
+    upstream: Upstream,
+    toAsk: readonly Confirmed[],
+    answers: Map<string, Answer>,
+    signal: AbortSignal,
+  ): Promise<readonly Confirmed[]> {
+    for (let at = 0; at < toAsk.length; at += COMMITMENT_INSTANCES) {
+      if (this.#isSpared(this.#notOffered, upstream.name)) return toAsk.slice(at);
+      const batch = toAsk.slice(at, at + COMMITMENT_INSTANCES);
+      const verdicts = await askCommitment(
+        upstream,
+        newUID(this.#context.clock),
+        batch.map(({ record }) => record),
+        signal,
+      );
+      if (verdicts === undefined) {
+        this.#spare(this.#notOffered, upstream.name, NOT_OFFERED_MS);
+        return toAsk.slice(at);
+      }
+      for (const one of batch) {
+        const verdict = verdicts.get(one.record.SOPInstanceUID);
+        if (verdict?.kind === 'stored')
+          answers.set(one.record.SOPInstanceUID, isSame(one, verdict.sha256, upstream) ? 'there' : 'lost');
+        else if (verdict !== undefined && LOST.has(verdict.failureReason))
+          answers.set(one.record.SOPInstanceUID, 'lost');
+      }
+    }
+    return [];
   }
 
   async #ask(
@@ -106,6 +149,9 @@ export class Recheck {
     return listed;
   }
 }
+
+/** No such object instance; class/instance conflict (PS3.3 C.14.1.1): another object has the UID. */
+const LOST: ReadonlySet<number> = new Set([0x0112, 0x0119]);
 
 /** What was accepted is believed as the configuration wants it; a person's word is. */
 const isBelieved = ({ evidence }: ForwardRecord): boolean => evidence === 'accepted' || evidence === 'person';

@@ -30,6 +30,9 @@ export const DEFAULT_LIMITS = {
   storeRequestBytes: 1024 * 1024 * 1024 * 1024,
   /** bytes of the DICOM JSON or XML part of a STOW request */
   storeMetadataBytes: 256 * 1024 * 1024,
+  /** instances, and bytes, of one request for storage commitment by HTTP */
+  commitmentInstances: 50_000,
+  commitmentRequestBytes: 32 * 1024 * 1024,
   /** QIDO: results of one response when `limit` is absent, and the most that may be asked */
   searchDefaultResults: 1_000,
   searchMaxResults: 5_000,

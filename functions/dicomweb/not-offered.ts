@@ -6,7 +6,6 @@ const SERVICES: Readonly<Record<string, string>> = {
   'hanging-protocols': 'the Non-Patient Instance Service (PS3.18 §12)',
   'implant-templates': 'the Non-Patient Instance Service (PS3.18 §12)',
   inventories: 'the Non-Patient Instance Service (PS3.18 §12)',
-  'commitment-requests': 'the Storage Commitment Service (PS3.18 §13)',
   'modality-scheduled-procedure-steps': 'the Modality Scheduled Procedure Step Service (PS3.18 §14)',
   'modality-performed-procedure-steps': 'the Modality Performed Procedure Step Service (PS3.18 §15)',
 };

@@ -15,6 +15,7 @@ const multipart = (type: string): string => `multipart/related; type="${type}"`;
 
 const RESULTS = ['application/dicom+json', multipart('application/dicom+xml')];
 const OBJECTS = [multipart('application/dicom'), 'application/zip', multipart(OCTET_STREAM)];
+const DICOM_TEXT = ['application/dicom+json', 'application/dicom+xml'];
 const FRAMES = [multipart(OCTET_STREAM), OCTET_STREAM, ...COMPRESSED_MEDIA_TYPES.map(({ type }) => multipart(type))];
 const VIDEOS = COMPRESSED_MEDIA_TYPES.map(({ type }) => type).filter((type) => type.startsWith('video/'));
 const PICTURES = ['image/jpeg', 'image/png'];
@@ -83,4 +84,6 @@ export const REPRESENTATIONS: Readonly<Record<string, Representations>> = {
   DeleteStudy: trashed,
   DeleteSeries: trashed,
   DeleteInstance: trashed,
+  RequestCommitment: { request: DICOM_TEXT, response: DICOM_TEXT },
+  CheckCommitment: { response: DICOM_TEXT },
 };

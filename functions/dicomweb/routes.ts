@@ -8,6 +8,7 @@ import {
   retrieveStudyPixelData,
 } from './bulkdata.ts';
 import { capabilities } from './capabilities.ts';
+import { checkCommitment, requestCommitment } from './commitment.ts';
 import { deleteResource } from './delete.ts';
 import type { Handler } from './handler.ts';
 import {
@@ -32,6 +33,7 @@ import { wadoUri } from './wado-uri.ts';
 const STUDY = '/studies/{study}';
 const SERIES = `${STUDY}/series/{series}`;
 const INSTANCE = `${SERIES}/instances/{instance}`;
+const COMMITMENT = '/commitment-requests/{transaction}';
 
 const row = (method: Route['method'], action: Action, path: string, name: string, handler: Handler): Route => ({
   method,
@@ -43,7 +45,7 @@ const row = (method: Route['method'], action: Action, path: string, name: string
 const search = (path: string, name: string, handler: Handler) => row('GET', 'search', path, name, handler);
 const retrieve = (path: string, name: string, handler: Handler) => row('GET', 'retrieve', path, name, handler);
 
-/** The RESTful services below /dicomweb: PS3.18 §10 Studies Service and Resources, and deletion. One row a transaction. */
+/** The RESTful services below /dicomweb: PS3.18 §10 Studies Service and Resources, deletion, and §13 Storage Commitment. One row a transaction. */
 export const DICOMWEB_ROUTES: readonly Route[] = [
   // Public: it names transactions, not data (PS3.18 §8.9).
   {
@@ -92,6 +94,9 @@ export const DICOMWEB_ROUTES: readonly Route[] = [
   row('DELETE', 'delete', STUDY, 'DeleteStudy', deleteResource),
   row('DELETE', 'delete', SERIES, 'DeleteSeries', deleteResource),
   row('DELETE', 'delete', INSTANCE, 'DeleteInstance', deleteResource),
+
+  row('POST', 'commit', COMMITMENT, 'RequestCommitment', requestCommitment),
+  row('GET', 'commit', COMMITMENT, 'CheckCommitment', checkCommitment),
 ];
 
 /** The URI service at /wado: PS3.18 §9. */

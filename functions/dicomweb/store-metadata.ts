@@ -19,6 +19,7 @@ import { COMPRESSED_MEDIA_TYPES, OCTET_STREAM } from '#core/retrieve/media-types
 import type { Services } from '#core/services.ts';
 import { type MediaType, parseMediaType } from './media-type.ts';
 import type { ReceivedPart } from './multipart.ts';
+import { readText } from './read-text.ts';
 import type { IncomingObject } from './store.ts';
 
 const PIXEL_DATA = '7FE00010';
@@ -98,17 +99,6 @@ export async function* objectsFromMetadata(
   } finally {
     for (const { blobKey } of bulk.all) await services.blobs.delete(blobKey);
   }
-}
-
-async function readText(body: AsyncIterable<Uint8Array>, limitBytes: number): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.byteLength;
-    if (size > limitBytes) throw new PacsError('TOO_LARGE', 'the metadata is too large', { details: { limitBytes } });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function fromJson(text: string): DataSet[] {

@@ -111,6 +111,7 @@ const STUDY = '/dicomweb/studies/{study}';
 const SERIES = `${STUDY}/series/{series}`;
 const INSTANCE = `${SERIES}/instances/{instance}`;
 const FRAMES = `${INSTANCE}/frames/{frames}`;
+const COMMITMENT = '/dicomweb/commitment-requests/{transaction}';
 
 export const FUNCTIONS = {
   store: {
@@ -130,7 +131,7 @@ export const FUNCTIONS = {
   },
   search: {
     entry: 'functions/lambda/search.ts',
-    purpose: 'QIDO-RS, capabilities, health, and the answers to what no other function is asked',
+    purpose: 'QIDO-RS, storage commitment, capabilities, health, and the answers to what no other function is asked',
     memoryMiB: 1024,
     timeoutSeconds: 29,
     streaming: true,
@@ -142,6 +143,8 @@ export const FUNCTIONS = {
       get(`${STUDY}/series`),
       get(`${STUDY}/instances`),
       get(`${SERIES}/instances`),
+      post(COMMITMENT),
+      get(COMMITMENT),
       get('/api/restricted'),
       open('GET', '/healthz'),
       open('ANY', '/{proxy+}'),

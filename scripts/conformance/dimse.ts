@@ -124,6 +124,10 @@ A request is kept in the index before it is answered, so it survives a restart. 
 otherwise over an association to the destination configured under the AE title that asked, tried for a week until it is taken. Committed are instances whose record holds the
 SHA-256 of their durable bytes; the others are listed with 0112 (no such instance) or 0119 (of another class).
 
+By HTTP (PS3.18 §13) the answer to a request is always its result (200): it is found at once, and no request is kept, so a Result Check is answered by 404. Instances are taken in the
+Referenced SOP Sequence; the Referenced Study Sequence is refused (400). A committed instance has the SHA-256 of its bytes in the private elements of the Store response (§3). Instances of patients who are
+restricted are answered for as well.
+
 ### 8.7 Modality Worklist
 
 Items are scheduled through \`/api/worklist\` (§2.2) and kept as they were given. An item must have the return keys of type 1 of PS3.4 Table K.6-1. Every attribute of an

@@ -78,7 +78,7 @@ const WEB_SERVICES: readonly (readonly [string, string, string, string])[] = [
   ['URI', 'Retrieve (WADO-URI)', 'origin server', '–'],
   ['Worklist', 'UPS-RS', '–', '–'],
   ['Non-Patient Instance', 'Retrieve, Store, Search', '–', '–'],
-  ['Storage Commitment', 'Request, Result', '–', '–'],
+  ['Storage Commitment', 'Request', 'origin server', 'user agent'],
   ['Modality Scheduled Procedure Step', 'Search', '– (own interface, §2.2)', '–'],
   ['Modality Performed Procedure Step', 'Create, Update, Retrieve', '– (own interface, §2.2)', '–'],
 ];

@@ -12,6 +12,7 @@ type Said = number | { readonly status: number; readonly sha256?: string; readon
 const STUDY = '1.2.3';
 const sha = (digit: string): string => digit.repeat(64);
 const instancePath = (sop: string): string => `/studies/${STUDY}/series/1.2.3.4/instances/${sop}`;
+const COMMIT = 'POST /commitment-requests';
 const SEARCH = `GET /studies/${STUDY}/instances`;
 const listing = (...sops: string[]): Said => ({
   status: 200,
@@ -24,9 +25,10 @@ function recheckOf(said: Readonly<Record<string, Said>>, config: object = {}) {
   const upstream = {
     config: { timeoutMs: 1_000, compression: 'none', ...config },
     state: {},
+    name: 'cloud',
     isReachable: true,
     async request({ method, path }: UpstreamRequest) {
-      const name = `${method} ${path.replace(/\?.*/, '')}`;
+      const name = `${method} ${path.replace(/\?.*/, '').replace(/^(\/commitment-requests)\/[0-9.]+$/, '$1')}`;
       asked.push(name);
       const answer = said[name] ?? 404;
       if (answer instanceof PacsError) throw answer;
@@ -37,13 +39,14 @@ function recheckOf(said: Readonly<Record<string, Said>>, config: object = {}) {
         body: (async function* () {
           yield Buffer.from(text);
         })(),
+        text: async () => text,
         discard: async () => {},
       };
     },
   } as unknown as Upstream;
   const context = {
     upstream: (name: string) => (name === 'cloud' ? upstream : undefined),
-    clock: { now: () => nowMs },
+    clock: { now: () => nowMs, randomBytes: (count: number) => new Uint8Array(count) },
     log: { info: () => {} },
   } as unknown as EdgeContext;
   const recheck = new Recheck(context);
@@ -127,19 +130,77 @@ describe('what was confirmed otherwise', () => {
   test('is looked for in the list of the study, with one question', async () => {
     const site = recheckOf({ [SEARCH]: listing('1.1', '1.2') });
     expect(await site.ask(fetched('1.1'), fetched('1.2'))).toEqual({ '1.1': 'there', '1.2': 'there' });
-    expect(site.asked).toEqual([SEARCH]);
+    expect(site.asked).toEqual([COMMIT, SEARCH]);
   });
 
   test('and asked for by itself where the list does not name it', async () => {
     const site = recheckOf({ [SEARCH]: listing('1.1'), [metadata('1.2')]: 200 });
     const answers = await site.ask(fetched('1.1'), fetched('1.2'), fetched('1.3'));
     expect(answers).toEqual({ '1.1': 'there', '1.2': 'there', '1.3': 'lost' });
-    expect(site.asked).toEqual([SEARCH, metadata('1.2'), metadata('1.3')]);
+    expect(site.asked).toEqual([COMMIT, SEARCH, metadata('1.2'), metadata('1.3')]);
   });
 
   test('or where the server has no such search', async () => {
     const site = recheckOf({ [SEARCH]: 403, [metadata('1.1')]: 200 });
     expect(await site.ask(fetched('1.1'), fetched('1.2'))).toEqual({ '1.1': 'there', '1.2': 'lost' });
+  });
+});
+
+describe('by storage commitment, where it is offered', () => {
+  const sequence = (tag: string, items: object[]) => ({ [tag]: { vr: 'SQ', Value: items } });
+  const committed = (sop: string, sha256?: string) => ({
+    '00081155': { vr: 'UI', Value: [sop] },
+    ...(sha256 && { '00090010': { vr: 'LO', Value: ['NEPHOS'] }, '00091001': { vr: 'LO', Value: [sha256] } }),
+  });
+  const failed = (sop: string, reason: number) => ({ ...committed(sop), '00081197': { vr: 'US', Value: [reason] } });
+  const answer = (kept: object[], refused: object[]): Said => ({
+    status: 200,
+    text: JSON.stringify({ ...sequence('00081199', kept), ...sequence('00081198', refused) }),
+  });
+
+  test('one question tells of all, however they were confirmed', async () => {
+    const kept = [committed('1.1', sha('a')), committed('1.2'), committed('1.3', sha('b'))];
+    const refused = [failed('1.4', 0x0112), failed('1.5', 0x0119), failed('1.6', 0x0110)];
+    const site = recheckOf({ [COMMIT]: answer(kept, refused) });
+    const instances = ['1.1', '1.2', '1.3', '1.4', '1.5', '1.6', '1.7'].map((sop, i) =>
+      confirmed(sop, i % 2 === 0 ? {} : { evidence: 'retrieve' }),
+    );
+    expect(await site.ask(...instances)).toEqual({
+      '1.1': 'there',
+      '1.2': 'there',
+      '1.3': 'lost',
+      '1.4': 'lost',
+      '1.5': 'lost',
+      '1.6': 'unanswered',
+      '1.7': 'unanswered',
+    });
+    expect(site.asked).toEqual([COMMIT]);
+  });
+
+  test('in requests of a thousand', async () => {
+    const site = recheckOf({ [COMMIT]: answer([], []) });
+    await site.ask(...Array.from({ length: 2_001 }, (_, i) => confirmed(`1.${i}`)));
+    expect(site.asked).toEqual([COMMIT, COMMIT, COMMIT]);
+  });
+
+  test('an archive without it is not asked for it again for an hour', async () => {
+    const site = recheckOf({ [`HEAD ${instancePath('1.1')}`]: 200 });
+    for (const laterMs of [0, 59 * 60_000, 2 * 60_000]) {
+      site.later(laterMs);
+      expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'there' });
+    }
+    expect(site.asked.filter((one) => one === COMMIT)).toHaveLength(2);
+  });
+
+  test.each([202, 400, 403, 404, 405, 415, 500, 501])('%i: it is asked otherwise', async (status) => {
+    const site = recheckOf({ [COMMIT]: status, [`HEAD ${instancePath('1.1')}`]: 200 });
+    expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'there' });
+  });
+
+  test.each([401, 429, 503, 504])('%i: it cannot be asked now', async (status) => {
+    const site = recheckOf({ [COMMIT]: status, [`HEAD ${instancePath('1.1')}`]: 200 });
+    expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'unanswered' });
+    expect(site.asked).toEqual([COMMIT]);
   });
 });
 
@@ -157,7 +218,7 @@ test('an archive that does not answer is left alone for a minute', async () => {
   said[`HEAD ${instancePath('1.1')}`] = { status: 200, sha256: sha('a') };
   site.later(59_000);
   expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'unanswered' });
-  expect(site.asked).toHaveLength(1);
+  expect(site.asked).toEqual([COMMIT, `HEAD ${instancePath('1.1')}`]);
   site.later(2_000);
   expect(await site.ask(confirmed('1.1'))).toEqual({ '1.1': 'there' });
 });

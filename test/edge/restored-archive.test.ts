@@ -26,8 +26,9 @@ afterEach(() => clinic?.close());
 
 const StudyInstanceUID = uid(8_000);
 const sop = (i: number): string => uid(8_100 + i);
+const PATIENT = 'RESTORED-1';
 const objects = Array.from({ length: 3 }, (_, i) =>
-  buildDicom({ StudyInstanceUID, SOPInstanceUID: sop(i), InstanceNumber: i }),
+  buildDicom({ StudyInstanceUID, SOPInstanceUID: sop(i), InstanceNumber: i, PatientID: PATIENT }),
 );
 const LONG = 1e12;
 
@@ -132,7 +133,7 @@ test('a copy that was fetched back in another encoding is what is sent when it i
   expect((await evict()).evicted.instances).toBe(3);
   await restoreWithout(sop(0), sop(1), sop(2));
   const recoded = buildDicom(
-    { StudyInstanceUID, SOPInstanceUID: sop(0), InstanceNumber: 0 },
+    { StudyInstanceUID, SOPInstanceUID: sop(0), InstanceNumber: 0, PatientID: PATIENT },
     { transferSyntaxUID: IMPLICIT_LE },
   );
   await storeThere(recoded);
@@ -225,6 +226,21 @@ test('what was deleted there on purpose is let go: it may be evicted, and is no 
     async () => (await dataSetsIn(clinic.archive.archive)).size,
     (size) => size === 2,
   );
+});
+
+test('images of a patient who is restricted there are there, though nobody is shown them', async () => {
+  await forwarded();
+  const origin = `http://127.0.0.1:${clinic.archive.port}`;
+  const restricted = await fetch(`${origin}/api/restrictions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ patient: { id: PATIENT }, reason: 'public figure' }),
+  });
+  expect(restricted.status).toBe(201);
+  expect((await fetch(`${origin}/dicomweb/studies/${StudyInstanceUID}/metadata`)).status).toBe(404);
+  await restoreWithout(sop(2));
+  expect((await evict()).evicted.instances).toBe(2);
+  expect(await status(clinic.gateway)).toMatchObject({ confirmed: 2, held: 1 });
 });
 
 test('storage commitment is not given for what the archive has lost since', async () => {

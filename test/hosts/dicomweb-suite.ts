@@ -396,6 +396,29 @@ export function dicomwebSuite(name: string, start: () => Promise<Host>, declared
       });
     });
 
+    test('storage is committed of what is here, and of nothing else', async () => {
+      const reference = (sop: string) => ({
+        '00081150': { vr: 'UI', Value: [CT_IMAGE_STORAGE] },
+        '00081155': { vr: 'UI', Value: [sop] },
+      });
+      const body = [{ '00081199': { vr: 'SQ', Value: [reference(uid(101)), reference(uid(998))] } }];
+      const answer = await host.fetch(`/dicomweb/commitment-requests/${uid(900)}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/dicom+json' },
+        body: Buffer.from(JSON.stringify(body)),
+      });
+      expect(answer.status).toBe(200);
+      const result = JSON.parse(answer.body.toString()) as Json;
+      expect(SQ(result, '00081199').map((item) => values(item, '00081155')[0])).toEqual([uid(101)]);
+      expect(values(SQ(result, '00081199')[0], '00091001')).toEqual([
+        createHash('sha256').update(slice(1)).digest('hex'),
+      ]);
+      expect(SQ(result, '00081198')).toMatchObject([
+        { '00081155': { Value: [uid(998)] }, '00081197': { Value: [0x0112] } },
+      ]);
+      expect((await get(`/dicomweb/commitment-requests/${uid(900)}`)).status).toBe(404);
+    });
+
     test('the capabilities document names the transactions, each once and no others', async () => {
       const answer = await host.fetch('/dicomweb/', { method: 'OPTIONS' });
       expect(answer.status).toBe(200);

@@ -47,6 +47,9 @@ test('the commands of the page do as they stand what it says of them', async () 
   expect(answers.filter((line) => line.startsWith('[{'))[0]).toContain('Doe^Jane');
   expect(answers.some((line) => line.startsWith('{"events":') && line.includes('InstanceStored'))).toBe(true);
   expect(answers.some((line) => line.startsWith('{"items":[]'))).toBe(true);
+  const committed = answers.findLast((line) => line.includes('"00081199"'));
+  expect(committed).not.toBe(stored);
+  expect(committed).not.toContain('"00081198"');
   expect(JSON.parse(await readFile(join(folder, 'metadata.json'), 'utf8'))).toHaveLength(1);
   expect((await stat(join(folder, 'study.zip'))).size).toBeGreaterThan(0);
 });

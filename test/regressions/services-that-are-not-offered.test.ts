@@ -24,7 +24,6 @@ test.each([
   ['PUT', '/workitems/1.2.3/state', 'Worklist Service'],
   ['POST', '/workitems/1.2.3/subscribers/AET', 'Worklist Service'],
   ['GET', '/color-palettes', 'Non-Patient Instance Service'],
-  ['POST', '/commitment-requests/1.2.3', 'Storage Commitment Service'],
   ['GET', '/modality-scheduled-procedure-steps', 'Modality Scheduled Procedure Step Service'],
   ['POST', '/modality-performed-procedure-steps/1.2.3', 'Modality Performed Procedure Step Service'],
 ])('%s %s says that it is the service that is not there', async (method, path, service) => {

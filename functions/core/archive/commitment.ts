@@ -34,6 +34,11 @@ export interface Commitment {
 
 export type CommitmentFailure = 'noSuchInstance' | 'classInstanceConflict' | 'processingFailure';
 
+/** A commitment by the archive that keeps the instances: with the SHA-256 of the bytes. */
+export interface OwnCommitment extends Commitment {
+  readonly committed: readonly (Reference & { readonly sha256: string })[];
+}
+
 const RECORD_ROOM_BYTES = 10_000;
 const GET_RECORDS = 100;
 
@@ -89,9 +94,9 @@ export async function commitmentOf(
   services: Services,
   tenant: Tenant,
   { references, reach }: Pick<CommitmentRequest, 'references' | 'reach'>,
-): Promise<Commitment> {
+): Promise<OwnCommitment> {
   const { index } = confineKept(services, tenant, reach, 'commit');
-  const committed: Reference[] = [];
+  const committed: (Reference & { readonly sha256: string })[] = [];
   const failed: Commitment['failed'][number][] = [];
   for (let at = 0; at < references.length; at += GET_RECORDS) {
     const batch = references.slice(at, at + GET_RECORDS);
@@ -108,7 +113,7 @@ export async function commitmentOf(
         failed.push({ ...reference, reason: 'noSuchInstance' });
       else if (record.SOPClassUID !== reference.SOPClassUID)
         failed.push({ ...reference, reason: 'classInstanceConflict' });
-      else committed.push(reference);
+      else committed.push({ ...reference, sha256: record.sha256 });
     }
   }
   return { committed, failed };

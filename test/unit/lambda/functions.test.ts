@@ -19,7 +19,7 @@ function kindOf(route: string): FunctionName {
   if (/^Store/.test(route)) return 'store';
   if (/Rendered|Thumbnail|ByUri/.test(route) && !/Quarantined/.test(route)) return 'render';
   if (/^Retrieve(?!Capabilities)/.test(route)) return 'retrieve';
-  if (/^Search|Capabilities/.test(route)) return 'search';
+  if (/^Search|Capabilities|Commitment/.test(route)) return 'search';
   return route === 'GetEvents' ? 'events' : 'admin';
 }
 
