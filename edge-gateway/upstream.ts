@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher, request as send } from 'undici';
 import { codeOf, isUnsent } from '#adapters/unsent.ts';
+import { doubledMs } from '#core/backoff.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import { ConfigError } from '#embedded/config.ts';
@@ -55,8 +56,7 @@ export interface UpstreamState {
 const CONNECT_MS = 10_000;
 /** consecutive failures that open the circuit */
 const FAILURES_TO_OPEN = 3;
-const FIRST_OPEN_MS = 1_000;
-const MOST_OPEN_MS = 30_000;
+const OPEN = { firstMs: 1_000, mostMs: 30_000 } as const;
 const RESPONSE_TEXT_BYTES = 16 * 1024 * 1024;
 /** What a system may still hold of a body that has been written, and the slowest link it drains over (bytes, bytes a ms). */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -214,7 +214,7 @@ export class Upstream {
     this.#lastError = { at: now, message };
     if (++this.#failures < FAILURES_TO_OPEN) return;
     this.#online = false;
-    const openMs = Math.min(MOST_OPEN_MS, FIRST_OPEN_MS * 2 ** Math.min(10, this.#failures - FAILURES_TO_OPEN));
+    const openMs = doubledMs(this.#failures - FAILURES_TO_OPEN + 1, OPEN);
     if (this.#retry.left(now) === 0) this.#retry.set(now, now + openMs);
   }
 

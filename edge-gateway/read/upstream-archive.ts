@@ -1,4 +1,4 @@
-import { retryAfterMs } from '#core/backoff.ts';
+import { doubledMs, retryAfterMs } from '#core/backoff.ts';
 import { jsonToDataSet } from '#core/dicom/json.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
@@ -30,8 +30,8 @@ interface Answer {
 }
 
 const DEFAULTS: UpstreamArchiveOptions = { queryMs: 4_000, pageRows: 500 };
-/** After a question that got no answer in time, none is asked for this long; twice as long after each further one (ms). */
-const SILENCE_MS = { first: 5_000, most: 60_000 };
+/** After a question that got no answer in time, none is asked for this long; twice as long after each further one. */
+const SILENCE = { firstMs: 5_000, mostMs: 60_000 } as const;
 const ROWS_BYTES = 64 * 1024 * 1024;
 const SEGMENT: Readonly<Record<Level, string>> = { study: 'studies', series: 'series', instance: 'instances' };
 const AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*';
@@ -168,9 +168,8 @@ export class UpstreamArchive {
       return { status: response.status, text, warning: response.headers.warning ?? '' };
     } catch (error) {
       if (silent.signal.aborted) {
-        const silence = Math.min(SILENCE_MS.most, SILENCE_MS.first * 2 ** Math.min(10, this.#silences++));
         this.#silentAt = this.#clock.now();
-        this.#silent.set(this.#silentAt, this.#silentAt + silence);
+        this.#silent.set(this.#silentAt, this.#silentAt + doubledMs(++this.#silences, SILENCE));
       }
       throw error;
     } finally {

@@ -1,3 +1,4 @@
+import { doubledMs } from '#core/backoff.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { Key } from '#core/ports/index-table.ts';
 import type { RateLedger, RateOutcome, RateStep, Standing } from '#core/ports/rate-ledger.ts';
@@ -19,9 +20,8 @@ const FIRST_LOT_MS = 60_000;
 const PROCESSES = 500;
 /** A lot is never more than this part of a full bucket: what is in one process is missing in the others. */
 const LOT_SHARE = 1 / 20;
-/** Whoever was refused does not ask the ledger again before this (ms), twice as long after each time, up to the second. */
-const PAUSE_MS = 250;
-const MOST_PAUSE_MS = 2_000;
+/** Whoever was refused does not ask the ledger again before this. */
+const PAUSE = { firstMs: 250, mostMs: 2_000 } as const;
 /** After the ledger has failed each process keeps the rates by itself for this long (ms). */
 const ALONE_MS = 5_000;
 const HELD_MS = 24 * 60 * 60 * 1000;
@@ -184,7 +184,7 @@ export class SharedBuckets implements RateBuckets {
       if (outcome.advanced) lot.refusals = 0;
       else {
         const [random = 0] = this.#clock.randomBytes(1);
-        const pauseMs = Math.min(MOST_PAUSE_MS, PAUSE_MS * 2 ** lot.refusals++) * (0.5 + random / 512);
+        const pauseMs = doubledMs(++lot.refusals, PAUSE) * (0.5 + random / 512);
         const untilThereIsOne = (outcome.standing[name] ?? now) + msOf(rate) - fullMs(rate);
         lot.refusedUntil = Math.max(untilThereIsOne, now + pauseMs);
       }

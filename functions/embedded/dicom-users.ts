@@ -5,6 +5,7 @@ import { readReach } from '#core/access/form.ts';
 import type { Principal, Reach } from '#core/access.ts';
 import { asPacsError } from '#core/errors.ts';
 import type { TokenVerifier } from '#core/ports/token-verifier.ts';
+import { guessDelayMs } from '#core/users/attempts.ts';
 import { IDENTITY, type IdentityPolicy } from '#dimse/identity.ts';
 import type { UserIdentity } from '#dimse/user-information.ts';
 import { ConfigError, type DicomConfig, roleOf, TENANT } from './config.ts';
@@ -43,8 +44,6 @@ export function identityPolicy(
 }
 
 const FREE_GUESSES = 5;
-const FIRST_DELAY_MS = 1_000;
-const LONGEST_DELAY_MS = 15 * 60_000;
 /** names and addresses that are kept; the one not heard of for longest goes */
 const KEPT = 10_000;
 
@@ -65,8 +64,8 @@ class WrongPasscodes {
     this.#wrong.delete(who);
     if (principal !== undefined) return principal;
     const count = before + 1;
-    const waitMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (count - FREE_GUESSES));
-    this.#wrong.set(who, { count, notBefore: count < FREE_GUESSES ? 0 : this.#now() + waitMs });
+    const waitMs = guessDelayMs(count, FREE_GUESSES);
+    this.#wrong.set(who, { count, notBefore: waitMs === 0 ? 0 : this.#now() + waitMs });
     if (this.#wrong.size > KEPT) this.#wrong.delete(this.#wrong.keys().next().value!);
     return undefined;
   }

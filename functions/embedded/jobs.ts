@@ -1,4 +1,5 @@
 import { STUDY_QUIET } from '#core/archive/fold.ts';
+import { doubledMs } from '#core/backoff.ts';
 import { ARCHIVE_JOBS, type JobHandlers } from '#core/jobs.ts';
 import type { Job } from '#core/ports/job-queue.ts';
 import { ROUTE } from '#core/routing/enqueue.ts';
@@ -9,6 +10,7 @@ const POLL_MS = 1_000;
 const BATCH = 10;
 const VISIBILITY_MS = 5 * 60_000;
 const MAX_ATTEMPTS = 10;
+const RETRY = { firstMs: 2_000, mostMs: 60_000 } as const;
 
 export type { JobHandlers };
 
@@ -71,7 +73,7 @@ async function workQueue(
       await services.jobs.complete(queue, job);
     } catch (error) {
       log.error('job-failed', { tenant: job.payload.tenant, queue, attempt: job.attempt, ...describeError(error) });
-      await services.jobs.release(queue, job, Math.min(60_000, 1_000 * 2 ** job.attempt));
+      await services.jobs.release(queue, job, doubledMs(job.attempt, RETRY));
     }
   };
   if (TOGETHER.has(queue)) {

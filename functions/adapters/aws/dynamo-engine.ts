@@ -7,6 +7,7 @@ import {
   QueryCommand,
   type QueryCommandInput,
 } from '@aws-sdk/client-dynamodb';
+import { doubledMs } from '#core/backoff.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { ReadMeter } from '#core/ports/index-table.ts';
@@ -108,7 +109,7 @@ export class DynamoEngine {
   }
 
   #pause(round: number): Promise<void> {
-    return this.clock.sleep(jitter(this.clock, Math.min(this.policy.mostMs, this.policy.firstMs * 2 ** round)));
+    return this.clock.sleep(jitter(this.clock, doubledMs(round + 1, this.policy)));
   }
 }
 

@@ -1,3 +1,4 @@
+import { doubledMs } from '#core/backoff.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import { isUnsent } from '../unsent.ts';
@@ -106,7 +107,7 @@ export async function retrying<T>(
           throw new PacsError('OUTCOME_UNKNOWN', 'a service of AWS did not answer', { cause: error });
         throw new PacsError('BUSY', 'a service of AWS is busy or cannot be reached', { cause: error });
       }
-      await clock.sleep(jitter(clock, Math.min(policy.mostMs, policy.firstMs * 2 ** (made - 1))));
+      await clock.sleep(jitter(clock, doubledMs(made, policy)));
     }
   }
 }

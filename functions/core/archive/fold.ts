@@ -1,3 +1,4 @@
+import { doubledMs } from '../backoff.ts';
 import { PacsError } from '../errors.ts';
 import {
   asItem,
@@ -28,7 +29,7 @@ const ATTEMPTS = 20;
 const WAIT_MS = 20_000;
 /** the queue of studies that may have become quiet; payload { tenant, study } */
 export const STUDY_QUIET = 'study-quiet';
-const BACK_OFF_MS = { first: 2, most: 250 };
+const BACKOFF = { firstMs: 2, mostMs: 250 } as const;
 /** a turn at folding; longer than a fold takes, and as short as others can wait for one whose process died */
 const LEASE_MS = 1_000;
 /** how long who waits for his turn waits before he looks again */
@@ -144,7 +145,7 @@ export class StudyFolder {
       for (let lost = 0; lost < ATTEMPTS; ) {
         const outcome = await this.#foldOnce(tenant, study);
         if (outcome === 'done' || clock.now() >= turnEndsAt) return;
-        if (outcome === 'lost') await this.#pause(0, Math.min(BACK_OFF_MS.most, BACK_OFF_MS.first * 2 ** lost++));
+        if (outcome === 'lost') await this.#pause(0, doubledMs(++lost, BACKOFF));
       }
       throw tooManyWriters(study);
     } finally {

@@ -1,3 +1,4 @@
+import { doubledMs } from '../backoff.ts';
 import { newVersion } from '../ids.ts';
 import { asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
@@ -48,7 +49,7 @@ export interface ExportReport {
 const BATCH = 500;
 /** How long a process that has begun to hand over keeps the others out, longer than a delivery takes (ms). */
 const HELD_MS = 2 * 60_000;
-const BACKOFF_MS = { least: 1_000, most: 5 * 60_000 } as const;
+const BACKOFF = { firstMs: 1_000, mostMs: 5 * 60_000 } as const;
 
 const stateKey = (tenant: string) => ({ partition: `${tenant}|auditexport`, sort: 'repository' });
 
@@ -88,8 +89,7 @@ export class AuditExport {
         await this.#repository.deliver(messages);
       } catch (error) {
         const failures = state.failures + 1;
-        const waitMs = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** Math.min(failures - 1, 20));
-        await this.#move(tenant, state, { failures, retryAt: clock.now() + waitMs });
+        await this.#move(tenant, state, { failures, retryAt: clock.now() + doubledMs(failures, BACKOFF) });
         return { sent, lagMs: clock.now() - first.at, error };
       }
       sent += page.entries.length;

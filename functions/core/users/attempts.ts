@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { doubledMs } from '../backoff.ts';
 import { PacsError } from '../errors.ts';
 import { putExpiring, unexpired } from '../expiring.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -13,8 +14,7 @@ import type { Condition, IndexTable, Item, Key } from '../ports/index-table.ts';
 const FREE = { pair: 5, person: 20, address: 50 } as const;
 type Kind = keyof typeof FREE;
 
-const FIRST_DELAY_MS = 1_000;
-const LONGEST_DELAY_MS = 15 * 60_000;
+const DELAY = { firstMs: 1_000, mostMs: 15 * 60_000 } as const;
 /** Failures are forgotten when there has been none for this long (ms). */
 const REMEMBERED_MS = 24 * 60 * 60_000;
 /** An address is known as a person's for this long after he was last in from there (ms). */
@@ -72,7 +72,7 @@ export class Attempts {
       if (waitMs > 0) throw tooMany(waitMs);
       const changed = counted.map((one) => {
         const failures = one.failures + 1;
-        return { ...one, failures, notBefore: now + delayOf(failures, one.free) };
+        return { ...one, failures, notBefore: now + guessDelayMs(failures, one.free) };
       });
       const locks = changed.some(({ notBefore }) => notBefore > now);
       const counts = Object.fromEntries(changed.map(({ kind, failures }) => [kind, failures]));
@@ -151,8 +151,9 @@ const uncounted = (one: Counted, count: number, now: number): Counted => ({
   notBefore: one.failures === count ? now : one.notBefore,
 });
 
-const delayOf = (failures: number, free: number): number =>
-  failures < free ? 0 : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - free));
+/** How long to wait behind the `failures`-th wrong guess (ms). The first `free - 1` cost nothing. */
+export const guessDelayMs = (failures: number, free: number): number =>
+  failures < free ? 0 : doubledMs(failures - free + 1, DELAY);
 
 /** Names are kept as digests: people type passwords into the wrong field. */
 const digestOf = (name: string): string => createHash('sha256').update(name).digest('base64url').slice(0, 22);
