@@ -100,11 +100,12 @@ export class Recheck {
         return toAsk.slice(at);
       }
       for (const one of batch) {
-        const verdict = verdicts.get(one.record.SOPInstanceUID);
-        if (verdict?.kind === 'stored')
-          answers.set(one.record.SOPInstanceUID, isSame(one, verdict.sha256, upstream) ? 'there' : 'lost');
-        else if (verdict !== undefined && LOST.has(verdict.failureReason))
-          answers.set(one.record.SOPInstanceUID, 'lost');
+        const { SOPInstanceUID } = one.record;
+        const verdict = verdicts.get(SOPInstanceUID);
+        // What was rejected there is kept there: it is refused, with the digest that it has.
+        if (verdict?.kind === 'stored' || verdict?.sha256 !== undefined)
+          answers.set(SOPInstanceUID, isSame(one, verdict.sha256, upstream) ? 'there' : 'lost');
+        else if (verdict !== undefined && LOST.has(verdict.failureReason)) answers.set(SOPInstanceUID, 'lost');
       }
     }
     return [];

@@ -34,7 +34,7 @@ const XML_TYPES: ReadonlySet<string> = new Set(['application/dicom+xml', 'applic
 /**
  * Storage Commitment Service, Request transaction (PS3.18 §13.4): POST /commitment-requests/{transaction} with the Referenced SOP Sequence of
  * Annex J.1. What is found is durable, so the answer is always the result (200), and each committed instance is named with the SHA-256 that is
- * kept, in the private elements that the Store response has as well.
+ * kept, in the private elements that the Store response has as well. So is one that a rejection note hides, among those that failed.
  * @throws PacsError BAD_REQUEST, UNSUPPORTED_MEDIA, NOT_ACCEPTABLE, TOO_LARGE
  */
 export const requestCommitment: Handler = async ({ request, params, services, principal, facts }) => {
@@ -48,20 +48,17 @@ export const requestCommitment: Handler = async ({ request, params, services, pr
     ...(failed.length > 0 && {
       [TAG.FailedSOPSequence]: {
         vr: 'SQ',
-        Value: failed.map((one) => ({
+        Value: failed.map(({ reason, sha256, ...one }) => ({
           ...itemOf(one),
-          [TAG.FailureReason]: { vr: 'US', Value: [FAILURE_REASON[one.reason]] },
+          [TAG.FailureReason]: { vr: 'US', Value: [FAILURE_REASON[reason]] },
+          ...(sha256 !== undefined && digestOf(sha256)),
         })),
       },
     }),
     ...(committed.length > 0 && {
       [TAG.ReferencedSOPSequence]: {
         vr: 'SQ',
-        Value: committed.map(({ sha256, ...one }) => ({
-          ...itemOf(one),
-          [DIGEST.creator]: { vr: 'LO', Value: [DIGEST.name] },
-          [DIGEST.sha256]: { vr: 'LO', Value: [sha256] },
-        })),
+        Value: committed.map(({ sha256, ...one }) => ({ ...itemOf(one), ...digestOf(sha256) })),
       },
     }),
   };
@@ -120,6 +117,11 @@ function uidIn(item: DataSet, tag: string): string {
   if (!isUID(uid)) throw new PacsError('BAD_REQUEST', 'a UID of the request is missing or malformed');
   return uid;
 }
+
+const digestOf = (sha256: string): DataSet => ({
+  [DIGEST.creator]: { vr: 'LO', Value: [DIGEST.name] },
+  [DIGEST.sha256]: { vr: 'LO', Value: [sha256] },
+});
 
 const itemOf = ({ SOPClassUID, SOPInstanceUID }: Reference): DataSet => ({
   [TAG.ReferencedSOPClassUID]: { vr: 'UI', Value: [SOPClassUID] },

@@ -125,7 +125,7 @@ otherwise over an association to the destination configured under the AE title t
 SHA-256 of their durable bytes; the others are listed with 0112 (no such instance) or 0119 (of another class).
 
 By HTTP (PS3.18 §13) the answer to a request is always its result (200): it is found at once, and no request is kept, so a Result Check is answered by 404. Instances are taken in the
-Referenced SOP Sequence; the Referenced Study Sequence is refused (400). A committed instance has the SHA-256 of its bytes in the private elements of the Store response (§3). Instances of patients who are
+Referenced SOP Sequence; the Referenced Study Sequence is refused (400). A committed instance has the SHA-256 of its bytes in the private elements of the Store response (§3); so does one that a rejection note hides, among those that failed. Instances of patients who are
 restricted are answered for as well.
 
 ### 8.7 Modality Worklist

@@ -177,6 +177,12 @@ describe('by storage commitment, where it is offered', () => {
     expect(site.asked).toEqual([COMMIT]);
   });
 
+  test('what was rejected there is there', async () => {
+    const rejected = (sop: string, sha256: string) => ({ ...failed(sop, 0x0112), ...committed(sop, sha256) });
+    const site = recheckOf({ [COMMIT]: answer([], [rejected('1.1', sha('a')), rejected('1.2', sha('b'))]) });
+    expect(await site.ask(confirmed('1.1'), confirmed('1.2'))).toEqual({ '1.1': 'there', '1.2': 'lost' });
+  });
+
   test('in requests of a thousand', async () => {
     const site = recheckOf({ [COMMIT]: answer([], []) });
     await site.ask(...Array.from({ length: 2_001 }, (_, i) => confirmed(`1.${i}`)));

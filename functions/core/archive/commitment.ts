@@ -37,6 +37,8 @@ export type CommitmentFailure = 'noSuchInstance' | 'classInstanceConflict' | 'pr
 /** A commitment by the archive that keeps the instances: with the SHA-256 of the bytes. */
 export interface OwnCommitment extends Commitment {
   readonly committed: readonly (Reference & { readonly sha256: string })[];
+  /** `sha256`: a rejection note hides the instance, and its bytes are kept */
+  readonly failed: readonly (Commitment['failed'][number] & { readonly sha256?: string })[];
 }
 
 const RECORD_ROOM_BYTES = 10_000;
@@ -97,7 +99,7 @@ export async function commitmentOf(
 ): Promise<OwnCommitment> {
   const { index } = confineKept(services, tenant, reach, 'commit');
   const committed: (Reference & { readonly sha256: string })[] = [];
-  const failed: Commitment['failed'][number][] = [];
+  const failed: OwnCommitment['failed'][number][] = [];
   for (let at = 0; at < references.length; at += GET_RECORDS) {
     const batch = references.slice(at, at + GET_RECORDS);
     const claims = await index.getMany(batch.map(({ SOPInstanceUID }) => keys.sop(tenant, SOPInstanceUID)));
@@ -110,7 +112,7 @@ export async function commitmentOf(
     for (const [i, reference] of batch.entries()) {
       const record = records[i] && asRecord<InstanceRecord>(records[i]);
       if (owned[i] === undefined || record === undefined || record.sha256 !== owned[i].sha256)
-        failed.push({ ...reference, reason: 'noSuchInstance' });
+        failed.push({ ...reference, reason: 'noSuchInstance', ...rejected(claims[i]) });
       else if (record.SOPClassUID !== reference.SOPClassUID)
         failed.push({ ...reference, reason: 'classInstanceConflict' });
       else committed.push({ ...reference, sha256: record.sha256 });
@@ -118,6 +120,11 @@ export async function commitmentOf(
   }
   return { committed, failed };
 }
+
+const rejected = (item: Item | undefined): { sha256?: string } => {
+  const claim = item && asRecord<SopClaim>(item);
+  return claim?.rejectedBy === undefined ? {} : { sha256: claim.sha256 };
+};
 
 const usable = (item: Item | undefined): SopClaim | undefined => {
   const claim = item && asRecord<SopClaim>(item);

@@ -9,7 +9,8 @@ export const DIGEST = { creator: '00090010', name: 'NEPHOS', sha256: '00091001' 
 /** What a receiver said of one instance. */
 export type Verdict =
   | { readonly kind: 'stored'; readonly sha256: string | undefined }
-  | { readonly kind: 'refused'; readonly failureReason: number };
+  /** `sha256`: the bytes are kept all the same, and hidden */
+  | { readonly kind: 'refused'; readonly failureReason: number; readonly sha256?: string | undefined };
 
 /** By SOPInstanceUID (PS3.18 Table I.1-1); undefined when that is no Store Instances Response. */
 export function verdictsIn(text: string): ReadonlyMap<string, Verdict> | undefined {
@@ -23,20 +24,19 @@ export function verdictsIn(text: string): ReadonlyMap<string, Verdict> | undefin
   }
   if (typeof response !== 'object' || response === null) return undefined;
   const verdicts = new Map<string, Verdict>();
-  for (const item of itemsOf(response, '00081199')) {
-    const isOurs = firstOf(item, DIGEST.creator) === DIGEST.name;
-    const sha256 = isOurs ? firstOf(item, DIGEST.sha256) : undefined;
-    verdicts.set(String(firstOf(item, '00081155')), {
-      kind: 'stored',
-      sha256: typeof sha256 === 'string' ? sha256 : undefined,
-    });
+  for (const item of itemsOf(response, '00081199'))
+    verdicts.set(String(firstOf(item, '00081155')), { kind: 'stored', sha256: digestIn(item) });
+  for (const item of itemsOf(response, '00081198')) {
+    const sha256 = digestIn(item);
+    const failureReason = Number(firstOf(item, '00081197') ?? 0x0110);
+    verdicts.set(String(firstOf(item, '00081155')), { kind: 'refused', failureReason, ...(sha256 && { sha256 }) });
   }
-  for (const item of itemsOf(response, '00081198'))
-    verdicts.set(String(firstOf(item, '00081155')), {
-      kind: 'refused',
-      failureReason: Number(firstOf(item, '00081197') ?? 0x0110),
-    });
   return verdicts;
+}
+
+function digestIn(item: DataSet): string | undefined {
+  const sha256 = firstOf(item, DIGEST.creator) === DIGEST.name ? firstOf(item, DIGEST.sha256) : undefined;
+  return typeof sha256 === 'string' ? sha256 : undefined;
 }
 
 function itemsOf(dataSet: DataSet, tag: string): DataSet[] {

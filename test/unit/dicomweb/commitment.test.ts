@@ -72,16 +72,17 @@ test('what is stored is committed, with its SHA-256; what is not, is not, with t
   ]);
 });
 
-test('what was deleted is not', async () => {
-  await moveToTrash(services, TENANT, [{ StudyInstanceUID: uid(1) }], {
-    kind: 'deleted',
-    reason: 'test',
-    by: 'test',
-  });
-  const { json } = await ask(reference(uid(1)));
-  expect(json['00081199']).toBeUndefined();
-  expect(json['00081198'].Value[0]['00081197'].Value).toEqual([0x0112]);
-});
+test.each(['deleted', 'rejected'] as const)(
+  'what was %s is not; of what was rejected it is told that it is kept',
+  async (kind) => {
+    await moveToTrash(services, TENANT, [{ StudyInstanceUID: uid(1) }], { kind, reason: 'test', by: 'test' });
+    const { json } = await ask(reference(uid(1)));
+    expect(json['00081199']).toBeUndefined();
+    const [item] = json['00081198'].Value;
+    expect(item['00081197'].Value).toEqual([0x0112]);
+    expect(item['00091001']?.Value).toEqual(kind === 'rejected' ? [stored.sha256] : undefined);
+  },
+);
 
 test('one data set by itself, XML, and a coded body are taken; XML is answered', async () => {
   const one = requestFor(reference(uid(1)));
