@@ -14,9 +14,10 @@ import { type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } fro
 
 /**
  * What keeps the sweeper from taking the blob of a store for an abandoned one. `pending`: a record, made before the blob was. `unsettled`: the store of
- * blobs remembers it, and the sweeper makes a pending record before it touches the bytes. `none`: the blob is known to stay (restore, rebuild).
+ * blobs remembers it, and the sweeper makes a pending record before it touches the bytes. `held`: it waits in quarantine, and leaves it in the same write, or
+ * two decisions about it would both hold. `none`: the blob is known to stay (restore, rebuild).
  */
-export type BlobGuard = 'pending' | 'unsettled' | 'none';
+export type BlobGuard = 'pending' | 'unsettled' | 'held' | 'none';
 
 /** An instance whose blob is durable and which is not visible yet. */
 export interface PreparedInstance {
@@ -76,7 +77,7 @@ export class CommitQueue {
 
   /**
    * Resolves when the instance is durable, visible and counted, or when another store owns its SOPInstanceUID.
-   * @throws PacsError BUSY when the sweeper took the pending store for an abandoned one: send it again
+   * @throws PacsError BUSY when the sweeper took the pending store for an abandoned one: send it again; NOT_FOUND when what was held is not any more
    */
   commit(prepared: PreparedInstance): Promise<CommitOutcome> {
     return new Promise((resolve, reject) => {
@@ -121,7 +122,7 @@ export class CommitQueue {
             queue.lost++;
             queue.contended = this.#ports.index.conflictsAreCheap === true || !remembered;
           } else if (owner.asks === 'claim') owner.entry.resolve('taken');
-          else owner.entry.reject(new PacsError('BUSY', 'the store took too long and was given up'));
+          else owner.entry.reject(guardFailure(owner.entry.prepared));
           if (owner) settled.add(owner.entry);
         }
         entries = entries.filter((entry) => !settled.has(entry));
@@ -210,10 +211,19 @@ function takeBatch(waiting: Entry[]): Entry[] {
   return waiting.splice(0, count);
 }
 
-/** The commit's half of the race with the sweeper (see PendingRecord): it fails when the sweeper was there first. */
+const guardFailure = ({ guard, instance }: PreparedInstance): PacsError =>
+  guard === 'held'
+    ? new PacsError('NOT_FOUND', 'somebody else has decided this conflict', { details: { id: instance.version } })
+    : new PacsError('BUSY', 'the store took too long and was given up');
+
+/**
+ * The commit's half of the race with the sweeper (see PendingRecord), or with whoever decides about the same held bytes: it fails when the other was
+ * there first.
+ */
 export function guardedBy(guard: BlobGuard, tenant: Tenant, version: string): WriteOperation[] {
   const key = keys.pending(tenant, version);
   if (guard === 'pending') return [{ kind: 'delete', key, if: { version: 1 } }];
+  if (guard === 'held') return [{ kind: 'delete', key: keys.held(tenant, version), if: 'present' }];
   return guard === 'unsettled' ? [{ kind: 'check', key, if: 'absent' }] : [];
 }
 

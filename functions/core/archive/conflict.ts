@@ -263,7 +263,7 @@ async function classify(services: Services, prepared: PreparedInstance, owner: I
 
 /** Whether the sweeper was there first (guardedBy). */
 async function wasGivenUp({ index }: Services, { tenant, instance, guard }: PreparedInstance): Promise<boolean> {
-  if (guard === 'none') return false;
+  if (guard === 'none' || guard === 'held') return false;
   const pending = await index.get(keys.pending(tenant, instance.version));
   return guard === 'pending' ? pending?.version !== 1 : pending !== undefined;
 }

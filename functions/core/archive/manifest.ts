@@ -18,6 +18,13 @@ export type Manifest =
       readonly replacedBy?: string;
     }
   | { readonly kind: 'restored'; readonly id: string }
+  /** of what the trash record was to hold, these are not in it (any more): left where they were, or restored without the others; `part` tells one such note from another */
+  | {
+      readonly kind: 'except';
+      readonly id: string;
+      readonly part: string;
+      readonly blobKeys: readonly string[];
+    }
   | { readonly kind: 'superseded'; readonly blobKey: string; readonly by: string; readonly at: number };
 
 const folder = (tenant: Tenant): string => `${tenant}/_manifests/`;
@@ -32,10 +39,16 @@ function keyOf(tenant: Tenant, manifest: Manifest): string {
       return `${folder(tenant)}trash.${manifest.trash.id}.json`;
     case 'restored':
       return `${folder(tenant)}trash.${manifest.id}.restored.json`;
+    case 'except':
+      return `${folder(tenant)}trash.${manifest.id}.except.${manifest.part}.json`;
     case 'superseded':
-      return `${folder(tenant)}superseded.${manifest.blobKey.slice(manifest.blobKey.lastIndexOf('/') + 1)}.json`;
+      // Of two that would supersede the same object at once, each has a note of its own: the one that comes too late takes back its own alone.
+      return `${folder(tenant)}superseded.${fileOf(manifest.blobKey)}.${versionOf(manifest.by)}.json`;
   }
 }
+
+const fileOf = (blobKey: string): string => blobKey.slice(blobKey.lastIndexOf('/') + 1);
+const versionOf = (blobKey: string): string => /\.([0-9A-HJKMNP-TV-Z]{26})\./.exec(fileOf(blobKey))?.[1] ?? '';
 
 /** Idempotent: a manifest that is there already is left as it is. */
 export async function putManifest(blobs: BlobStore, tenant: Tenant, manifest: Manifest): Promise<void> {
@@ -88,13 +101,14 @@ const read = async (blobs: BlobStore, key: string): Promise<Manifest> =>
 
 /**
  * The decisions in force: held and trash without those that were released or restored, and superseded versions. What was to be replaced by an
- * object that is held still was not: the decision about that one was cut off.
+ * object that is held still was not, nor was that one discarded: the decision about it was cut off.
  */
 export async function readManifests(blobs: BlobStore, tenant: Tenant): Promise<Manifest[]> {
   const all: Manifest[] = [];
   for await (const { key } of blobs.list(folder(tenant))) {
     all.push(await read(blobs, key));
   }
+  const excepted = new Set(all.flatMap((m) => (m.kind === 'except' ? m.blobKeys.map((key) => `${m.id} ${key}`) : [])));
   const undone = new Set(all.flatMap((m) => (m.kind === 'released' || m.kind === 'restored' ? [m.id] : [])));
   const decided = all.filter(
     (m) =>
@@ -103,11 +117,30 @@ export async function readManifests(blobs: BlobStore, tenant: Tenant): Promise<M
       m.kind === 'superseded',
   );
   const waiting = new Set(decided.flatMap((m) => (m.kind === 'held' ? [m.held.blobKey] : [])));
-  return decided.filter((m) => !waiting.has(replacerOf(m) ?? ''));
+  return decided
+    .filter((m) => !waiting.has(replacerOf(m) ?? ''))
+    .map((m) =>
+      m.kind === 'trash'
+        ? { ...m, blobKeys: m.blobKeys.filter((key) => !waiting.has(key) && !excepted.has(`${m.trash.id} ${key}`)) }
+        : m,
+    )
+    .filter((m) => m.kind !== 'trash' || m.blobKeys.length > 0);
 }
 
 const replacerOf = (manifest: Manifest): string | undefined =>
   manifest.kind === 'trash' ? manifest.replacedBy : manifest.kind === 'superseded' ? manifest.by : undefined;
+
+/** What was noted to be in a trash record; undefined where nothing was. */
+export async function blobKeysOfTrash(
+  blobs: BlobStore,
+  tenant: Tenant,
+  id: string,
+): Promise<readonly string[] | undefined> {
+  const key = `${folder(tenant)}trash.${id}.json`;
+  if ((await blobs.head(key)) === undefined) return undefined;
+  const manifest = await read(blobs, key);
+  return manifest.kind === 'trash' ? manifest.blobKeys : undefined;
+}
 
 /** Removes every manifest of a held or trash record whose blobs are gone for good. */
 export async function deleteManifests(
@@ -116,7 +149,8 @@ export async function deleteManifests(
   kind: 'held' | 'trash',
   id: string,
 ): Promise<void> {
-  const undone = kind === 'held' ? 'released' : 'restored';
-  await blobs.delete(`${folder(tenant)}${kind}.${id}.json`);
-  await blobs.delete(`${folder(tenant)}${kind}.${id}.${undone}.json`);
+  const name = `${folder(tenant)}${kind}.${id}.`;
+  // The decision before what took it back, wholly or in part: a crash in between must not leave it in force.
+  await blobs.delete(`${name}json`);
+  for await (const { key } of blobs.list(name)) await blobs.delete(key);
 }

@@ -3,6 +3,7 @@ import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
+import { guardedBy, type PreparedInstance } from './commit.ts';
 import { supersede } from './conflict.ts';
 import { eventWrite } from './feed.ts';
 import { putManifest } from './manifest.ts';
@@ -31,12 +32,11 @@ export async function listHeld(
   return page.more && last ? { items, next: last.sort } : { items };
 }
 
-/** The writes by which a held record leaves quarantine, once. */
+/** What is written when a held record leaves quarantine, beside what removes it, once (guardedBy). */
 function release(services: Services, tenant: Tenant, held: HeldRecord): WriteOperation[] {
   const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, id } = held;
   const at = services.clock.now();
   return [
-    { kind: 'delete', key: keys.held(tenant, id), if: 'present' },
     { kind: 'delete', key: keys.heldOf(tenant, SOPInstanceUID, held.sha256) },
     eventWrite(tenant, { type: 'ConflictResolved', at, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, id }),
   ];
@@ -51,7 +51,8 @@ export async function replaceByHeld(
 ): Promise<void> {
   const held = await getHeld(confined, tenant, id);
   const services = wholeOf(confined);
-  const prepared = await rescan(services, tenant, { ...held, version: id, storedAt: held.receivedAt });
+  const scanned = await rescan(services, tenant, { ...held, version: id, storedAt: held.receivedAt });
+  const prepared: PreparedInstance = { ...scanned, guard: 'held' };
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const item = await services.index.get(keys.sop(tenant, held.SOPInstanceUID));
     if (!item) {
@@ -62,6 +63,7 @@ export async function replaceByHeld(
       return putManifest(services.blobs, tenant, { kind: 'released', id });
     }
     const claim = asRecord<SopClaim>(item);
+    if (claim.instanceVersion === id) return finishDecided(services, tenant, held);
     if (claim.rejectedBy !== undefined) {
       throw new PacsError('CONFLICT', 'the current instance was rejected: restore or delete it first', {
         details: { id },
@@ -76,7 +78,16 @@ export async function replaceByHeld(
   throw new PacsError('BUSY', 'the instance is being changed by too many writers', { details: { id } });
 }
 
-/** The held bytes go to the trash, from where they can still be had until it is purged. */
+/** The held bytes are the current ones: a decision was cut off when it had made them so, and had not taken them out of quarantine. */
+async function finishDecided(services: Services, tenant: Tenant, held: HeldRecord): Promise<void> {
+  await services.index.write([...guardedBy('held', tenant, held.id), ...release(services, tenant, held)]);
+  await putManifest(services.blobs, tenant, { kind: 'released', id: held.id });
+}
+
+/**
+ * The held bytes go to the trash, from where they can still be had until it is purged.
+ * @throws PacsError NOT_FOUND when they have been decided upon
+ */
 export async function discardHeld(
   confined: Services,
   tenant: Tenant,
@@ -85,6 +96,12 @@ export async function discardHeld(
 ): Promise<TrashRecord> {
   const held = await getHeld(confined, tenant, id);
   const services = wholeOf(confined);
+  const decided = new PacsError('NOT_FOUND', 'somebody else has decided this conflict', { details: { id } });
+  const claim = await services.index.get(keys.sop(tenant, held.SOPInstanceUID));
+  if (claim?.instanceVersion === id) {
+    await finishDecided(services, tenant, held);
+    throw decided;
+  }
   const prepared = await rescan(services, tenant, { ...held, version: id, storedAt: held.receivedAt });
   const at = services.clock.now();
   const trash: TrashRecord = {
@@ -103,12 +120,16 @@ export async function discardHeld(
   };
   await putManifest(services.blobs, tenant, { kind: 'trash', trash, blobKeys: [held.blobKey] });
   const outcome = await services.index.write([
+    ...guardedBy('held', tenant, id),
     ...release(services, tenant, held),
     { kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(trash) },
     { kind: 'put', key: keys.trashed(tenant, trash.id, held.SOPInstanceUID, id), item: asItem(prepared.instance) },
   ]);
-  if (!outcome.committed)
-    throw new PacsError('NOT_FOUND', 'somebody else has decided this conflict', { details: { id } });
+  if (!outcome.committed) {
+    // Else a rebuild would take for discarded what is current.
+    await putManifest(services.blobs, tenant, { kind: 'restored', id: trash.id });
+    throw decided;
+  }
   await putManifest(services.blobs, tenant, { kind: 'released', id });
   return trash;
 }

@@ -107,7 +107,9 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
         if (trash.kind === 'rejected') await claimRejected(services, tenant, instance, trash.id);
       }
       report.trashed += instances.length;
-      const complete = { ...trash, state: 'complete', instanceCount: instances.length };
+      // All its time anew: what a rebuild hides that should not be hidden must be seen before it is purged.
+      const purgeAt = trash.purgeAt === null ? null : services.clock.now() + services.limits.trashMs;
+      const complete = { ...trash, state: 'complete', instanceCount: instances.length, purgeAt };
       await services.index.write([{ kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(complete) }]);
     } else if (manifest.kind === 'superseded') {
       setAside.add(manifest.blobKey);

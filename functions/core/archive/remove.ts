@@ -17,6 +17,7 @@ import {
   type Tenant,
   type TrashRecord,
 } from './records.ts';
+import { forgetSelection, noteUntaken } from './trashed.ts';
 
 /** claim, instance, metadata, trashed; and once a series: the delta */
 const INSTANCES_PER_WRITE = 20;
@@ -79,7 +80,6 @@ async function removeFound(
     reason: removal.reason,
     by: removal.by,
   };
-  await putManifest(services.blobs, tenant, { kind: 'trash', trash, blobKeys: found.map(({ blobKey }) => blobKey) });
   await services.jobs.enqueue(FINISH_REMOVAL, { tenant, id: trash.id }, { delayMs: FINISH_AFTER_MS });
   const selected = found.map(({ StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, version }) => ({
     StudyInstanceUID,
@@ -88,6 +88,15 @@ async function removeFound(
     version,
   }));
   await writeSelection(services, tenant, trash, selected);
+  const blobKeys = found.map(({ blobKey }) => blobKey);
+  try {
+    // Behind the record, which is finished whatever happens: a note alone would have a rebuild remove what nobody did. Before anything is moved.
+    await putManifest(services.blobs, tenant, { kind: 'trash', trash, blobKeys });
+  } catch (error) {
+    await services.index.write([{ kind: 'delete', key: keys.trash(tenant, trash.id), if: { version: trash.version } }]);
+    await forgetSelection(services, tenant, trash.id);
+    throw error;
+  }
   return move(services, tenant, trash, found);
 }
 
@@ -136,6 +145,9 @@ export async function finishRemoval(services: Services, tenant: Tenant, id: stri
       if (instance?.version === uids.version) left.push(instance);
     }
   }
+  // Where it is there already, it names what was to be moved at first.
+  const blobKeys = left.map(({ blobKey }) => blobKey);
+  await putManifest(services.blobs, tenant, { kind: 'trash', trash, blobKeys });
   await move(services, tenant, trash, left);
 }
 
@@ -146,12 +158,14 @@ async function move(
   found: readonly InstanceRecord[],
 ): Promise<TrashRecord> {
   const studies = new Set<string>();
+  let moved = 0;
   for (const group of groupBySeries(found)) {
     for (let at = 0; at < group.length; at += INSTANCES_PER_WRITE) {
-      await moveBatch(services, tenant, trash, group.slice(at, at + INSTANCES_PER_WRITE));
+      moved += await moveBatch(services, tenant, trash, group.slice(at, at + INSTANCES_PER_WRITE));
     }
     studies.add(group[0]!.StudyInstanceUID);
   }
+  if (moved < trash.instanceCount) await noteUntaken(services, tenant, trash.id);
   studies.add(trash.StudyInstanceUID);
   for (const study of studies) await services.folder.fold(tenant, study);
   // Prepared documents still say what the removed objects said.
@@ -183,13 +197,14 @@ const selectionOf = (
 /**
  * One atomic write for instances of one series. The claim's lock decides the race with a store that supersedes one of them:
  * whichever instance was changed meanwhile is left out, and stays visible with its new bytes.
+ * @returns how many were moved
  */
 async function moveBatch(
   services: Services,
   tenant: Tenant,
   trash: TrashRecord,
   batch: readonly InstanceRecord[],
-): Promise<void> {
+): Promise<number> {
   let instances = [...batch];
   while (instances.length > 0) {
     const claims = await services.index.getMany(instances.map((instance) => keys.sop(tenant, instance.SOPInstanceUID)));
@@ -197,7 +212,7 @@ async function moveBatch(
       const claim = claims[i] && asRecord<SopClaim>(claims[i]);
       return claim?.instanceVersion === instance.version && claim.rejectedBy === undefined ? [{ instance, claim }] : [];
     });
-    if (owned.length === 0) return;
+    if (owned.length === 0) return 0;
     instances = owned.map(({ instance }) => instance);
     const operations: WriteOperation[] = [];
     const owners = new Map<number, InstanceRecord>();
@@ -224,10 +239,11 @@ async function moveBatch(
     const delta = negativeDelta(instances);
     operations.push(...deltaWrites(tenant, study, newVersion(services.clock), delta));
     const outcome = await services.index.write(operations);
-    if (outcome.committed) return;
+    if (outcome.committed) return instances.length;
     const changed = new Set(outcome.failed.map((operation) => owners.get(operation)));
     instances = instances.filter((instance) => !changed.has(instance));
   }
+  return 0;
 }
 
 export function negativeDelta(instances: readonly InstanceRecord[]): Delta {

@@ -1,7 +1,7 @@
 import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { asItem, asRecord, recordsIn } from '../ports/index-table.ts';
+import { asItem, asRecord } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites, type PreparedInstance } from './commit.ts';
 import { eventWrite } from './feed.ts';
@@ -10,6 +10,7 @@ import { deleteManifests, putManifest } from './manifest.ts';
 import { beginPlacementRemoval } from './place.ts';
 import { type InstanceRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
 import { rescan } from './rescan.ts';
+import { forgetSelection, noteUntaken, trashedInstances } from './trashed.ts';
 
 export interface RestoreOutcome {
   readonly restored: number;
@@ -72,6 +73,7 @@ export async function restoreFromTrash(confined: Services, tenant: Tenant, id: s
     await services.index.write([{ kind: 'delete', key: keys.trash(tenant, id) }, event]);
     await forgetSelection(services, tenant, id);
   } else {
+    await noteUntaken(services, tenant, id);
     const rest: TrashRecord = { ...trash, version: trash.version + 1, state: 'complete', instanceCount: conflicting };
     await services.index.write([
       { kind: 'put', key: keys.trash(tenant, id), item: asItem(rest), if: { version: trash.version } },
@@ -97,7 +99,12 @@ async function reinstate(
       continue;
     }
     const { rejectedBy, ...claim } = asRecord<SopClaim>(item);
-    if (rejectedBy !== trashId) return rejectedBy === undefined && claim.sha256 === instance.sha256;
+    if (rejectedBy !== trashId) {
+      const isSame = rejectedBy === undefined && claim.sha256 === instance.sha256;
+      // Sent again meanwhile: nobody speaks of this copy any more.
+      if (isSame && claim.instanceVersion !== instance.version) await deleteBlobs(services, instance);
+      return isSame;
+    }
     const outcome = await services.index.write([
       {
         kind: 'put',
@@ -144,7 +151,7 @@ async function purge(services: Services, tenant: Tenant, id: string): Promise<nu
   for await (const { sort, instance } of trashedInstances(services, tenant, id)) {
     studies.add(instance.StudyInstanceUID);
     // Bytes first: a crash in between leaves a row whose blobs are gone already, and deleting is idempotent.
-    for (const key of blobKeysOf(instance)) await services.blobs.delete(key);
+    if (!(await isCurrent(services, tenant, instance))) await deleteBlobs(services, instance);
     await services.index.write([{ kind: 'delete', key: { partition: `${tenant}|trashed|${id}`, sort } }]);
     purged++;
   }
@@ -158,6 +165,17 @@ async function purge(services: Services, tenant: Tenant, id: string): Promise<nu
   await forgetSelection(services, tenant, id);
   await deleteManifests(services.blobs, tenant, 'trash', id);
   return purged;
+}
+
+async function deleteBlobs({ blobs }: Services, instance: InstanceRecord): Promise<void> {
+  for (const key of blobKeysOf(instance)) await blobs.delete(key);
+}
+
+/** What is found and read is never purged, whoever has put it into the trash besides. */
+async function isCurrent({ index }: Services, tenant: Tenant, instance: InstanceRecord): Promise<boolean> {
+  const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, version } = instance;
+  const item = await index.get(keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID));
+  return item?.version === version;
 }
 
 /** Restoring and purging exclude each other by the record's lock. */
@@ -183,20 +201,4 @@ async function enter(
     ]);
     if (outcome.committed) return next;
   }
-}
-
-export async function* trashedInstances(
-  services: Pick<Services, 'index'>,
-  tenant: Tenant,
-  id: string,
-): AsyncGenerator<{ sort: string; instance: InstanceRecord }> {
-  const { partition } = keys.trashed(tenant, id, '', '');
-  for await (const { sort, item } of recordsIn(services.index, { partition, limit: 200 }))
-    yield { sort, instance: asRecord<InstanceRecord>(item) };
-}
-
-async function forgetSelection(services: Services, tenant: Tenant, id: string): Promise<void> {
-  const partition = `${tenant}|trashing|${id}`;
-  for await (const { sort } of recordsIn(services.index, { partition, limit: 10_000, keysOnly: true }))
-    await services.index.write([{ kind: 'delete', key: { partition, sort } }]);
 }

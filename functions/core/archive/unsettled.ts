@@ -1,8 +1,8 @@
-import { asItem, asRecord } from '../ports/index-table.ts';
+import { asItem } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { blobKeysOf } from './instance.ts';
 import { takeBackReplacement } from './manifest.ts';
-import { type InstanceRecord, keys, type PendingRecord, type Tenant } from './records.ts';
+import { keys, type PendingRecord, type Tenant } from './records.ts';
 import { listTrash } from './trash.ts';
 
 /** What the key of an object's blob names (blobKeyOf); the store may have added where it stands. */
@@ -39,9 +39,19 @@ export async function abandonUnsettled(services: Services, pendingMs: number): P
   return abandoned;
 }
 
-/** Whether a record speaks of these bytes: the instance's own, or that of one held, superseded, being evicted or in the trash. */
-async function isOwned(services: Services, named: Named): Promise<boolean> {
-  const { index } = services;
+/**
+ * Whether a record speaks of these bytes: the instance's own, or that of one held, superseded, being evicted or in the trash. Where they stand is asked
+ * for once more behind the trash: they may have been restored from there while we looked.
+ */
+export async function isOwned(services: Services, named: Named): Promise<boolean> {
+  return (
+    (await isOutsideTrash(services, named)) ||
+    (await isInTrash(services, named)) ||
+    (await isOutsideTrash(services, named))
+  );
+}
+
+async function isOutsideTrash({ index }: Services, named: Named): Promise<boolean> {
   const { tenant, version, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = named;
   const [current, ...others] = await index.getMany([
     keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID),
@@ -49,8 +59,12 @@ async function isOwned(services: Services, named: Named): Promise<boolean> {
     keys.superseded(tenant, SOPInstanceUID, version),
     keys.evicting(tenant, version),
   ]);
-  if (current && asRecord<InstanceRecord>(current).version === version) return true;
-  if (others.some((item) => item !== undefined)) return true;
+  if (current?.version === version) return true;
+  return others.some((item) => item !== undefined);
+}
+
+async function isInTrash(services: Services, { tenant, version, SOPInstanceUID }: Named): Promise<boolean> {
+  const { index } = services;
   for (let after = ''; ; ) {
     const page = await listTrash(services, tenant, after, 100);
     const trashed = page.items.map(({ id }) => keys.trashed(tenant, id, SOPInstanceUID, version));

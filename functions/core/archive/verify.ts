@@ -7,7 +7,8 @@ import type { Services } from '../services.ts';
 import { listHeld } from './quarantine.ts';
 import { type InstanceRecord, keys, type StudyRecord, type Tenant } from './records.ts';
 import { selectedInstances } from './remove.ts';
-import { listTrash, trashedInstances } from './trash.ts';
+import { listTrash } from './trash.ts';
+import { trashedInstances } from './trashed.ts';
 
 export interface VerifyReport {
   /** objects read whole and found with their SHA-256 */

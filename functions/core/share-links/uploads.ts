@@ -115,8 +115,9 @@ async function decide(
 ): Promise<boolean> {
   const item = await services.index.get(keys.sop(tenant, held.SOPInstanceUID));
   const claim = item && asRecord<SopClaim>(item);
-  const isSame = claim?.sha256 === held.sha256;
-  if (action === 'accept' && claim !== undefined && !isSame) return false;
+  // Its own bytes are current where an earlier decision was cut off.
+  const isSame = claim?.sha256 === held.sha256 && claim.instanceVersion !== held.id;
+  if (action === 'accept' && claim !== undefined && claim.sha256 !== held.sha256) return false;
   try {
     if (action === 'discard' || isSame) await discardHeld(services, tenant, held.id, who);
     else await replaceByHeld(services, tenant, held.id, who);
