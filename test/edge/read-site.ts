@@ -72,6 +72,9 @@ export interface UpstreamSite {
   close(): Promise<void>;
 }
 
+/** Questions about storage commitment (PS3.18 §13) are asked by POST too, and store nothing. */
+const sends = ({ method, path }: HttpRequest): boolean => method === 'POST' && !path.includes('/commitment-requests/');
+
 export async function startUpstream(dataDir: string): Promise<UpstreamSite> {
   const config: Config = readConfig({
     NEPHOS_DATA_DIR: dataDir,
@@ -91,7 +94,7 @@ export async function startUpstream(dataDir: string): Promise<UpstreamSite> {
   const server: HttpServer = createHttpHost({
     answer: async (request) => {
       await site.before?.(request);
-      return site.refusesStores && request.method === 'POST'
+      return site.refusesStores && sends(request)
         ? { response: { status: 429, headers: { 'retry-after': '1' } }, route: 'Refused' }
         : isCold(request)
           ? { response: { status: 503, headers: { 'retry-after': '1' } }, route: 'Cold' }
