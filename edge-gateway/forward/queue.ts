@@ -1,6 +1,6 @@
 import type { InstanceRecord, Tenant } from '#core/archive/records.ts';
 import type { Clock } from '#core/ports/clock.ts';
-import { asItem, asRecord, type IndexTable, type WriteOperation } from '#core/ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, pagesIn, type WriteOperation } from '#core/ports/index-table.ts';
 import type { Evidence } from '../config.ts';
 import { placesOf } from './intake.ts';
 import {
@@ -212,17 +212,14 @@ export class DestinationQueue {
     const ahead = queueKeyOf(order, study, '');
     for (const priority of PRIORITIES.slice(PRIORITIES.indexOf(order.priority) + 1)) {
       const prefix = queueKeyOf({ ...order, priority }, study, '');
-      for (let after: string | undefined; ; ) {
-        const page = await this.#index.query({ partition, prefix, limit: PAGE, ...(after !== undefined && { after }) });
-        const sops = page.records.map(({ item }) => asRecord<QueueItem>(item).SOPInstanceUID);
+      for await (const page of pagesIn(this.#index, { partition, prefix, limit: PAGE })) {
+        const sops = page.map(({ item }) => asRecord<QueueItem>(item).SOPInstanceUID);
         const waiting = (await this.records(sops)).filter(
           ({ state, queueKey }) => state === 'pending' && queueKey.startsWith(prefix),
         );
         await this.apply(
           waiting.map((record) => [record, { to: 'moved', queueKey: ahead + record.queueKey.slice(prefix.length) }]),
         );
-        if (!page.more) break;
-        after = page.records.at(-1)!.sort;
       }
     }
   }

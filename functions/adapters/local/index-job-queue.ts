@@ -1,6 +1,14 @@
 import { newVersion } from '#core/ids.ts';
 import type { Clock } from '#core/ports/clock.ts';
-import { asRecord, type IndexTable, type Item, type Key, type WriteOperation } from '#core/ports/index-table.ts';
+import {
+  asRecord,
+  type IndexTable,
+  type Item,
+  type Key,
+  pagesIn,
+  recordsIn,
+  type WriteOperation,
+} from '#core/ports/index-table.ts';
 import type { Job, JobQueue } from '#core/ports/job-queue.ts';
 
 /**
@@ -104,22 +112,12 @@ export class IndexJobQueue implements JobQueue {
    */
   async reclaim(queue: string): Promise<number> {
     let count = 0;
-    let after: string | undefined;
-    for (let more = true; more; ) {
-      const page = await this.#index.query({
-        partition: partition(queue, 'leased'),
-        ...(after === undefined ? {} : { after }),
-        limit: PAGE,
-        keysOnly: true,
-      });
-      for (const { sort } of page.records) {
-        const id = sort.slice(sort.indexOf('|') + 1);
-        const stored = await this.#read(queue, id);
-        if (stored?.place !== 'leased' || pointerSort(id, stored) !== sort) continue;
-        if (await this.#move(queue, id, stored, { ...stored, place: 'due', time: this.#clock.now() })) count++;
-      }
-      after = page.records.at(-1)?.sort;
-      more = page.more;
+    const range = { partition: partition(queue, 'leased'), limit: PAGE, keysOnly: true };
+    for await (const { sort } of recordsIn(this.#index, range)) {
+      const id = sort.slice(sort.indexOf('|') + 1);
+      const stored = await this.#read(queue, id);
+      if (stored?.place !== 'leased' || pointerSort(id, stored) !== sort) continue;
+      if (await this.#move(queue, id, stored, { ...stored, place: 'due', time: this.#clock.now() })) count++;
     }
     return count;
   }
@@ -155,16 +153,9 @@ export class IndexJobQueue implements JobQueue {
   /** Jobs that are neither completed nor dead, the oldest first, without receiving them. */
   async pending(queue: string, limit = Number.POSITIVE_INFINITY): Promise<Job[]> {
     const found: Job[] = [];
-    let after: string | undefined;
-    for (let more = true; more && found.length < limit; ) {
-      const page = await this.#index.query({
-        partition: partition(queue, 'jobs'),
-        ...(after === undefined ? {} : { after }),
-        limit: Math.min(PAGE, limit - found.length),
-      });
-      for (const { sort, item } of page.records) found.push(asJob(sort, asRecord<StoredJob>(item)));
-      after = page.records.at(-1)?.sort;
-      more = page.more;
+    for await (const { sort, item } of recordsIn(this.#index, { partition: partition(queue, 'jobs'), limit: PAGE })) {
+      found.push(asJob(sort, asRecord<StoredJob>(item)));
+      if (found.length === limit) break;
     }
     return found;
   }
@@ -256,20 +247,10 @@ export class IndexJobQueue implements JobQueue {
 
   async #count(inPartition: string, from?: string, to?: string): Promise<number> {
     let count = 0;
-    let after: string | undefined;
-    for (;;) {
-      const page = await this.#index.query({
-        partition: inPartition,
-        ...(from === undefined ? {} : { from }),
-        ...(to === undefined ? {} : { to }),
-        ...(after === undefined ? {} : { after }),
-        limit: DEPTH_PAGE,
-        keysOnly: true,
-      });
-      count += page.records.length;
-      if (!page.more) return count;
-      after = page.records.at(-1)?.sort;
-    }
+    const between = { ...(from !== undefined && { from }), ...(to !== undefined && { to }) };
+    const range = { partition: inPartition, ...between, limit: DEPTH_PAGE, keysOnly: true };
+    for await (const page of pagesIn(this.#index, range)) count += page.length;
+    return count;
   }
 }
 

@@ -1,5 +1,6 @@
 import { PacsError } from '../errors.ts';
 import { timeOf } from '../ids.ts';
+import { recordsIn } from '../ports/index-table.ts';
 import { instancesOfStudy } from '../retrieve/find.ts';
 import { partitions } from '../search/postings.ts';
 import { studyOfSort } from '../search/study-list.ts';
@@ -103,15 +104,15 @@ async function* reconcileRecords(
   from: string,
   inventory: Inventory | undefined,
 ): AsyncGenerator<Cursor> {
-  for (let after = from; ; ) {
-    const partition = partitions.list(tenant);
-    const page = await services.index.query({ partition, limit: PAGE, keysOnly: true, ...(after !== '' && { after }) });
-    for (const { sort } of page.records) {
-      await reconcileStudy(services, tenant, studyOfSort(sort), aside, report, inventory);
-      after = sort;
-      yield { phase: 'records', after };
-    }
-    if (!page.more) return;
+  const range = {
+    partition: partitions.list(tenant),
+    limit: PAGE,
+    keysOnly: true,
+    ...(from !== '' && { after: from }),
+  };
+  for await (const { sort } of recordsIn(services.index, range)) {
+    await reconcileStudy(services, tenant, studyOfSort(sort), aside, report, inventory);
+    yield { phase: 'records', after: sort };
   }
 }
 

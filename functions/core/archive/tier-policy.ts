@@ -1,7 +1,7 @@
 import { countMoved, Moved } from '../costs/count-study.ts';
 import { PacsError } from '../errors.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
-import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import { instancesOfStudy } from '../retrieve/find.ts';
 import { dateKey } from '../search/values.ts';
 import type { Services } from '../services.ts';
@@ -58,25 +58,14 @@ export async function applyTiers(services: TierServices, tenant: Tenant, isOver:
   for (const [at, step] of [...policy.tiers.entries()].reverse()) {
     const { partition } = tierKeys.idle(tenant, policy.tiers[at - 1]?.tier ?? '', '', '');
     const to = `${dayOf(clock.now() - step.idleDays * DAY_MS)}~`;
-    for (let after: string | undefined, more = true; more; ) {
-      const page = await index.query({
-        partition,
-        to,
-        limit: PAGE,
-        keysOnly: true,
-        ...(after !== undefined && { after }),
-      });
-      for (const { sort } of page.records) {
-        if (isOver()) return { ...report, finished: false };
-        try {
-          report[await takeStep(services, tenant, { partition, sort }, at)]++;
-        } catch (error) {
-          if (!(error instanceof PacsError)) throw error;
-          report.failed++;
-        }
+    for await (const { sort } of recordsIn(index, { partition, to, limit: PAGE, keysOnly: true })) {
+      if (isOver()) return { ...report, finished: false };
+      try {
+        report[await takeStep(services, tenant, { partition, sort }, at)]++;
+      } catch (error) {
+        if (!(error instanceof PacsError)) throw error;
+        report.failed++;
       }
-      after = page.records.at(-1)?.sort;
-      more = page.more;
     }
   }
   return report;

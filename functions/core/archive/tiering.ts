@@ -1,7 +1,7 @@
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import type { Availability } from '../ports/blob-store.ts';
-import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, pagesIn, type WriteOperation } from '../ports/index-table.ts';
 import { seriesOfStudy } from '../retrieve/find.ts';
 import { countWrites } from '../search/postings.ts';
 import type { Services } from '../services.ts';
@@ -48,10 +48,10 @@ export async function restoreSeries(
   const { partition } = keys.instance(tenant, study, series, '');
   let readable = job.after;
   let allReadable = true;
-  for (let after = job.after, more = true; more; ) {
-    const page = await services.index.query({ partition, limit: PAGE, ...(after === undefined ? {} : { after }) });
-    for (let at = 0; at < page.records.length; at += AT_ONCE) {
-      const batch = page.records.slice(at, at + AT_ONCE);
+  const range = { partition, limit: PAGE, ...(job.after !== undefined && { after: job.after }) };
+  for await (const page of pagesIn(services.index, range)) {
+    for (let at = 0; at < page.length; at += AT_ONCE) {
+      const batch = page.slice(at, at + AT_ONCE);
       const states = await Promise.all(
         batch.map(({ item }) => restoreInstance(services, asRecord<InstanceRecord>(item))),
       );
@@ -60,8 +60,6 @@ export async function restoreSeries(
         if (allReadable) readable = batch[i]!.sort;
       }
     }
-    after = page.records.at(-1)?.sort;
-    more = page.more;
   }
   if (allReadable) {
     await recordAvailability(services, tenant, study, series, 'ONLINE');

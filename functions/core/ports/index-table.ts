@@ -120,11 +120,21 @@ export async function* recordsIn(
   range: RangeQuery,
   meter?: ReadMeter,
 ): AsyncGenerator<Page['records'][number], void, undefined> {
+  for await (const page of pagesIn(index, range, meter)) yield* page;
+}
+
+/** As `recordsIn`, page by page: for what is done with a whole page at once. No page is empty. */
+export async function* pagesIn(
+  index: Pick<IndexTable, 'query'>,
+  range: RangeQuery,
+  meter?: ReadMeter,
+): AsyncGenerator<Page['records'], void, undefined> {
   for (let { after } = range; ; ) {
     const page = await index.query(after === undefined ? range : { ...range, after }, meter);
-    yield* page.records;
     const last = page.records.at(-1);
-    if (!page.more || last === undefined) return;
+    if (last === undefined) return;
+    yield page.records;
+    if (!page.more) return;
     after = last.sort;
   }
 }

@@ -1,6 +1,6 @@
 import { type InstanceRecord, keys, type SeriesRecord, type StudyRecord, type Tenant } from '../archive/records.ts';
 import { PacsError } from '../errors.ts';
-import { asRecord, type IndexTable, type Item, type ReadMeter } from '../ports/index-table.ts';
+import { asRecord, type IndexTable, type Item, type ReadMeter, recordsIn } from '../ports/index-table.ts';
 
 /** records of one page while instances are walked */
 const PAGE_RECORDS = 1_000;
@@ -55,15 +55,8 @@ export async function seriesOfStudy(
 ): Promise<SeriesRecord[]> {
   const { partition } = keys.study(tenant, study);
   const found: SeriesRecord[] = [];
-  for (let after: string | undefined; ; ) {
-    const page = await index.query(
-      { partition, prefix: 'series|', limit: PAGE_RECORDS, ...(after === undefined ? {} : { after }) },
-      meter,
-    );
-    for (const { item } of page.records) found.push(asRecord<SeriesRecord>(item));
-    after = page.records.at(-1)?.sort;
-    if (!page.more) break;
-  }
+  const range = { partition, prefix: 'series|', limit: PAGE_RECORDS };
+  for await (const { item } of recordsIn(index, range, meter)) found.push(asRecord<SeriesRecord>(item));
   const visible = found.filter((series) => series.instanceCount > 0);
   if (visible.length === 0) throw notFound('study', { StudyInstanceUID: study });
   const number = (series: SeriesRecord): number => numberOf(series.attributes['00200011']?.Value?.[0]);

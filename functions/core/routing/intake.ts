@@ -9,7 +9,7 @@ import {
 } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
-import { asRecord, type Item, recordsIn } from '../ports/index-table.ts';
+import { asRecord, pagesIn, recordsIn } from '../ports/index-table.ts';
 import { instanceMetadata } from '../retrieve/metadata.ts';
 import type { Services } from '../services.ts';
 import { enqueueInstances, type RoutedInstance } from './enqueue.ts';
@@ -187,12 +187,8 @@ export async function* instancesOf(
   for await (const { item } of recordsIn(index, { partition, prefix: 'series|', limit: 10_000 })) {
     const { SeriesInstanceUID } = asRecord<SeriesRecord>(item);
     const { partition: of } = keys.instance(tenant, study, SeriesInstanceUID, '');
-    for (let after: string | undefined; ; ) {
-      const page = await index.query({ partition: of, limit: INSTANCES, ...(after !== undefined && { after }) });
-      if (page.records.length > 0) yield page.records.map((record) => asRecord<InstanceRecord>(record.item as Item));
-      if (!page.more) break;
-      after = page.records.at(-1)?.sort;
-    }
+    for await (const page of pagesIn(index, { partition: of, limit: INSTANCES }))
+      yield page.map((record) => asRecord<InstanceRecord>(record.item));
   }
 }
 

@@ -1,5 +1,5 @@
 import { type InstanceRecord, keys } from '../archive/records.ts';
-import { asRecord, type WriteOperation } from '../ports/index-table.ts';
+import { asRecord, pagesIn, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { instanceWrites } from './enqueue.ts';
 import {
@@ -171,10 +171,8 @@ export async function holdWaiting(
   const { tenant, study, destination } = job;
   const { partition } = routingKeys.toSend(tenant, study, destination, '');
   let held = 0;
-  for (let after: string | undefined; ; ) {
-    const range = { partition, prefix: WAITING, limit: INSTANCES, keysOnly: true };
-    const page = await index.query({ ...range, ...(after !== undefined && { after }) });
-    const sops = page.records.map(({ sort }) => sort.slice(WAITING.length));
+  for await (const page of pagesIn(index, { partition, prefix: WAITING, limit: INSTANCES, keysOnly: true })) {
+    const sops = page.map(({ sort }) => sort.slice(WAITING.length));
     const items = await index.getMany(sops.map((sop) => routingKeys.instance(tenant, study, destination, sop)));
     const old = items.flatMap((item) => {
       const one = item && asRecord<DeliveredInstance>(item);
@@ -182,8 +180,6 @@ export async function holdWaiting(
     });
     const outcomes = old.map((SOPInstanceUID): Outcome => ({ SOPInstanceUID, kind: 'hold', reason }));
     held += (await settle(services, job, outcomes)).held;
-    if (!page.more) break;
-    after = page.records.at(-1)?.sort;
   }
   if (held === 0) return 0;
   await changeDelivery(index, tenant, study, destination, ({ leased: _, ...delivery }) => {
