@@ -1,5 +1,6 @@
-import { DEFAULT_FIRST_STEP_DAYS, LIFECYCLE_TAG } from '#adapters/aws/schema.ts';
 import { DEFAULT_RATES } from '#api/default-rates.ts';
+import { readTiering, readTiers } from './read-tiers.ts';
+import { SectionReader } from './section-reader.ts';
 import {
   type AuditRepository,
   type Backup,
@@ -17,33 +18,7 @@ import {
   type Routing,
   type Settings,
   SettingsError,
-  type Tier,
-  type TieringStep,
-  type TierStep,
 } from './settings.ts';
-
-type Raw = Readonly<Record<string, unknown>>;
-
-/** Intelligent-Tiering moves what nobody has touched for this long to its infrequent class. */
-const INTELLIGENT_TIERING_IDLE_DAYS = 30;
-
-/**
- * A lifecycle rule knows an object's age, not its last access; Intelligent-Tiering knows the access. In it from the 60th day, an object
- * moves to infrequent access once 30 days have passed without one, so on the 90th at the earliest, and to instant archive after 90.
- * Classes that must be restored before they can be read are for objects that carry the tag.
- */
-const DEFAULT_TIERS: readonly Tier[] = [
-  {
-    policy: 'default',
-    steps: [
-      { storageClass: 'INTELLIGENT_TIERING', afterDays: DEFAULT_FIRST_STEP_DAYS - INTELLIGENT_TIERING_IDLE_DAYS },
-    ],
-  },
-  { policy: LIFECYCLE_TAG.deep, steps: [{ storageClass: 'DEEP_ARCHIVE', afterDays: DEFAULT_FIRST_STEP_DAYS }] },
-];
-
-/** From least to most settled: an object moves forward only. */
-const CLASSES = ['STANDARD_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR', 'DEEP_ARCHIVE'] as const;
 
 /**
  * The context key `nephos`: an object, or its JSON as the command line gives it.
@@ -51,7 +26,7 @@ const CLASSES = ['STANDARD_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR', 'DEEP_ARCHI
  */
 export function readSettings(context: unknown, environment: Readonly<Record<string, string | undefined>>): Settings {
   const raw = typeof context === 'string' ? parsed(context) : (context ?? {});
-  const at = new Reader('nephos', raw);
+  const at = new SectionReader('nephos', raw);
   const kind = at.oneOf<Kind>('kind', ['dev', 'prod'], 'dev');
   const prod = kind === 'prod';
   const stage = at.text('stage', /^[a-z][a-z0-9]{0,11}$/, kind);
@@ -105,6 +80,13 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     fargate: at.section('fargate', readFargate),
   };
   at.end();
+  checkTogether(settings);
+  return settings;
+}
+
+/** What no key can tell by itself. @throws SettingsError */
+function checkTogether(settings: Settings): void {
+  const { region, secondRegion, tenants } = settings;
   const stranger = settings.tenantKeys.find((one) => !tenants.includes(one));
   if (stranger !== undefined)
     throw new SettingsError(`nephos.tenantKeys: ${stranger} is none of the tenants ${tenants.join(', ')}`);
@@ -126,7 +108,6 @@ export function readSettings(context: unknown, environment: Readonly<Record<stri
     throw new SettingsError(
       `nephos: the functions take 4 KB of variables, and tenants, tenantKeys, recordSystems, routing, corsOrigins and issuer together would take ${bytes} bytes of the ${VARIABLE_BYTES} that are left`,
     );
-  return settings;
 }
 
 /** What is left of Lambda's 4,096 bytes beside names of queues, buckets and variables (test/infra/on-aws.test.ts). */
@@ -134,7 +115,7 @@ const VARIABLE_BYTES = 2_300;
 /** `arn:aws:kms:ap-southeast-4:123456789012:key/mrk-` and 32 digits, with `=` and `,` */
 const KEY_BYTES = 85;
 
-/** Of what has no length of its own in a function's variables (infra/environment.ts). */
+/** Bytes of what has no fixed length in a function's variables (infra/environment.ts). */
 function variableBytes({
   tenants,
   tenantKeys,
@@ -168,7 +149,7 @@ function parsed(text: string): unknown {
   }
 }
 
-const readDomain = (at: Reader): Domain => ({
+const readDomain = (at: SectionReader): Domain => ({
   name: at.text('name', /^([a-z0-9-]+\.)+[a-z]{2,}$/),
   certificateArn: at.text('certificateArn', /^arn:aws[\w-]*:acm:us-east-1:\d{12}:certificate\/[\w-]+$/),
   hostedZoneId: at.optionalText('hostedZoneId', /^Z[A-Z0-9]+$/),
@@ -176,19 +157,19 @@ const readDomain = (at: Reader): Domain => ({
 
 const SECRET_ARN = /^arn:aws[\w-]*:secretsmanager:[\w-]+:\d{12}:secret:[\w/+=.@-]+$/;
 
-const readAuditRepository = (at: Reader): AuditRepository => ({
+const readAuditRepository = (at: SectionReader): AuditRepository => ({
   host: at.text('host', /^([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+$/),
   port: at.number('port', 1, 65_535, 6514),
   secretArn: at.optionalText('secretArn', SECRET_ARN),
 });
 
-const readRouting = (at: Reader): Routing => ({
+const readRouting = (at: SectionReader): Routing => ({
   hosts: at.texts('hosts', /^(https?:\/\/)?(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/),
   networks: at.texts('networks', /^[0-9a-fA-F:.]+(\/\d{1,3})?$/),
   credentialsSecretArn: at.optionalText('credentialsSecretArn', SECRET_ARN),
 });
 
-const readIssuer = (at: Reader): Issuer => ({
+const readIssuer = (at: SectionReader): Issuer => ({
   url: at.text('url', /^https:\/\/[^\s?#]+$/),
   audience: at.text('audience', /^\S{1,200}$/),
   clientId: at.optionalText('clientId', /^\S{1,200}$/),
@@ -200,7 +181,7 @@ const readIssuer = (at: Reader): Issuer => ({
   tenantClaim: at.optionalText('tenantClaim', /^\S{1,200}$/),
 });
 
-function readRetention(at: Reader, prod: boolean): Retention {
+function readRetention(at: SectionReader, prod: boolean): Retention {
   const objectLock = at.oneOf(
     'objectLock',
     ['none', 'governance', 'compliance'] as const,
@@ -223,43 +204,16 @@ function readRetention(at: Reader, prod: boolean): Retention {
   return retention;
 }
 
-function readLogDays(at: Reader, fallback: LogDays): LogDays {
+function readLogDays(at: SectionReader, fallback: LogDays): LogDays {
   const days = at.number('logDays', 1, 3_653, fallback);
   const found = LOG_DAYS.find((candidate) => candidate === days);
   if (found === undefined) throw new SettingsError(`nephos.retention.logDays: CloudWatch takes ${LOG_DAYS.join(', ')}`);
   return found;
 }
 
-function readTiers(raw: readonly unknown[] | undefined): readonly Tier[] {
-  if (raw === undefined) return DEFAULT_TIERS;
-  const tiers = raw.map((one, index) => {
-    const at = new Reader(`nephos.tiers[${index}]`, one);
-    const steps = (at.list('steps') ?? []).map((step, number) =>
-      readStep(new Reader(`nephos.tiers[${index}].steps[${number}]`, step)),
-    );
-    const tier = { policy: at.text('policy', /^[a-z0-9-]{1,64}$/), steps };
-    at.end();
-    const backwards = steps.some((step, number) => {
-      const before = steps[number - 1];
-      return (
-        before !== undefined &&
-        (CLASSES.indexOf(step.storageClass) <= CLASSES.indexOf(before.storageClass) ||
-          step.afterDays <= before.afterDays)
-      );
-    });
-    if (backwards)
-      throw new SettingsError(`nephos.tiers[${index}].steps: each step is later and colder than the one before`);
-    return tier;
-  });
-  if (new Set(tiers.map(({ policy }) => policy)).size < tiers.length)
-    throw new SettingsError('nephos.tiers: a policy stands twice');
-  return tiers;
-}
-
-/** Objects are tagged for rules that are there: what no rule looks at would never move. */
 function readRecordSystems(raw: readonly unknown[] = [], tenants: readonly string[]): readonly RecordSystemRow[] {
   return raw.map((one, index) => {
-    const at = new Reader(`nephos.recordSystems[${index}]`, one);
+    const at = new SectionReader(`nephos.recordSystems[${index}]`, one);
     const row = {
       issuer: at.text('issuer', /^https:\/\/\S+$/),
       clientId: at.text('clientId', /^\S{1,200}$/),
@@ -273,41 +227,16 @@ function readRecordSystems(raw: readonly unknown[] = [], tenants: readonly strin
   });
 }
 
-function readTiering(raw: readonly unknown[] = [], tiers: readonly Tier[]): readonly TieringStep[] {
-  const policies = tiers.map(({ policy }) => policy).filter((policy) => policy !== 'default');
-  const steps = raw.map((one, index) => {
-    const at = new Reader(`nephos.tiering[${index}]`, one);
-    const step = {
-      policy: at.oneOf('policy', policies),
-      idleDays: at.number('idleDays', 1, 36_500),
-      studyAgeDays: at.optionalNumber('studyAgeDays', 0, 36_500) ?? 0,
-    };
-    at.end();
-    return step;
-  });
-  if (new Set(steps.map(({ policy }) => policy)).size < steps.length)
-    throw new SettingsError('nephos.tiering: a policy stands twice');
-  return steps;
-}
-
-function readStep(at: Reader): TierStep {
-  const storageClass = at.oneOf('storageClass', CLASSES);
-  // S3 refuses a transition to Standard-IA before the 30th day.
-  const step = { storageClass, afterDays: at.number('afterDays', storageClass === 'STANDARD_IA' ? 30 : 0, 36_500) };
-  at.end();
-  return step;
-}
-
-const readFirewall = (at: Reader): Firewall => ({
+const readFirewall = (at: SectionReader): Firewall => ({
   // A viewer asks for every slice: a study of 5,000 images within a minute is ordinary reading, and a hospital has one address.
   requestsPerFiveMinutes: at.number('requestsPerFiveMinutes', 100, 2_000_000_000, 100_000),
 });
-const readRates = (at: Reader): Rates => ({
+const readRates = (at: SectionReader): Rates => ({
   requestsPerSecond: at.number('requestsPerSecond', 1, 1_000_000, DEFAULT_RATES.requestsPerSecond),
   bytesPerSecond: at.number('bytesPerSecond', 65_536, 1_099_511_627_776, DEFAULT_RATES.bytesPerSecond),
   failuresPerMinute: at.number('failuresPerMinute', 1, 1_000_000, DEFAULT_RATES.failuresPerMinute),
 });
-const readHealthImaging = (at: Reader): HealthImaging => ({
+const readHealthImaging = (at: SectionReader): HealthImaging => ({
   metadata: at.oneOf('metadata', ['archive', 'health-imaging'] as const, 'archive'),
 });
 /** GiB of memory that Fargate takes with so much of a processor: the least, the most, and in steps of */
@@ -321,7 +250,7 @@ const FARGATE_MEMORY: Readonly<Record<number, readonly [number, number, number]>
   16384: [32, 120, 8],
 };
 
-function readFargate(at: Reader): Fargate {
+function readFargate(at: SectionReader): Fargate {
   const fargate = readTask(at);
   const [least, most, step] = FARGATE_MEMORY[fargate.cpu] ?? [];
   const gib = fargate.memoryMiB / 1024;
@@ -333,7 +262,7 @@ function readFargate(at: Reader): Fargate {
     );
   return fargate;
 }
-const readTask = (at: Reader): Fargate => ({
+const readTask = (at: SectionReader): Fargate => ({
   image: at.text('image', /^[a-z0-9][a-z0-9._/-]{1,255}:[\w.-]{1,128}$/),
   tasks: at.number('tasks', 0, 100, 1),
   name: at.text('name', /^([a-z0-9-]+\.)+[a-z]{2,}$/),
@@ -342,91 +271,7 @@ const readTask = (at: Reader): Fargate => ({
   cpu: at.number('cpu', 256, 16_384, 1_024),
   memoryMiB: at.number('memoryMiB', 1_024, 122_880, 2_048),
 });
-const readBackup = (at: Reader): Backup => ({
+const readBackup = (at: SectionReader): Backup => ({
   vaultLockDays: at.number('vaultLockDays', 1, 36_500, 35),
   compliance: at.flag('compliance', false),
 });
-
-/** Takes known keys from an object; `end` refuses the others, so that a misspelt key is not silently a default. */
-class Reader {
-  readonly #path: string;
-  readonly #raw: Raw;
-  readonly #known = new Set<string>();
-
-  constructor(path: string, raw: unknown) {
-    if (typeof raw !== 'object' || raw === null || Array.isArray(raw))
-      throw new SettingsError(`${path}: must be an object`);
-    this.#path = path;
-    this.#raw = raw as Raw;
-  }
-
-  #take(key: string): unknown {
-    this.#known.add(key);
-    return this.#raw[key] ?? undefined;
-  }
-
-  text(key: string, pattern: RegExp, fallback?: string): string {
-    const value = this.#take(key) ?? fallback;
-    if (value === undefined) throw new SettingsError(`${this.#path}.${key}: is missing`);
-    if (typeof value !== 'string' || !pattern.test(value))
-      throw new SettingsError(`${this.#path}.${key}: ${JSON.stringify(value)} does not match ${pattern.source}`);
-    return value;
-  }
-  optionalText(key: string, pattern: RegExp): string | undefined {
-    return this.#take(key) === undefined ? undefined : this.text(key, pattern);
-  }
-  texts(key: string, pattern: RegExp): readonly string[] {
-    const list = this.list(key) ?? [];
-    for (const one of list) {
-      if (typeof one !== 'string' || !pattern.test(one))
-        throw new SettingsError(`${this.#path}.${key}: ${JSON.stringify(one)} does not match ${pattern.source}`);
-    }
-    return list as readonly string[];
-  }
-  number(key: string, least: number, most: number, fallback?: number): number {
-    const value = this.#take(key) ?? fallback;
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most)
-      throw new SettingsError(`${this.#path}.${key}: must be a whole number from ${least} to ${most}`);
-    return value;
-  }
-  optionalNumber(key: string, least: number, most: number): number | undefined {
-    return this.#take(key) === undefined ? undefined : this.number(key, least, most);
-  }
-  flag(key: string, fallback: boolean): boolean {
-    const value = this.#take(key) ?? fallback;
-    if (typeof value !== 'boolean') throw new SettingsError(`${this.#path}.${key}: must be true or false`);
-    return value;
-  }
-  oneOf<T extends string>(key: string, allowed: readonly T[], fallback?: T): T {
-    const value = this.#take(key) ?? fallback;
-    const found = allowed.find((candidate) => candidate === value);
-    if (found === undefined) throw new SettingsError(`${this.#path}.${key}: must be one of ${allowed.join(', ')}`);
-    return found;
-  }
-  list(key: string): readonly unknown[] | undefined {
-    const value = this.#take(key);
-    if (value !== undefined && !Array.isArray(value)) throw new SettingsError(`${this.#path}.${key}: must be a list`);
-    return value;
-  }
-  /** a part that may be given, switched off by `false`, or on with its defaults by `true` */
-  section<T>(key: string, read: (at: Reader) => T, fallback?: Raw): T | undefined {
-    const given = this.#take(key);
-    if (given === false) return undefined;
-    const raw = given === true ? {} : (given ?? fallback);
-    if (raw === undefined) return undefined;
-    const reader = new Reader(`${this.#path}.${key}`, raw);
-    const part = read(reader);
-    reader.end();
-    return part;
-  }
-  reader(key: string): Reader {
-    return new Reader(`${this.#path}.${key}`, this.#take(key) ?? {});
-  }
-  end(): void {
-    const unknown = Object.keys(this.#raw).filter((key) => !this.#known.has(key));
-    if (unknown.length > 0)
-      throw new SettingsError(
-        `${this.#path}: unknown key ${unknown.join(', ')}; known are ${[...this.#known].sort().join(', ')}`,
-      );
-  }
-}

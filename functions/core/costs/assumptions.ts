@@ -22,7 +22,7 @@ export const ASSUMED = {
   htj2kRatio: 0.45,
   /** of Google's structured index (bytes) */
   googleIndexBytesPerInstance: 2_048,
-  /** months in each class, as infra/read-settings.ts has it by default: nobody reads a study after its first 60 days */
+  /** months in each class, as infra/read-tiers.ts has it by default: nobody reads a study after its first 60 days */
   standardMonths: 2,
   frequentMonths: 1,
   infrequentMonths: 2,
