@@ -60,7 +60,7 @@ export async function openGateway(
   { log, limits = {}, look, certificatesMs }: GatewayOptions,
 ): Promise<Gateway> {
   await mkdir(first.dataDir, { recursive: true });
-  const unlock = lockDataDir(first.dataDir);
+  const unlock = await lockDataDir(first.dataDir);
   process.once('exit', unlock);
   // Files of their own: what is evicted must give its space back at once.
   const archive = await openArchive({

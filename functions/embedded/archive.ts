@@ -15,6 +15,7 @@ import type { BlobStore } from '#core/ports/blob-store.ts';
 import type { Services } from '#core/services.ts';
 import { TokenStore } from '#core/tokens.ts';
 import type { Config } from './config.ts';
+import { checkFormat } from './data-format.ts';
 
 export { systemClock };
 
@@ -41,6 +42,7 @@ export async function openArchive(
     },
 ): Promise<Archive> {
   await mkdir(config.dataDir, { recursive: true });
+  checkFormat(config.dataDir);
   const blobs = await FsBlobStore.open(config.dataDir, {
     packed: config.packed ?? true,
     hotBytes: config.hotObjectBytes ?? 0,

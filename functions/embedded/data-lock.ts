@@ -2,14 +2,34 @@ import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { isRunningSince, startOf } from '#adapters/local/living-process.ts';
 import { ConfigError } from './config.ts';
+import { openLockSocket } from './lock-socket.ts';
+
+const LOCK = 'nephos.pid';
 
 /**
  * One archive a data folder: a second one would take the first one's stores for interrupted ones. The file holds the process's id and,
- * where the system tells, when it started: after a reboot the id may be another program's. A dead process's file is taken over.
+ * where the system tells, when it started: after a reboot the id may be another program's. A dead process's file is taken over. The id says nothing
+ * to who is in another container: there a socket tells.
  * @throws ConfigError when a living process holds the folder
  */
-export function lockDataDir(dataDir: string): () => void {
-  const path = join(dataDir, 'nephos.pid');
+export async function lockDataDir(dataDir: string): Promise<() => void> {
+  refuseIfHeld(join(dataDir, LOCK), dataDir);
+  const closeSocket = await openLockSocket(dataDir);
+  try {
+    const unlock = writeLock(dataDir);
+    return () => {
+      unlock();
+      closeSocket();
+    };
+  } catch (error) {
+    closeSocket();
+    throw error;
+  }
+}
+
+/** @throws ConfigError when a process that this one sees holds the folder */
+function writeLock(dataDir: string): () => void {
+  const path = join(dataDir, LOCK);
   const own = `${path}.${process.pid}`;
   writeFileSync(own, `${process.pid} ${startOf(process.pid)}`);
   try {

@@ -134,7 +134,7 @@ async function withRing(
   const { dataDir, encryptionKeyFile } = config;
   if (encryptionKeyFile === undefined) throw new ConfigError('NEPHOS_ENCRYPTION_KEY_FILE must name the key file');
   const masters = await readMasterKeys(encryptionKeyFile);
-  const unlock = lockDataDir(dataDir);
+  const unlock = await lockDataDir(dataDir);
   try {
     await recorded(config, transaction, tenant);
     const blobs = await FsBlobStore.open(dataDir);

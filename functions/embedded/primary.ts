@@ -44,7 +44,7 @@ export async function runPrimary(config: Config): Promise<void> {
   // Said once and here, not by every server.
   if (config.tls) readCertificate(config.tls);
   await mkdir(config.dataDir, { recursive: true });
-  const unlock = lockDataDir(config.dataDir);
+  const unlock = await lockDataDir(config.dataDir);
   process.once('exit', unlock);
   const archive = await openArchive(config);
   await archive.blobs.sweep(0, Date.now());

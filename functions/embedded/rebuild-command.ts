@@ -83,7 +83,7 @@ export async function rebuildCommand(
     return 0;
   }
   if (!existsSync(config.dataDir)) throw new ConfigError(`there is no ${config.dataDir}`);
-  const unlock = lockDataDir(config.dataDir);
+  const unlock = await lockDataDir(config.dataDir);
   try {
     const fresh = join(config.dataDir, NEW_INDEX);
     await removeIndex(fresh);
