@@ -1,14 +1,14 @@
 import { PacsError } from '../errors.ts';
-import { swapped, swappedStream, WordSwapper } from './byte-order.ts';
+import { swappedStream, WordSwapper } from './byte-order.ts';
 import { UTF8_TERM } from './character-sets.ts';
 import { deflated, deflatedBytes } from './deflate.ts';
-import { headerBytes, writtenAs } from './element-header.ts';
+import { ElementBuffer } from './element-buffer.ts';
+import { headerBytes, ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED_LENGTH } from './element-header.ts';
 import { encodeValue, hasUnicode } from './encode.ts';
 import { sortedTags } from './json.ts';
 import { Progress } from './progress.ts';
 import { transferSyntax } from './transfer-syntaxes.ts';
 import type { Bulk, DataSet, Element } from './types.ts';
-import { vrNamed } from './vr.ts';
 
 /** Who wrote an object (PS3.7 D.3.3.2): ours for every Part 10 file we write. */
 export const IMPLEMENTATION_CLASS_UID = '2.25.314926225844295305025194824841920678977';
@@ -34,11 +34,9 @@ export interface WriteOptions {
   readonly extendedOffsetTable?: boolean;
 }
 
-const UNDEFINED_LENGTH = 0xffffffff;
 const PIXEL_DATA = '7FE00010';
 const OFFSET_TABLES = new Set(['7FE00001', '7FE00002']);
 const FLUSH_BYTES = 64 * 1024;
-const EMPTY = Buffer.alloc(0);
 
 /**
  * Writes a Part 10 object (PS3.10 §7): preamble, File Meta Information, data set in UTF-8, sequences of undefined length.
@@ -57,7 +55,7 @@ export async function* writePart10(
   const writer = new Writer(transferSyntaxUID, bulk, options);
   writer.head(fileMeta, dataSet);
   if (transferSyntax(transferSyntaxUID).deflated) {
-    yield writer.take();
+    yield writer.taken();
     yield* deflated(written(writer, dataSet));
   } else yield* written(writer, dataSet);
 }
@@ -67,7 +65,7 @@ async function* written(writer: Writer, dataSet: DataSet): AsyncGenerator<Uint8A
     if (piece instanceof Uint8Array) yield piece;
     else yield* writer.stream(piece);
   }
-  yield writer.take();
+  yield writer.taken();
 }
 
 /** writePart10 for small objects whose bulk values are held. @throws as writePart10; INTERNAL where one is a stream */
@@ -80,13 +78,13 @@ export function writePart10Bytes(
 ): Uint8Array {
   const writer = new Writer(transferSyntaxUID, bulk, options);
   writer.head(fileMeta, dataSet);
-  const head = writer.take();
+  const head = writer.taken();
   const parts: Uint8Array[] = [];
   for (const piece of writer.body(dataSet)) {
     if (!(piece instanceof Uint8Array)) throw new PacsError('INTERNAL', 'a bulk value is not held');
     parts.push(piece);
   }
-  parts.push(writer.take());
+  parts.push(writer.taken());
   const body = transferSyntax(transferSyntaxUID).deflated ? [deflatedBytes(Buffer.concat(parts))] : parts;
   return Buffer.concat([head, ...body]);
 }
@@ -101,14 +99,12 @@ interface Pending {
 
 class Writer {
   readonly #implicit: boolean;
-  /** of the data set; File Meta Information is little endian always */
-  #little = true;
   readonly #encapsulated: boolean;
   readonly #syntaxUID: string;
   readonly #bulk: BulkSource;
   readonly #options: WriteOptions;
-  #buffer: Buffer = EMPTY;
-  #used = 0;
+  /** little endian for File Meta Information, then as the transfer syntax has it */
+  readonly #out = new ElementBuffer();
 
   constructor(transferSyntaxUID: string, bulk: BulkSource, options: WriteOptions) {
     const syntax = transferSyntax(transferSyntaxUID);
@@ -124,21 +120,18 @@ class Writer {
     this.#options = options;
   }
 
-  /** What has been written and not yet taken. */
-  take(): Uint8Array {
-    const bytes = this.#buffer.subarray(0, this.#used);
-    this.#buffer = EMPTY;
-    this.#used = 0;
-    return bytes;
+  /** What has been written and is still held. */
+  taken(): Uint8Array {
+    return this.#out.take();
   }
 
   head(fileMeta: DataSet, dataSet: DataSet): void {
-    this.#bytes(Buffer.concat([Buffer.alloc(128), Buffer.from('DICM', 'latin1')]));
+    this.#out.bytes(Buffer.concat([Buffer.alloc(128), Buffer.from('DICM', 'latin1')]));
     this.#fileMeta(fileMeta, dataSet);
   }
 
   *body(dataSet: DataSet): Generator<Uint8Array | Pending> {
-    this.#little = transferSyntax(this.#syntaxUID).littleEndian;
+    this.#out.little = transferSyntax(this.#syntaxUID).littleEndian;
     yield* this.#dataSet(this.#labelled(dataSet), '', this.#implicit);
   }
 
@@ -159,11 +152,11 @@ class Writer {
       .map((tag) => ({ tag, vr: meta[tag]!.vr, value: meta[tag]!.raw ?? encodeValue(meta[tag]!, tag) }));
     let length = 0;
     for (const { vr, value } of values) length += headerBytes(vr, value.length, false) + value.length;
-    this.#header('00020000', 'UL', 4, false);
-    this.#uint32(length);
+    this.#out.header('00020000', 'UL', 4, false);
+    this.#out.uint32(length);
     for (const { tag, vr, value } of values) {
-      this.#header(tag, vr, value.length, false);
-      this.#bytes(value);
+      this.#out.header(tag, vr, value.length, false);
+      this.#out.bytes(value);
     }
   }
 
@@ -178,17 +171,17 @@ class Writer {
     for (const tag of sortedTags(dataSet)) {
       if (tag.endsWith('0000') || tag.startsWith('0002')) continue;
       const element = dataSet[tag]!;
-      if (this.#used >= FLUSH_BYTES / 2) yield this.take();
+      if (this.#out.heldBytes >= FLUSH_BYTES / 2) yield this.#out.take();
       if (prefix === '' && OFFSET_TABLES.has(tag) && !this.#copiesItems(dataSet)) continue;
       if (element.vr === 'SQ') yield* this.#sequence(tag, element, prefix, implicit);
-      else if (element.raw !== undefined) this.#value(tag, element.vr, element.raw, implicit);
+      else if (element.raw !== undefined) this.#out.value(tag, element.vr, element.raw, implicit);
       else if (element.bulk !== undefined || element.BulkDataURI !== undefined) {
         yield* this.#bulkValue(tag, element, prefix + tag, implicit);
       } else if (tag === PIXEL_DATA && prefix === '' && this.#encapsulated && element.InlineBinary !== undefined) {
         yield* this.#frames({ frames: [Buffer.from(element.InlineBinary, 'base64')] }, implicit);
       } else if (tag === '00080005' && element.Value !== undefined) {
-        this.#value(tag, 'CS', encodeValue({ vr: 'CS', Value: [UTF8_TERM] }, tag), implicit);
-      } else this.#value(tag, element.vr, encodeValue(element, tag), implicit);
+        this.#out.value(tag, 'CS', encodeValue({ vr: 'CS', Value: [UTF8_TERM] }, tag), implicit);
+      } else this.#out.value(tag, element.vr, encodeValue(element, tag), implicit);
     }
   }
 
@@ -200,39 +193,29 @@ class Writer {
   *#sequence(tag: string, element: Element, prefix: string, implicit: boolean): Generator<Uint8Array | Pending> {
     const items = (element.Value ?? []) as (DataSet | null)[];
     if (items.length === 0) {
-      this.#header(tag, 'SQ', 0, implicit);
+      this.#out.header(tag, 'SQ', 0, implicit);
       return;
     }
-    this.#header(tag, 'SQ', UNDEFINED_LENGTH, implicit);
+    this.#out.header(tag, 'SQ', UNDEFINED_LENGTH, implicit);
     for (let i = 0; i < items.length; i++) {
-      this.#item(0xe000, UNDEFINED_LENGTH);
+      this.#out.item(ITEM, UNDEFINED_LENGTH);
       yield* this.#dataSet(items[i] ?? {}, `${prefix}${tag}-${i + 1}-`, implicit);
-      this.#item(0xe00d, 0);
+      this.#out.item(ITEM_DELIMITER, 0);
     }
-    this.#item(0xe0dd, 0);
-  }
-
-  #value(tag: string, vr: string, value: Uint8Array, implicit: boolean): void {
-    this.#header(tag, vr, value.length + (value.length & 1), implicit);
-    const word = this.#wordBytes(vr, value.length);
-    this.#bytes(word === 1 ? value : swapped(value, word));
-    if (value.length % 2 === 1) this.#bytes(PADDING[isText(vr) ? 1 : 0]!);
+    this.#out.item(SEQUENCE_DELIMITER, 0);
   }
 
   *#bulkValue(tag: string, element: Element, path: string, implicit: boolean): Generator<Uint8Array | Pending> {
     const content = this.#bulk(path, element.bulk, element.BulkDataURI, element.vr);
     const isPixelData = tag === PIXEL_DATA && path === tag;
     if (element.bulk?.encapsulated && !isFrames(content)) {
-      this.#header(tag, 'OB', UNDEFINED_LENGTH, implicit);
+      this.#out.header(tag, 'OB', UNDEFINED_LENGTH, implicit);
       yield* this.#pending(tag, 'OB', iterableOf(content), 'items', element.bulk.length);
-      this.#item(0xe0dd, 0);
+      this.#out.item(SEQUENCE_DELIMITER, 0);
     } else if (isPixelData && this.#encapsulated) {
       yield* this.#frames(isFrames(content) ? content : { frames: iterableOf(content) }, implicit);
     } else if (isFrames(content)) {
-      const lengths =
-        content.lengths ??
-        (Array.isArray(content.frames) ? content.frames.map((frame: Uint8Array) => frame.length) : undefined);
-      const length = lengths?.reduce((sum, one) => sum + one, 0);
+      const length = lengthsOf(content)?.reduce((sum, one) => sum + one, 0);
       yield* this.#long(tag, element.vr, content.frames, length, implicit);
     } else if (content instanceof Uint8Array) {
       yield* this.#long(tag, element.vr, [content], content.length, implicit);
@@ -247,14 +230,12 @@ class Writer {
     length: number | undefined,
     implicit: boolean,
   ): Generator<Uint8Array | Pending> {
-    if (length !== undefined) this.#header(tag, vr, length + (length & 1), implicit);
+    if (length !== undefined) this.#out.header(tag, vr, length + (length & 1), implicit);
     yield* this.#pending(tag, vr, source, 'value', length);
   }
 
   *#frames(content: Frames, implicit: boolean): Generator<Uint8Array | Pending> {
-    const lengths =
-      content.lengths ??
-      (Array.isArray(content.frames) ? content.frames.map((frame: Uint8Array) => frame.length) : undefined);
+    const lengths = lengthsOf(content);
     const offsets: number[] = [];
     let total = 0;
     for (const length of lengths ?? []) {
@@ -263,15 +244,15 @@ class Writer {
     }
     const extended = lengths !== undefined && (this.#options.extendedOffsetTable === true || total > 0xffffffff);
     if (extended) {
-      this.#value('7FE00001', 'OV', words64(offsets), implicit);
-      this.#value('7FE00002', 'OV', words64(lengths), implicit);
+      this.#out.value('7FE00001', 'OV', words64(offsets), implicit);
+      this.#out.value('7FE00002', 'OV', words64(lengths), implicit);
     }
-    this.#header(PIXEL_DATA, 'OB', UNDEFINED_LENGTH, implicit);
+    this.#out.header(PIXEL_DATA, 'OB', UNDEFINED_LENGTH, implicit);
     const basic = extended ? [] : offsets;
-    this.#item(0xe000, basic.length * 4);
-    for (const offset of basic) this.#uint32(offset);
+    this.#out.item(ITEM, basic.length * 4);
+    for (const offset of basic) this.#out.uint32(offset);
     yield* this.#pending(PIXEL_DATA, 'OB', content.frames, 'frames', lengths?.length);
-    this.#item(0xe0dd, 0);
+    this.#out.item(SEQUENCE_DELIMITER, 0);
   }
 
   /** Sources that are held are written at once, others handed to whoever can wait for them. */
@@ -287,7 +268,7 @@ class Writer {
       return;
     }
     const progress = new Progress(tag, kind === 'frames', length);
-    const word = kind === 'value' ? this.#wordBytes(vr, length!) : 1;
+    const word = kind === 'value' ? this.#out.wordBytes(vr, length!) : 1;
     const swapper = word === 1 ? undefined : new WordSwapper(word);
     for (const chunk of source) yield* this.#chunk(swapper?.push(chunk) ?? chunk, kind, progress);
     if (swapper) yield* this.#chunk(swapper.end(), kind, progress);
@@ -298,11 +279,11 @@ class Writer {
     if (kind === 'value' && length === undefined) {
       const chunks: Uint8Array[] = [];
       for await (const chunk of source) chunks.push(chunk);
-      this.#value(element.tag, element.vr, Buffer.concat(chunks), this.#implicit);
+      this.#out.value(element.tag, element.vr, Buffer.concat(chunks), this.#implicit);
       return;
     }
     const progress = new Progress(element.tag, kind === 'frames', length);
-    const word = kind === 'value' ? this.#wordBytes(element.vr, length!) : 1;
+    const word = kind === 'value' ? this.#out.wordBytes(element.vr, length!) : 1;
     for await (const chunk of word === 1 ? source : swappedStream(source, word))
       yield* this.#chunk(chunk, kind, progress);
     this.#finish(kind, element.vr, progress);
@@ -310,83 +291,28 @@ class Writer {
 
   *#chunk(chunk: Uint8Array, kind: Pending['kind'], progress: Progress): Generator<Uint8Array> {
     progress.add(chunk.length);
-    if (kind === 'frames') this.#item(0xe000, chunk.length + (chunk.length & 1));
+    if (kind === 'frames') this.#out.item(ITEM, chunk.length + (chunk.length & 1));
     if (chunk.length > FLUSH_BYTES / 4) {
-      yield this.take();
+      yield this.#out.take();
       yield chunk;
     } else {
-      this.#bytes(chunk);
-      if (this.#used >= FLUSH_BYTES / 2) yield this.take();
+      this.#out.bytes(chunk);
+      if (this.#out.heldBytes >= FLUSH_BYTES / 2) yield this.#out.take();
     }
-    if (kind === 'frames' && chunk.length % 2 === 1) this.#bytes(PADDING[0]!);
+    if (kind === 'frames' && chunk.length % 2 === 1) this.#out.pad('OB');
   }
 
   #finish(kind: Pending['kind'], vr: string, progress: Progress): void {
     progress.check();
-    if (kind === 'value' && progress.bytes % 2 === 1) this.#bytes(PADDING[isText(vr) ? 1 : 0]!);
+    if (kind === 'value' && progress.bytes % 2 === 1) this.#out.pad(vr);
   }
-
-  #header(tag: string, vr: string, length: number, implicit: boolean): void {
-    this.#uint16(Number.parseInt(tag.slice(0, 4), 16));
-    this.#uint16(Number.parseInt(tag.slice(4), 16));
-    if (implicit) {
-      this.#uint32(length);
-      return;
-    }
-    this.#room(2);
-    this.#used += this.#buffer.write(writtenAs(vr, length), this.#used, 'latin1');
-    if (headerBytes(vr, length, false) === 8) this.#uint16(length);
-    else {
-      this.#uint16(0);
-      this.#uint32(length);
-    }
-  }
-
-  /** Bytes of the words that are reversed in a value of so many bytes; UN is never swapped (PS3.5 §6.2.2). */
-  #wordBytes(vr: string, length: number): number {
-    return this.#little ? 1 : vrNamed(writtenAs(vr, length))!.width;
-  }
-
-  #item(element: number, length: number): void {
-    this.#uint16(0xfffe);
-    this.#uint16(element);
-    this.#uint32(length);
-  }
-
-  #uint16(value: number): void {
-    this.#room(2);
-    const b = this.#buffer;
-    this.#used = this.#little ? b.writeUInt16LE(value, this.#used) : b.writeUInt16BE(value, this.#used);
-  }
-
-  #uint32(value: number): void {
-    this.#room(4);
-    const b = this.#buffer;
-    this.#used = this.#little ? b.writeUInt32LE(value, this.#used) : b.writeUInt32BE(value, this.#used);
-  }
-
-  #bytes(bytes: Uint8Array): void {
-    this.#room(bytes.length);
-    this.#buffer.set(bytes, this.#used);
-    this.#used += bytes.length;
-  }
-
-  #room(bytes: number): void {
-    if (this.#used + bytes <= this.#buffer.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(2048, this.#buffer.length * 2, this.#used + bytes));
-    this.#buffer.copy(grown, 0, 0, this.#used);
-    this.#buffer = grown;
-  }
-}
-
-const PADDING = [Uint8Array.of(0), Uint8Array.of(0x20)] as const;
-
-function isText(name: string): boolean {
-  const vr = vrNamed(name);
-  return vr !== undefined && vr.kind !== 'octets' && vr.kind !== 'numbers' && vr.kind !== 'tags' && name !== 'UI';
 }
 
 const isFrames = (content: BulkContent): content is Frames => 'frames' in content;
+
+/** bytes of each frame, where they are known before it is read */
+const lengthsOf = ({ frames, lengths }: Frames): readonly number[] | undefined =>
+  lengths ?? (Array.isArray(frames) ? frames.map((frame: Uint8Array) => frame.length) : undefined);
 
 const iterableOf = (content: Uint8Array | AsyncIterable<Uint8Array>): Pending['source'] =>
   content instanceof Uint8Array ? [content] : content;
