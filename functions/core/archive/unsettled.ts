@@ -39,11 +39,17 @@ export async function abandonUnsettled(services: Services, pendingMs: number): P
   return abandoned;
 }
 
+/** Whether a record speaks of the object in this blob; `undefined` where the key is none of an object. */
+export async function isKnown(services: Services, blobKey: string): Promise<boolean | undefined> {
+  const named = OBJECT.exec(blobKey)?.groups as unknown as Named | undefined;
+  return named && (await isOwned(services, named));
+}
+
 /**
  * Whether a record speaks of these bytes: the instance's own, or that of one held, superseded, being evicted or in the trash. Where they stand is asked
  * for once more behind the trash: they may have been restored from there while we looked.
  */
-export async function isOwned(services: Services, named: Named): Promise<boolean> {
+async function isOwned(services: Services, named: Named): Promise<boolean> {
   return (
     (await isOutsideTrash(services, named)) ||
     (await isInTrash(services, named)) ||

@@ -9,6 +9,7 @@ import { type InstanceRecord, keys, type StudyRecord, type Tenant } from './reco
 import { selectedInstances } from './remove.ts';
 import { listTrash } from './trash.ts';
 import { trashedInstances } from './trashed.ts';
+import { isKnown } from './unsettled.ts';
 
 export interface VerifyReport {
   /** objects read whole and found with their SHA-256 */
@@ -75,7 +76,34 @@ export async function verifyArchive(
   for await (const { key } of services.blobs.list(`${tenant}/`)) {
     if (key.endsWith('.dcm') && !known.has(key)) report.orphans.push(key);
   }
+  await lookAgain(services, report);
   return report;
+}
+
+/** how long what is just being stored may take from its bytes to its record, or the other way when it is removed (ms) */
+const SETTLES_MS = 2_000;
+
+/** What is stored, moved or purged while an archive is verified stood elsewhere when we looked: each finding of that kind is asked for by itself. */
+async function lookAgain(services: Services, report: VerifyReport): Promise<void> {
+  const unknown = async (blobKeys: readonly string[]): Promise<string[]> => {
+    const left: string[] = [];
+    for (const key of blobKeys) {
+      if (await isKnown(services, key)) continue;
+      if (await services.blobs.head(key)) left.push(key);
+    }
+    return left;
+  };
+  report.orphans = await unknown(report.orphans);
+  if (report.orphans.length > 0) {
+    await services.clock.sleep(SETTLES_MS);
+    report.orphans = await unknown(report.orphans);
+  }
+  const isGone = await Promise.all(
+    report.damaged.map(
+      async ({ blobKey, problem }) => problem === 'missing' && (await isKnown(services, blobKey)) === false,
+    ),
+  );
+  report.damaged = report.damaged.filter((_, i) => !isGone[i]);
 }
 
 async function problemOf(
