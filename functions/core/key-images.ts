@@ -1,6 +1,6 @@
-import { firstString } from './archive/instance.ts';
 import type { Tenant } from './archive/records.ts';
 import { isRejectionNote, KEY_OBJECT_SELECTION } from './archive/reject.ts';
+import { firstString } from './dicom/element-text.ts';
 import type { DataSet, Element } from './dicom/types.ts';
 import { PacsError } from './errors.ts';
 import { isUID } from './ids.ts';

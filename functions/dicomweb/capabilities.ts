@@ -1,4 +1,5 @@
 import type { Limits } from '#core/limits.ts';
+import { escapeMarkup } from '#core/markup.ts';
 import type { Handler } from './handler.ts';
 import { negotiate, type Offer } from './negotiate.ts';
 import { REPRESENTATIONS } from './representations.ts';
@@ -58,27 +59,27 @@ function wadl(root: string, tree: Resource): string {
   const resources = [...tree.children.values()].map((child) => resourceXml(child)).join('');
   return (
     '<?xml version="1.0" encoding="UTF-8"?>' +
-    `<application xmlns="http://wadl.dev.java.net/2009/02"><resources base="${escaped(root)}">${resources}</resources></application>`
+    `<application xmlns="http://wadl.dev.java.net/2009/02"><resources base="${escapeMarkup(root)}">${resources}</resources></application>`
   );
 }
 
 function resourceXml({ path, methods, children }: Resource): string {
   const parameter = /^\{(.+)\}$/.exec(path)?.[1];
   const inner =
-    (parameter === undefined ? '' : `<param name="${escaped(parameter)}" style="template" required="true"/>`) +
+    (parameter === undefined ? '' : `<param name="${escapeMarkup(parameter)}" style="template" required="true"/>`) +
     methods.map((method) => methodXml(method)).join('') +
     [...children.values()].map((child) => resourceXml(child)).join('');
-  return `<resource path="${escaped(path)}">${inner}</resource>`;
+  return `<resource path="${escapeMarkup(path)}">${inner}</resource>`;
 }
 
 function methodXml({ name, id }: Resource['methods'][number]): string {
   const known = REPRESENTATIONS[id];
-  const start = `<method name="${name}" id="${escaped(id)}"`;
+  const start = `<method name="${name}" id="${escapeMarkup(id)}"`;
   if (known === undefined) return `${start}/>`;
   const { query = [], request = [], response } = known;
-  const parameters = query.map((parameter) => `<param name="${escaped(parameter)}" style="query"/>`).join('');
+  const parameters = query.map((parameter) => `<param name="${escapeMarkup(parameter)}" style="query"/>`).join('');
   const bodies = (types: readonly string[]): string =>
-    types.map((type) => `<representation mediaType="${escaped(type)}"/>`).join('');
+    types.map((type) => `<representation mediaType="${escapeMarkup(type)}"/>`).join('');
   const asked = parameters + bodies(request);
   const sentIn = asked === '' ? '' : `<request>${asked}</request>`;
   return `${start}>${sentIn}<response>${bodies(response)}</response></method>`;
@@ -107,6 +108,3 @@ function wadlJson(root: string, tree: Resource, { storeRequestBytes, storeInstan
   const resources = { base: root, resource: [...tree.children.values()].map(resource) };
   return { application: { resources, limits: { storeRequestBytes, storeInstances } } };
 }
-
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => ENTITIES[character]!);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { firstString } from '../dicom/element-text.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
@@ -8,7 +9,6 @@ import { shareKeys } from '../share-links/records.ts';
 import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit.ts';
 import { FROM_UPSTREAM, wasEvicted } from './evict.ts';
 import { eventWrite } from './feed.ts';
-import { firstString } from './instance.ts';
 import { type Manifest, putManifest, takeBackSuperseded } from './manifest.ts';
 import {
   type ConflictKind,

@@ -1,4 +1,5 @@
 import { isDeidentified, siteOf } from '../access/rules.ts';
+import { firstString } from '../dicom/element-text.ts';
 import { bulkPath, dataSetToJson } from '../dicom/json.ts';
 import type { DataSet, ScannedObject } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
@@ -51,11 +52,6 @@ export function uidsOf(dataSet: DataSet): Partial<Identity> {
     if (value !== undefined) uids[keyword] = value;
   }
   return uids;
-}
-
-export function firstString(dataSet: DataSet, tag: string): string | undefined {
-  const value = dataSet[tag]?.Value?.[0];
-  return typeof value === 'string' ? value : undefined;
 }
 
 /** Keys hold the tenant and UIDs only; the version keeps every set of bytes apart. */

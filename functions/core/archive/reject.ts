@@ -1,8 +1,9 @@
+import { firstString } from '../dicom/element-text.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { isUID } from '../ids.ts';
 import type { Services } from '../services.ts';
-import { firstString, type Identity } from './instance.ts';
+import type { Identity } from './instance.ts';
 import type { Tenant } from './records.ts';
 import { moveToTrash, type Selection } from './remove.ts';
 

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
+import { firstString } from '../dicom/element-text.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { hashedUID, timeOf } from '../ids.ts';
 import type { Policy } from '../services.ts';
-import { firstString, IDENTITY_TAGS, type Identity } from './instance.ts';
+import { IDENTITY_TAGS, type Identity } from './instance.ts';
 import type { Version } from './records.ts';
 
 export type SuppliedUIDs = readonly (keyof Identity)[];

@@ -1,4 +1,5 @@
 import { swappedStream } from '../dicom/byte-order.ts';
+import { firstString } from '../dicom/element-text.ts';
 import { frameRange, stripItemHeaders } from '../dicom/frames.ts';
 import { Part10Scanner } from '../dicom/scanner.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntaxes.ts';
@@ -94,10 +95,7 @@ export async function deidentifyObject(source: SourceObject, engine: Engine): Pr
 }
 
 const uidsOf = (dataSet: DataSet): ObjectUids => {
-  const text = (tag: string): string => {
-    const value = dataSet[tag]?.Value?.[0];
-    return typeof value === 'string' ? value : '';
-  };
+  const text = (tag: string): string => firstString(dataSet, tag) ?? '';
   return {
     StudyInstanceUID: text('0020000D'),
     SeriesInstanceUID: text('0020000E'),

@@ -2,6 +2,7 @@ import { PacsError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
 import { tagText } from './dictionary.ts';
 import { unreadable } from './element-header.ts';
+import { firstString } from './element-text.ts';
 import { declaredFrames, FragmentCollector, nativeLayout } from './frames.ts';
 import { DeflatedDataSet } from './inflate.ts';
 import { DataSetParser } from './parser.ts';
@@ -83,10 +84,7 @@ export class Part10Scanner {
   }
 
   #identityOf(dataSet: DataSet): Identity {
-    const text = (tag: string): string => {
-      const value = dataSet[tag]?.Value?.[0];
-      return typeof value === 'string' ? value : '';
-    };
+    const text = (tag: string): string => firstString(dataSet, tag) ?? '';
     return {
       StudyInstanceUID: text('0020000D'),
       SeriesInstanceUID: text('0020000E'),

@@ -1,4 +1,5 @@
 import type { DataSet } from '../dicom/types.ts';
+import { escapeMarkup } from '../markup.ts';
 import { itemsAt, numberAt, textAt } from './attributes.ts';
 
 /**
@@ -142,15 +143,6 @@ ${body}</body></html>
 `;
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
 // control characters are no part of HTML; a report has been seen to hold them
 const escapeHtml = (text: string): string =>
-  text
-    .replace(/[&<>"']/g, (c) => ENTITIES[c]!)
-    .replace(/\p{Cc}/gu, (c) => (c === '\n' || c === '\r' || c === '\t' ? c : ''));
+  escapeMarkup(text).replace(/\p{Cc}/gu, (c) => (c === '\n' || c === '\r' || c === '\t' ? c : ''));

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { escapeMarkup } from '#core/markup.ts';
 import { ISOLATION_HEADERS } from '../site-rules.ts';
 import { ISSUER_PATH } from './path.ts';
 
@@ -14,15 +15,6 @@ export interface Page {
   readonly body: string;
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => ENTITIES[character]!);
-
 /** A template whose values are escaped, unless they are Html already; undefined and false leave nothing. */
 export function html(
   parts: TemplateStringsArray,
@@ -30,7 +22,8 @@ export function html(
 ): Html {
   let text = parts[0]!;
   values.forEach((value, at) => {
-    if (value !== undefined && value !== false) text += typeof value === 'object' ? value.html : escaped(String(value));
+    if (value !== undefined && value !== false)
+      text += typeof value === 'object' ? value.html : escapeMarkup(String(value));
     text += parts[at + 1]!;
   });
   return { html: text };
