@@ -1,25 +1,8 @@
 import { createHash } from 'node:crypto';
+import { Html, html } from '#core/markup.ts';
 import { OWED_LIMIT, type Owed } from '../queues/owed.ts';
 import type { Inventory } from '../read/inventory.ts';
 import type { DestinationState, GatewayStatus } from './snapshot.ts';
-
-/** Text that is safe within HTML: strings are escaped, what `html` has made is not escaped again. */
-class Html {
-  readonly text: string;
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-type Part = Html | string | number | undefined | false | readonly Html[];
-const html = (strings: TemplateStringsArray, ...parts: Part[]): Html =>
-  new Html(strings.reduce((text, string, i) => text + textOf(parts[i - 1]) + string));
-
-function textOf(part: Part): string {
-  if (part === undefined || part === false) return '';
-  if (part instanceof Html) return part.text;
-  if (typeof part === 'string') return part.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
-  return typeof part === 'number' ? String(part) : part.map((one) => one.text).join('');
-}
 
 const STYLE = `
 :root{color-scheme:light dark;--line:#c9d1d9;--soft:#f3f5f7;--muted:#57606a;--good:#116329;--bad:#a40e26;--warn:#7d4e00}

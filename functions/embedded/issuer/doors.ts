@@ -12,7 +12,7 @@ import type { IndexTable, Key } from '#core/ports/index-table.ts';
 import type { Users } from '#core/users/directory.ts';
 import type { UserRecord } from '#core/users/records.ts';
 import type { SecondStep, SignIn } from '#core/users/sign-in.ts';
-import { PAGE_HEADERS, type Page, stylesheet } from './html.ts';
+import { PAGE_HEADERS, type Page, stylesheet } from './page.ts';
 import { choosePasswordPage, codePage, passwordSetPage, problemPage, signInPage, wordsOf } from './pages.ts';
 import { ISSUER_PATH } from './path.ts';
 

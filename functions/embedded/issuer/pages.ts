@@ -1,5 +1,6 @@
 import { PacsError } from '#core/errors.ts';
-import { type Html, html, type Page, page } from './html.ts';
+import { Html, html } from '#core/markup.ts';
+import { type Page, page } from './page.ts';
 
 /** The pages that people see at the issuer. What they type comes back into them, but for passwords and codes. */
 
@@ -120,6 +121,6 @@ const alert = (text: string | undefined): Html =>
   text === undefined ? html`` : html`<p class="error" role="alert">${text}</p>`;
 
 /** The first empty field has the focus. */
-const AUTOFOCUS: Html = { html: ' autofocus' };
+const AUTOFOCUS = new Html(' autofocus');
 const focusWhere = (filled: string): Html | undefined => (filled === '' ? undefined : AUTOFOCUS);
 const focusUnless = (filled: string): Html | undefined => (filled === '' ? AUTOFOCUS : undefined);

@@ -1,10 +1,11 @@
 import Provider, { type Context, type Grant, interactionPolicy } from 'oidc-provider';
 import type { IssuerKeys } from '#adapters/local/issuer-keys.ts';
+import { Html } from '#core/markup.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { IndexTable } from '#core/ports/index-table.ts';
 import { IssuerAdapter } from './adapter.ts';
 import { CONSOLE_CLIENT_ID, consoleClient } from './clients.ts';
-import type { Page } from './html.ts';
+import type { Page } from './page.ts';
 import { problemPage, signOutPage } from './pages.ts';
 import { ISSUER_PATH } from './path.ts';
 
@@ -161,7 +162,7 @@ async function logoutSource(ctx: Context, form: string): Promise<void> {
     ctx.redirect(target ?? '/');
     return;
   }
-  show(ctx, signOutPage({ html: form }));
+  show(ctx, signOutPage(new Html(form)));
 }
 
 function show(ctx: Context, { headers, body }: Page): void {

@@ -1,32 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { escapeMarkup } from '#core/markup.ts';
+import { type Html, html } from '#core/markup.ts';
 import { ISOLATION_HEADERS } from '../site-rules.ts';
 import { ISSUER_PATH } from './path.ts';
-
-/** Text of a page in which everything that was put in has been escaped. */
-export interface Html {
-  readonly html: string;
-}
 
 /** A page without scripts, so that it works wherever a form does. */
 export interface Page {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-}
-
-/** A template whose values are escaped, unless they are Html already; undefined and false leave nothing. */
-export function html(
-  parts: TemplateStringsArray,
-  ...values: readonly (string | number | Html | undefined | false)[]
-): Html {
-  let text = parts[0]!;
-  values.forEach((value, at) => {
-    if (value !== undefined && value !== false)
-      text += typeof value === 'object' ? value.html : escapeMarkup(String(value));
-    text += parts[at + 1]!;
-  });
-  return { html: text };
 }
 
 /** Nothing but our own style and picture, and forms that come back here. */
@@ -41,7 +22,7 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = {
 };
 
 export function page(status: number, title: string, content: Html): Page {
-  const { html: text } = html`<!doctype html>
+  const { text } = html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
