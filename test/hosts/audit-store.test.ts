@@ -11,7 +11,7 @@ import { cloudArchive } from '#lambda/archive.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
 import { httpFunction } from '#lambda/http-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
-import { lambdaContext, proxyEvent, routeTo } from '#test/fixtures/lambda-runtime.ts';
+import { invocable, lambdaContext, proxyEvent, routeTo } from '#test/fixtures/lambda-runtime.ts';
 import { chunked, memoryServices, noPixels, TENANT } from '#test/fixtures/services.ts';
 import { multipart } from './client.ts';
 
@@ -72,7 +72,7 @@ function cloud(audit: AuditPolicy): Told {
     advance: (ms) => services.clock.advance(ms),
     async ask(method, path, given) {
       const { name } = routeTo(method, path);
-      const handler = httpFunction(name, () => archive) as unknown as (...values: unknown[]) => Promise<unknown>;
+      const handler = invocable<unknown>(httpFunction(name, () => archive));
       const authorizer = { tenant: TENANT, subject: 'ct1', roles: 'admin' };
       const url = new URL(path, 'https://pacs.test');
       const event = proxyEvent({ method, url, headers: given?.headers ?? {}, body: given?.body, authorizer });

@@ -9,7 +9,14 @@ import { readLambdaConfig } from '#lambda/config.ts';
 import { FUNCTIONS, type FunctionName } from '#lambda/functions.ts';
 import { httpFunction } from '#lambda/http-function.ts';
 import { archiveOf } from '#test/fixtures/granted-index.ts';
-import { lambdaContext, provideStreaming, proxyEvent, routeTo, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
+import {
+  invocable,
+  lambdaContext,
+  provideStreaming,
+  proxyEvent,
+  routeTo,
+  StreamedAnswer,
+} from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, TENANT } from '#test/fixtures/services.ts';
 import type { Answer, Host } from './client.ts';
 import { dicomwebSuite } from './dicomweb-suite.ts';
@@ -38,7 +45,7 @@ async function lambdaHost(streaming: boolean): Promise<Host> {
       const { name, trigger } = routeTo(method, url.pathname);
       const authorizer = trigger.public ? undefined : { tenant: TENANT, subject: 'test', roles: 'admin' };
       const event = proxyEvent({ method, url, headers, body, authorizer });
-      const handler = functionOf(name) as unknown as (...values: unknown[]) => Promise<unknown>;
+      const handler = invocable<unknown>(functionOf(name));
       if (streaming && FUNCTIONS[name].streaming) {
         const answer = new StreamedAnswer();
         const [content] = await Promise.all([buffer(answer), handler(event, answer, lambdaContext())]);

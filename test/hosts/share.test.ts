@@ -17,7 +17,14 @@ import { FUNCTIONS, type FunctionName } from '#lambda/functions.ts';
 import { httpFunction } from '#lambda/http-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { archiveOf } from '#test/fixtures/granted-index.ts';
-import { lambdaContext, provideStreaming, proxyEvent, routeTo, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
+import {
+  invocable,
+  lambdaContext,
+  provideStreaming,
+  proxyEvent,
+  routeTo,
+  StreamedAnswer,
+} from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
 import { type RunningArchive, startArchive } from './process.ts';
 
@@ -64,9 +71,7 @@ async function lambda(): Promise<Host> {
   const tokens = new TokenStore(services);
   const admin = (await tokens.bootstrap('main'))!;
   const functions = new Map<FunctionName, unknown>();
-  const authorizer = authorizerFunction(() => archiveOf('authorizer', archive)) as unknown as (
-    ...values: unknown[]
-  ) => Promise<APIGatewayAuthorizerResult>;
+  const authorizer = invocable<APIGatewayAuthorizerResult>(authorizerFunction(() => archiveOf('authorizer', archive)));
   const code = apiRequestCode({ primary: 'one', secondary: undefined }).replace(/^import .*$/m, '');
   const atTheEdge = new Function(`${code}; return handler;`)() as (event: object) => {
     uri: string;

@@ -13,7 +13,7 @@ import { workJob } from '#lambda/jobs.ts';
 import { queueFunction } from '#lambda/queue-function.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { archiveOf } from '#test/fixtures/granted-index.ts';
-import { lambdaContext, proxyEvent } from '#test/fixtures/lambda-runtime.ts';
+import { invocable, lambdaContext, proxyEvent } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 import { imagingBeside } from './imaging-beside.ts';
 
@@ -29,14 +29,8 @@ export async function deployed(env: Record<string, string> = {}, limits: Partial
   const { fake, landing, placement, close } = await imagingBeside(memory, limits, config.limits);
   const { clock } = memory;
   const archive = cloudArchive(config, { ...memory, placement, landing }, false);
-  const worker = queueFunction('worker', () => archiveOf('worker', archive), workJob) as unknown as (
-    event: object,
-    context: object,
-  ) => Promise<SQSBatchResponse>;
-  const retrieve = httpFunction('retrieve', () => archiveOf('retrieve', archive)) as unknown as (
-    event: object,
-    context: object,
-  ) => Promise<APIGatewayProxyResult>;
+  const worker = invocable<SQSBatchResponse>(queueFunction('worker', () => archiveOf('worker', archive), workJob));
+  const retrieve = invocable<APIGatewayProxyResult>(httpFunction('retrieve', () => archiveOf('retrieve', archive)));
 
   /** A quarter of an hour: what lies in the queues comes to the worker, time and again. */
   const workOff = async (): Promise<void> => {

@@ -8,7 +8,7 @@ import { authorizerFunction } from '#lambda/authorizer-function.ts';
 import { readLambdaConfig } from '#lambda/config.ts';
 import { httpFunction } from '#lambda/http-function.ts';
 import { archiveOf } from '#test/fixtures/granted-index.ts';
-import { lambdaContext, proxyEvent } from '#test/fixtures/lambda-runtime.ts';
+import { invocable, lambdaContext, proxyEvent } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, TENANT } from '#test/fixtures/services.ts';
 
 const ISSUER = 'https://issuer.test';
@@ -44,9 +44,7 @@ const token = (claims: object = {}) =>
 
 async function decide(headers: Record<string, string>, method = 'GET'): Promise<APIGatewayAuthorizerResult> {
   const event = proxyEvent({ method, url: new URL('https://pacs.test/dicomweb/studies'), headers });
-  const handler = authorizerFunction(() => archiveOf('authorizer', archive())) as unknown as (
-    ...values: unknown[]
-  ) => Promise<APIGatewayAuthorizerResult>;
+  const handler = invocable<APIGatewayAuthorizerResult>(authorizerFunction(() => archiveOf('authorizer', archive())));
   return handler({ ...event, type: 'REQUEST', methodArn: ARN }, lambdaContext());
 }
 
@@ -55,9 +53,7 @@ test('a token of the issuer lets its bearer in; the functions get to know who it
   expect(decision.context).toEqual({ tenant: TENANT, subject: 'dr-house', roles: 'finder' });
   expect(decision.policyDocument.Statement).toEqual([{ Action: 'execute-api:Invoke', Effect: 'Allow', Resource: ARN }]);
 
-  const search = httpFunction('search', () => archiveOf('search', archive())) as unknown as (
-    ...values: unknown[]
-  ) => Promise<{ statusCode: number }>;
+  const search = invocable<{ statusCode: number }>(httpFunction('search', () => archiveOf('search', archive())));
   const url = new URL('https://pacs.test/dicomweb/studies');
   const authorizer = decision.context as Record<string, string>;
   expect((await search(proxyEvent({ method: 'GET', url, headers: {}, authorizer }), lambdaContext())).statusCode).toBe(
@@ -100,18 +96,16 @@ test('where too many tokens were not valid it lets a request pass as nobody’s,
   const limited = cloudArchive({ ...config, rates: { failuresPerMinute: 1 } }, memoryServices(), false);
   const url = new URL('https://pacs.test/dicomweb/studies');
   const headers = { Authorization: `Bearer ${await token()}x`, 'X-Forwarded-For': '203.0.113.9, 130.176.1.1' };
-  const ask = authorizerFunction(() => limited) as unknown as (
-    ...values: unknown[]
-  ) => Promise<APIGatewayAuthorizerResult>;
+  const ask = invocable<APIGatewayAuthorizerResult>(authorizerFunction(() => limited));
   const asked = { ...proxyEvent({ method: 'GET', url, headers }), type: 'REQUEST', methodArn: ARN };
   await expect(ask(asked, lambdaContext())).rejects.toThrow('Unauthorized');
   const { context, policyDocument } = await ask(asked, lambdaContext());
   expect(context).toEqual({ refusedSeconds: '60' });
   expect(policyDocument.Statement).toMatchObject([{ Effect: 'Allow' }]);
 
-  const search = httpFunction('search', () => limited) as unknown as (
-    ...values: unknown[]
-  ) => Promise<{ statusCode: number; headers: Record<string, string> }>;
+  const search = invocable<{ statusCode: number; headers: Record<string, string> }>(
+    httpFunction('search', () => limited),
+  );
   const authorizer = context as Record<string, string>;
   const answer = await search(proxyEvent({ method: 'GET', url, headers, authorizer }), lambdaContext());
   expect([answer.statusCode, answer.headers['retry-after']]).toEqual([429, '60']);

@@ -13,7 +13,13 @@ import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { dyingServices } from '#test/fixtures/dying-services.ts';
 import { archiveOf } from '#test/fixtures/granted-index.ts';
-import { lambdaContext, provideStreaming, proxyEvent, StreamedAnswer } from '#test/fixtures/lambda-runtime.ts';
+import {
+  invocable,
+  lambdaContext,
+  provideStreaming,
+  proxyEvent,
+  StreamedAnswer,
+} from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
 import { multipart } from '#test/hosts/client.ts';
 
@@ -36,15 +42,11 @@ function functions(env: Record<string, string> = {}, streaming = false) {
     archive,
     eventOf,
     async ask(name: FunctionName, path: string, ask: Ask = {}): Promise<APIGatewayProxyResult> {
-      const handler = httpFunction(name, () => archiveOf(name, archive)) as unknown as (
-        ...values: unknown[]
-      ) => Promise<never>;
+      const handler = invocable<never>(httpFunction(name, () => archiveOf(name, archive)));
       return handler(eventOf(path, ask), lambdaContext());
     },
     stream(name: FunctionName, path: string, ask: Ask = {}, remainingMs = 29_000) {
-      const handler = httpFunction(name, () => archiveOf(name, archive)) as unknown as (
-        ...values: unknown[]
-      ) => Promise<never>;
+      const handler = invocable<never>(httpFunction(name, () => archiveOf(name, archive)));
       const answer = new StreamedAnswer({ highWaterMark: 64 * 1024 });
       return { answer, ended: handler(eventOf(path, ask), answer, lambdaContext(remainingMs)) as Promise<unknown> };
     },
@@ -260,9 +262,7 @@ describe('the store function, killed at any moment', () => {
       const request = multipart(objects);
       const send = async (memory: ReturnType<typeof memoryServices>) => {
         const archive = cloudArchive(readLambdaConfig({ NEPHOS_TENANTS: TENANT }, false), memory, false);
-        const handler = httpFunction('store', () => archive) as unknown as (
-          ...values: unknown[]
-        ) => Promise<APIGatewayProxyResult>;
+        const handler = invocable<APIGatewayProxyResult>(httpFunction('store', () => archive));
         const { method, headers, body } = request;
         const event = proxyEvent({
           method,

@@ -27,7 +27,7 @@ import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { dyingServices } from '#test/fixtures/dying-services.ts';
 import { archiveOf } from '#test/fixtures/granted-index.ts';
-import { lambdaContext } from '#test/fixtures/lambda-runtime.ts';
+import { invocable, lambdaContext } from '#test/fixtures/lambda-runtime.ts';
 import { memoryServices, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
 
 type Memory = ReturnType<typeof memoryServices>;
@@ -36,12 +36,14 @@ const archiveOn = (memory: Memory) => cloudArchive(readLambdaConfig({ NEPHOS_TEN
 function functionsOn(memory: Memory) {
   const whole = archiveOn(memory);
   const archive = archiveOf('ingest', whole);
-  const ingest = queueFunction(
-    'ingest',
-    () => archive,
-    (one, queue, record) => (queue === 'ingest' ? storeLanded(one, record) : workJob(one, queue, record)),
-  ) as unknown as (event: object, context: object) => Promise<SQSBatchResponse>;
-  const worker = queueFunction('worker', () => archiveOf('worker', whole), workJob) as unknown as typeof ingest;
+  const ingest = invocable<SQSBatchResponse>(
+    queueFunction(
+      'ingest',
+      () => archive,
+      (one, queue, record) => (queue === 'ingest' ? storeLanded(one, record) : workJob(one, queue, record)),
+    ),
+  );
+  const worker = invocable<SQSBatchResponse>(queueFunction('worker', () => archiveOf('worker', whole), workJob));
   return { archive, ingest, worker };
 }
 
@@ -67,11 +69,13 @@ test('what S3 tells of its moves comes into the records of the series, and what 
   const memory = memoryServices();
   await store(memory, slice(1));
   const archive = archiveOn(memory);
-  const worker = queueFunction(
-    'worker',
-    () => archiveOf('worker', archive),
-    (one, _, record) => recordMoved(one, record),
-  ) as unknown as (event: object, context: object) => Promise<SQSBatchResponse>;
+  const worker = invocable<SQSBatchResponse>(
+    queueFunction(
+      'worker',
+      () => archiveOf('worker', archive),
+      (one, _, record) => recordMoved(one, record),
+    ),
+  );
   const [{ key } = { key: '' }] = await Array.fromAsync(memory.blobs.list(`${TENANT}/`));
   const tell = async (type: string, detail: object) => {
     const body = JSON.stringify({ 'detail-type': type, detail: { bucket: { name: 'archive' }, ...detail } });
@@ -215,7 +219,7 @@ test('the clock’s functions work for each tenant', async () => {
     () => archiveOf('sweep', archive),
     ({ services }, tenant) => sweep(services, tenant),
   );
-  expect(await (handler as unknown as (...values: unknown[]) => Promise<object>)({}, lambdaContext())).toMatchObject({
+  expect(await invocable<object>(handler)({}, lambdaContext())).toMatchObject({
     north: { abandoned: 0 },
     south: { abandoned: 0 },
   });
@@ -312,10 +316,7 @@ test('a study is sent on by the function for that, by what its queue says; too e
     await putDestination(services, TENANT, 'elsewhere', destination, 'ana');
     await store(services, slice(1));
     expect(await sendStudy(services, TENANT, uid(1), 'elsewhere')).toBe(1);
-    const route = queueFunction('route', () => archiveOf('route', archive), routeWork) as unknown as (
-      event: object,
-      context: object,
-    ) => Promise<SQSBatchResponse>;
+    const route = invocable<SQSBatchResponse>(queueFunction('route', () => archiveOf('route', archive), routeWork));
     const job = { tenant: TENANT, study: uid(1), destination: 'elsewhere' };
     const early = batch('route', [message(job, memory.clock.now() + 60_000)]);
     expect(await route(early, lambdaContext())).toEqual({ batchItemFailures: [] });
