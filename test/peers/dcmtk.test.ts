@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ctStudy } from '#test/bench/data.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { image, phantom } from '#test/fixtures/pixels/frames.ts';
 import { getInstance, getParts, type InstanceUIDs, instanceUrl, stow } from './helpers/dicomweb.ts';
 import { type Nephos, startNephos } from './helpers/nephos.ts';
 import { python, run, runOk } from './helpers/programs.ts';
@@ -172,6 +174,38 @@ describe('objects that DCMTK made', () => {
     const dump = await run('dcmdump', ['-Un', '-q', '+P', '0002,0010', file]);
     expect(dump.stdout).toContain(`[${transferSyntaxUID}]`);
     expect(await comparePixels([[source.file, file]])).toEqual([{ shape: [512, 512], largest: 0 }]);
+  });
+
+  test.each([
+    ['JPEG 2000', JPEG_2000_LOSSLESS],
+    ['HTJ2K', HTJ2K_LOSSLESS],
+  ])('colour of 16 bits a sample can be had as %s: pydicom sees the same', async (name, transferSyntaxUID) => {
+    const { samples } = phantom(image({ SamplesPerPixel: 3, BitsAllocated: 16, Rows: 37, Columns: 101 }));
+    const object = buildDicom({
+      SOPInstanceUID: uid(name.length),
+      StudyInstanceUID: uid(50_000),
+      SeriesInstanceUID: uid(50_001),
+      Rows: 37,
+      Columns: 101,
+      SamplesPerPixel: 3,
+      PhotometricInterpretation: 'RGB',
+      PlanarConfiguration: 0,
+      BitsAllocated: 16,
+      BitsStored: 16,
+      HighBit: 15,
+      PixelRepresentation: 0,
+      PixelData: samples,
+    });
+    const [native, encoded] = [join(dir, 'wide.dcm'), join(dir, `wide-${transferSyntaxUID}.dcm`)];
+    writeFileSync(native, object);
+    expect(await stow(nephos.root, [Buffer.from(object)])).toMatchObject({ status: 200, failed: [] });
+    const uids = { StudyInstanceUID: uid(50_000), SeriesInstanceUID: uid(50_001), SOPInstanceUID: uid(name.length) };
+    const [bytes] = await getParts(
+      instanceUrl(nephos.root, uids),
+      `multipart/related; type="application/dicom"; transfer-syntax=${transferSyntaxUID}`,
+    );
+    writeFileSync(encoded, bytes!);
+    expect(await comparePixels([[native, encoded]])).toEqual([{ shape: [37, 101, 3], largest: 0 }]);
   });
 
   test.each([

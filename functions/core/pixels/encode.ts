@@ -12,6 +12,7 @@ import {
   YBR_FULL,
 } from './codecs.ts';
 import { toRgb } from './decode.ts';
+import { CPRL, joinComponents, LRCP, RPCL } from './joined-components.ts';
 import { encodeRle } from './rle.ts';
 import { hasForeignBits, packBits, plain, sampleBytes, swapBytes, wordBytes } from './samples.ts';
 import { isHighThroughput, isRpcl, PIXEL_SYNTAXES } from './syntaxes.ts';
@@ -209,18 +210,18 @@ function jpeg2000(
   transferSyntaxUID: string,
   lossless: boolean,
   quality: number,
+  { bits = significantBits(frame), progression = isRpcl(transferSyntaxUID) ? RPCL : LRCP } = {},
 ): EncodedFrame {
   integral(frame, transferSyntaxUID);
   const { image } = frame;
-  const colour = image.SamplesPerPixel === 3;
+  if (image.SamplesPerPixel === 3 && image.BitsAllocated > 8)
+    return wideColour(codecs, frame, transferSyntaxUID, lossless);
   const signed = image.PixelRepresentation === 1;
   if (!lossless && image.PhotometricInterpretation === 'PALETTE COLOR')
     throw cannot('palette indices cannot be compressed with loss', transferSyntaxUID);
   const transformed = image.PhotometricInterpretation === 'RGB';
   // both transforms are undone by every decoder, so what was YBR_FULL comes back as YBR_FULL
   const PhotometricInterpretation = transformed ? (lossless ? 'YBR_RCT' : 'YBR_ICT') : image.PhotometricInterpretation;
-  if (colour && image.BitsAllocated > 8)
-    throw cannot('JPEG 2000 colour images of more than 8 bits cannot be encoded', transferSyntaxUID);
   // the module reads 8-bit samples as unsigned, also signed ones: they travel as patterns and get their sign back when decoded
   const asPattern = signed && image.BitsAllocated === 8;
   if (asPattern && !lossless) throw cannot('signed images of 8 bits cannot be compressed with loss', transferSyntaxUID);
@@ -229,13 +230,12 @@ function jpeg2000(
     const described = context(image, image.BitsAllocated, signed && !asPattern, image.BitsAllocated);
     const codestream = codecs.encode('HtJpeg2000', frame.samples, described, {
       lossy: !lossless,
-      progression: isRpcl(transferSyntaxUID) ? 2 : 0,
+      progression,
     });
     return { codestream: even(codestream), transferSyntaxUID, image: { ...image, PhotometricInterpretation } };
   }
   if (Math.min(image.Rows, image.Columns) < 2)
     throw cannot('JPEG 2000 needs two rows and two columns', transferSyntaxUID);
-  const bits = significantBits(frame);
   const narrowed = image.BitsAllocated === 16 && bits <= 8;
   let samples = asPattern || narrowed ? unsignedPattern(frame, bits) : frame.samples;
   if (narrowed)
@@ -251,9 +251,38 @@ function jpeg2000(
   const codestream = codecs.encode('Jpeg2000', samples, described, {
     lossy: !lossless,
     rate: lossless ? 20 : compressionRatio(quality),
+    progression,
     componentTransform: transformed,
   });
   return { codestream: even(codestream), transferSyntaxUID, image: { ...image, PhotometricInterpretation } };
+}
+
+/**
+ * Colour of more than 8 bits, of which the modules write something else than they are given: each component as a gray image, and the three joined.
+ * So there is no component transform, and the colours are what they were.
+ */
+function wideColour(codecs: Codecs, frame: DecodedFrame, transferSyntaxUID: string, lossless: boolean): EncodedFrame {
+  if (!lossless) throw cannot('JPEG 2000 colour of more than 8 bits cannot be compressed with loss', transferSyntaxUID);
+  if (isRpcl(transferSyntaxUID))
+    throw cannot('JPEG 2000 colour of more than 8 bits cannot be written resolution by resolution', transferSyntaxUID);
+  const { image } = frame;
+  const how = { bits: significantBits(frame), progression: CPRL };
+  const gray: ImageDescription = { ...image, SamplesPerPixel: 1, PhotometricInterpretation: 'MONOCHROME2' };
+  const codestreams = planesOf(frame).map(
+    (samples) => jpeg2000(codecs, { samples, image: gray }, transferSyntaxUID, true, 100, how).codestream,
+  );
+  return { codestream: even(joinComponents(codestreams)), transferSyntaxUID, image };
+}
+
+/** The samples of each component by itself: little endian words, as they lie. */
+function planesOf({ samples, image: { SamplesPerPixel } }: DecodedFrame): Uint8Array[] {
+  const bytes = aligned(samples);
+  const words = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1);
+  return Array.from({ length: SamplesPerPixel }, (_, component) => {
+    const plane = new Uint16Array(words.length / SamplesPerPixel);
+    for (let i = 0; i < plane.length; i++) plane[i] = words[i * SamplesPerPixel + component]!;
+    return new Uint8Array(plane.buffer);
+  });
 }
 
 /** Quality 100: 2:1, 90: 10:1, 50: 50:1. */

@@ -89,3 +89,5 @@ export const isHighThroughput = (uid: string): boolean =>
   uid === HTJ2K_LOSSLESS || uid === HTJ2K_LOSSLESS_RPCL || uid === HTJ2K;
 /** HTJ2K with RPCL progression */
 export const isRpcl = (uid: string): boolean => uid === HTJ2K_LOSSLESS_RPCL;
+/** JPEG 2000 in which we write colour of more than 8 bits (joined-components.ts) */
+export const holdsWideColour = (uid: string): boolean => uid === JPEG_2000_LOSSLESS || uid === HTJ2K_LOSSLESS;

@@ -1,7 +1,7 @@
 import type { InstanceRecord } from '../archive/records.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { instead } from '../lent-bytes.ts';
-import { type Coding, PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
+import { type Coding, holdsWideColour, PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
 import { transcodeInstance } from '../pixels/transcode.ts';
 import type { ReadOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
@@ -80,8 +80,7 @@ export function canTranscode(instance: InstanceRecord, target: string): boolean 
   // 12-bit images do not fit.
   if (target === JPEG_BASELINE && bits > 8) return false;
   if (AS_THEY_ARE.has(to.coding)) return true;
-  // The codec takes colour of 8 bits only.
-  if (to.coding === 'jpeg2000' && bits > 8 && number('00280002', 1) > 1) return false;
+  if (to.coding === 'jpeg2000' && bits > 8 && number('00280002', 1) > 1 && !holdsWideColour(target)) return false;
   return bits > 1 && bits <= 16;
 }
 

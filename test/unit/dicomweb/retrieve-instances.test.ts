@@ -321,9 +321,9 @@ describe('an instance in another transfer syntax', () => {
   test.each<[why: string, image: BuilderDataSet, syntax: string]>([
     ['12 bits in JPEG Baseline', { BitsAllocated: 16, BitsStored: 12, HighBit: 11 }, '1.2.840.10008.1.2.4.50'],
     [
-      'colour of 16 bits in JPEG 2000',
+      'colour of 16 bits in JPEG 2000 with loss',
       { BitsAllocated: 16, SamplesPerPixel: 3, PhotometricInterpretation: 'RGB', PlanarConfiguration: 0 },
-      '1.2.840.10008.1.2.4.90',
+      '1.2.840.10008.1.2.4.91',
     ],
     ['packed bits in JPEG-LS', { BitsAllocated: 1, BitsStored: 1, HighBit: 0 }, '1.2.840.10008.1.2.4.80'],
   ])('that cannot hold such an image is refused before the first byte: %s', async (_why, image, syntax) => {
