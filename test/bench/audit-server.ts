@@ -7,18 +7,19 @@ import { ARCHIVE_POLICY, archiveServices } from '#dimse/archive.ts';
 import { createDimseServer } from '#dimse/server.ts';
 import { openArchive } from '#embedded/archive.ts';
 import { createHttpHost } from '#embedded/http-host.ts';
+import { standIn } from '../fixtures/stand-in.ts';
 
 /**
  * The embedded archive on one data folder: as it is (`on`), with a trail in which every act is a new one (`anew`), the same with the policy `all`, and with
  * an audit trail that does nothing (`off`), which the product has no switch for. Tells its parent the ports, and the CPU it has used when asked.
  */
-const silent = {
+const silent = standIn<AuditTrail>({
   policy: 'off',
   admit: () => {},
   record: async () => {},
   recordOnce: async () => {},
   flush: async () => {},
-} as unknown as AuditTrail;
+});
 
 const archive = await openArchive({ dataDir: process.argv[2]!, limits: {}, policy: {} });
 const principal = { tenant: 'main', subject: 'bench', roles: ['admin'] } as const;

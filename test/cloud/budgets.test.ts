@@ -13,6 +13,7 @@ import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, JPEG_BASELINE, uid } from '#test/fixtures/dicom-builder.ts';
 import { store, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 import { type Cloud, type CloudArchive, startCloud, storeTogether, TABLE_NAME } from './helpers/archive.ts';
 
 let cloud: Cloud;
@@ -70,7 +71,7 @@ const breakdown = (): string =>
     .join(', ');
 
 const SENDER: Principal = { tenant: TENANT, subject: 'gateway:ct', roles: ['gateway'] };
-const REQUEST = { body: (async function* () {})() } as unknown as HttpRequest;
+const REQUEST = standIn<HttpRequest>({ body: (async function* () {})() });
 /** At a moment that lasts: how much is drawn would depend on how long the engines take. */
 const ratesOf = ({ dynamo: client, services: { clock } }: CloudArchive): Throttle => {
   const now = clock.now();

@@ -12,6 +12,7 @@ import { principalAccount } from '#core/rate-accounts.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { rateLedgerContract } from '#test/contract/rate-ledger.ts';
 import { chunked } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 import { ENGINE_IDENTITY, type Engine, startDynamoDb } from './helpers/engines.ts';
 import { type CallCounts, watch } from './helpers/faults.ts';
 import { createTable, systemClock } from './helpers/table.ts';
@@ -95,7 +96,7 @@ async function callsOf({ times, requests, functions }: Use, betweenMs: number): 
     const onFailure = (error: unknown) => expect.fail(String(error));
     return new Throttle(rates, clock, { ledger: ledger(), slows: false, onFailure });
   });
-  const request = { body: chunked(Buffer.alloc(0)) } as unknown as HttpRequest;
+  const request = standIn<HttpRequest>({ body: chunked(Buffer.alloc(0)) });
   counts.reset();
   for (let time = 0; time < times; time++, now += betweenMs)
     for (let i = 0; i < requests; i++, now++)
@@ -111,7 +112,7 @@ test('a principal whose requests meet at many functions at once has one burst in
     const onFailure = (error: unknown) => expect.fail(String(error));
     return new Throttle({ requestsPerSecond: 20 }, { ...systemClock, now: () => now }, { ledger: ledger(), onFailure });
   });
-  const request = { body: chunked(Buffer.alloc(0)) } as unknown as HttpRequest;
+  const request = standIn<HttpRequest>({ body: chunked(Buffer.alloc(0)) });
   const passed = async (principal: Principal, times: number): Promise<number> => {
     const asked = Array.from({ length: times }, (_, i) => functions[i % functions.length]!.admit(request, principal));
     return (await Promise.allSettled(asked)).filter(({ status }) => status === 'fulfilled').length;

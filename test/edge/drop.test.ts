@@ -13,6 +13,7 @@ import { DestinationQueue } from '#edge/forward/queue.ts';
 import type { Upstream } from '#edge/upstream.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 /** Three instances wait for "stroke", which is then taken out of the configuration. */
 async function left() {
@@ -24,7 +25,7 @@ async function left() {
     await store(services, buildDicom({ SOPInstanceUID: uid(100 + n), StudyInstanceUID: uid(1) }));
   while ((await takeIn(context as unknown as EdgeContext)) !== undefined);
   const queue = new DestinationQueue(services, TENANT, 'stroke');
-  const forwarder = new Forwarder({ ...context, config } as unknown as EdgeContext);
+  const forwarder = new Forwarder(standIn<EdgeContext>({ ...context, config }));
   return { services, context: context as unknown as EdgeContext, config: before, queue, forwarder };
 }
 const SOPS = [100, 101, 102].map(uid);
@@ -52,19 +53,19 @@ test('what is dropped while it is being sent stays so, however that ends', async
   const { services, context, config, queue, forwarder } = await left();
   const { promise: broken, reject: breakOff } = Promise.withResolvers<never>();
   const { promise: sending, resolve: begin } = Promise.withResolvers<void>();
-  const upstream = {
+  const upstream = standIn<Upstream>({
     config: config.upstreams[0],
     request: () => {
       begin();
       return broken;
     },
-  } as unknown as Upstream;
+  });
   const delivery = new Delivery({
     context,
     upstream,
     queue,
     limiter: new BandwidthLimiter(() => [], services.clock),
-    capabilities: { requestBytes: Number.POSITIVE_INFINITY, offersTransactions: false } as unknown as Capabilities,
+    capabilities: standIn<Capabilities>({ requestBytes: Number.POSITIVE_INFINITY, offersTransactions: false }),
     signal: new AbortController().signal,
   });
   const delivered = delivery.run(await queue.first(3, new Set()));

@@ -22,6 +22,7 @@ import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
 import { freePort } from '#test/fixtures/free-port.ts';
 import { TestClock } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 import {
   type Clinic,
   configOf,
@@ -197,7 +198,7 @@ describe('a disk that is nearly full', () => {
       look: async () => ({ totalBytes: 0, freeBytes }),
     });
     let written = 0;
-    const store = {
+    const store = standIn<BlobStore>({
       async put(key: string, body: AsyncIterable<Uint8Array>) {
         for await (const chunk of body) {
           written += chunk.length;
@@ -206,7 +207,7 @@ describe('a disk that is nearly full', () => {
         }
         return { key, size: written, sha256: '' };
       },
-    } as unknown as BlobStore;
+    });
     const chunk = new Uint8Array(2 ** 20);
     const object = async function* () {
       for (let i = 0; i < 300; i++) yield chunk;

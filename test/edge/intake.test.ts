@@ -9,13 +9,14 @@ import { arrivalIn } from '#edge/forward/records.ts';
 import { noteUrgent, raiseUrgent } from '#edge/forward/urgent.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 const HOUR_MS = 3_600_000;
 
 function intakeOf(upstreams: readonly Record<string, unknown>[] = [{ url: 'http://cloud' }]) {
   const services = memoryServices();
   const config = checked({ upstreams, tenant: TENANT }, 'test');
-  const context = { services, tenant: TENANT, config, clock: services.clock } as unknown as EdgeContext;
+  const context = standIn<EdgeContext>({ services, tenant: TENANT, config, clock: services.clock });
   return {
     services,
     queue: (name = 'upstream') => new DestinationQueue(services, TENANT, name),

@@ -14,6 +14,7 @@ import { DestinationQueue } from '#edge/forward/queue.ts';
 import { forwardKeys } from '#edge/forward/records.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { chunked, memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 const DAY_MS = 86_400_000;
 const STUDIES = 2;
@@ -24,7 +25,7 @@ const MONTH: LedgerLimits = { maxAgeMs: 30 * DAY_MS, maxRecords: 1_000, leastAge
 function gateway(upstreams: readonly Record<string, unknown>[] = [{ url: 'http://cloud' }]) {
   const services = memoryServices();
   const config = checked({ upstreams, tenant: TENANT }, 'the test');
-  const context = { services, tenant: TENANT, config, clock: services.clock } as unknown as EdgeContext;
+  const context = standIn<EdgeContext>({ services, tenant: TENANT, config, clock: services.clock });
   const queue = new DestinationQueue(services, TENANT, 'upstream');
   const object = (study: number, n: number): Uint8Array =>
     buildDicom({

@@ -1,10 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { PacsError } from '#core/errors.ts';
+import type { Clock } from '#core/ports/clock.ts';
 import { reprDigest } from '#dicomweb/digest.ts';
+import type { UpstreamConfig } from '#edge/config.ts';
 import type { EdgeContext } from '#edge/context.ts';
 import { type Answer, type Confirmed, Recheck } from '#edge/forward/recheck.ts';
 import type { ForwardRecord } from '#edge/forward/records.ts';
-import type { Upstream, UpstreamRequest } from '#edge/upstream.ts';
+import type { Upstream, UpstreamRequest, UpstreamState } from '#edge/upstream.ts';
+import type { Log } from '#embedded/log.ts';
+import { standIn } from '../fixtures/stand-in.ts';
 
 /** An archive that answers as it is told: by request, `METHOD /path` without its query; what is not told of is not found. */
 type Said = number | { readonly status: number; readonly sha256?: string; readonly text?: string } | PacsError;
@@ -19,12 +23,12 @@ const listing = (...sops: string[]): Said => ({
   text: JSON.stringify(sops.map((sop) => ({ '00080018': { vr: 'UI', Value: [sop] } }))),
 });
 
-function recheckOf(said: Readonly<Record<string, Said>>, config: object = {}) {
+function recheckOf(said: Readonly<Record<string, Said>>, config: Partial<UpstreamConfig> = {}) {
   const asked: string[] = [];
   let nowMs = 1_000_000;
-  const upstream = {
-    config: { timeoutMs: 1_000, compression: 'none', ...config },
-    state: {},
+  const upstream = standIn<Upstream>({
+    config: standIn<UpstreamConfig>({ timeoutMs: 1_000, compression: 'none', ...config }),
+    state: standIn<UpstreamState>({}),
     name: 'cloud',
     isReachable: true,
     async request({ method, path }: UpstreamRequest) {
@@ -43,12 +47,12 @@ function recheckOf(said: Readonly<Record<string, Said>>, config: object = {}) {
         discard: async () => {},
       };
     },
-  } as unknown as Upstream;
-  const context = {
+  });
+  const context = standIn<EdgeContext>({
     upstream: (name: string) => (name === 'cloud' ? upstream : undefined),
-    clock: { now: () => nowMs, randomBytes: (count: number) => new Uint8Array(count) },
-    log: { info: () => {} },
-  } as unknown as EdgeContext;
+    clock: standIn<Clock>({ now: () => nowMs, randomBytes: (count) => new Uint8Array(count) }),
+    log: standIn<Log>({ info: () => {} }),
+  });
   const recheck = new Recheck(context);
   return {
     asked,

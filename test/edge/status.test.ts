@@ -19,6 +19,7 @@ import { gatewayStatus } from '#edge/status/snapshot.ts';
 import { statusSideOf } from '#edge/status/status-side.ts';
 import { createLog } from '#embedded/log.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 import { nephos, type RunningArchive, startArchive } from '#test/hosts/process.ts';
 
 let dir: string;
@@ -444,7 +445,7 @@ describe('heartbeats', () => {
 });
 
 test('an AE title that is allowed may do all that is not withheld from it', async () => {
-  const session = { principal: undefined, peerAddress: '127.0.0.1' } as unknown as Session;
+  const session = standIn<Session>({ principal: undefined, peerAddress: '127.0.0.1' });
   const rolesOf = (aeTitle: string) => gateway.access.principalOf(aeTitle, session).roles.toSorted();
   await start({ allowed: [{ aeTitle: 'CT1' }, { aeTitle: 'WS1', rights: ['query', 'commit'] }] });
   expect(rolesOf('CT1')).toEqual(

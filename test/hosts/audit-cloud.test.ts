@@ -1,3 +1,4 @@
+import { standIn } from '#test/fixtures/stand-in.ts';
 import '#test/fixtures/quiet-powertools.ts';
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
@@ -67,12 +68,12 @@ describe.each(['embedded', 'cloud'] as const)('the trail, by the API of the %s h
 
 describe('nephos audit verify, of the bucket’s copy', () => {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const kms = {
+  const kms = standIn<KMSClient>({
     send: async (command: GetPublicKeyCommand | SignCommand) =>
       command instanceof GetPublicKeyCommand
         ? { PublicKey: publicKey.export({ type: 'spki', format: 'der' }) }
         : { Signature: sign('sha256', command.input.Message!, privateKey) },
-  } as unknown as KMSClient;
+  });
   let folder: string;
   let keys: string;
 

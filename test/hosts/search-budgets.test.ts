@@ -10,6 +10,7 @@ import { searchSeriesRecords } from '#core/search/series.ts';
 import { searchStudyRecords } from '#core/search/studies.ts';
 import type { Services } from '#core/services.ts';
 import { TestClock } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 import { storeSynthetic, syntheticStudy } from '#test/fixtures/study-corpus.ts';
 
 /** Every row of docs/search-budgets.md, counted at several sizes of the archive. */
@@ -46,7 +47,7 @@ async function search(
   const [, , StudyInstanceUID, , SeriesInstanceUID] = pathname.split('/');
   const level = pathname.endsWith('instances') ? 'instance' : pathname.endsWith('series') ? 'series' : 'study';
   const query = parseQuery(searchParams, { level, StudyInstanceUID, SeriesInstanceUID }, DEFAULT_LIMITS);
-  const services = { index: indexes.get(size), limits: DEFAULT_LIMITS, clock: new TestClock() } as unknown as Services;
+  const services = standIn<Services>({ index: indexes.get(size)!, limits: DEFAULT_LIMITS, clock: new TestClock() });
   const meter = newReadMeter();
   const { rows, total } = await {
     study: async () =>
@@ -96,11 +97,11 @@ describe.each(SIZES)('with %i studies', (size) => {
         { level: 'study' },
         DEFAULT_LIMITS,
       );
-      const services = {
-        index: indexes.get(size),
+      const services = standIn<Services>({
+        index: indexes.get(size)!,
         limits: DEFAULT_LIMITS,
         clock: new TestClock(),
-      } as unknown as Services;
+      });
       for (const row of (await searchStudyRecords(services, TENANT, query)).rows) uids.add(row.place);
     }
     const places = Array.from({ length: size }, (_, i) => syntheticStudy(i).study)

@@ -11,6 +11,7 @@ import { forwardKeys, type SentObject, type StudyOrder } from '#edge/forward/rec
 import type { Upstream, UpstreamResponse } from '#edge/upstream.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 const STUDY = uid(1);
 const SOP = uid(100);
@@ -29,8 +30,8 @@ const answering = (headers: Record<string, string>, body: Uint8Array = Buffer.al
 async function inDoubt(evidence: 'digest' | 'retrieve', answer: () => Promise<UpstreamResponse>) {
   const services = memoryServices();
   const config = checked({ upstreams: [{ name: 'cloud', url: 'http://cloud', evidence }], tenant: TENANT }, 'the test');
-  const upstream = { config: config.upstreams[0], request: answer } as unknown as Upstream;
-  const context = { services, tenant: TENANT, config, clock: services.clock } as unknown as EdgeContext;
+  const upstream = standIn<Upstream>({ config: config.upstreams[0], request: answer });
+  const context = standIn<EdgeContext>({ services, tenant: TENANT, config, clock: services.clock });
   const object = buildDicom({ SOPInstanceUID: SOP, StudyInstanceUID: STUDY });
   await store(services, object);
   while ((await takeIn(context)) !== undefined);
@@ -43,7 +44,7 @@ async function inDoubt(evidence: 'digest' | 'retrieve', answer: () => Promise<Up
       upstream,
       queue,
       limiter: new BandwidthLimiter(() => [], services.clock),
-      capabilities: { statesDigests: true, offersTransactions: false } as unknown as Capabilities,
+      capabilities: standIn<Capabilities>({ statesDigests: true, offersTransactions: false }),
       signal: new AbortController().signal,
     }).run(await queue.first(10, new Set()));
   return { services, queue, record, deliver, object };

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
 import { PacsError } from '#core/errors.ts';
+import type { EdgeContext } from '#edge/context.ts';
+import type { Capabilities } from '#edge/forward/capabilities.ts';
 import type { DeliveryTools } from '#edge/forward/delivery.ts';
 import { storeByTransaction } from '#edge/forward/store-transaction.ts';
-import type { UpstreamRequest, UpstreamResponse } from '#edge/upstream.ts';
+import type { Upstream, UpstreamRequest, UpstreamResponse } from '#edge/upstream.ts';
 import { TestClock } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 const answer = (status: number, headers: Record<string, string>, text = ''): UpstreamResponse => ({
   status,
@@ -25,12 +28,12 @@ test('nobody waits for an archive that is still storing when the gateway is to s
   };
   // Only the host's own timers pass: a clock that stands still would be waited for here.
   const clock = Object.assign(new TestClock(), { sleep: () => new Promise<void>(() => {}) });
-  const tools = {
-    context: { clock },
-    upstream: { request },
-    capabilities: { transactions: 'http://cloud/transactions' },
+  const tools = standIn<DeliveryTools>({
+    context: standIn<EdgeContext>({ clock }),
+    upstream: standIn<Upstream>({ request }),
+    capabilities: standIn<Capabilities>({ transactions: 'http://cloud/transactions' }),
     signal: stop.signal,
-  } as unknown as DeliveryTools;
+  });
   const item = { object: { sha256: 'ab' }, record: { SOPInstanceUID: '1.2', StudyInstanceUID: '1', refusals: 0 } };
   const stored = storeByTransaction(item as never, tools, () => (async function* () {})());
   await asked;

@@ -1,3 +1,4 @@
+import { standIn } from '#test/fixtures/stand-in.ts';
 import '#test/fixtures/quiet-powertools.ts';
 import type { APIGatewayProxyResult, SQSBatchResponse } from 'aws-lambda';
 import { expect } from 'vitest';
@@ -21,9 +22,9 @@ const HTJ2K = '1.2.840.10008.1.2.4.201';
 
 /** The functions of a deployment with HealthImaging: what the worker is sent, it works off; readers ask `retrieve`. */
 export async function deployed(env: Record<string, string> = {}, limits: Partial<ImagingLimits> = {}) {
-  const pixels = {
-    transcode: async (_: EncodedFrame) => ({ codestream: Buffer.from('made here'), transferSyntaxUID: HTJ2K }),
-  } as unknown as PixelEngine;
+  const pixels = standIn<PixelEngine>({
+    transcode: async () => standIn<EncodedFrame>({ codestream: Buffer.from('made here'), transferSyntaxUID: HTJ2K }),
+  });
   const memory = memoryServices({ pixels });
   const config = readLambdaConfig({ NEPHOS_TENANTS: TENANT, NEPHOS_LIMIT_PLACEMENT_LEAST_BYTES: '1', ...env }, false);
   const { fake, landing, placement, close } = await imagingBeside(memory, limits, config.limits);

@@ -10,6 +10,7 @@ import { instancesOfStudy } from '#core/retrieve/find.ts';
 import { seeded } from '#test/cloud/helpers/faults.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 import { imagingBeside } from './imaging-beside.ts';
 
 const HTJ2K = '1.2.840.10008.1.2.4.201';
@@ -21,12 +22,12 @@ afterEach(async () => {
 /** An archive of one study of `count` slices of two frames each, with HealthImaging beside it. */
 async function archive(count: number, limits: Partial<ImagingLimits> = {}) {
   const decoded: string[] = [];
-  const pixels = {
+  const pixels = standIn<PixelEngine>({
     async transcode({ transferSyntaxUID }: EncodedFrame) {
       decoded.push(transferSyntaxUID);
-      return { codestream: Buffer.from('made here') };
+      return standIn<EncodedFrame>({ codestream: Buffer.from('made here') });
     },
-  } as unknown as PixelEngine;
+  });
   const base = memoryServices({ pixels });
   const beside = await imagingBeside(base, limits);
   open.push(() => beside.close());

@@ -11,8 +11,10 @@ import { auditPartition } from '#core/audit/trail.ts';
 import { asItem } from '#core/ports/index-table.ts';
 import { TokenStore } from '#core/tokens.ts';
 import type { Context } from '#dicomweb/handler.ts';
+import type { HttpRequest } from '#dicomweb/http.ts';
 import { type BuilderDataSet, buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { chunked, memoryServices } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 type Body = Record<string, unknown>;
 /** An answer's JSON, of whatever shape. */
@@ -372,10 +374,12 @@ describe('emergency access', () => {
 
 test('a stream of events follows what its reader reaches, also while it is open', async () => {
   const ended = new AbortController();
-  const context = {
-    request: { query: new URLSearchParams(), headers: { accept: 'text/event-stream' }, signal: ended.signal },
-  };
-  const { body } = await getEvents({ ...context, services, principal: radiologist } as unknown as Context);
+  const request = standIn<HttpRequest>({
+    query: new URLSearchParams(),
+    headers: { accept: 'text/event-stream' },
+    signal: ended.signal,
+  });
+  const { body } = await getEvents(standIn<Context>({ request, services, principal: radiologist }));
   const stream = (body as AsyncGenerator<Uint8Array>)[Symbol.asyncIterator]();
   const next = async () => Buffer.from((await stream.next()).value as Uint8Array).toString();
   expect(await next()).toMatch(/^: open\n/);

@@ -9,6 +9,7 @@ import { TokenStore } from '#core/tokens.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { readConfig } from '#embedded/config.ts';
 import { chunked, memoryServices, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 type Kind = 'of one process' | 'shared';
 
@@ -152,7 +153,7 @@ describe('when the ledger of shared rates fails', () => {
     return { throttle, clock: services.clock, failures, asked: () => asked };
   }
   const reader: Principal = { tenant: TENANT, subject: 'reader', roles: ['viewer'] };
-  const request = { body: chunked(Buffer.alloc(0)) } as unknown as HttpRequest;
+  const request = standIn<HttpRequest>({ body: chunked(Buffer.alloc(0)) });
 
   test('nobody is refused because of it: each process keeps the rate by itself, says so, and asks again after a while', async () => {
     let fails = true;

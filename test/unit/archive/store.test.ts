@@ -19,6 +19,7 @@ import { auditEvents } from '#test/fixtures/audit-events.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import * as fixtures from '#test/fixtures/services.ts';
 import { chunked, store, studyRecord, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const slice = (n: number, more: object = {}): Uint8Array =>
@@ -414,7 +415,7 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
         died.resolve();
         return new Promise<never>(() => {});
       };
-      void store({ ...services, commits: { commit } as unknown as Services['commits'] }, slice(1));
+      void store({ ...services, commits: standIn<Services['commits']>({ commit }) }, slice(1));
       await died.promise;
       expect((await Array.fromAsync(services.blobs.list(''))).length).toBeGreaterThan(0);
       expect(await sweep(services, TENANT)).toMatchObject({ abandoned: 0 });
@@ -429,13 +430,13 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
       const commit = services.commits.commit.bind(services.commits);
       const slow = {
         ...services,
-        commits: {
+        commits: standIn<Services['commits']>({
           async commit(prepared: Parameters<typeof commit>[0]) {
             services.clock.advance(services.limits.pendingMs + 1);
             await sweep(services, TENANT);
             return commit(prepared);
           },
-        } as unknown as Services['commits'],
+        }),
       };
       expect(await store(slow, slice(1))).toMatchObject({ kind: 'failed', error: { code: 'BUSY' } });
       expect(await instanceOf(services, 1)).toBeUndefined();
@@ -451,7 +452,7 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
           died.resolve();
           return new Promise<never>(() => {});
         };
-        const folder = { isContended: () => true, fold } as unknown as Services['folder'];
+        const folder = standIn<Services['folder']>({ isContended: () => true, fold });
         const dying = { ...services, folder, commits: new CommitQueue({ ...services, folder }) };
         void store(dying, slice(1));
         await died.promise;
@@ -560,7 +561,7 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
   test('hundreds of deltas that dead writers left are folded by one call, each once', async () => {
     const services = memoryServices();
     await store(services, slice(1));
-    const folder = { isContended: () => true, fold: async () => {} } as unknown as Services['folder'];
+    const folder = standIn<Services['folder']>({ isContended: () => true, fold: async () => {} });
     const commits = new CommitQueue({ ...services, folder });
     for (let n = 2; n <= 300; n++) await store({ ...services, folder, commits }, slice(n));
     await services.folder.fold(TENANT, uid(1));

@@ -1,12 +1,14 @@
 import { expect, test } from 'vitest';
 import { EXPLICIT_VR_LITTLE_ENDIAN } from '#core/dicom/transfer-syntaxes.ts';
 import { AssociationError } from '#dimse/association.ts';
+import type { Command } from '#dimse/command-set.ts';
 import type { AcceptedContext } from '#dimse/negotiation.ts';
 import type { Arriving } from '#dimse/services/retrieve.ts';
 import { sendAll } from '#dimse/services/suboperations.ts';
 import type { Operation, Session } from '#dimse/session.ts';
 import { CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 // It stayed taken, read by nobody: what brings it from upstream waited for its reader for ever, and kept its turn.
 test('an object that is passed on as it arrives is let go of when its receiver hangs up before its first byte', async () => {
@@ -32,7 +34,7 @@ test('an object that is passed on as it arrives is let go of when its receiver h
     take: bytes,
     stored: new Promise(() => {}),
   };
-  const session = {
+  const session = standIn<Session>({
     isOpen: true,
     contexts: new Map([[1, context]]),
     error: undefined,
@@ -40,14 +42,14 @@ test('an object that is passed on as it arrives is let go of when its receiver h
     request: async () => {
       throw new AssociationError('closed', 'the association is not open');
     },
-  } as unknown as Session;
+  });
   const statuses: number[] = [];
-  const operation = {
+  const operation = standIn<Operation>({
     signal: new AbortController().signal,
-    command: {},
+    command: standIn<Command>({}),
     context,
     respond: async ({ Status }: { Status: number }) => void statuses.push(Status),
-  } as unknown as Operation;
+  });
   const selection = {
     count: 1,
     encodings: new Map(),

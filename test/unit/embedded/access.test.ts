@@ -7,6 +7,7 @@ import type { Archive } from '#embedded/archive.ts';
 import { readConfig } from '#embedded/config.ts';
 import { createLog } from '#embedded/log.ts';
 import { memoryServices } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 const nothing = (async function* () {})();
 
@@ -14,7 +15,7 @@ function app(env: Record<string, string> = {}) {
   const services = memoryServices();
   const tokens = new TokenStore(services);
   const { answer } = createApp({
-    archive: { services, tokens } as unknown as Archive,
+    archive: standIn<Archive>({ services, tokens }),
     config: readConfig(env),
     log: createLog('error', () => {}),
   });

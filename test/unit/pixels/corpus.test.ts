@@ -19,6 +19,7 @@ import { readFrame } from '#core/retrieve/frames.ts';
 import type { Services } from '#core/services.ts';
 import decodedCorpus from '#test/fixtures/pixels/decoded-corpus.json' with { type: 'json' };
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 const ROOT = join(import.meta.dirname, '../../../../shared/testdata');
 const pixels = new InProcessPixelEngine(codecModule(), DEFAULT_LIMITS);
@@ -86,7 +87,7 @@ describe.skipIf(!existsSync(ROOT))('the corpus', () => {
       const services = memoryServices({ pixels });
       await services.blobs.put('clinic/object', bytes);
       const { pixels: layout, transferSyntaxUID } = scanned;
-      const instance = { blobKey: 'clinic/object', pixels: layout, transferSyntaxUID } as unknown as InstanceRecord;
+      const instance = standIn<InstanceRecord>({ blobKey: 'clinic/object', pixels: layout, transferSyntaxUID });
       for (const [frame, sha256] of Object.entries(frames)) {
         const codestream = await readFrame(services, instance, Number(frame));
         const { samples } = await decodeFrame(

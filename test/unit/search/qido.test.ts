@@ -8,6 +8,7 @@ import { countWrites, newTermWrites, postingPuts } from '#core/search/postings.t
 import type { Services } from '#core/services.ts';
 import { searchInstances, searchSeries, searchStudies } from '#dicomweb/search.ts';
 import { TestClock } from '#test/fixtures/services.ts';
+import { standIn } from '#test/fixtures/stand-in.ts';
 
 /** A small clinic: Anna Müller with a CT of two series and a later MR, Ken Yamada with a CT, and a study without a date. */
 
@@ -198,11 +199,11 @@ async function get(
       origin: 'http://127.0.0.1:8080',
     },
     params: { ...(study && { study }), ...(series && { series }) },
-    services: {
+    services: standIn<Services>({
       index,
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       clock: new TestClock(),
-    } as unknown as Services,
+    }),
     principal: { tenant: options.tenant ?? 'main', subject: 'test', roles: ['admin'] },
     root: ROOT,
     facts: {},
