@@ -8,7 +8,7 @@ import { ConfigError } from './config.ts';
 /**
  * A socket in the data folder that answers as long as its process lives: the system closes it with the process. Two containers on one volume see each
  * other by it, though neither has a number for the other's processes.
- * @returns what lets go of it; where the file system has no sockets, there is none
+ * @returns what lets go of it; where the file system has no sockets, or gives them no second name, there is none
  * @throws ConfigError when another process answers
  */
 export async function openLockSocket(dataDir: string): Promise<() => void> {
@@ -26,7 +26,8 @@ export async function openLockSocket(dataDir: string): Promise<() => void> {
     await takeName(path, own, dataDir);
   } catch (error) {
     server.close();
-    throw error;
+    if (error instanceof ConfigError) throw error;
+    return () => undefined;
   } finally {
     rmSync(own, { force: true });
   }
