@@ -29,6 +29,16 @@ export function timeOf(version: string): number {
   return time;
 }
 
+/**
+ * Where the lock of a record begins that stands for a version, and may go and come again for another one: never where it was for that one (the ABA race).
+ * 45 of the version's random bits.
+ */
+export function lockOf(version: string): number {
+  let lock = 0;
+  for (const character of version.slice(-9)) lock = lock * 32 + CROCKFORD.indexOf(character);
+  return lock;
+}
+
 /** The UID below 2.25 that a hash stands for: a UUID of version 8 (PS3.5 §B.2, RFC 9562 §5.8). @param hash 16 bytes or more */
 export function hashedUID(hash: Uint8Array): string {
   const bytes = Uint8Array.from(hash.subarray(0, 16));

@@ -1,6 +1,6 @@
 import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
-import { newVersion } from '../ids.ts';
+import { lockOf, newVersion } from '../ids.ts';
 import {
   asItem,
   type Item,
@@ -167,7 +167,7 @@ function writesOf(tenant: Tenant, entries: readonly Entry[]) {
     const { instance, metadata, guard } = entry.prepared;
     const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
     const claim: SopClaim = {
-      version: 1,
+      version: lockOf(instance.version),
       StudyInstanceUID: study,
       SeriesInstanceUID: series,
       instanceVersion: instance.version,

@@ -1,7 +1,7 @@
 import { restoreAudit, sealedUpTo } from '../audit/seal.ts';
 import { countRebuiltStudy } from '../costs/count-study.ts';
 import { asPacsError, PacsError } from '../errors.ts';
-import { timeOf } from '../ids.ts';
+import { lockOf, timeOf } from '../ids.ts';
 import { asItem } from '../ports/index-table.ts';
 import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
@@ -151,7 +151,7 @@ async function claimRejected(
   trashId: string,
 ): Promise<void> {
   const claim = {
-    version: 1,
+    version: lockOf(instance.version),
     StudyInstanceUID: instance.StudyInstanceUID,
     SeriesInstanceUID: instance.SeriesInstanceUID,
     instanceVersion: instance.version,

@@ -134,7 +134,7 @@ export type InstancePixels =
     }
   | { kind: 'fragments'; frames: number; table?: Uint8Array | undefined; tableBlobKey?: string | undefined };
 
-/** Who owns a SOPInstanceUID. `version` is the optimistic lock; `instanceVersion` names the bytes that are current. */
+/** Who owns a SOPInstanceUID. `version` is the optimistic lock, which begins elsewhere for each owner (lockOf); `instanceVersion` names the bytes that are current. */
 export interface SopClaim {
   version: number;
   StudyInstanceUID: string;
