@@ -1,8 +1,9 @@
 import { STUDY_QUIET } from './archive/fold.ts';
 import { placeStudy } from './archive/place.ts';
 import { settleStudy } from './archive/quiet.ts';
-import { FINISH_REMOVAL, finishRemoval } from './archive/remove.ts';
+import { FINISH_REMOVAL } from './archive/remove.ts';
 import { RESTORE, restoreSeries } from './archive/tiering.ts';
+import { finishInterrupted } from './archive/trash.ts';
 import { STORE_UPLOADED, storeUploaded, type UploadedObjects } from './archive/uploaded.ts';
 import { type CopyJob, copyStudy } from './deidentify/copy-study.ts';
 import { DEIDENTIFY } from './deidentify/runs.ts';
@@ -25,7 +26,7 @@ export const ARCHIVE_JOBS = {
     settleStudy(services, payload.tenant as string, payload.study as string, root),
   [RESTORE]: (services, payload) => restoreSeries(services, asRecord<Parameters<typeof restoreSeries>[1]>(payload)),
   [PLACEMENT]: (services, payload) => placeStudy(services, asRecord<Parameters<typeof placeStudy>[1]>(payload)),
-  [FINISH_REMOVAL]: (services, payload) => finishRemoval(services, payload.tenant as string, payload.id as string),
+  [FINISH_REMOVAL]: (services, payload) => finishInterrupted(services, payload.tenant as string, payload.id as string),
   [STORE_UPLOADED]: (services, payload) => storeUploaded(services, asRecord<UploadedObjects>(payload)),
   [DEIDENTIFY]: (services, payload) => copyStudy(services, asRecord<CopyJob>(payload)),
   [ROUTE]: (services, payload) => workRoute(services, payload),

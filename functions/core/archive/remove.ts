@@ -21,9 +21,9 @@ import { forgetSelection, noteUntaken } from './trashed.ts';
 
 /** claim, instance, metadata, trashed; and once a series: the delta */
 const INSTANCES_PER_WRITE = 20;
-/** the queue of removals under way, so that one whose process died is finished by another; payload { tenant, id } */
+/** the queue of removals and restores under way, so that one whose process died is finished by another; payload { tenant, id } */
 export const FINISH_REMOVAL = 'finish-removal';
-const FINISH_AFTER_MS = 120_000;
+export const FINISH_AFTER_MS = 120_000;
 
 export interface Selection {
   readonly StudyInstanceUID: string;

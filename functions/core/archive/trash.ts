@@ -9,6 +9,7 @@ import { blobKeysOf } from './instance.ts';
 import { deleteManifests, putManifest } from './manifest.ts';
 import { beginPlacementRemoval } from './place.ts';
 import { type InstanceRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
+import { FINISH_AFTER_MS, FINISH_REMOVAL, finishRemoval } from './remove.ts';
 import { rescan } from './rescan.ts';
 import { forgetSelection, noteUntaken, trashedInstances } from './trashed.ts';
 
@@ -38,14 +39,26 @@ export async function listTrash(
   return page.more && last ? { items, next: last.sort } : { items };
 }
 
+/** Goes on with a removal or a restore that was interrupted; nothing to do when it is complete. */
+export async function finishInterrupted(services: Services, tenant: Tenant, id: string): Promise<void> {
+  const item = await services.index.get(keys.trash(tenant, id));
+  if (item?.state === 'restoring') await goOnRestoring(services, tenant, asRecord<TrashRecord>(item));
+  else await finishRemoval(services, tenant, id);
+}
+
 /**
- * Brings back what a trash entry holds. Repeatable: one that was interrupted goes on where it stopped.
+ * Brings back what a trash entry holds. Repeatable: one that was interrupted goes on where it stopped, by the queue if nobody asks again.
  * @throws PacsError NOT_FOUND; BEING_STORED while the removal itself is not complete; GONE when it is being purged
  */
 export async function restoreFromTrash(confined: Services, tenant: Tenant, id: string): Promise<RestoreOutcome> {
   await getTrash(confined, tenant, id);
   const services = wholeOf(confined);
-  const trash = await enter(services, tenant, id, 'restoring');
+  await services.jobs.enqueue(FINISH_REMOVAL, { tenant, id }, { delayMs: FINISH_AFTER_MS });
+  return goOnRestoring(services, tenant, await enter(services, tenant, id, 'restoring'));
+}
+
+async function goOnRestoring(services: Services, tenant: Tenant, trash: TrashRecord): Promise<RestoreOutcome> {
+  const { id } = trash;
   let restored = 0;
   let conflicting = 0;
   const studies = new Set<string>();
