@@ -76,15 +76,16 @@ const RULE_NUMBERS = ['Rows', 'Columns'] as const;
 export function readProfile(given: unknown): Profile {
   const { pixelRules = [], dates = 'remove', ...flags } = objectOf(given ?? {}, 'profile');
   if (!DATE_POLICIES.includes(dates as DatePolicy)) throw bad(`dates must be one of ${DATE_POLICIES.join(', ')}`);
-  const profile: Record<string, unknown> = { ...BASIC_PROFILE, dates };
+  const chosen: Partial<Record<(typeof PROFILE_FLAGS)[number], boolean>> = {};
   for (const [name, value] of Object.entries(flags)) {
-    if (!(PROFILE_FLAGS as readonly string[]).includes(name)) throw bad(`there is no option ${name.slice(0, 40)}`);
+    const flag = PROFILE_FLAGS.find((one) => one === name);
+    if (flag === undefined) throw bad(`there is no option ${name.slice(0, 40)}`);
     if (typeof value !== 'boolean') throw bad(`${name} must be true or false`);
-    profile[name] = value;
+    chosen[flag] = value;
   }
   if (!Array.isArray(pixelRules) || pixelRules.length > PIXEL_RULES)
     throw bad(`pixelRules must be a list of at most ${PIXEL_RULES}`);
-  return { ...(profile as unknown as Profile), pixelRules: pixelRules.map(readRule) };
+  return { ...BASIC_PROFILE, ...chosen, dates: dates as DatePolicy, pixelRules: pixelRules.map(readRule) };
 }
 
 function readRule(given: unknown): PixelRule {
