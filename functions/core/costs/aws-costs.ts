@@ -5,16 +5,20 @@ import type { PriceList } from './prices.ts';
 /** What is stored on AWS and done there, at list prices (USD). `npm run cost` and /api/costs reckon with these alone. */
 
 /** The calls of an operation, by what they touch. */
-export const usageCost = (p: PriceList, usage: Usage): number =>
-  usage.writeUnits * p.writeUnit +
-  usage.readUnits * p.readUnit +
-  usage.s3Puts * p.put +
-  usage.s3Gets * p.get +
-  usage.queueRequests * p.queueRequest;
+export const usageCost = (prices: PriceList, usage: Usage): number =>
+  usage.writeUnits * prices.writeUnit +
+  usage.readUnits * prices.readUnit +
+  usage.s3Puts * prices.put +
+  usage.s3Gets * prices.get +
+  usage.queueRequests * prices.queueRequest;
 
 /** A request through CloudFront, API Gateway and a function. */
-export const requestCost = (p: PriceList, gbSeconds: number): number =>
-  p.frontRequest + p.apiRequest + p.invocation + gbSeconds * p.gbSecond + ASSUMED.logBytesPerRequest * p.logs;
+export const requestCost = (prices: PriceList, gbSeconds: number): number =>
+  prices.frontRequest +
+  prices.apiRequest +
+  prices.invocation +
+  gbSeconds * prices.gbSecond +
+  ASSUMED.logBytesPerRequest * prices.logs;
 
 export interface Stored {
   readonly studies: number;
@@ -23,15 +27,15 @@ export interface Stored {
 }
 
 /** Taking studies in: requests, index, objects, and what is done once they are quiet. */
-export function ingestCost(p: PriceList, counts: CostCounts, { studies, objects, bytes }: Stored): number {
+export function ingestCost(prices: PriceList, counts: CostCounts, { studies, objects, bytes }: Stored): number {
   const requests = Math.ceil(objects / ASSUMED.objectsPerStoreRequest);
   const gbSeconds = requests * ASSUMED.storeGbSecondsPerRequest + objects * ASSUMED.storeGbSecondsPerObject;
   return (
-    studies * (usageCost(p, counts.study) + usageCost(p, counts.quiet)) +
-    Math.max(0, objects - studies) * usageCost(p, counts.instance) +
-    requests * requestCost(p, 0) +
-    gbSeconds * p.gbSecond +
-    bytes * p.toOrigin
+    studies * (usageCost(prices, counts.study) + usageCost(prices, counts.quiet)) +
+    Math.max(0, objects - studies) * usageCost(prices, counts.instance) +
+    requests * requestCost(prices, 0) +
+    gbSeconds * prices.gbSecond +
+    bytes * prices.toOrigin
   );
 }
 
@@ -40,20 +44,23 @@ export const indexBytesOf = ({ indexBytes }: CostCounts, { studies, objects }: O
   studies * indexBytes.study + Math.max(0, objects - studies) * indexBytes.instance;
 
 /** A month of the index, with recovery to a point in time. */
-export const indexMonth = (p: PriceList, bytes: number): number => bytes * (p.index + p.indexRecovery);
+export const indexMonth = (prices: PriceList, bytes: number): number => bytes * (prices.index + prices.indexRecovery);
 
-/** A month of objects that the default lifecycle moves and nobody reads, at an age of whole months: for each byte and each object. */
-export function lifecycleMonth(p: PriceList, age: number): { readonly byte: number; readonly object: number } {
+/** A month of objects that the default lifecycle moves and nobody reads, at an age of whole months: what each byte and each object costs then. */
+export function lifecycleMonth(
+  prices: PriceList,
+  ageMonths: number,
+): { readonly byte: number; readonly object: number } {
   const { standardMonths, frequentMonths, infrequentMonths } = ASSUMED;
-  if (age < standardMonths) return { byte: p.standard, object: 0 };
+  if (ageMonths < standardMonths) return { byte: prices.standard, object: 0 };
   const byte =
-    age < standardMonths + frequentMonths
-      ? p.intFrequent
-      : age < standardMonths + frequentMonths + infrequentMonths
-        ? p.intInfrequent
-        : p.intArchiveInstant;
-  return { byte, object: p.intMonitoring + (age === standardMonths ? p.toIntelligent : 0) };
+    ageMonths < standardMonths + frequentMonths
+      ? prices.intFrequent
+      : ageMonths < standardMonths + frequentMonths + infrequentMonths
+        ? prices.intInfrequent
+        : prices.intArchiveInstant;
+  return { byte, object: prices.intMonitoring + (ageMonths === standardMonths ? prices.toIntelligent : 0) };
 }
 
 /** Moving an object to Deep Archive. */
-export const deepMove = (p: PriceList): number => p.toDeep + p.put;
+export const deepMove = (prices: PriceList): number => prices.toDeep + prices.put;

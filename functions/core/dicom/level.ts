@@ -72,10 +72,13 @@ export function handUndecided(from: Level, to: Level): void {
 }
 
 /** The first header shows how a data set is in fact encoded; some writers declare otherwise. True where it differs. */
-export function detectEncoding(b: Buffer, at: number, level: Level): boolean {
-  const little = b[at] === 0 && b[at + 1] !== 0 ? false : b[at] !== 0 && b[at + 1] === 0 ? true : level.little;
+export function detectEncoding(bytes: Buffer, at: number, level: Level): boolean {
+  // The low byte of a group number stands first in little endian, and one of the two is nearly always 0.
+  const isDecided = (bytes[at] === 0) !== (bytes[at + 1] === 0);
+  const little = isDecided ? bytes[at + 1] === 0 : level.little;
   const implicit =
-    !looksLikeVr(b[at + 4]!, b[at + 5]!) || (level.implicit && vrOfBytes(b[at + 4]!, b[at + 5]!) === undefined);
+    !looksLikeVr(bytes[at + 4]!, bytes[at + 5]!) ||
+    (level.implicit && vrOfBytes(bytes[at + 4]!, bytes[at + 5]!) === undefined);
   if (little === level.little && implicit === level.implicit) return false;
   level.little = little;
   level.implicit = implicit;

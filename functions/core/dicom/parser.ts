@@ -112,13 +112,13 @@ export class DataSetParser extends ChunkReader {
     return level.sequence === undefined ? this.#readElement(bytes, at, end) : this.#readItem(at, level.sequence);
   }
 
-  #readElement(b: Buffer, at: number, end: number): number {
+  #readElement(bytes: Buffer, at: number, end: number): number {
     const level = this.#level;
     const { tag, length, bytes: headerBytes, vr: explicit } = this.#header;
     if (tag >= ITEM && tag <= SEQUENCE_DELIMITER) return this.#readDelimiter(tag, at);
     if (this.#meta && this.#endsMeta(tag, explicit)) return at;
     const atRoot = this.#stack.length === 0;
-    if (atRoot && this.pixelsSeen && !this.#isPlausible(b, at)) return this.#startTrailing('ignored', at);
+    if (atRoot && this.pixelsSeen && !this.#isPlausible(bytes, at)) return this.#startTrailing('ignored', at);
     if (atRoot && explicit === undefined && tag === 0 && length === 0) return this.#startTrailing('zeros', at);
     if (this.#header.unknownVr) this.#warn('UNKNOWN_VR', tag);
     else if (explicit === undefined && !level.implicit) this.#warn('IMPLICIT_ELEMENT', tag);
@@ -165,14 +165,14 @@ export class DataSetParser extends ChunkReader {
     if (this.#heldBytes > this.#limits.headerBytes) this.#tooLarge('headerBytes');
     const valueAt = at + headerBytes;
     const valueEnd = valueAt + length;
-    if (isTable) this.extendedOffsetTable = Uint8Array.prototype.slice.call(b, valueAt, valueEnd);
+    if (isTable) this.extendedOffsetTable = Uint8Array.prototype.slice.call(bytes, valueAt, valueEnd);
     let element: Element | undefined;
-    if (unknownSequence) element = this.#itemsOf(b.subarray(valueAt, valueEnd), valueOffset);
+    if (unknownSequence) element = this.#itemsOf(bytes.subarray(valueAt, valueEnd), valueOffset);
     if (element === undefined) {
       if (length === 0) element = { vr: vr.name };
       else if (vr.kind === 'octets' && length > this.#limits.inlineBinaryBytes) {
         element = { vr: vr.name, bulk: this.#bulk(valueOffset, length) };
-      } else element = this.#decode(b, valueAt, valueEnd, vr, little, tag);
+      } else element = this.#decode(bytes, valueAt, valueEnd, vr, little, tag);
     }
     this.#add(tag, attribute, element);
     applyElement(level, tag, attribute, element, explicit, this.#warn);
@@ -180,16 +180,16 @@ export class DataSetParser extends ChunkReader {
     return valueEnd;
   }
 
-  #decode(b: Buffer, start: number, end: number, vr: Vr, little: boolean, tag: number): Element {
+  #decode(bytes: Buffer, start: number, end: number, vr: Vr, little: boolean, tag: number): Element {
     const length = end - start;
     if ((length & 1) === 1) this.#warn('ODD_LENGTH', tag);
     if (vr.kind === 'numbers' && length % vr.width !== 0) this.#warn('LENGTH_NOT_MULTIPLE', tag);
-    const element = decodeValue(b, start, end, vr, little, this.#level.decoder);
+    const element = decodeValue(bytes, start, end, vr, little, this.#level.decoder);
     if ((vr.kind === 'texts' || vr.kind === 'text' || vr.kind === 'names') && isUndecodable(element)) {
       this.#warn('UNDECODABLE_TEXT', tag);
     }
     if (this.#options.literal) {
-      const raw = b.subarray(start, end);
+      const raw = bytes.subarray(start, end);
       element.raw = little ? Uint8Array.prototype.slice.call(raw) : swapped(raw, vr.width);
     }
     return element;
@@ -245,8 +245,8 @@ export class DataSetParser extends ChunkReader {
     return at + headerBytes;
   }
 
-  #readFragment(fragments: FragmentReader, b: Buffer, at: number, end: number): number {
-    const next = fragments.read(b, at, end, this.offset);
+  #readFragment(fragments: FragmentReader, bytes: Buffer, at: number, end: number): number {
+    const next = fragments.read(bytes, at, end, this.offset);
     if (next === at) return this.wait(fragments.need, at);
     this.#count();
     this.skip = fragments.skip;
@@ -339,10 +339,10 @@ export class DataSetParser extends ChunkReader {
   }
 
   /** After the pixel data only greater tags may follow; anything else is what some programs leave behind an object. */
-  #isPlausible(b: Buffer, at: number): boolean {
+  #isPlausible(bytes: Buffer, at: number): boolean {
     const { tag } = this.#header;
     if (tag <= this.#level.greatest) return false;
-    return this.#level.implicit ? isKnown(tag) : looksLikeVr(b[at + 4]!, b[at + 5]!);
+    return this.#level.implicit ? isKnown(tag) : looksLikeVr(bytes[at + 4]!, bytes[at + 5]!);
   }
 
   /** Could these last bytes, too few for a header, be the beginning of one? */
@@ -362,9 +362,9 @@ export class DataSetParser extends ChunkReader {
     return at + 8;
   }
 
-  #readTrailing(b: Buffer, at: number, end: number): number {
+  #readTrailing(bytes: Buffer, at: number, end: number): number {
     if (this.#trailing === 'ignored') return end;
-    for (let i = at; i < end; i++) if (b[i] !== 0) unreadable('the data set goes on after zeros', this.offset);
+    for (let i = at; i < end; i++) if (bytes[i] !== 0) unreadable('the data set goes on after zeros', this.offset);
     return end;
   }
 
