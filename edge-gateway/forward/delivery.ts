@@ -94,7 +94,7 @@ export class Delivery {
       const found = await services.index.get(
         keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID),
       );
-      const instance = found && asRecord<InstanceRecord>(found);
+      const instance = asRecord<InstanceRecord>(found);
       if (instance === undefined || instance.sha256 !== record.sha256) {
         await queue.apply([[record, { to: 'held', reason: 'it is no longer stored here' }]]);
         continue;

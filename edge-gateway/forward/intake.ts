@@ -122,7 +122,7 @@ class Intake {
     if (event.type !== 'InstanceStored' || series === undefined || sop === undefined) return;
     const { services, tenant, config } = this.#context;
     const item = await services.index.get(keys.instance(tenant, study, series, sop));
-    const instance = item && asRecord<InstanceRecord>(item);
+    const instance = asRecord<InstanceRecord>(item);
     // Other bytes took its place, or it was removed: a later event says so.
     if (instance === undefined || instance.sha256 !== event.sha256 || this.#seen.has(sop)) return;
     this.#seen.add(sop);
@@ -136,7 +136,7 @@ class Intake {
     const queueKey = queueKeyOf(order, study, event.cursor);
     if (wanted.length === 0) {
       const known = await services.index.get(forwardKeys.forward(tenant, sop, NOBODY));
-      this.#put(instance, NOBODY, { state: 'unwanted', queueKey }, known && asRecord<ForwardRecord>(known));
+      this.#put(instance, NOBODY, { state: 'unwanted', queueKey }, asRecord<ForwardRecord>(known));
     }
     for (const { name } of wanted) await this.#enqueue(instance, name, queueKey);
   }
@@ -156,7 +156,7 @@ class Intake {
     const { services, tenant } = this.#context;
     const { SOPInstanceUID: sop, sizeBytes } = instance;
     const item = await services.index.get(forwardKeys.forward(tenant, sop, destination));
-    const known = item && asRecord<ForwardRecord>(item);
+    const known = asRecord<ForwardRecord>(item);
     const isSame = known?.sha256 === instance.sha256;
     const places = known === undefined ? [] : placesOf(tenant, destination, known);
     if (isSame && places.length > 0) return;
@@ -227,7 +227,7 @@ class Intake {
     let known = this.#studies.get(study);
     if (known === undefined) {
       const item = await services.index.get(key);
-      known = item && asRecord<StudyOrder>(item);
+      known = asRecord<StudyOrder>(item);
     }
     if (known === undefined || at - known.lastAt >= STUDY_GOES_ON_MS) {
       const stated = urgent(own, await facts.priority());

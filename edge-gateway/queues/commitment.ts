@@ -63,7 +63,7 @@ async function standingOf(
   { SOPInstanceUID, SOPClassUID }: Reference,
 ): Promise<Standing> {
   const item = await services.index.get(keys.sop(tenant, SOPInstanceUID));
-  const claim = item && asRecord<SopClaim>(item);
+  const claim = asRecord<SopClaim>(item);
   const known = await forwarder.evidenceOf(SOPInstanceUID);
   if (!known.known) return claim === undefined ? 'unknown' : 'waiting';
   const { destinations } = known;

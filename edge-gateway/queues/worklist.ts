@@ -32,7 +32,7 @@ export async function worklistCopy({ services, tenant, upstreams }: EdgeContext)
   const { url } = upstream.config;
   if (apiRootOf(upstream) === undefined) return { url, offered: 'no' };
   const item = await services.index.get(copyKey(tenant));
-  const copy = item && asRecord<WorklistCopy>(item);
+  const copy = asRecord<WorklistCopy>(item);
   return copy?.url === url ? copy : undefined;
 }
 

@@ -104,7 +104,7 @@ async function bring(context: EdgeContext, whole: Map<string, Whole>, path: Path
   const id = `${study}|${series ?? ''}`;
   const revision = async (): Promise<string | undefined> => {
     const item = await services.index.get(keys.study(tenant, study));
-    return item && asRecord<StudyRecord>(item).revision;
+    return asRecord<StudyRecord>(item)?.revision;
   };
   const known = whole.get(id);
   if (known !== undefined && clock.now() - known.at < WHOLE_MS && known.revision === (await revision())) return;

@@ -90,7 +90,7 @@ async function summaries(services: Services, principal: Principal, { studies }: 
   const { index } = await confine(services, principal, 'search');
   const items = await index.getMany(studies.map((study) => keys.study(tenant, study)));
   return items.flatMap((item) => {
-    const record = item && asRecord<StudyRecord>(item);
+    const record = asRecord<StudyRecord>(item);
     if (record === undefined || record.instanceCount <= 0) return [];
     const { StudyInstanceUID, attributes, modalities, instanceCount, sizeBytes } = record;
     const text = (tag: string): string => {

@@ -212,7 +212,7 @@ async function knownFacts(
   // The deltas first: what is folded between the two reads is in the record.
   const page = await index.query({ partition, prefix: 'delta|', limit: DELTAS }, meter);
   const item = await index.get(keys.study(tenant, study), meter);
-  const record = item && asRecord<StudyRecord>(item);
+  const record = asRecord<StudyRecord>(item);
   const deltas = page.records.map(({ item: delta }) => asRecord<Delta>(delta)).filter(({ instances }) => instances > 0);
   const folded = record && record.instanceCount > 0 ? factsOfRecord(record) : undefined;
   const [first] = deltas;

@@ -122,11 +122,11 @@ export async function commitmentOf(
 }
 
 const rejected = (item: Item | undefined): { sha256?: string } => {
-  const claim = item && asRecord<SopClaim>(item);
+  const claim = asRecord<SopClaim>(item);
   return claim?.rejectedBy === undefined ? {} : { sha256: claim.sha256 };
 };
 
 const usable = (item: Item | undefined): SopClaim | undefined => {
-  const claim = item && asRecord<SopClaim>(item);
+  const claim = asRecord<SopClaim>(item);
   return claim?.rejectedBy === undefined ? claim : undefined;
 };

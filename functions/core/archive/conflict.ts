@@ -84,7 +84,7 @@ async function ownerOf(
   sop: string,
 ): Promise<InstanceRecord | undefined> {
   const item = await services.index.get(keys.instance(tenant, claim.StudyInstanceUID, claim.SeriesInstanceUID, sop));
-  return item && asRecord<InstanceRecord>(item);
+  return asRecord<InstanceRecord>(item);
 }
 
 function hold(services: Services, prepared: PreparedInstance, claim: SopClaim): Promise<Settlement> {
@@ -253,7 +253,7 @@ const uids = (record: InstanceRecord) => ({
 async function classify(services: Services, prepared: PreparedInstance, owner: InstanceRecord): Promise<ConflictKind> {
   const { tenant, instance } = prepared;
   const study = await services.index.get(keys.study(tenant, owner.StudyInstanceUID));
-  const ownerAttributes = study && asRecord<StudyRecord>(study).attributes;
+  const ownerAttributes = asRecord<StudyRecord>(study)?.attributes;
   if (ownerAttributes && patientOf(ownerAttributes) !== patientOf(prepared.studyAttributes)) return 'otherPatient';
   if (owner.StudyInstanceUID !== instance.StudyInstanceUID) return 'otherStudy';
   if (owner.SOPClassUID !== instance.SOPClassUID) return 'otherSopClass';

@@ -115,7 +115,7 @@ export class StudyFolder {
       const [leaseItem, ...items] = await index.getMany([keys.folding(tenant, study), ...looked]);
       left = left.filter((_, i) => i >= GET_MANY || items[i] !== undefined);
       if (left.length === 0) return;
-      const turnEndsAt = await this.#takeTurn(tenant, study, leaseItem && asRecord<FoldLease>(leaseItem));
+      const turnEndsAt = await this.#takeTurn(tenant, study, asRecord<FoldLease>(leaseItem));
       if (turnEndsAt !== undefined) await this.#foldInTurn(tenant, study, turnEndsAt);
       else {
         this.markContended(tenant, study);
@@ -258,7 +258,7 @@ export class StudyFolder {
     if (change.deletes.length === 0) return;
     await this.#writeAll(change.deletes);
     const item = await this.#ports.index.get(change.key);
-    const current = item && asRecord<StudyRecord>(item);
+    const current = asRecord<StudyRecord>(item);
     if (current && current.version !== change.version) await this.#writeAll(postingPuts(tenant, undefined, current));
   }
 

@@ -262,7 +262,7 @@ class IncomingObject {
 
   async #claim(id: Identity): Promise<SopClaim | undefined> {
     const item = await this.#services.index.get(keys.sop(this.#context.tenant, id.SOPInstanceUID));
-    return item && asRecord<SopClaim>(item);
+    return asRecord<SopClaim>(item);
   }
 
   #putOptions(id: Identity): PutOptions {

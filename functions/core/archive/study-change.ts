@@ -112,7 +112,7 @@ function applied(
   seriesItems: readonly (Item | undefined)[],
 ) {
   const key = keys.study(tenant, study);
-  const before = studyItem && asRecord<StudyRecord>(studyItem);
+  const before = asRecord<StudyRecord>(studyItem);
   const revision = newVersion(clock);
   // Attributes are replaced, never changed: what is the same object below has the same words, identifiers and dates.
   const after: StudyRecord = before

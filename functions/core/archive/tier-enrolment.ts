@@ -25,7 +25,7 @@ export async function enrolStudies(services: TierServices, tenant: Tenant, isOve
   const { index, clock, policy } = services;
   const place = tierKeys.enrolment(tenant);
   const item = await index.get(place);
-  const known = item && asRecord<EnrolmentRecord>(item);
+  const known = asRecord<EnrolmentRecord>(item);
   if (policy.tiers.length === 0) {
     if (known !== undefined) await index.write([{ kind: 'delete', key: place }]);
     return 0;

@@ -86,7 +86,7 @@ async function takeStep(
     tierKeys.access(tenant, study),
     keys.study(tenant, study),
   ]);
-  const record = tierItem && asRecord<TierRecord>(tierItem);
+  const record = asRecord<TierRecord>(tierItem);
   const from = policy.tiers[at - 1]?.tier ?? '';
   if (record === undefined || record.tier !== from || record.day !== day || studyItem === undefined) {
     // Left behind by a policy of before, or by a study that is gone.
@@ -149,7 +149,7 @@ function passOver(error: unknown): void {
 
 const tierOf = async ({ index }: TierServices, tenant: Tenant, study: string): Promise<TierRecord | undefined> => {
   const item = await index.get(tierKeys.tier(tenant, study));
-  return item && asRecord<TierRecord>(item);
+  return asRecord<TierRecord>(item);
 };
 
 /** Record and entry in one write, under the record's lock. False: another has changed it. */

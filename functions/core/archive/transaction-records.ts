@@ -76,7 +76,7 @@ export async function findTransaction(
     keys.transactionObjects(tenant, id),
     keys.transactionEnd(tenant, id),
   ]);
-  const record = item && asRecord<TransactionRecord>(item);
+  const record = asRecord<TransactionRecord>(item);
   const gone = end?.kind === 'abandoned' || (record && record.expiresAt <= services.clock.now());
   if (record?.by !== by || gone) throw new PacsError('NOT_FOUND', 'there is no such transaction');
   return record;
@@ -91,7 +91,7 @@ export async function transactionState(
   const end = await services.index.get(keys.transactionEnd(tenant, record.id));
   const outcomes = await keptOutcomes(services, tenant, record);
   return {
-    end: end && asRecord<TransactionEnd>(end),
+    end: asRecord<TransactionEnd>(end),
     outcomes,
     state: end === undefined ? 'open' : outcomes.every((one) => one !== undefined) ? 'done' : 'storing',
   };

@@ -163,7 +163,7 @@ export async function sweepTransactions(services: Services, tenant: Tenant): Pro
 /** Goes on with what an interruption left: an abandonment, or a commit whose jobs were lost or given up. */
 async function resume(services: Services, tenant: Tenant, id: string): Promise<void> {
   const endItem = await services.index.get(keys.transactionEnd(tenant, id));
-  const end = endItem && asRecord<TransactionEnd>(endItem);
+  const end = asRecord<TransactionEnd>(endItem);
   if (end?.kind === 'abandoned') return deleteTransaction(services, tenant, id);
   if (end === undefined || end.at + services.limits.transactionRetryMs > services.clock.now()) return;
   const item = await services.index.get(keys.transactionObjects(tenant, id));

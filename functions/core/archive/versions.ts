@@ -47,7 +47,7 @@ async function currentVersion(
   if (item === undefined) return undefined;
   const { StudyInstanceUID, SeriesInstanceUID } = asRecord<SopClaim>(item);
   const instance = await index.get(keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, sop));
-  return instance && asRecord<InstanceRecord>(instance);
+  return asRecord<InstanceRecord>(instance);
 }
 
 const nothingHere = (): PacsError => new PacsError('NOT_FOUND', 'there is no such version of an instance');

@@ -18,7 +18,7 @@ export async function patientsOf(
     const batch = studies.slice(at, at + STUDIES_A_READ);
     const items = await index.getMany(batch.map((study) => keys.study(tenant, study)));
     for (const [i, item] of items.entries()) {
-      const id = item && asRecord<StudyRecord>(item).attributes['00100020']?.Value?.[0];
+      const id = asRecord<StudyRecord>(item)?.attributes['00100020']?.Value?.[0];
       if (typeof id === 'string') patients.set(batch[i]!, id);
     }
   }

@@ -66,7 +66,7 @@ export async function findProject(
   project: string,
 ): Promise<ProjectRecord | undefined> {
   const item = await index.get(deidentificationKeys.project(tenant, project));
-  return item && asRecord<ProjectRecord>(item);
+  return asRecord<ProjectRecord>(item);
 }
 
 export async function listProjects({ index }: Pick<Services, 'index'>, tenant: Tenant): Promise<ProjectRecord[]> {

@@ -71,7 +71,7 @@ export async function settleProcedureSteps(
     if (missing.length > 0) continue;
     const key = procedureKeys.step(tenant, step.SOPInstanceUID);
     const item = await services.index.get(key);
-    const record = item && asRecord<ProcedureStepRecord>(item);
+    const record = asRecord<ProcedureStepRecord>(item);
     if (record === undefined || record.version !== step.version) continue;
     const at = services.clock.now();
     const outcome = await services.index.write([

@@ -213,7 +213,7 @@ async function stepsNamed(services: Services, tenant: Tenant, sops: readonly str
 async function readStep(services: Services, tenant: Tenant, sop: string): Promise<ProcedureStepRecord | undefined> {
   if (!isUID(sop)) return undefined;
   const item = await services.index.get(keys.step(tenant, sop));
-  return item && asRecord<ProcedureStepRecord>(item);
+  return asRecord<ProcedureStepRecord>(item);
 }
 
 const opened = (record: ProcedureStepRecord): ProcedureStep => ({ ...record, dataSet: unpacked(record.dataSet) });

@@ -30,7 +30,7 @@ export async function seriesRecord(
   meter?: ReadMeter,
 ): Promise<SeriesRecord | undefined> {
   const item = await index.get(keys.series(tenant, study, series), meter);
-  return item && asRecord<SeriesRecord>(item);
+  return asRecord<SeriesRecord>(item);
 }
 
 /**

@@ -61,7 +61,7 @@ export async function prepareSeriesMetadata(
     (await services.index.write([{ kind: 'put', key, item: asItem(next), if: { version: record.version } }])).committed;
   const superseded = won ? record.prepared?.blobKey : blobKey;
   // Where another process prepared the same revision first, the blob is the one its record names.
-  const current = won ? next : await services.index.get(key).then((found) => found && asRecord<SeriesRecord>(found));
+  const current = won ? next : await services.index.get(key).then((found) => asRecord<SeriesRecord>(found));
   if (superseded !== undefined && current?.prepared?.blobKey !== superseded) await services.blobs.delete(superseded);
   return won;
 }
@@ -102,7 +102,7 @@ export async function sweepSeriesDocuments(
   series: string,
 ): Promise<number> {
   const item = await services.index.get(keys.series(tenant, study, series));
-  const record = item && asRecord<SeriesRecord>(item);
+  const record = asRecord<SeriesRecord>(item);
   // What is being prepared for the revision of this moment is not named yet.
   const current = record && `/metadata.${record.revision}.`;
   let removed = 0;

@@ -56,7 +56,7 @@ async function note(
       routingKeys.delivery(tenant, study, destination),
       ...instances.map(({ SOPInstanceUID }) => routingKeys.instance(tenant, study, destination, SOPInstanceUID)),
     ]);
-    const before = deliveryItem && asRecord<Delivery>(deliveryItem);
+    const before = asRecord<Delivery>(deliveryItem);
     const now = clock.now();
     const delivery: Delivery = before ?? newDelivery(study, destination, now);
     const counts = {
@@ -69,7 +69,7 @@ async function note(
     let noted = 0;
     for (const [i, instance] of instances.entries()) {
       const item = items[i];
-      const known = item && asRecord<DeliveredInstance>(item);
+      const known = asRecord<DeliveredInstance>(item);
       const isSame = known?.sha256 === instance.sha256;
       if (isSame && (!again || known.state === 'waiting')) continue;
       if (known !== undefined) counts[known.state]--;

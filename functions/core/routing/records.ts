@@ -201,7 +201,7 @@ export async function findDelivery(
   destination: string,
 ): Promise<Delivery | undefined> {
   const item = await index.get(routingKeys.delivery(tenant, study, destination));
-  return item && asRecord<Delivery>(item);
+  return asRecord<Delivery>(item);
 }
 
 /** races lost over one delivery before it is left for later */

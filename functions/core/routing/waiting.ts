@@ -114,7 +114,7 @@ async function settleSome(
     let problem = delivery.problem;
     for (const [i, outcome] of outcomes.entries()) {
       const item = items[i];
-      const known = item && asRecord<DeliveredInstance>(item);
+      const known = asRecord<DeliveredInstance>(item);
       if (known?.state !== 'waiting') continue;
       const next = nextOf(known, outcome, now, limits);
       counts.waiting--;
@@ -175,7 +175,7 @@ export async function holdWaiting(
     const sops = page.map(({ sort }) => sort.slice(WAITING.length));
     const items = await index.getMany(sops.map((sop) => routingKeys.instance(tenant, study, destination, sop)));
     const old = items.flatMap((item) => {
-      const one = item && asRecord<DeliveredInstance>(item);
+      const one = asRecord<DeliveredInstance>(item);
       return one !== undefined && one.queuedAt <= before ? [one.SOPInstanceUID] : [];
     });
     const outcomes = old.map((SOPInstanceUID): Outcome => ({ SOPInstanceUID, kind: 'hold', reason }));

@@ -83,7 +83,7 @@ export class StudyLines {
         this.#budget.meter,
       );
       for (const item of items) {
-        const record = item && asRecord<StudyRecord>(item);
+        const record = asRecord<StudyRecord>(item);
         if (record && record.instanceCount > 0) rows.push(new StudyRow(studySort(record), studyLine(record)));
       }
     }

@@ -114,7 +114,7 @@ async function decide(
   who: { by: string; reason: string },
 ): Promise<boolean> {
   const item = await services.index.get(keys.sop(tenant, held.SOPInstanceUID));
-  const claim = item && asRecord<SopClaim>(item);
+  const claim = asRecord<SopClaim>(item);
   // Its own bytes are current where an earlier decision was cut off.
   const isSame = claim?.sha256 === held.sha256 && claim.instanceVersion !== held.id;
   if (action === 'accept' && claim !== undefined && claim.sha256 !== held.sha256) return false;

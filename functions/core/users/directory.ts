@@ -50,7 +50,7 @@ export class Users {
 
   async find(tenant: string, name: string): Promise<UserRecord | undefined> {
     const item = await this.#index.get(userKey(tenant, name));
-    return item && asRecord<UserRecord>(item);
+    return asRecord<UserRecord>(item);
   }
 
   /** By name. */

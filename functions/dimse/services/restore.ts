@@ -74,7 +74,7 @@ export class RestoreWait {
       seen.add(one.SeriesInstanceUID);
       const { StudyInstanceUID: study, SeriesInstanceUID: series } = one;
       const item = await this.#services.index.get(keys.series(tenant, study, series));
-      const availability = item && asRecord<SeriesRecord>(item).availability;
+      const availability = asRecord<SeriesRecord>(item)?.availability;
       if (availability === 'OFFLINE') await beginRestore(this.#services, tenant, study, series);
       if (item !== undefined && availability !== 'ONLINE' && this.#priority === PRIORITY.high)
         await this.#ahead(tenant, study, series);

@@ -27,11 +27,11 @@ const slice = (n: number, more: object = {}): Uint8Array =>
 
 const instanceOf = async (services: Services, n: number): Promise<InstanceRecord | undefined> => {
   const item = await services.index.get(keys.instance(TENANT, uid(1), uid(2), uid(100 + n)));
-  return item && asRecord<InstanceRecord>(item);
+  return asRecord<InstanceRecord>(item);
 };
 const seriesOf = async (services: Services, series: string): Promise<SeriesRecord | undefined> => {
   const item = await services.index.get(keys.series(TENANT, uid(1), series));
-  return item && asRecord<SeriesRecord>(item);
+  return asRecord<SeriesRecord>(item);
 };
 const eventTypes = async (services: Services): Promise<string[]> =>
   (await readFeed(services.index, TENANT, '', 1_000)).events.map(({ type }) => type);

@@ -123,5 +123,5 @@ test('stores at the same time and changes of availability count everything', asy
   ]);
   expect(await studyRecord(services, STUDY)).toMatchObject({ instanceCount: 24, availability: 'NEARLINE' });
   const series = await services.index.get(keys.series(TENANT, STUDY, SERIES));
-  expect(series && asRecord<SeriesRecord>(series)).toMatchObject({ instanceCount: 23, availability: 'NEARLINE' });
+  expect(asRecord<SeriesRecord>(series)).toMatchObject({ instanceCount: 23, availability: 'NEARLINE' });
 });
