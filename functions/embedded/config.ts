@@ -34,6 +34,8 @@ export interface Config {
   readonly encryptionKeyFile?: string | undefined;
   /** what one process keeps in memory of objects that are asked for again and again (bytes) */
   readonly hotObjectBytes: number;
+  /** how often, and how fast (bytes a second), all objects are compared with their SHA-256 */
+  readonly verify: 'off' | { readonly days: number; readonly bytesPerSecond: number };
   readonly auth: 'on' | 'off';
   readonly tenant: string;
   /** whose tokens are taken beside our own */
@@ -123,6 +125,7 @@ export function readConfig(env: Environment): Config {
     dataDir: resolve(env.NEPHOS_DATA_DIR ?? './data'),
     encryptionKeyFile: env.NEPHOS_ENCRYPTION_KEY_FILE,
     hotObjectBytes: whole(env, 'NEPHOS_HOT_OBJECT_BYTES', 96 * 1024 * 1024, 0, Number.MAX_SAFE_INTEGER),
+    verify: readVerify(env),
     workers: whole(env, 'NEPHOS_WORKERS', availableParallelism(), 1, 256),
     policy: { ...readPolicy(env), procedureStepListeners: dicom.stepListeners.map(({ aeTitle }) => aeTitle) },
     routing: { credentials: env.NEPHOS_ROUTING_CREDENTIALS, ca: env.NEPHOS_ROUTING_CA },
@@ -269,4 +272,12 @@ function readPublicUrl(env: Environment): string | undefined {
     throw new ConfigError('NEPHOS_PUBLIC_URL must be an http or https URL');
   }
   return new URL(text).origin;
+}
+
+function readVerify(env: Environment): Config['verify'] {
+  if (env.NEPHOS_VERIFY_DAYS === 'off') return 'off';
+  return {
+    days: whole(env, 'NEPHOS_VERIFY_DAYS', 30, 1, 3_650),
+    bytesPerSecond: whole(env, 'NEPHOS_VERIFY_BYTES', 8 * 1024 * 1024, 1, Number.MAX_SAFE_INTEGER),
+  };
 }

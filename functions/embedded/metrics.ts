@@ -152,6 +152,28 @@ export function observeDelivery({ destination, sent, failures }: DeliveryReport)
   for (const [name, count] of Object.entries(failures)) routingFailures.inc({ destination, class: name }, count);
 }
 
+const verifiedObjects = new Counter({
+  name: 'nephos_verified_objects_total',
+  help: 'Objects that the archive has read by itself and compared with their SHA-256',
+});
+const verifiedBytes = new Counter({
+  name: 'nephos_verified_bytes_total',
+  help: 'Bytes of these objects',
+});
+const damagedObjects = new Gauge({
+  name: 'nephos_damaged_objects',
+  help: 'Objects whose bytes are gone, are not those that were received, or cannot be read, as they were last found',
+  // Every process counts the same ones.
+  aggregator: 'max',
+});
+
+export function observeVerified(bytesRead: number): void {
+  verifiedObjects.inc();
+  verifiedBytes.inc(bytesRead);
+}
+
+export const observeDamaged = (count: number): void => damagedObjects.set(count);
+
 const emergencies = new Counter({
   name: 'nephos_emergency_access_total',
   help: 'Times that somebody took emergency access (break-glass); each is an alarm',

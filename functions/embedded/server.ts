@@ -9,6 +9,7 @@ import { keepAudit } from './audit-keeper.ts';
 import { readCertificate, watchCertificate } from './certificate.ts';
 import { type Config, ConfigError, originOf } from './config.ts';
 import { listenDicom } from './dicom-host.ts';
+import { keepFixity } from './fixity.ts';
 import { createHttpHost } from './http-host.ts';
 import { openLogin } from './issuer/login.ts';
 import { workQueues } from './jobs.ts';
@@ -78,6 +79,7 @@ export async function runServer(config: Config): Promise<void> {
   const stop = new AbortController();
   const queues = workQueues(archive.services, `${originOf(config, port)}/dicomweb`, log, stop.signal, dicom.jobs);
   const routing = keepRouting(archive.services, config, log, stop.signal);
+  const fixity = keepFixity(archive.services, config, log, stop.signal);
   const sweeper = setInterval(() => {
     sweep(archive.services, config.tenant).catch((error) => log.error('sweep-failed', describeError(error)));
   }, SWEEP_MS);
@@ -97,7 +99,7 @@ export async function runServer(config: Config): Promise<void> {
     server.closeIdleConnections();
     await Promise.all([once(server, 'close'), dicom.close()]);
     clearInterval(idle);
-    await Promise.all([queues, routing.close()]);
+    await Promise.all([queues, routing.close(), fixity]);
     await audit.close();
     await flushServed();
     await closeArchive();

@@ -88,6 +88,7 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   unfolded: nothing,
   trashing: nothing,
   evicting: nothing,
+  fixity: nothing,
   access: nothing,
   tier: nothing,
   tiering: nothing,

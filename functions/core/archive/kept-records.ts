@@ -37,6 +37,8 @@ export const OF_THE_MOMENT: ReadonlySet<string> = new Set([
   'auditseals',
   'auditexport',
   'commitment',
+  // how far the check of all objects has come, and what it found
+  'fixity',
   'transactions',
   'transaction',
   'evicted',

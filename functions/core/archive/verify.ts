@@ -16,14 +16,21 @@ export interface VerifyReport {
   intact: number;
   bytes: number;
   /** objects whose bytes differ from what was received, or are gone */
-  damaged: { blobKey: string; SOPInstanceUID: string; problem: 'missing' | 'altered' | 'unreadable' }[];
+  damaged: { blobKey: string; SOPInstanceUID: string; problem: Problem }[];
   /** Part 10 blobs that no record speaks of */
   orphans: string[];
   /** studies whose counts differ from their instances */
   miscounted: { StudyInstanceUID: string; counted: number; recorded: number }[];
 }
 
-type Stored = Pick<InstanceRecord, 'blobKey' | 'sha256' | 'SOPInstanceUID' | 'sizeBytes'>;
+/** What is wrong with an object: its bytes are gone, are others than were received, or cannot be read. */
+export type Problem = 'missing' | 'altered' | 'unreadable';
+
+/** An object that the archive keeps. */
+export type Stored = Pick<
+  InstanceRecord,
+  'blobKey' | 'sha256' | 'StudyInstanceUID' | 'SeriesInstanceUID' | 'SOPInstanceUID' | 'sizeBytes'
+>;
 
 /**
  * Fixity: reads every object the archive keeps (current, held, in the trash, superseded) and compares it with the SHA-256 taken
@@ -50,29 +57,15 @@ export async function verifyArchive(
 
   for await (const study of allStudies(services, tenant)) {
     let counted = 0;
-    for await (const instance of selectedInstances(services, tenant, [{ StudyInstanceUID: study }])) {
-      await check(instance);
-      await checkSuperseded(services, tenant, instance.SOPInstanceUID, check);
-      counted++;
+    for await (const { stored, isCurrent } of objectsOfStudy(services, tenant, study)) {
+      await check(stored);
+      if (isCurrent) counted++;
     }
     const item = await services.index.get(keys.study(tenant, study));
     const recorded = item ? asRecord<StudyRecord>(item).instanceCount : 0;
     if (counted !== recorded) report.miscounted.push({ StudyInstanceUID: study, counted, recorded });
   }
-  for (let after = ''; ; ) {
-    const page = await listHeld(services, tenant, after, 200);
-    for (const held of page.items) await check(held);
-    if (page.next === undefined) break;
-    after = page.next;
-  }
-  for (let after = ''; ; ) {
-    const page = await listTrash(services, tenant, after, 200);
-    for (const trash of page.items) {
-      for await (const { instance } of trashedInstances(services, tenant, trash.id)) await check(instance);
-    }
-    if (page.next === undefined) break;
-    after = page.next;
-  }
+  for await (const stored of objectsAside(services, tenant)) await check(stored);
   for await (const { key } of services.blobs.list(`${tenant}/`)) {
     if (key.endsWith('.dcm') && !known.has(key)) report.orphans.push(key);
   }
@@ -106,32 +99,69 @@ async function lookAgain(services: Services, report: VerifyReport): Promise<void
   report.damaged = report.damaged.filter((_, i) => !isGone[i]);
 }
 
-async function problemOf(
-  services: Services,
-  stored: Stored,
-): Promise<'missing' | 'altered' | 'unreadable' | undefined> {
+/**
+ * Reads an object and compares it with its SHA-256.
+ * @param pace is waited for after each piece of so many bytes
+ */
+export async function problemOf(
+  services: Pick<Services, 'blobs'>,
+  stored: Pick<Stored, 'blobKey' | 'sha256'>,
+  pace?: (bytes: number) => Promise<void>,
+): Promise<Problem | undefined> {
   const hash = createHash('sha256');
   try {
-    for await (const chunk of services.blobs.read(stored.blobKey)) hash.update(chunk);
+    for await (const chunk of services.blobs.read(stored.blobKey)) {
+      hash.update(chunk);
+      await pace?.(chunk.byteLength);
+    }
   } catch (error) {
     return asPacsError(error).code === 'NOT_FOUND' ? 'missing' : 'unreadable';
   }
   return hash.digest('hex') === stored.sha256 ? undefined : 'altered';
 }
 
-async function checkSuperseded(
+/** The current objects of a study, and those that they superseded. */
+export async function* objectsOfStudy(
   services: Services,
   tenant: Tenant,
-  sop: string,
-  check: (stored: Stored) => Promise<void>,
-): Promise<void> {
-  const { partition } = keys.superseded(tenant, sop, '');
-  for await (const { item } of recordsIn(services.index, { partition, limit: 1_000 }))
-    await check(asRecord<InstanceRecord>(item));
+  StudyInstanceUID: string,
+): AsyncGenerator<{ readonly stored: Stored; readonly isCurrent: boolean }> {
+  for await (const instance of selectedInstances(services, tenant, [{ StudyInstanceUID }])) {
+    yield { stored: instance, isCurrent: true };
+    const { partition } = keys.superseded(tenant, instance.SOPInstanceUID, '');
+    for await (const { item } of recordsIn(services.index, { partition, limit: 1_000 }))
+      yield { stored: asRecord<InstanceRecord>(item), isCurrent: false };
+  }
+}
+
+/** Objects that are held in quarantine, or lie in the trash. */
+export async function* objectsAside(services: Services, tenant: Tenant): AsyncGenerator<Stored> {
+  for (let after = ''; ; ) {
+    const page = await listHeld(services, tenant, after, 200);
+    yield* page.items;
+    if (page.next === undefined) break;
+    after = page.next;
+  }
+  for (let after = ''; ; ) {
+    const page = await listTrash(services, tenant, after, 200);
+    for (const trash of page.items)
+      for await (const { instance } of trashedInstances(services, tenant, trash.id)) yield instance;
+    if (page.next === undefined) break;
+    after = page.next;
+  }
 }
 
 /** Every visible study of the tenant, in the order of the study list. */
 export async function* allStudies(services: Pick<Services, 'index'>, tenant: Tenant): AsyncGenerator<string> {
-  const list = { partition: partitions.list(tenant), limit: 1_000, keysOnly: true };
-  for await (const { sort } of recordsIn(services.index, list)) yield studyOfSort(sort);
+  for await (const sort of placesOfStudies(services, tenant)) yield studyOfSort(sort);
+}
+
+/** Where the studies stand in the list, behind a place. */
+export async function* placesOfStudies(
+  { index }: Pick<Services, 'index'>,
+  tenant: Tenant,
+  after?: string,
+): AsyncGenerator<string> {
+  const list = { partition: partitions.list(tenant), limit: 1_000, keysOnly: true, ...(after && { after }) };
+  for await (const { sort } of recordsIn(index, list)) yield sort;
 }
