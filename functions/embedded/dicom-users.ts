@@ -47,7 +47,7 @@ const FREE_GUESSES = 5;
 /** names and addresses that are kept; the one not heard of for longest goes */
 const KEPT = 10_000;
 
-/** Wrong passcodes by name and address: five cost nothing, each further one doubles the wait. Of one process. */
+/** Wrong passcodes by name and address: from the fifth on each doubles the wait. Of one process. */
 class WrongPasscodes {
   readonly #now: () => number;
   readonly #wrong = new Map<string, { readonly count: number; readonly notBefore: number }>();
