@@ -44,10 +44,16 @@ export interface Damaged {
 export interface FixityOptions {
   /** a pass begins this long after the one before began (ms) */
   readonly everyMs: number;
-  /** that are read in a second, at most */
+  /** that are read in a second, at most; a small object counts for as much as OBJECT_BYTES */
   readonly bytesPerSecond: number;
 }
 
+/** What looking at an object costs beside its bytes: small ones must not keep a processor busy. */
+const OBJECT_BYTES = 128 * 1024;
+/** A shorter wait is made up for by the next one (ms). */
+const SHORTEST_MS = 50;
+/** Who waits looks so often whether it is to go on (ms). */
+const WAIT_MS = 1_000;
 /** Where a pass has come to is written down so often (ms); what it looked at since then it looks at again after a crash. */
 const NOTE_MS = 10_000;
 /** Who has not noted anything for so long is taken for dead (ms). */
@@ -170,6 +176,7 @@ class Pass {
     if (problem !== undefined) this.#record.damaged++;
     await this.#remember(stored, problem);
     tell(stored, problem);
+    await this.#wait(Math.max(0, OBJECT_BYTES - stored.sizeBytes));
     await this.#noteInTime();
     return !this.#isOver;
   }
@@ -223,15 +230,22 @@ class Pass {
     return problem !== undefined && (await isKnown(this.#services, stored.blobKey)) !== false ? problem : undefined;
   }
 
-  /** Waits as long as the bytes take at the rate. Throws where the reading is to be broken off. */
+  /** Throws where the reading is to be broken off. */
   async #pace(bytes: number): Promise<void> {
-    const { clock } = this.#services;
+    await this.#wait(bytes);
     await this.#noteInTime();
     if (this.#isOver) throw new PacsError('BUSY', 'another process goes on with it, or the archive is being stopped');
+  }
+
+  /** As long as the bytes take at the rate. */
+  async #wait(bytes: number): Promise<void> {
+    const { clock } = this.#services;
     const now = clock.now();
-    this.#paidUntil = Math.max(now, Math.min(this.#paidUntil, now + 60_000)) + (bytes / this.#bytesPerSecond) * 1_000;
-    const aheadMs = this.#paidUntil - now;
-    if (aheadMs > 50) await clock.sleep(aheadMs);
+    const takesMs = (bytes / this.#bytesPerSecond) * 1_000;
+    // A clock that was put back makes nobody wait longer.
+    this.#paidUntil = Math.min(Math.max(now, this.#paidUntil), now + SHORTEST_MS) + takesMs;
+    for (let leftMs = this.#paidUntil - now; leftMs > SHORTEST_MS && !this.#isOver; leftMs -= WAIT_MS)
+      await clock.sleep(Math.min(leftMs, WAIT_MS));
   }
 
   async #remember(stored: Stored, problem: Problem | undefined): Promise<void> {

@@ -148,6 +148,13 @@ test('it is read no faster than it may be', async () => {
   expect(slept.length).toBeGreaterThan(2);
 });
 
+test('small objects count for more than their bytes: reading them is work, too', async () => {
+  onSleep(async (ms) => services.clock.advance(ms));
+  const before = services.clock.now();
+  await look({ ...FAST, bytesPerSecond: 128 * 1024 });
+  expect(services.clock.now() - before).toBeGreaterThanOrEqual(3_900);
+});
+
 test('broken off, it goes on where it was; of two processes one works on it', async () => {
   const stop = new AbortController();
   const seen = new Set<string>();
