@@ -347,7 +347,7 @@ export const FUNCTIONS = {
     triggers: [{ kind: 'schedule', schedule: 'rate(10 minutes)' }],
     grants: {
       index: [ARCHIVE],
-      archive: ['delete'],
+      archive: ['delete', 'list'],
       landing: ['delete', 'list'],
       sends: ['study-quiet', 'store-uploaded', 'placement', 'deidentify', 'route'],
       imaging: 'tell',
