@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream, type Dirent, readFileSync } from 'node:fs';
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -70,6 +70,12 @@ const importFolders: Command = async ({ services }, config, folders) => {
   if (folders.length === 0) throw new ConfigError('name at least one folder');
   const counts = { stored: 0, duplicate: 0, replaced: 0, held: 0, failed: 0, skipped: 0 };
   const running = new Set<Promise<void>>();
+  // One file of a scratched disc keeps no other one from being stored.
+  const unreadable = (error: unknown): void => {
+    if (!isOfFiles(error)) throw error;
+    counts.failed++;
+    say(`unread   ${error.message}`);
+  };
   const importFile = async (path: string): Promise<void> => {
     if (!(await looksLikeDicom(path))) {
       counts.skipped++;
@@ -91,8 +97,10 @@ const importFolders: Command = async ({ services }, config, folders) => {
     if (result.kind === 'held') say(`held     ${path}: ${result.held.kind}`);
   };
   for (const folder of folders) {
-    for await (const path of filesBelow(folder)) {
-      const job: Promise<void> = importFile(path).finally(() => running.delete(job));
+    for await (const path of filesBelow(folder, unreadable)) {
+      const job: Promise<void> = importFile(path)
+        .catch(unreadable)
+        .finally(() => running.delete(job));
       running.add(job);
       if (running.size >= IMPORT_CONCURRENCY) await Promise.race(running);
     }
@@ -107,18 +115,29 @@ const importFolders: Command = async ({ services }, config, folders) => {
   return counts.failed > 0 ? 1 : 0;
 };
 
-async function* filesBelow(path: string): AsyncGenerator<string> {
-  if (!(await stat(path)).isDirectory()) {
-    yield path;
+/** `onUnreadable` hears of folders that cannot be read; what they hold is passed over. */
+async function* filesBelow(path: string, onUnreadable: (error: unknown) => void): AsyncGenerator<string> {
+  let entries: Dirent[];
+  try {
+    if (!(await stat(path)).isDirectory()) {
+      yield path;
+      return;
+    }
+    entries = await readdir(path, { withFileTypes: true });
+  } catch (error) {
+    onUnreadable(error);
     return;
   }
-  const entries = await readdir(path, { withFileTypes: true });
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const child = join(path, entry.name);
-    if (entry.isDirectory()) yield* filesBelow(child);
+    if (entry.isDirectory()) yield* filesBelow(child, onUnreadable);
     else if (entry.isFile() && entry.name !== 'DICOMDIR') yield child;
   }
 }
+
+/** What the system says of files: a person can put it right, or put the file aside. */
+const isOfFiles = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && 'syscall' in error && 'code' in error;
 
 /** A Part 10 file by its magic; a folder of a CD holds viewers and pictures too. */
 async function looksLikeDicom(path: string): Promise<boolean> {
@@ -142,7 +161,8 @@ const exportStudy: Command = async ({ services }, config, [study], { to }) => {
     });
     const path = join(to, instance.SeriesInstanceUID, `${instance.SOPInstanceUID}.dcm`);
     await mkdir(dirname(path), { recursive: true });
-    await writeNewFile(path, services.blobs.read(instance.blobKey), instance.sha256);
+    if (!(await isThere(path, instance.sha256)))
+      await writeNewFile(path, services.blobs.read(instance.blobKey), instance.sha256);
     count++;
   }
   await services.audit.flush(true);
@@ -150,6 +170,18 @@ const exportStudy: Command = async ({ services }, config, [study], { to }) => {
   say(`${count} objects of study ${basename(study)} written to ${to}`);
   return 0;
 };
+
+/**
+ * Whether an export before this one has written the object: it may have been broken off, and is gone on with.
+ * @throws PacsError CONFLICT when something else is there
+ */
+async function isThere(path: string, sha256: string): Promise<boolean> {
+  if ((await stat(path).catch(() => undefined)) === undefined) return false;
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  if (hash.digest('hex') === sha256) return true;
+  throw new PacsError('CONFLICT', `${path} is there already, and is not the object`);
+}
 
 /**
  * Durable when it resolves; what fails on the way leaves nothing that could pass for the object.
@@ -242,7 +274,7 @@ const openOwn = async (): Promise<[Archive, Config]> => {
 /** What a person has to put right is said in a line. */
 async function told(code: Promise<number>): Promise<number> {
   return code.catch((error: unknown) => {
-    if (!(error instanceof ConfigError) && !(error instanceof PacsError)) throw error;
+    if (!(error instanceof ConfigError) && !(error instanceof PacsError) && !isOfFiles(error)) throw error;
     process.stderr.write(`${error.message}\n`);
     return 2;
   });
@@ -282,11 +314,7 @@ async function main(): Promise<number> {
   const config = readConfig(process.env);
   const archive = await openArchive(config);
   try {
-    return await command(archive, config, args, values);
-  } catch (error) {
-    if (!(error instanceof ConfigError) && !(error instanceof PacsError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return 2;
+    return await told(command(archive, config, args, values));
   } finally {
     await archive.close();
   }
