@@ -113,8 +113,8 @@ export function rangeOf(
 }
 
 /**
- * A body of known size as 200, 206 or 416 by the request's Range; `read` gets what is to be sent.
- * @throws PacsError TOO_LARGE when that is over `limitBytes`
+ * A body of known size as 200 or 206 by the request's Range; `read` gets what is to be sent.
+ * @throws PacsError RANGE_NOT_SATISFIABLE; TOO_LARGE when that is over `limitBytes`
  */
 export async function rangedResponse(
   request: Pick<HttpRequest, 'headers'> & Partial<Pick<HttpRequest, 'method'>>,
@@ -131,7 +131,7 @@ export async function rangedResponse(
   const headers = { ...representation.headers, ...validatorHeaders(validators), 'accept-ranges': 'bytes' };
   const range = rangeOf(request, sizeBytes, validators);
   if (range.kind === 'unsatisfiable') {
-    return { status: 416, headers: { 'content-range': `bytes */${sizeBytes}`, 'accept-ranges': 'bytes' } };
+    throw new PacsError('RANGE_NOT_SATISFIABLE', 'the range begins behind the end', { details: { size: sizeBytes } });
   }
   const { offset, length } = range.kind === 'part' ? range : { offset: 0, length: sizeBytes };
   if (limits && request.method !== 'HEAD') checkFits(limits, length, 'ask for ranges of it');

@@ -291,6 +291,8 @@ export function dicomwebSuite(name: string, start: () => Promise<Host>, declared
           range: 'bytes=99999999-',
         });
         expect(beyond.status).toBe(416);
+        expect(beyond.headers['content-range']).toBe(`bytes */${slice(1).length}`);
+        expect(JSON.parse(beyond.body.toString())).toMatchObject({ status: 416, code: 'RANGE_NOT_SATISFIABLE' });
       });
 
       test('HEAD answers as GET, without the body', async () => {
