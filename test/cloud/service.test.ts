@@ -18,7 +18,7 @@ import { prepareService } from './helpers/service-environment.ts';
 
 /** The service as its container runs it: its bundle, started as a process, told by its environment alone. */
 const ROOT = join(import.meta.dirname, '../..');
-const BIG_BYTES = Number(process.env.NEPHOS_BIG_BYTES ?? 200e6);
+const BIG_BYTES = Number(process.env.NEPHOS_CLOUD_BIG_BYTES ?? 200e6);
 const FRAME_BYTES = 512 * 512 * 2;
 const RSS_LIMIT_BYTES = 450e6;
 const START_MS = 240_000;

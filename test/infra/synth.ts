@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { App } from 'aws-cdk-lib';
+import { App, type AppProps } from 'aws-cdk-lib';
 import { Deployment } from '#infra/build.ts';
 import { readSettings } from '#infra/read-settings.ts';
 import type { Settings } from '#infra/settings.ts';
@@ -70,13 +70,20 @@ export interface Synthesized {
   one(stack: string, type: string, accept?: (properties: Resource['Properties']) => boolean): Resource;
 }
 
-export const newApp = (): App =>
-  new App({ outdir: mkdtempSync(join(tmpdir(), 'nephos-cdk-')), context: { ...FLAGS, 'aws:cdk:bundling-stacks': [] } });
+export const newApp = (props: AppProps = {}): App =>
+  new App({
+    outdir: mkdtempSync(join(tmpdir(), 'nephos-cdk-')),
+    context: { ...FLAGS, 'aws:cdk:bundling-stacks': [] },
+    ...props,
+  });
 
-/** Builds the stacks without bundling the functions and without the site's files, and reads the templates. */
+/**
+ * Builds the stacks without bundling the functions and without the site's files, and reads the templates. CDK's own validation, which
+ * takes longer than everything else here, is left to the test of the rule packs: it has it look at a deployment of every kind.
+ */
 export function synthesize(context: unknown, prepare: (app: App) => void = () => {}): Synthesized {
   const settings = readSettings(context, { CDK_DEFAULT_ACCOUNT: ACCOUNT, CDK_DEFAULT_REGION: 'us-east-1' });
-  const app = newApp();
+  const app = newApp({ builtinCloudFormationValidation: false });
   new Deployment(app, settings, { siteContent: [] });
   prepare(app);
   const assembly = app.synth();

@@ -9,7 +9,7 @@ const FRAME_BYTES = 512 * 512 * 2;
  * Over 2³¹. What limits it is the engine, one thread of Python that holds everything in memory, for a while three times: the parts that were uploaded, those
  * that are put together, the object. It takes some 4 ms for a megabyte that comes in, 6 for one that is put together, 1 to 2 for one that goes out.
  */
-const SIZE_BYTES = Number(process.env.NEPHOS_BIG_BYTES ?? 2.2e9);
+const SIZE_BYTES = Number(process.env.NEPHOS_CLOUD_BIG_BYTES ?? 2.2e9);
 /** parts on their way at a time, as the gateway does it */
 const UPLOADS = 4;
 
