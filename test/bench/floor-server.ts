@@ -23,6 +23,9 @@ import { createDimseServer } from '#dimse/server.ts';
  *                  sizes, as a new study has (STUDY_ROWS), made of bytes that lie ready, in one synced transaction with all that wait
  *   POST /study/N  … and it is written before that: a folder, and a file in it, both durable
  *
+ *   POST /series/ID/N  the body is the metadata of N instances, each of one size: bare LMDB gets a row of each, in one synced transaction
+ *   GET /series/ID     the rows are read, and sent as one document
+ *
  * A C-STORE is taken by the same steps, which the called AE title names.
  */
 const [folder = '', processes = '1', httpPort = '', dicomPort = ''] = process.argv.slice(2);
@@ -96,6 +99,29 @@ async function serve(): Promise<void> {
     );
   };
 
+  const keepSeries = async (body: AsyncIterable<Uint8Array>, id: string, each: number): Promise<void> => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of body) chunks.push(chunk);
+    const all = Buffer.concat(chunks);
+    const size = all.length / each;
+    await rows.transaction(() => {
+      for (let i = 0; i < each; i++)
+        void rows.put(Buffer.from(`s|${id}|${1e6 + i}`), all.subarray(i * size, (i + 1) * size));
+    });
+  };
+
+  const documentOf = (id: string): Buffer => {
+    const texts = [...rows.getRange({ start: Buffer.from(`s|${id}|`), end: Buffer.from(`s|${id}~`) })];
+    const joined = Buffer.allocUnsafeSlow(texts.reduce((sum, { value }) => sum + 1 + value.length, 1));
+    let to = 0;
+    for (const { value } of texts) {
+      joined[to] = to === 0 ? 0x5b : 0x2c;
+      to += 1 + value.copy(joined, to + 1);
+    }
+    joined[to] = 0x5d;
+    return joined;
+  };
+
   const keep = async (step: string, body: AsyncIterable<Uint8Array>): Promise<void> => {
     if (step === 'receive') {
       for await (const _ of body);
@@ -118,7 +144,7 @@ async function serve(): Promise<void> {
   };
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const [, step = '', n] = request.url!.split('/');
+    const [, step = '', n, each] = request.url!.split('/');
     const offset = Number(n) * frameBytes;
     if (step === 'memory') return sent(response, frames.subarray(offset, offset + frameBytes));
     if (step === 'file') {
@@ -129,7 +155,10 @@ async function serve(): Promise<void> {
       spare.push(buffer);
       return;
     }
-    if (step === 'rows' || step === 'study') await keepStudies(request, Number(n), step === 'study');
+    if (step === 'series') {
+      if (request.method === 'GET') return sent(response, documentOf(n!));
+      await keepSeries(request, n!, Number(each));
+    } else if (step === 'rows' || step === 'study') await keepStudies(request, Number(n), step === 'study');
     else if (request.method === 'POST') await keep(step, request);
     response.end();
   };

@@ -5,20 +5,22 @@ import { parseArgs } from 'node:util';
 import { freePort } from '#test/fixtures/free-port.ts';
 import { startNginx } from '#test/peers/helpers/nginx.ts';
 import { startServer } from '#test/peers/helpers/processes.ts';
-import { closeConnections, inParallel, median, post, stowPieces, wrk } from './client.ts';
+import { closeConnections, get, inParallel, median, post, stowPieces, wrk } from './client.ts';
 import { ctStudy, tinyObject, tinyStudy } from './data.ts';
 import { startStorescp, storeStudy } from './dimse.ts';
 import { figure } from './results.ts';
 
 /**
- * `node test/bench/floor.ts --rounds N [--studies N]`: what Node itself costs, without an archive on it (floor-server.ts), beside nginx and storescp. What an archive in
- * this language can reach at best, on the machine that it runs on. `--studies`: the rows of so many are there before tiny ones are sent.
+ * `node test/bench/floor.ts --rounds N [--studies N] [--only series]`: what Node itself costs, without an archive on it (floor-server.ts), beside nginx and storescp. What an archive in
+ * this language can reach at best, on the machine that it runs on. `--studies`: the rows of so many are there before tiny ones are sent. `--only series`:
+ * files and metadata alone.
  */
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     processes: { type: 'string', default: '2' },
     studies: { type: 'string', default: '0' },
+    only: { type: 'string' },
   },
 });
 const rounds = Number(values.rounds);
@@ -33,9 +35,17 @@ const TINY_WAYS = [
   { each: 50, count: 2000 },
 ] as const;
 const ASSOCIATIONS = [1, 4, 8] as const;
+/** Metadata of series that were stored just now: so many instances, and so many series of each. */
+const SERIES = [
+  { instances: 200, count: 20 },
+  { instances: 1000, count: 5 },
+] as const;
+/** What the metadata of a slice of the benchmark come to (bytes). */
+const METADATA_BYTES = 6185;
 
 const rates = new Map<string, number[]>();
 const cpu = new Map<string, number[]>();
+const times = new Map<string, number[]>();
 function note(into: Map<string, number[]>, name: string, value: number): void {
   into.set(name, [...(into.get(name) ?? []), value]);
 }
@@ -76,6 +86,21 @@ async function postTiny(step: (typeof TINY_STEPS)[number], count: number, each: 
   });
 }
 
+/** How long a document of new rows, and the same as a file of nginx, take to their last byte (ms), one after the other. */
+async function readSeries(instances: number, keep: boolean): Promise<void> {
+  const accept = 'application/json';
+  const id = `${seed++}`;
+  await post(`${origin}/series/${id}/${instances}`, accept, [Buffer.alloc(instances * METADATA_BYTES, 'metadata')]);
+  const document = await get(`${origin}/series/${id}`, { accept, keepBody: true });
+  if (document.bytes !== 1 + instances * (METADATA_BYTES + 1)) throw new Error(`${document.bytes} bytes of metadata`);
+  const path = `series/${instances}`;
+  if (!keep) nginx.put(path, document.body!);
+  const file = await get(`${nginx.root}/${path}`, { accept, keepBody: true });
+  if (!keep) return;
+  note(times, `metadata of ${instances}, stored just now: rows of LMDB, joined`, document.totalMs);
+  note(times, `metadata of ${instances}: a file of nginx`, file.totalMs);
+}
+
 try {
   await postTiny('rows', Number(values.studies), 50);
   for (let round = -1; round < rounds; round++) {
@@ -93,6 +118,8 @@ try {
       note(rates, `GET of 524 KB, 4 clients: ${name}`, requestsPerSecond);
       note(cpu, `GET of 524 KB, 4 clients: ${name}`, (server.cpuMs() - before) / requests);
     }
+    for (const { instances, count } of SERIES) for (let i = 0; i < count; i++) await readSeries(instances, keep);
+    if (values.only === 'series') continue;
     for (const step of STEPS) {
       for (const clients of [1, 8]) {
         const study = ctStudy(seed++, SLICES);
@@ -147,4 +174,6 @@ const lines = [...rates].map(([name, found]) => {
   const range = `${figure(median(found))} [${figure(Math.min(...found))}–${figure(Math.max(...found))}]`;
   return `| ${name} | ${range} | ${used === undefined ? '' : figure(median(used))} |`;
 });
+const waits = [...times].map(([name, found]) => `| ${name} | ${figure(median(found))} |`);
+process.stdout.write(`| | ms |\n| --- | ---: |\n${waits.join('\n')}\n\n`);
 process.stdout.write(`| | a second | server CPU each, ms |\n| --- | ---: | ---: |\n${lines.join('\n')}\n`);

@@ -43,6 +43,7 @@ const METRICS = {
   frameRateOfLimit: speed('frame-rate-limit', 'the same against the limit', 'req/s', { of: 'nginx', factor: 0.5 }),
   frameCpu: time('frame-cpu', 'server CPU of one frame'),
   frameFirstCpu: time('frame-first-cpu', 'server CPU of one frame, the first seconds after the start'),
+  metadataFirst: time('metadata-first', 'metadata of 200, the first after the start'),
   study: speed('study', 'WADO of a study (105 MB)', 'MB/s', { of: 'orthanc12', factor: 1.5 }),
   studyCpu: time('study-cpu', 'server CPU of a GB of study'),
   studyFirstByte: time('study-first-byte', 'WADO of a study, first byte'),
@@ -69,6 +70,8 @@ export interface RetrieveOptions {
   readonly wrkSeconds: number;
   /** instances and frames, each, before anything is measured of them */
   readonly warmUpSeconds: number;
+  /** series of 200, each stored and asked for once, before metadata of new series are measured */
+  readonly warmUpSeries: number;
   readonly repeats: number;
 }
 
@@ -82,6 +85,7 @@ export async function measureRetrieve(
   const archives = targets.filter((target) => !isNginx(target));
   for (const target of archives) await store(target, study);
   for (const nginx of targets.filter(isNginx)) await mirror(archives[0]!, nginx, study);
+  for (const target of archives) await warmUpMetadata(target, results, options);
   for (const count of [200, 1000]) await measureMetadata(targets, results, count, options);
   await warmUp(targets, study, results, options);
   for (let round = 0; round < options.rounds; round++) {
@@ -102,6 +106,19 @@ async function warmUp(
     const { cpuMsEach } = await load(target, study, FRAME, wrkSeconds);
     results.add(METRICS.frameFirstCpu, target.name, cpuMsEach);
     for (const what of [INSTANCE, FRAME]) await load(target, study, what, warmUpSeconds);
+  }
+}
+
+/** The same for series that were stored just now: the first one after the start has a row of its own. */
+async function warmUpMetadata(target: Target, results: Results, { warmUpSeries }: RetrieveOptions): Promise<void> {
+  for (let i = 0; i < warmUpSeries; i++) {
+    const study = ctStudy(nextSeed++, 200, 64);
+    await store(target, study);
+    const { totalMs } = await get(`${target.root}/${seriesPath(study)}/metadata`, {
+      accept: JSON_TYPE,
+      keepBody: true,
+    });
+    if (i === 0) results.add(METRICS.metadataFirst, target.name, totalMs);
   }
 }
 

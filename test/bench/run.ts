@@ -67,8 +67,8 @@ for (const suite of suites) {
     );
   } else if (suite === 'retrieve') {
     const effort = quick
-      ? { wrkSeconds: 1, warmUpSeconds: 1, repeats: 15 }
-      : { wrkSeconds: 3, warmUpSeconds: 8, repeats: 40 };
+      ? { wrkSeconds: 1, warmUpSeconds: 1, warmUpSeries: 2, repeats: 15 }
+      : { wrkSeconds: 3, warmUpSeconds: 8, warmUpSeries: 20, repeats: 40 };
     await withTargets(targets, (running) => measureRetrieve(running, results, { rounds, slices: 200, ...effort }));
   } else if (suite === 'dimse') {
     const effort = {
