@@ -5,7 +5,7 @@ import { PacsError } from '#core/errors.ts';
 import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
 import { OCTET_STREAM } from '#core/retrieve/media-types.ts';
-import { type Delivery, deliveryOf, openDelivery, readDelivery } from '#core/retrieve/objects.ts';
+import { type Delivery, deliveryOf, openEither, readDelivery } from '#core/retrieve/objects.ts';
 import { type Payload, releasePayload, startAhead } from '#core/retrieve/stream.ts';
 import { writeZip, type ZipEntry } from '#core/retrieve/zip.ts';
 import type { Services } from '#core/services.ts';
@@ -75,7 +75,8 @@ export const retrieveInstance: Handler = async (context) => {
   if (offer.packaging === 'single' && offer.type === DICOM) return sendObject(context, delivery);
   checkFits(services.limits, delivery.sizeBytes ?? 0, `ask for it alone (Accept: ${DICOM}; transfer-syntax=*)`);
   if (offer.type === ZIP) return send(context, choices, once(delivery));
-  const part = partOf(delivery, await openDelivery(services, delivery, { lent: true }));
+  const opened = await openEither(services, delivery, { lent: true });
+  const part = partOf(opened.delivery, opened.body);
   return multipartResponse(services.clock, DICOM, [part], PARTS_HEADERS);
 };
 
@@ -149,11 +150,10 @@ async function send(
   deliveries: AsyncIterable<Delivery>,
 ): Promise<HttpResponse> {
   const isZip = choices[0]!.offer.type === ZIP;
-  const ahead = startAhead(
-    deliveries,
-    async (delivery) => ({ delivery, body: await openDelivery(services, delivery, { lent: !isZip }) }),
-    { ahead: READ_AHEAD, release: ({ body }) => releasePayload(body) },
-  );
+  const ahead = startAhead(deliveries, (delivery) => openEither(services, delivery, { lent: !isZip }), {
+    ahead: READ_AHEAD,
+    release: ({ body }) => releasePayload(body),
+  });
   // The first one is opened before the status is sent: what lies on slow media is an error, not a torn body.
   const first = await ahead.next();
   const opened = first.done === true ? ahead : prepend(first.value, ahead);
@@ -180,16 +180,22 @@ const partOf = (delivery: Delivery, body: Payload): Part => ({
 });
 
 /** One object alone, with validators and, as stored, byte ranges. */
-export async function sendObject({ services, request }: Context, delivery: Delivery): Promise<HttpResponse> {
+export async function sendObject(context: Context, delivery: Delivery): Promise<HttpResponse> {
+  const { services, request } = context;
   const validators = { etag: `"${delivery.identity}"`, lastModified: delivery.instance.storedAt };
   const cache = { 'cache-control': cacheControlOf(services.policy), vary: 'accept, origin' };
   const unchanged = notModified(request, validators, cache);
   if (unchanged) return unchanged;
-  const headers = { 'content-type': contentType(delivery), ...digestHeader(delivery), ...cache };
   if (delivery.sizeBytes === undefined) {
-    const body = await openDelivery(services, delivery, { lent: true });
-    return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body };
+    const opened = await openEither(services, delivery, { lent: true });
+    if (opened.delivery !== delivery) {
+      await releasePayload(opened.body);
+      return sendObject(context, opened.delivery);
+    }
+    const headers = { 'content-type': contentType(delivery), ...cache };
+    return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body: opened.body };
   }
+  const headers = { 'content-type': contentType(delivery), ...digestHeader(delivery), ...cache };
   const { sizeBytes } = delivery;
   const range = rangeOf(request, sizeBytes, validators);
   const sendingBytes = range.kind === 'part' ? range.length : sizeBytes;

@@ -1,5 +1,6 @@
 import type { InstanceRecord } from '../archive/records.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, transferSyntax } from '../dicom/transfer-syntaxes.ts';
+import { PacsError } from '../errors.ts';
 import { instead } from '../lent-bytes.ts';
 import { type Coding, holdsWideColour, PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
 import { transcodeInstance } from '../pixels/transcode.ts';
@@ -19,6 +20,8 @@ export interface Delivery {
   readonly sizeBytes: number | undefined;
   /** names these very bytes: input for a strong ETag */
   readonly identity: string;
+  /** what is delivered where the pixels turn out not to be decodable, to who named no syntax */
+  readonly otherwise?: Delivery;
 }
 
 /** No syntax was named: PS3.18 §8.7.3 has a default. `'*'`: any, so the stored one. Otherwise the UID that is asked for. */
@@ -37,7 +40,9 @@ export function deliveryOf(services: Services, instance: InstanceRecord, asked: 
     if (stored === EXPLICIT_VR_LITTLE_ENDIAN || (hasPixels(instance) && transferSyntax(stored).lossy)) {
       return asStored(services, instance);
     }
-    return transcoded(services, instance, EXPLICIT_VR_LITTLE_ENDIAN) ?? asStored(services, instance);
+    const plain = transcoded(services, instance, EXPLICIT_VR_LITTLE_ENDIAN);
+    const otherwise = asStored(services, instance);
+    return plain === undefined ? otherwise : { ...plain, otherwise };
   }
   // Without pixels there is nothing to compress: a report asked for in JPEG comes as plain Explicit VR Little Endian.
   if (!hasPixels(instance) && transferSyntax(asked).encapsulated) return deliveryOf(services, instance, undefined);
@@ -90,6 +95,28 @@ const AS_THEY_ARE: ReadonlySet<Coding> = new Set(['native', 'uncompressedFrame',
 /** Starts reading what is delivered. The caller reads the payload to its end, or releases it. */
 export const openDelivery = (services: Services, delivery: Delivery, options?: ReadOptions): Promise<Payload> =>
   payloadOf(readDelivery(services, delivery, { offset: 0, length: delivery.instance.sizeBytes }, options));
+
+/**
+ * As `openDelivery`, with what is delivered in the end. That the pixels of an object cannot be decoded is known when they are: one such image
+ * must not keep the others of its study from who named no syntax.
+ */
+export async function openEither(
+  services: Services,
+  delivery: Delivery,
+  options?: ReadOptions,
+): Promise<{ readonly delivery: Delivery; readonly body: Payload }> {
+  try {
+    return { delivery, body: await openDelivery(services, delivery, options) };
+  } catch (error) {
+    const { otherwise } = delivery;
+    if (otherwise === undefined || !isUndecodable(error)) throw error;
+    return { delivery: otherwise, body: await openDelivery(services, otherwise, options) };
+  }
+}
+
+const isUndecodable = (error: unknown): boolean =>
+  error instanceof PacsError &&
+  (error.code === 'UNREADABLE_DATASET' || error.code === 'UNSUPPORTED_TRANSFER_SYNTAX' || error.code === 'TOO_LARGE');
 
 /** The bytes of a delivery; of a stored object those of `range`, in one array when they are few. */
 export function readDelivery(
