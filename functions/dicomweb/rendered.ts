@@ -132,7 +132,7 @@ async function renderMany(
   const rendering: RenderingRequest = { ...parameters, mediaType: asSingle(choice.offer.type) };
   if (choice.offer.packaging === 'multipart') return partsResponse(context, instances, rendering, allFrames);
   const instance = await representative();
-  if (renderableOf(instance) !== 'image') throw notRenderable();
+  if (renderableOf(instance) !== 'image') throw noImages();
   return frameResponse(context, instance, (frameCount(instance) >> 1) + 1, rendering, 'private, no-cache');
 }
 
@@ -145,6 +145,10 @@ function checkGifColours({ colourSpace }: RenderingParameters): void {
 }
 
 const allFrames = (instance: InstanceRecord): number[] => Array.from({ length: frameCount(instance) }, (_, i) => i + 1);
+
+/** Reports and documents of a series or study have rendered forms, but each of its own. */
+const noImages = (): PacsError =>
+  new PacsError('NOT_ACCEPTABLE', 'there is no image to render; its instances may have rendered forms of their own');
 
 const notRenderable = (): PacsError =>
   new PacsError('NOT_ACCEPTABLE', 'the object has no rendered form; it can be had as application/dicom', {
@@ -262,7 +266,7 @@ async function partsResponse(
   // The first image is drawn before the status is sent: what cannot be drawn is an error, not a torn body.
   const rest = parts();
   const first = await rest.next();
-  if (first.done === true) throw notRenderable();
+  if (first.done === true) throw noImages();
   async function* all(head: Part): AsyncGenerator<Part, void, undefined> {
     yield head;
     yield* rest;
