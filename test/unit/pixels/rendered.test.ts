@@ -463,7 +463,11 @@ describe('what a resource is rendered as', () => {
   });
 
   test('a study without images says that its instances may be rendered one by one', async () => {
-    const { get } = await archive({ SOPClassUID: '1.2.840.10008.5.1.4.1.1.88.11', Modality: 'SR' });
+    const { get } = await archive({
+      SOPClassUID: '1.2.840.10008.5.1.4.1.1.88.11',
+      Modality: 'SR',
+      PixelData: undefined,
+    });
     for (const accept of ['image/png', 'multipart/related; type="image/png"'])
       await expect(get(rendered.renderStudy, '', accept)).rejects.toThrow('its instances may have rendered forms');
   });
