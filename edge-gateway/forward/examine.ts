@@ -83,18 +83,21 @@ export async function askPresence(upstream: Upstream, instance: InstanceUIDs, si
 }
 
 /**
- * What the upstream commits to keep, by SOP Instance UID (PS3.18 §13.4); undefined where it offers no such service, or does not answer at once.
+ * What the upstream commits to keep, by SOP Instance UID (PS3.18 §13.4). Where the study is named, our own archive tells of what it does not have
+ * whether that was deleted. Undefined where it offers no such service, or does not answer at once.
  * @throws PacsError BUSY, OUTCOME_UNKNOWN where that cannot be known now
  */
 export async function askCommitment(
   upstream: Upstream,
   TransactionUID: string,
-  instances: readonly Pick<InstanceRecord, 'SOPClassUID' | 'SOPInstanceUID'>[],
+  instances: readonly (Pick<InstanceRecord, 'SOPClassUID' | 'SOPInstanceUID'> &
+    Partial<Pick<InstanceRecord, 'StudyInstanceUID'>>)[],
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, Verdict> | undefined> {
-  const references = instances.map(({ SOPClassUID, SOPInstanceUID }) => ({
+  const references = instances.map(({ SOPClassUID, SOPInstanceUID, StudyInstanceUID }) => ({
     '00081150': { vr: 'UI', Value: [SOPClassUID] },
     '00081155': { vr: 'UI', Value: [SOPInstanceUID] },
+    ...(StudyInstanceUID !== undefined && { '0020000D': { vr: 'UI', Value: [StudyInstanceUID] } }),
   }));
   const response = await upstream.request({
     method: 'POST',

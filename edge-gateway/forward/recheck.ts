@@ -10,15 +10,19 @@ import type { Upstream } from '../upstream.ts';
 import { askCommitment, askPresence, askStated } from './examine.ts';
 import { inParallel } from './parallel.ts';
 import type { ForwardRecord } from './records.ts';
+import type { Verdict } from './stow.ts';
 
-/** What an archive says of an instance that it has confirmed. `lost`: it has not got it, or other bytes. `unanswered`: it cannot be asked now. */
-export type Answer = 'there' | 'lost' | 'unanswered';
+/**
+ * What an archive says of an instance that it has confirmed. `deleted`: somebody has deleted it there since, and it lies in the trash. `lost`: it has not
+ * got it, or other bytes. `unanswered`: it cannot be asked now.
+ */
+export type Answer = 'there' | 'deleted' | 'lost' | 'unanswered';
 
 /** An instance that was confirmed, and the copy of it that is here. */
 export interface Confirmed {
   readonly record: ForwardRecord;
   /** may be another encoding: what was evicted and fetched back */
-  readonly here?: Pick<InstanceRecord, 'sha256'> | undefined;
+  readonly here?: Pick<InstanceRecord, 'sha256' | 'storedAt'> | undefined;
 }
 
 /** questions about instances under way at a time */
@@ -29,6 +33,8 @@ const COMMITMENT_INSTANCES = 1_000;
 const NOT_OFFERED_MS = 60 * 60_000;
 /** An archive that did not answer is not asked again for so long (ms). */
 const SILENCE_MS = 60_000;
+/** A deletion by the archive's clock must be so much later than what it undoes by ours (ms). */
+const CLOCKS_MS = 5 * 60_000;
 
 /**
  * Asks archives whether they still have what they have confirmed. One that was restored from an older backup has not, and does not know
@@ -92,23 +98,45 @@ export class Recheck {
       const verdicts = await askCommitment(
         upstream,
         newUID(this.#context.clock),
-        batch.map(({ record }) => record),
+        batch.map(({ record: { SOPClassUID, SOPInstanceUID } }) => ({ SOPClassUID, SOPInstanceUID })),
         signal,
       );
       if (verdicts === undefined) {
         this.#spare(this.#notOffered, upstream.name, NOT_OFFERED_MS);
         return toAsk.slice(at);
       }
+      const absent = batch.filter(({ record }) => isAbsent(verdicts.get(record.SOPInstanceUID)));
+      const deleted = await this.#deleted(upstream, absent, signal);
       for (const one of batch) {
         const { SOPInstanceUID } = one.record;
         const verdict = verdicts.get(SOPInstanceUID);
+        if (deleted.has(SOPInstanceUID)) answers.set(SOPInstanceUID, 'deleted');
         // What was rejected there is kept there: it is refused, with the digest that it has.
-        if (verdict?.kind === 'stored' || verdict?.sha256 !== undefined)
+        else if (verdict?.kind === 'stored' || verdict?.sha256 !== undefined)
           answers.set(SOPInstanceUID, isSame(one, verdict.sha256, upstream) ? 'there' : 'lost');
         else if (verdict !== undefined && LOST.has(verdict.failureReason)) answers.set(SOPInstanceUID, 'lost');
       }
     }
     return [];
+  }
+
+  /**
+   * Which of those that an archive does not have were deleted there on purpose: after we had them confirmed, and after the copy here came. A
+   * deletion from before that has been undone by somebody: then it does not tell why they are not there now. That the study is named is no part
+   * of the standard's request, so only those that are missing are asked for in this way.
+   */
+  async #deleted(upstream: Upstream, absent: readonly Confirmed[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+    if (absent.length === 0) return new Set();
+    const instances = absent.map(({ record }) => record);
+    const verdicts = await askCommitment(upstream, newUID(this.#context.clock), instances, signal);
+    const deleted = absent.filter((one) => {
+      const verdict = verdicts?.get(one.record.SOPInstanceUID);
+      if (verdict?.kind !== 'refused' || verdict.sha256 === undefined || verdict.deletedAt === undefined) return false;
+      const { confirmedAt, queuedAt } = one.record;
+      const since = Math.max(confirmedAt ?? queuedAt, one.here?.storedAt ?? 0);
+      return verdict.deletedAt > since + CLOCKS_MS && isSame(one, verdict.sha256, upstream);
+    });
+    return new Set(deleted.map(({ record }) => record.SOPInstanceUID));
   }
 
   async #ask(
@@ -153,6 +181,10 @@ export class Recheck {
 
 /** No such object instance; class/instance conflict (PS3.3 C.14.1.1): another object has the UID. */
 const LOST: ReadonlySet<number> = new Set([0x0112, 0x0119]);
+
+/** It is not there, and nothing of it is kept: why, is still to be asked. */
+const isAbsent = (verdict: Verdict | undefined): boolean =>
+  verdict?.kind === 'refused' && verdict.failureReason === 0x0112 && verdict.sha256 === undefined;
 
 /** What was accepted is believed as the configuration wants it; a person's word is. */
 const isBelieved = ({ evidence }: ForwardRecord): boolean => evidence === 'accepted' || evidence === 'person';

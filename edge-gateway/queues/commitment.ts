@@ -96,9 +96,11 @@ async function askAgain(context: EdgeContext, standings: Map<Reference, Standing
   for (const [destination, asked] of Map.groupBy(old, (one) => one.destination)) {
     const answers = await recheck.ask(destination, asked, new AbortController().signal);
     const lost = asked.filter(({ record }) => answers.get(record.SOPInstanceUID) === 'lost');
-    for (const { reference } of lost) standings.set(reference, 'noSuchInstance');
-    for (const { reference, record } of asked)
-      if (answers.get(record.SOPInstanceUID) === 'unanswered') standings.set(reference, 'waiting');
+    for (const { reference, record } of asked) {
+      const answer = answers.get(record.SOPInstanceUID);
+      if (answer === 'lost' || answer === 'deleted') standings.set(reference, 'noSuchInstance');
+      else if (answer === 'unanswered') standings.set(reference, 'waiting');
+    }
     await knowledge.missing(
       destination,
       lost.map(({ record }) => record),

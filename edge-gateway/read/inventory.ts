@@ -13,6 +13,8 @@ export interface Inventory {
   /** undefined: it goes on */
   readonly endedAt?: number;
   readonly there: number;
+  /** somebody has deleted them there; their copies may be evicted */
+  readonly deleted: number;
   /** held since */
   readonly lost: number;
   readonly unanswered: number;
@@ -26,7 +28,7 @@ async function takeInventory(
   tell: (inventory: Inventory) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const counts = { there: 0, lost: 0, unanswered: 0 };
+  const counts = { there: 0, deleted: 0, lost: 0, unanswered: 0 };
   const startedAt = services.clock.now();
   tell({ startedAt, ...counts });
   for await (const StudyInstanceUID of allStudies(services, tenant)) {

@@ -26,12 +26,12 @@ const REMEMBERED = 10_000;
 
 /** What the gateway knows of where instances have arrived: asked before anything is evicted, and of whose word counts in a search. */
 export class ForwardKnowledge {
-  readonly #context: Pick<EdgeContext, 'services' | 'forwarder'>;
+  readonly #context: Pick<EdgeContext, 'services' | 'forwarder' | 'log'>;
   readonly #recheck: Recheck;
   /** by study: the revision at which all of it had been forwarded */
   readonly #forwarded = new Map<string, string>();
 
-  constructor(context: Pick<EdgeContext, 'services' | 'forwarder'>, recheck: Recheck) {
+  constructor(context: Pick<EdgeContext, 'services' | 'forwarder' | 'log'>, recheck: Recheck) {
     this.#context = context;
     this.#recheck = recheck;
   }
@@ -42,6 +42,7 @@ export class ForwardKnowledge {
    * @returns what is known now of those that every archive that wants them had confirmed, by SOP Instance UID
    */
   async askAgain(instances: readonly InstanceRecord[], signal: AbortSignal): Promise<ReadonlyMap<string, Reassurance>> {
+    const { log } = this.#context;
     const known = new Map<string, Reassurance>();
     const asked: { destination: string; record: ForwardRecord; here: InstanceRecord }[] = [];
     for (const here of instances) {
@@ -56,6 +57,8 @@ export class ForwardKnowledge {
         const { SOPInstanceUID, confirmedAt = record.queuedAt } = record;
         known.set(SOPInstanceUID, worse(known.get(SOPInstanceUID)!, answers.get(SOPInstanceUID)!, confirmedAt));
       }
+      const deleted = confirmed.filter(({ record }) => answers.get(record.SOPInstanceUID) === 'deleted').length;
+      if (deleted > 0) log.info('deleted-at-the-archive', { destination, instances: deleted });
       const lost = confirmed.filter(({ record }) => answers.get(record.SOPInstanceUID) === 'lost');
       await this.missing(
         destination,
@@ -66,7 +69,7 @@ export class ForwardKnowledge {
   }
 
   /**
-   * Which of them may be evicted: those that every archive that wants them has confirmed and, asked once more, still has. Those of an
+   * Which of them may be evicted: those that every archive that wants them has confirmed and, asked once more, still has, or somebody has deleted there. Those of an
    * archive that does not answer stay, but for what it confirmed before `unaskedBefore` (ms since 1970).
    */
   async evictable(
@@ -77,7 +80,7 @@ export class ForwardKnowledge {
     const known = await this.askAgain(instances, signal);
     return instances.map(({ SOPInstanceUID }) => {
       const { answer, confirmedAt = 0 } = known.get(SOPInstanceUID) ?? {};
-      return answer === 'there' || (answer === 'unanswered' && confirmedAt < unaskedBefore);
+      return answer === 'there' || answer === 'deleted' || (answer === 'unanswered' && confirmedAt < unaskedBefore);
     });
   }
 
@@ -112,7 +115,10 @@ export class ForwardKnowledge {
 const vouchesFor = (evidence: InstanceEvidence, { sha256, source }: InstanceRecord): boolean =>
   source === FROM_UPSTREAM ? isEverywhere(evidence) : isConfirmed(evidence, sha256);
 
+/** from good to bad */
+const BADNESS: readonly Answer[] = ['there', 'deleted', 'unanswered', 'lost'];
+
 function worse(before: Reassurance, answer: Answer, confirmedAt: number): Reassurance {
-  if (answer === 'there' || before.answer === 'lost') return before;
+  if (BADNESS.indexOf(answer) < BADNESS.indexOf(before.answer) || answer === 'there') return before;
   return { answer, confirmedAt: Math.max(before.confirmedAt, confirmedAt) };
 }

@@ -277,8 +277,8 @@ ${inventory !== undefined && inventoryOf(inventory, at)}
 <div class="actions">${action('inventory', 'all that is here', 'Ask the archives')}</div>`;
 }
 
-function inventoryOf({ startedAt, endedAt, there, lost, unanswered }: Inventory, at: number): Html {
-  const found = `${count(there, 'instance')} there, ${lost} missing, ${unanswered} without an answer`;
+function inventoryOf({ startedAt, endedAt, there, deleted, lost, unanswered }: Inventory, at: number): Html {
+  const found = `${count(there, 'instance')} there, ${deleted === 0 ? '' : `${deleted} deleted there on purpose, `}${lost} missing, ${unanswered} without an answer`;
   const when = endedAt === undefined ? 'Being asked since' : 'Asked';
   return html`<p class="${lost > 0 ? 'bad' : unanswered > 0 ? 'warn' : 'good'}">${when} ${clockTime(startedAt)} (${ago(at, startedAt)}): ${found}.</p>`;
 }

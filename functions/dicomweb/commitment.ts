@@ -1,4 +1,10 @@
-import { type CommitmentFailure, commitmentOf, type Reference } from '#core/archive/commitment.ts';
+import {
+  type CommitmentFailure,
+  commitmentOf,
+  type Reference,
+  type ReferenceInStudy,
+} from '#core/archive/commitment.ts';
+import type { Deletion } from '#core/archive/deletions.ts';
 import { textOf } from '#core/dicom/element-text.ts';
 import { dataSetToJson, jsonToDataSet } from '#core/dicom/json.ts';
 import type { DataSet } from '#core/dicom/types.ts';
@@ -6,7 +12,7 @@ import { dataSetToXml, xmlToDataSet } from '#core/dicom/xml.ts';
 import { PacsError } from '#core/errors.ts';
 import { isUID } from '#core/ids.ts';
 import type { Limits } from '#core/limits.ts';
-import { DIGEST } from '#core/routing/verdicts.ts';
+import { DELETION, DIGEST, timeOfDeletion } from '#core/routing/verdicts.ts';
 import { withoutCoding } from './content-coding.ts';
 import type { Handler } from './handler.ts';
 import type { HttpRequest } from './http.ts';
@@ -15,6 +21,7 @@ import { readText } from './read-text.ts';
 import { wantsXml } from './store-response.ts';
 
 const TAG = {
+  StudyInstanceUID: '0020000D',
   ReferencedStudySequence: '00081110',
   ReferencedSOPClassUID: '00081150',
   ReferencedSOPInstanceUID: '00081155',
@@ -34,7 +41,8 @@ const XML_TYPES: ReadonlySet<string> = new Set(['application/dicom+xml', 'applic
 /**
  * Storage Commitment Service, Request transaction (PS3.18 §13.4): POST /commitment-requests/{transaction} with the Referenced SOP Sequence of
  * Annex J.1. What is found is durable, so the answer is always the result (200), and each committed instance is named with the SHA-256 that is
- * kept, in the private elements that the Store response has as well. So is one that a rejection note hides, among those that failed.
+ * kept, in the private elements that the Store response has as well. So is one that a rejection note hides, among those that failed; and one that
+ * was deleted and lies in the trash, with when and why, where the reference names its study (0020,000D).
  * @throws PacsError BAD_REQUEST, UNSUPPORTED_MEDIA, NOT_ACCEPTABLE, TOO_LARGE
  */
 export const requestCommitment: Handler = async ({ request, params, services, principal, facts }) => {
@@ -48,10 +56,11 @@ export const requestCommitment: Handler = async ({ request, params, services, pr
     ...(failed.length > 0 && {
       [TAG.FailedSOPSequence]: {
         vr: 'SQ',
-        Value: failed.map(({ reason, sha256, ...one }) => ({
+        Value: failed.map(({ reason, sha256, deletion, ...one }) => ({
           ...itemOf(one),
           [TAG.FailureReason]: { vr: 'US', Value: [FAILURE_REASON[reason]] },
           ...(sha256 !== undefined && digestOf(sha256)),
+          ...(deletion !== undefined && elementsOf(deletion)),
         })),
       },
     }),
@@ -97,7 +106,7 @@ async function dataSetOf(request: HttpRequest, { commitmentRequestBytes }: Limit
   return jsonToDataSet(Array.isArray(value) ? value[0] : value);
 }
 
-function referencesIn(dataSet: DataSet, { commitmentInstances }: Limits): Reference[] {
+function referencesIn(dataSet: DataSet, { commitmentInstances }: Limits): ReferenceInStudy[] {
   if (dataSet[TAG.ReferencedStudySequence] !== undefined)
     throw new PacsError('BAD_REQUEST', 'instances are taken in the Referenced SOP Sequence, not by study');
   const items = (dataSet[TAG.ReferencedSOPSequence]?.Value ?? []) as DataSet[];
@@ -109,6 +118,7 @@ function referencesIn(dataSet: DataSet, { commitmentInstances }: Limits): Refere
   return items.map((item) => ({
     SOPClassUID: uidIn(item, TAG.ReferencedSOPClassUID),
     SOPInstanceUID: uidIn(item, TAG.ReferencedSOPInstanceUID),
+    ...(item[TAG.StudyInstanceUID] !== undefined && { StudyInstanceUID: uidIn(item, TAG.StudyInstanceUID) }),
   }));
 }
 
@@ -121,6 +131,11 @@ function uidIn(item: DataSet, tag: string): string {
 const digestOf = (sha256: string): DataSet => ({
   [DIGEST.creator]: { vr: 'LO', Value: [DIGEST.name] },
   [DIGEST.sha256]: { vr: 'LO', Value: [sha256] },
+});
+
+const elementsOf = ({ deletedAt, reason }: Deletion): DataSet => ({
+  [DELETION.deletedAt]: { vr: 'DT', Value: [timeOfDeletion(deletedAt)] },
+  [DELETION.reason]: { vr: 'UT', Value: [reason] },
 });
 
 const itemOf = ({ SOPClassUID, SOPInstanceUID }: Reference): DataSet => ({

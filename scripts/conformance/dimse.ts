@@ -126,7 +126,8 @@ SHA-256 of their durable bytes; the others are listed with 0112 (no such instanc
 
 By HTTP (PS3.18 §13) the answer to a request is always its result (200): it is found at once, and no request is kept, so a Result Check is answered by 404. Instances are taken in the
 Referenced SOP Sequence; the Referenced Study Sequence is refused (400). A committed instance has the SHA-256 of its bytes in the private elements of the Store response (§3); so does one that a rejection note hides, among those that failed. Instances of patients who are
-restricted are answered for as well.
+restricted are answered for as well. Where an item of the request has a Study Instance UID (0020,000D), which is an extension, and somebody has deleted that instance of that study, its item among those that failed (0112) has, as long as it
+lies in the trash, the SHA-256 of the bytes there and in the same private block when it was deleted (0009,1002; DT, UTC) and the reason given (0009,1003; UT).
 
 ### 8.7 Modality Worklist
 

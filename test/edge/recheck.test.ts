@@ -23,7 +23,11 @@ const listing = (...sops: string[]): Said => ({
   text: JSON.stringify(sops.map((sop) => ({ '00080018': { vr: 'UI', Value: [sop] } }))),
 });
 
-function recheckOf(said: Readonly<Record<string, Said>>, config: Partial<UpstreamConfig> = {}) {
+function recheckOf(
+  said: Readonly<Record<string, Said>>,
+  config: Partial<UpstreamConfig> = {},
+  committing?: (body: string) => Said,
+) {
   const asked: string[] = [];
   let nowMs = 1_000_000;
   const upstream = standIn<Upstream>({
@@ -31,10 +35,10 @@ function recheckOf(said: Readonly<Record<string, Said>>, config: Partial<Upstrea
     state: standIn<UpstreamState>({}),
     name: 'cloud',
     isReachable: true,
-    async request({ method, path }: UpstreamRequest) {
+    async request({ method, path, body }: UpstreamRequest) {
       const name = `${method} ${path.replace(/\?.*/, '').replace(/^(\/commitment-requests)\/[0-9.]+$/, '$1')}`;
       asked.push(name);
-      const answer = said[name] ?? 404;
+      const answer = (name === COMMIT ? committing?.(String(body)) : undefined) ?? said[name] ?? 404;
       if (answer instanceof PacsError) throw answer;
       const { status, sha256, text = '' } = typeof answer === 'number' ? { status: answer } : answer;
       return {
@@ -64,7 +68,7 @@ function recheckOf(said: Readonly<Record<string, Said>>, config: Partial<Upstrea
   };
 }
 
-const confirmed = (sop: string, more: Partial<ForwardRecord> = {}, here?: string): Confirmed => ({
+const confirmed = (sop: string, more: Partial<ForwardRecord> = {}, here?: string, storedAt = 0): Confirmed => ({
   record: {
     StudyInstanceUID: STUDY,
     SeriesInstanceUID: '1.2.3.4',
@@ -73,7 +77,7 @@ const confirmed = (sop: string, more: Partial<ForwardRecord> = {}, here?: string
     evidence: 'digest',
     ...more,
   } as ForwardRecord,
-  here: here === undefined ? undefined : { sha256: here },
+  here: here === undefined ? undefined : { sha256: here, storedAt },
 });
 
 describe('what was confirmed by its digest', () => {
@@ -178,13 +182,57 @@ describe('by storage commitment, where it is offered', () => {
       '1.6': 'unanswered',
       '1.7': 'unanswered',
     });
-    expect(site.asked).toEqual([COMMIT]);
+    // … and one more, whether what is missing was deleted.
+    expect(site.asked).toEqual([COMMIT, COMMIT]);
   });
 
   test('what was rejected there is there', async () => {
     const rejected = (sop: string, sha256: string) => ({ ...failed(sop, 0x0112), ...committed(sop, sha256) });
     const site = recheckOf({ [COMMIT]: answer([], [rejected('1.1', sha('a')), rejected('1.2', sha('b'))]) });
     expect(await site.ask(confirmed('1.1'), confirmed('1.2'))).toEqual({ '1.1': 'there', '1.2': 'lost' });
+  });
+
+  describe('what somebody has deleted there', () => {
+    const NOON = Date.UTC(2026, 0, 5, 12);
+    const HOUR = 3_600_000;
+    const deleted = (sop: string, at: string, sha256 = sha('a')) => ({
+      ...failed(sop, 0x0112),
+      ...committed(sop, sha256),
+      '00091002': { vr: 'DT', Value: [at] },
+    });
+    const AT = '20260105120000.000+0000';
+    const before = { confirmedAt: NOON - HOUR };
+    /** as our own archive, which tells of a deletion where the study is named */
+    const site = (...told: object[]) =>
+      recheckOf({}, {}, (body) => answer([], body.includes(STUDY) ? told : [failed('1.1', 0x0112)]));
+
+    test('is told from what is lost, by a second question', async () => {
+      const { ask, asked } = site(deleted('1.1', AT));
+      expect(await ask(confirmed('1.1', before, sha('a'), NOON - HOUR))).toEqual({ '1.1': 'deleted' });
+      expect(asked).toEqual([COMMIT, COMMIT]);
+    });
+
+    for (const [what, told, one] of [
+      ['of an archive that cannot say so', failed('1.1', 0x0112), confirmed('1.1', before)],
+      ['of which other bytes were deleted', deleted('1.1', AT, sha('b')), confirmed('1.1', before)],
+      ['that was confirmed after the deletion', deleted('1.1', AT), confirmed('1.1', { confirmedAt: NOON + HOUR })],
+      ['that was confirmed at about that time', deleted('1.1', AT), confirmed('1.1', { confirmedAt: NOON - 60_000 })],
+      ['that came here again since', deleted('1.1', AT), confirmed('1.1', before, sha('a'), NOON + HOUR)],
+      ['of which nobody knows when', deleted('1.1', 'yesterday'), confirmed('1.1', before)],
+    ] as const)
+      test(`is lost, ${what}`, async () => {
+        expect(await site(told).ask(one)).toEqual({ '1.1': 'lost' });
+      });
+
+    test('is not taken for anything while the second question is not answered', async () => {
+      const { ask } = recheckOf({}, {}, (body) => (body.includes(STUDY) ? 503 : answer([], [failed('1.1', 0x0112)])));
+      expect(await ask(confirmed('1.1', before))).toEqual({ '1.1': 'unanswered' });
+    });
+
+    test('is lost where the second question is refused', async () => {
+      const { ask } = recheckOf({}, {}, (body) => (body.includes(STUDY) ? 400 : answer([], [failed('1.1', 0x0112)])));
+      expect(await ask(confirmed('1.1', before))).toEqual({ '1.1': 'lost' });
+    });
   });
 
   test('in requests of a thousand', async () => {

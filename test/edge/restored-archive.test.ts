@@ -1,6 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { evictInstances } from '#core/archive/evict.ts';
+import { keys } from '#core/archive/records.ts';
 import { selectedInstances } from '#core/archive/remove.ts';
+import { listTrash, purgeTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { asItem } from '#core/ports/index-table.ts';
 import { type CacheLimits, type CacheState, evictCache } from '#edge/read/cache.ts';
 import { readSideOf } from '#edge/read/read-side.ts';
 import { gatewayStatus } from '#edge/status/snapshot.ts';
@@ -226,6 +229,65 @@ test('what was deleted there on purpose is let go: it may be evicted, and is no 
     async () => (await dataSetsIn(clinic.archive.archive)).size,
     (size) => size === 2,
   );
+});
+
+describe('what somebody has deleted at our archive', () => {
+  const remove = async (SOPInstanceUID: string): Promise<string> => {
+    const { services } = clinic.archive.archive;
+    const there = await Array.fromAsync(selectedInstances(services, TENANT, [{ StudyInstanceUID }]));
+    const { SeriesInstanceUID } = there.find((one) => one.SOPInstanceUID === SOPInstanceUID)!;
+    const path = `studies/${StudyInstanceUID}/series/${SeriesInstanceUID}/instances/${SOPInstanceUID}`;
+    const url = `http://127.0.0.1:${clinic.archive.port}/dicomweb/${path}`;
+    expect((await fetch(url, { method: 'DELETE' })).ok).toBe(true);
+    const [trash] = (await listTrash(services, TENANT, '', 1)).items;
+    // Some time after it had been confirmed.
+    const later = { ...trash!, deletedAt: trash!.deletedAt + 3_600_000 };
+    await services.index.write([{ kind: 'put', key: keys.trash(TENANT, trash!.id), item: asItem(later) }]);
+    return trash!.id;
+  };
+
+  test('goes as anything else does, and is told of', async () => {
+    await forwarded({}, { commitment: { askAgainMinutes: 0 } });
+    await remove(sop(0));
+    await restoreWithout(sop(1));
+    await act({ action: 'inventory' });
+    const { inventory } = await until(
+      () => gatewayStatus(clinic.gateway),
+      (now) => now.inventory?.endedAt !== undefined,
+    );
+    expect(inventory).toMatchObject({ there: 1, deleted: 1, lost: 1 });
+    expect(await page()).toContain('1 instance there, 1 deleted there on purpose, 1 missing, 0 without an answer');
+    expect(await status(clinic.gateway)).toMatchObject({ confirmed: 2, held: 1 });
+    // Nobody vouches for it any more.
+    expect((await commitmentOf(clinic.gateway, objects)).others.sort()).toEqual([sop(0), sop(1)]);
+    expect(await status(clinic.gateway)).toMatchObject({ confirmed: 2, held: 1 });
+    expect((await evict()).evicted.instances).toBe(2);
+    // Sent again by the modality, it is forwarded like anything new.
+    expect(await cStore(clinic.gateway, objects.slice(0, 1))).toEqual([0]);
+    await until(
+      () => Array.fromAsync(selectedInstances(clinic.archive.archive.services, TENANT, [{ StudyInstanceUID }])),
+      (there) => there.length === 2,
+    );
+  });
+
+  test('and was restored there from the trash and lost after that is held', async () => {
+    await forwarded();
+    const { services } = clinic.archive.archive;
+    await restoreFromTrash(services, TENANT, await remove(sop(0)));
+    await restoreWithout(sop(0));
+    expect((await evict()).evicted.instances).toBe(2);
+    expect(await status(clinic.gateway)).toMatchObject({ confirmed: 2, held: 1 });
+  });
+
+  test('is held once it has been purged: nothing tells it from a loss then', async () => {
+    await forwarded();
+    const { services } = clinic.archive.archive;
+    const key = keys.trash(TENANT, await remove(sop(0)));
+    await services.index.write([{ kind: 'put', key, item: { ...(await services.index.get(key))!, purgeAt: 1 } }]);
+    expect(await purgeTrash(services, TENANT)).toBe(1);
+    expect((await evict()).evicted.instances).toBe(2);
+    expect(await status(clinic.gateway)).toMatchObject({ confirmed: 2, held: 1 });
+  });
 });
 
 test('images of a patient who is restricted there are there, though nobody is shown them', async () => {

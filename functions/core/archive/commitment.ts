@@ -5,6 +5,7 @@ import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import { asItem, asRecord, ITEM_LIMIT_BYTES, type Item } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
+import { type Deletion, deletionsOf } from './deletions.ts';
 import { type CommitmentRecord, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 
 /** Queue of the requests that are still to be answered; payload: tenant and id. */
@@ -37,8 +38,16 @@ export type CommitmentFailure = 'noSuchInstance' | 'classInstanceConflict' | 'pr
 /** A commitment by the archive that keeps the instances: with the SHA-256 of the bytes. */
 export interface OwnCommitment extends Commitment {
   readonly committed: readonly (Reference & { readonly sha256: string })[];
-  /** `sha256`: a rejection note hides the instance, and its bytes are kept */
-  readonly failed: readonly (Commitment['failed'][number] & { readonly sha256?: string })[];
+  /** `sha256`: a rejection note hides the instance, and its bytes are kept; or it has been deleted, as `deletion` says, and lies in the trash */
+  readonly failed: readonly (Commitment['failed'][number] & {
+    readonly sha256?: string;
+    readonly deletion?: Deletion;
+  })[];
+}
+
+/** Of an instance whose study is named, it is told as well whether it has been deleted. */
+export interface ReferenceInStudy extends Reference {
+  readonly StudyInstanceUID?: string | undefined;
 }
 
 const RECORD_ROOM_BYTES = 10_000;
@@ -95,9 +104,10 @@ export async function forgetCommitmentRequest({ index }: Services, tenant: Tenan
 export async function commitmentOf(
   services: Services,
   tenant: Tenant,
-  { references, reach }: Pick<CommitmentRequest, 'references' | 'reach'>,
+  { references, reach }: Pick<CommitmentRequest, 'reach'> & { readonly references: readonly ReferenceInStudy[] },
 ): Promise<OwnCommitment> {
-  const { index } = confineKept(services, tenant, reach, 'commit');
+  const confined = confineKept(services, tenant, reach, 'commit');
+  const { index } = confined;
   const committed: (Reference & { readonly sha256: string })[] = [];
   const failed: OwnCommitment['failed'][number][] = [];
   for (let at = 0; at < references.length; at += GET_RECORDS) {
@@ -109,7 +119,8 @@ export async function commitmentOf(
         keys.instance(tenant, owned[i]?.StudyInstanceUID ?? '-', owned[i]?.SeriesInstanceUID ?? '-', SOPInstanceUID),
       ),
     );
-    for (const [i, reference] of batch.entries()) {
+    for (const [i, { SOPClassUID, SOPInstanceUID }] of batch.entries()) {
+      const reference: Reference = { SOPClassUID, SOPInstanceUID };
       const record = records[i] && asRecord<InstanceRecord>(records[i]);
       if (owned[i] === undefined || record === undefined || record.sha256 !== owned[i].sha256)
         failed.push({ ...reference, reason: 'noSuchInstance', ...rejected(claims[i]) });
@@ -118,7 +129,27 @@ export async function commitmentOf(
       else committed.push({ ...reference, sha256: record.sha256 });
     }
   }
-  return { committed, failed };
+  return { committed, failed: await withDeletions(confined, tenant, references, failed) };
+}
+
+/** Only what nothing is known of by a claim can have been deleted: a claim has gone to the trash with it. */
+async function withDeletions(
+  { index, clock, limits }: Services,
+  tenant: Tenant,
+  references: readonly ReferenceInStudy[],
+  failed: OwnCommitment['failed'],
+): Promise<OwnCommitment['failed']> {
+  const studies = new Map(references.map((one) => [one.SOPInstanceUID, one.StudyInstanceUID]));
+  const missing = failed.flatMap(({ SOPInstanceUID, reason, sha256 }) => {
+    const StudyInstanceUID = studies.get(SOPInstanceUID);
+    const isMissing = reason === 'noSuchInstance' && sha256 === undefined && StudyInstanceUID !== undefined;
+    return isMissing ? [{ StudyInstanceUID, SOPInstanceUID }] : [];
+  });
+  const deletions = await deletionsOf(index, tenant, missing, clock.now(), limits.trashMs);
+  return failed.map((one) => {
+    const deletion = deletions.get(one.SOPInstanceUID);
+    return deletion === undefined ? one : { ...one, sha256: deletion.sha256, deletion };
+  });
 }
 
 const rejected = (item: Item | undefined): { sha256?: string } => {

@@ -5,12 +5,19 @@ import type { DataSet } from '../dicom/types.ts';
  * are the ones it sent, without asking again.
  */
 export const DIGEST = { creator: '00090010', name: 'NEPHOS', sha256: '00091001' } as const;
+/** Private elements beside these: when an instance that is not there was deleted on purpose (DT, UTC), and why. The digest is of the bytes in the trash. */
+export const DELETION = { deletedAt: '00091002', reason: '00091003' } as const;
 
 /** What a receiver said of one instance. */
 export type Verdict =
   | { readonly kind: 'stored'; readonly sha256: string | undefined }
-  /** `sha256`: the bytes are kept all the same, and hidden */
-  | { readonly kind: 'refused'; readonly failureReason: number; readonly sha256?: string | undefined };
+  /** `sha256`: the bytes are kept all the same, and hidden. `deletedAt`: they lie in the trash since (ms since 1970) */
+  | {
+      readonly kind: 'refused';
+      readonly failureReason: number;
+      readonly sha256?: string | undefined;
+      readonly deletedAt?: number | undefined;
+    };
 
 /** By SOPInstanceUID (PS3.18 Table I.1-1); undefined when that is no Store Instances Response. */
 export function verdictsIn(text: string): ReadonlyMap<string, Verdict> | undefined {
@@ -29,7 +36,12 @@ export function verdictsIn(text: string): ReadonlyMap<string, Verdict> | undefin
   for (const item of itemsOf(response, '00081198')) {
     const sha256 = digestIn(item);
     const failureReason = Number(firstOf(item, '00081197') ?? 0x0110);
-    verdicts.set(String(firstOf(item, '00081155')), { kind: 'refused', failureReason, ...(sha256 && { sha256 }) });
+    const deletedAt = sha256 === undefined ? undefined : timeIn(firstOf(item, DELETION.deletedAt));
+    verdicts.set(String(firstOf(item, '00081155')), {
+      ...{ kind: 'refused', failureReason },
+      ...(sha256 && { sha256 }),
+      ...(deletedAt !== undefined && { deletedAt }),
+    });
   }
   return verdicts;
 }
@@ -38,6 +50,18 @@ function digestIn(item: DataSet): string | undefined {
   const sha256 = firstOf(item, DIGEST.creator) === DIGEST.name ? firstOf(item, DIGEST.sha256) : undefined;
   return typeof sha256 === 'string' ? sha256 : undefined;
 }
+
+/** DT with its offset from UTC, of our own form. */
+function timeIn(value: unknown): number | undefined {
+  const parts = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d\.\d{3})\+0000$/.exec(String(value));
+  if (parts === null) return undefined;
+  const [, year, month, day, hour, minute, second] = parts;
+  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
+/** @param ms since 1970 */
+export const timeOfDeletion = (ms: number): string => `${new Date(ms).toISOString().replace(/[-:TZ]/g, '')}+0000`;
 
 function itemsOf(dataSet: DataSet, tag: string): DataSet[] {
   const items: unknown = dataSet[tag]?.Value;

@@ -1,9 +1,13 @@
 import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Principal } from '#core/access.ts';
-import { moveToTrash } from '#core/archive/remove.ts';
+import { evictInstances } from '#core/archive/evict.ts';
+import { keys } from '#core/archive/records.ts';
+import { moveToTrash, selectedInstances } from '#core/archive/remove.ts';
+import { listTrash, purgeTrash, restoreFromTrash } from '#core/archive/trash.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { dataSetToXml, xmlToDataSet } from '#core/dicom/xml.ts';
+import { timeOfDeletion, verdictsIn } from '#core/routing/verdicts.ts';
 import { Router } from '#dicomweb/router.ts';
 import { DICOMWEB_ROUTES } from '#dicomweb/routes.ts';
 import { buildDicom, CT_IMAGE_STORAGE, uid } from '#test/fixtures/dicom-builder.ts';
@@ -83,6 +87,81 @@ test.each(['deleted', 'rejected'] as const)(
     expect(item['00091001']?.Value).toEqual(kind === 'rejected' ? [stored.sha256] : undefined);
   },
 );
+
+describe('where the reference names its study, it is told of what was deleted', () => {
+  const inStudy = (sop: string, study = uid(1)): DataSet => ({
+    ...reference(sop),
+    '0020000D': { vr: 'UI', Value: [study] },
+  });
+  const deletionIn = async (item: DataSet): Promise<unknown> => {
+    const { json } = await ask(item);
+    expect(json['00081199']).toBeUndefined();
+    expect(json['00081198'].Value[0]).toMatchObject({ '00081197': { Value: [0x0112] } });
+    const verdict = verdictsIn(JSON.stringify(json))?.get(uid(1));
+    return verdict?.kind === 'refused' ? verdict.deletedAt : verdict;
+  };
+  const remove = (selection = {}) =>
+    moveToTrash(services, TENANT, [{ StudyInstanceUID: uid(1), ...selection }], {
+      kind: 'deleted',
+      reason: 'wrong patient',
+      by: 'test',
+    });
+
+  test('with when, why and the digest of the bytes in the trash', async () => {
+    const { deletedAt } = await remove();
+    const { json } = await ask(inStudy(uid(1)));
+    expect(json['00081198'].Value).toEqual([
+      {
+        ...reference(uid(1)),
+        '00081197': { vr: 'US', Value: [0x0112] },
+        '00090010': { vr: 'LO', Value: ['NEPHOS'] },
+        '00091001': { vr: 'LO', Value: [stored.sha256] },
+        '00091002': { vr: 'DT', Value: [timeOfDeletion(deletedAt)] },
+        '00091003': { vr: 'UT', Value: ['wrong patient'] },
+      },
+    ]);
+    expect(await deletionIn(inStudy(uid(1)))).toBe(deletedAt);
+  });
+
+  test('not of what is in another study, or was never here', async () => {
+    await remove();
+    expect(await deletionIn(inStudy(uid(1), uid(2)))).toBeUndefined();
+    const { json } = await ask(inStudy(uid(2)), inStudy(`${uid(1)}.1`));
+    for (const item of json['00081198'].Value) expect(item['00091002']).toBeUndefined();
+  });
+
+  test('not of another instance, where one alone was deleted', async () => {
+    await store(services, buildDicom({ SOPInstanceUID: uid(2) }));
+    const [instance] = await Array.fromAsync(selectedInstances(services, TENANT, [{ StudyInstanceUID: uid(1) }]));
+    await remove({ SeriesInstanceUID: instance!.SeriesInstanceUID, SOPInstanceUID: uid(1) });
+    const there = await Array.fromAsync(selectedInstances(services, TENANT, [{ StudyInstanceUID: uid(1) }]));
+    await evictInstances(services, TENANT, there);
+    const { json } = await ask(inStudy(uid(1)), inStudy(uid(2)));
+    const told = json['00081198'].Value.map((item: DataSet) => item['00091002'] !== undefined);
+    expect(told).toEqual([true, false]);
+  });
+
+  test('no longer when it has been restored, sent again, or purged', async () => {
+    const { id } = await remove();
+    await restoreFromTrash(services, TENANT, id);
+    expect((await ask(inStudy(uid(1)))).json['00081199'].Value).toHaveLength(1);
+    // What is lost then has not been deleted.
+    const there = await Array.fromAsync(selectedInstances(services, TENANT, [{ StudyInstanceUID: uid(1) }]));
+    await evictInstances(services, TENANT, there);
+    expect(await deletionIn(inStudy(uid(1)))).toBeUndefined();
+
+    await store(services, buildDicom({ SOPInstanceUID: uid(1) }));
+    const { deletedAt } = await remove();
+    expect(await deletionIn(inStudy(uid(1)))).toBe(deletedAt);
+    const item = await services.index.get(keys.trash(TENANT, (await listTrash(services, TENANT, '', 1)).items[0]!.id));
+    await services.index.write([
+      { kind: 'put', key: keys.trash(TENANT, item!.id as string), item: { ...item!, purgeAt: 1 } },
+    ]);
+    expect(await deletionIn(inStudy(uid(1)))).toBeUndefined();
+    expect(await purgeTrash(services, TENANT)).toBe(1);
+    expect(await deletionIn(inStudy(uid(1)))).toBeUndefined();
+  });
+});
 
 test('one data set by itself, XML, and a coded body are taken; XML is answered', async () => {
   const one = requestFor(reference(uid(1)));
