@@ -141,18 +141,19 @@ export async function openGateway(
       if (next.dataDir !== config.dataDir) throw new ConfigError('dataDir cannot be changed while the gateway runs');
       if (next.tenant !== config.tenant) throw new ConfigError('tenant cannot be changed while the gateway runs');
       const before = { config, upstreams };
+      const wantedUpstreams: Upstream[] = [];
       config = next;
       try {
-        upstreams = next.upstreams.map(
-          (one) => kept(before.upstreams, one) ?? new Upstream(one, services.clock, first.dataDir),
-        );
+        for (const one of next.upstreams)
+          wantedUpstreams.push(kept(before.upstreams, one) ?? new Upstream(one, services.clock, first.dataDir));
+        upstreams = wantedUpstreams;
         await listeners.apply();
       } catch (error) {
         ({ config, upstreams } = before);
+        await closeOthers(wantedUpstreams, upstreams);
         throw error;
       }
-      // What they are carrying fails as if the line had been cut, and is sent again.
-      for (const old of before.upstreams) if (!upstreams.includes(old)) await old.close();
+      await closeOthers(before.upstreams, upstreams);
       log.info('configuration-loaded', { upstreams: upstreams.map(({ name }) => name) });
     });
     reloading = done.catch(() => {});
@@ -191,6 +192,11 @@ async function keepRunning(name: string, run: () => Promise<void>, log: Log, sig
       await sleep(RESTART_MS, undefined, { signal }).catch(() => {});
     }
   }
+}
+
+/** Of `all`, those not in use. What they are carrying fails as if the line had been cut, and is sent again. */
+async function closeOthers(all: readonly Upstream[], used: readonly Upstream[]): Promise<void> {
+  for (const one of all) if (!used.includes(one)) await one.close();
 }
 
 /** An upstream whose row and certificates have not changed keeps its connections and what is known of it. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { generate } from 'selfsigned';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
 import { transcodeInstance } from '#core/pixels/transcode.ts';
@@ -17,6 +17,7 @@ import { VERIFICATION } from '#dimse/sop-classes.ts';
 import { checked } from '#edge/config.ts';
 import { Disk, guardedBlobs } from '#edge/disk.ts';
 import { openGateway } from '#edge/gateway.ts';
+import { Upstream } from '#edge/upstream.ts';
 import { ConfigError } from '#embedded/config.ts';
 import { bareEnvironment } from '#test/fixtures/bare-environment.ts';
 import { buildDicom, CT_IMAGE_STORAGE, EXPLICIT_LE, uid } from '#test/fixtures/dicom-builder.ts';
@@ -151,6 +152,29 @@ describe('another configuration while the gateway runs', () => {
     await expect(gateway.reload(half)).rejects.toThrow(ConfigError);
     expect([gateway.listeners.port, gateway.listeners.tlsPort]).toEqual([before, undefined]);
     expect(gateway.config).toBe(config);
+    expect(await cStore(gateway, slices(2))).toEqual([0, 0]);
+    await drained(gateway, 2);
+  });
+
+  test('that cannot be had leaves no upstream open that it has brought', async () => {
+    clinic = await openClinic();
+    const { gateway } = clinic;
+    const { config } = gateway;
+    const closed = vi.spyOn(Upstream.prototype, 'close');
+    const namesClosed = (): string[] => closed.mock.contexts.map((one) => (one as Upstream).name);
+    try {
+      const [own] = config.upstreams;
+      const other = { ...own, name: 'other' };
+      const unreadable = { ...own, name: 'unreadable', tls: { ca: join(clinic.dataDir, 'none.pem') } };
+      const taken = { ...config.dicom, port: clinic.line.port };
+      const upstreams = [own, other] as const;
+      await expect(gateway.reload({ ...config, upstreams, dicom: taken })).rejects.toThrow('cannot listen');
+      expect(namesClosed()).toEqual(['other']);
+      await expect(gateway.reload({ ...config, upstreams: [...upstreams, unreadable] })).rejects.toThrow('none.pem');
+      expect(namesClosed()).toEqual(['other', 'other']);
+    } finally {
+      closed.mockRestore();
+    }
     expect(await cStore(gateway, slices(2))).toEqual([0, 0]);
     await drained(gateway, 2);
   });
