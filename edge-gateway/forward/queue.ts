@@ -1,6 +1,6 @@
 import type { InstanceRecord, Tenant } from '#core/archive/records.ts';
 import type { Clock } from '#core/ports/clock.ts';
-import { asItem, asRecord, type IndexTable, pagesIn, type WriteOperation } from '#core/ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, pagesIn, recordsIn, type WriteOperation } from '#core/ports/index-table.ts';
 import type { Evidence } from '../config.ts';
 import { placesOf } from './intake.ts';
 import {
@@ -73,17 +73,12 @@ export class DestinationQueue {
   async first(limit: number, taken: ReadonlySet<string>, prefix = ''): Promise<Waiting[]> {
     const { partition } = forwardKeys.queue(this.#tenant, this.destination, '-');
     const found: Waiting[] = [];
-    for (let after: string | undefined; found.length < limit; ) {
-      const page = await this.#index.query({
-        partition,
-        limit: PAGE,
-        ...(prefix !== '' && { prefix }),
-        ...(after !== undefined && { after }),
-      });
-      for (const { sort, item } of page.records)
-        if (!taken.has(sort) && found.length < limit) found.push({ ...asRecord<QueueItem>(item), queueKey: sort });
-      if (!page.more) break;
-      after = page.records.at(-1)!.sort;
+    if (limit <= 0) return found;
+    const waiting = recordsIn(this.#index, { partition, limit: PAGE, ...(prefix !== '' && { prefix }) });
+    for await (const { sort, item } of waiting) {
+      if (taken.has(sort)) continue;
+      found.push({ ...asRecord<QueueItem>(item), queueKey: sort });
+      if (found.length >= limit) break;
     }
     return found;
   }

@@ -1,5 +1,5 @@
 import { newVersion } from '../ids.ts';
-import { asItem, asRecord, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, pagesIn, recordsIn, type WriteOperation } from '../ports/index-table.ts';
 import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { deltaWrites } from './commit.ts';
@@ -125,12 +125,11 @@ async function removeBlobs(services: Services, tenant: Tenant, version: string, 
 export async function finishEvictions(services: Services, tenant: Tenant): Promise<number> {
   const { partition } = keys.evicting(tenant, '');
   let finished = 0;
-  for (;;) {
-    const page = await services.index.query({ partition, limit: 500 });
-    for (const { sort, item } of page.records) await removeBlobs(services, tenant, sort, item.blobKey as string);
-    finished += page.records.length;
-    if (!page.more) return finished;
+  for await (const { sort, item } of recordsIn(services.index, { partition, limit: 500 })) {
+    await removeBlobs(services, tenant, sort, item.blobKey as string);
+    finished++;
   }
+  return finished;
 }
 
 /** What of a study was evicted and has not come back since. */
@@ -140,13 +139,9 @@ export async function* evictedInstances(
   study: string,
 ): AsyncGenerator<EvictedRecord & { readonly SOPInstanceUID: string }> {
   const { partition } = keys.evicted(tenant, study, '');
-  for (let after: string | undefined; ; ) {
-    const page = await index.query({ partition, limit: 100, ...(after === undefined ? {} : { after }) });
-    const claims =
-      page.records.length === 0 ? [] : await index.getMany(page.records.map(({ sort }) => keys.sop(tenant, sort)));
-    for (const [i, { sort, item }] of page.records.entries())
+  for await (const page of pagesIn(index, { partition, limit: 100 })) {
+    const claims = await index.getMany(page.map(({ sort }) => keys.sop(tenant, sort)));
+    for (const [i, { sort, item }] of page.entries())
       if (claims[i] === undefined) yield { ...asRecord<EvictedRecord>(item), SOPInstanceUID: sort };
-    if (!page.more) return;
-    after = page.records.at(-1)?.sort;
   }
 }
