@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
-import { closeSync, type Dirent, fstatSync, linkSync, mkdirSync, openSync, read, statSync, unlinkSync } from 'node:fs';
-import { open, opendir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
+import { closeSync, fstatSync, linkSync, mkdirSync, openSync, read, statSync, unlinkSync } from 'node:fs';
+import { open, opendir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type {
   Availability,
@@ -14,11 +14,12 @@ import type {
 import { blobExists, blobNotFound, CHUNK_LIMIT_BYTES, checkBlobKey, checkSha256, resolveRange } from '../blob-rules.ts';
 import { DurableDirectories, syncUpwards } from './durable-directories.ts';
 import { errno, translated } from './fs-errors.ts';
+import { blobsBelow, sizeOfFile } from './fs-listing.ts';
 import { HotObjects } from './hot-objects.ts';
 import { writeSource, writeWhole } from './incoming-file.ts';
 import { isPackNote, PackNotes } from './pack-notes.ts';
 import { PACKED_LIMIT_BYTES } from './pack-writer.ts';
-import { isPackFile, type PackLimits, Packs, type Place, placeOf } from './packs.ts';
+import { type PackLimits, Packs, type Place, placeOf } from './packs.ts';
 import { readMemory } from './read-memory.ts';
 import { writeFully } from './write-fully.ts';
 
@@ -104,7 +105,7 @@ export class FsBlobStore implements BlobStore {
     options.visibleAfter?.catch(() => {}); // awaited below; until then its failure is nobody's
     const path = join(this.#blobs, key);
     // spares reading a source for what link(2) would refuse; a whole array is written as fast as it is looked for
-    if (!(body instanceof Uint8Array) && this.#size(path) !== undefined) throw blobExists(key);
+    if (!(body instanceof Uint8Array) && sizeOfFile(path) !== undefined) throw blobExists(key);
     const incoming = join(this.#incoming, `${this.#unique}-${this.#count++}`);
     try {
       const { size, sha256 } = await (body instanceof Uint8Array
@@ -164,7 +165,7 @@ export class FsBlobStore implements BlobStore {
   }
 
   list(prefix: string, after = ''): AsyncIterable<{ readonly key: string; readonly size: number }> {
-    return this.#walk('', prefix, after);
+    return blobsBelow(this.#blobs, this.#packs, prefix, after);
   }
 
   async delete(key: string): Promise<void> {
@@ -258,20 +259,10 @@ export class FsBlobStore implements BlobStore {
     }
   }
 
-  #size(path: string): number | undefined {
-    try {
-      const found = statSync(path, { throwIfNoEntry: false });
-      return found?.isFile() ? found.size : undefined;
-    } catch (error) {
-      if (errno(error) === 'ENOTDIR') return undefined;
-      throw translated(error);
-    }
-  }
-
   /** of a blob, packed or not */
   #sizeOf(key: string): number | undefined {
     const place = placeOf(key);
-    if (place === undefined) return this.#size(join(this.#blobs, key));
+    if (place === undefined) return sizeOfFile(join(this.#blobs, key));
     const found = this.#packs.find(place);
     if (found) closeSync(found.fd);
     return found?.size;
@@ -309,57 +300,6 @@ export class FsBlobStore implements BlobStore {
       closeSync(fd);
       throw error;
     }
-  }
-
-  /** One directory at a time, in the order of whole keys: a directory stands where its name and '/' belong. */
-  async *#walk(
-    base: string,
-    prefix: string,
-    after: string,
-  ): AsyncIterable<{ readonly key: string; readonly size: number }> {
-    const entries = await readdir(join(this.#blobs, base), { withFileTypes: true }).catch((error: unknown) => {
-      if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return []; // pruned meanwhile
-      throw translated(error);
-    });
-    const packs = entries.filter((entry) => isPackFile(entry.name));
-    if (packs.length > 0) {
-      yield* this.#walkPacked(base, entries, prefix, after);
-      return;
-    }
-    const names = entries.map((entry) => `${base}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort();
-    for (const name of names) {
-      if (name.endsWith('/')) {
-        const mayHold = name.startsWith(prefix) || prefix.startsWith(name);
-        const allBefore = after > name && !after.startsWith(name);
-        if (mayHold && !allBefore) yield* this.#walk(name, prefix, after);
-      } else if (name.startsWith(prefix) && name > after) {
-        const size = this.#size(join(this.#blobs, name));
-        if (size !== undefined) yield { key: name, size };
-      }
-    }
-  }
-
-  /** A directory with packs: what is in them belongs between what stands beside them. */
-  async *#walkPacked(
-    base: string,
-    entries: readonly Dirent[],
-    prefix: string,
-    after: string,
-  ): AsyncIterable<{ readonly key: string; readonly size: number }> {
-    const found: { readonly key: string; readonly size: number }[] = [];
-    const take = (one: { readonly key: string; readonly size: number }): void => {
-      if (one.key.startsWith(prefix) && one.key > after) found.push(one);
-    };
-    for (const entry of entries) {
-      if (isPackFile(entry.name)) for await (const one of this.#packs.keysIn(base, entry.name)) take(one);
-      else if (entry.isDirectory())
-        for await (const one of this.#walk(`${base}${entry.name}/`, prefix, after)) take(one);
-      else {
-        const size = this.#size(join(this.#blobs, `${base}${entry.name}`));
-        if (size !== undefined) take({ key: `${base}${entry.name}`, size });
-      }
-    }
-    yield* found.sort((one, other) => (one.key < other.key ? -1 : 1));
   }
 
   /** Removes directories that have become empty. rmdir fails where a put was faster; a put that was slower makes it anew. */
