@@ -63,7 +63,7 @@ class Transaction {
 
   async create(announced: object): Promise<State> {
     const response = await this.#json('PUT', this.#url, announced);
-    if (response.status === 200 || response.status === 201) return JSON.parse(await response.text()) as State;
+    if (response.status === 200 || response.status === 201) return readable(response, isState);
     throw await this.#unexpected(response, 'create');
   }
 
@@ -87,7 +87,9 @@ class Transaction {
       const wanted = { object: 1, parts: group.map(({ part, sha256 }) => ({ part, sha256 })) };
       const response = await this.#json('POST', `${this.#url}/parts`, wanted);
       if (response.status !== 200) throw await this.#unexpected(response, 'parts');
-      const { uploads } = JSON.parse(await response.text()) as { uploads: Upload[] };
+      const { uploads } = await readable(response, (answer: Partial<{ uploads: Upload[] }>) =>
+        isListOf(answer.uploads, (one) => group.some(({ part }) => part === one.part) && typeof one.url === 'string'),
+      );
       // Two at a time keep a line busy; more would only hold more memory.
       await inParallel(uploads, 2, async ({ part, method, url, headers, authenticate }) => {
         const { offset, length } = group.find((one) => one.part === part)!;
@@ -162,3 +164,33 @@ class Transaction {
     });
   }
 }
+
+/** A portal or a proxy may answer in the archive's place, with 200 and whatever it likes. @throws PacsError OUTCOME_UNKNOWN */
+async function readable<T extends object>(
+  response: UpstreamResponse,
+  isIt: (answer: Partial<T>) => boolean,
+): Promise<T> {
+  const text = await response.text();
+  try {
+    const answer = JSON.parse(text) as T | null;
+    if (typeof answer === 'object' && answer !== null && isIt(answer)) return answer;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new PacsError('OUTCOME_UNKNOWN', 'an answer of the store transaction cannot be read');
+}
+
+const isListOf = <T extends object>(value: readonly T[] | undefined, isOne: (one: T) => boolean): boolean =>
+  Array.isArray(value) && value.every((one) => typeof one === 'object' && one !== null && isOne(one));
+
+/** A multipart upload has no more parts (S3). */
+const PARTS_LIMIT = 10_000;
+
+const isState = ({ state, objects }: Partial<State>): boolean =>
+  typeof state === 'string' &&
+  objects?.length === 1 &&
+  isListOf(
+    objects,
+    ({ partBytes, parts, arrived }) =>
+      partBytes > 0 && parts > 0 && parts <= PARTS_LIMIT && isListOf(arrived, () => true),
+  );

@@ -178,3 +178,40 @@ describe('an upstream that fails at one instance alone', () => {
     await expectKept(slices(6));
   });
 });
+
+// Whoever answered a store transaction with a page to sign in was taken for a defect of ours, and nothing went out any more.
+describe('an upstream that answers what it likes to a store transaction', () => {
+  beforeAll(() =>
+    clinic.restart({ ...upstream(), timeoutMs: 20_000, batch: { bytes: 65_536 }, retry: { ...RETRY, mostMs: 2_000 } }),
+  );
+  const large = (): Uint8Array =>
+    buildDicom({
+      StudyInstanceUID: uid(study),
+      SeriesInstanceUID: uid(study * 10),
+      SOPInstanceUID: sop(9),
+      ...{ Rows: 512, Columns: 512, NumberOfFrames: 1 },
+    });
+
+  test.each([
+    ['a page to sign in', full(200, login, { 'content-type': 'text/html' })],
+    ['null', full(200, 'null')],
+    ['an empty object', full(200, '{}')],
+    [
+      'parts without end',
+      full(200, '{"state":"open","objects":[{"partBytes":1,"parts":1e12,"arrived":[]}],"uploads":[{"part":7}]}'),
+    ],
+  ] as const)('%s: the others arrive, and it does when the upstream has been mended', async (_, answer) => {
+    between.interfere = (request, response) =>
+      request.url?.startsWith('/api/transactions') ? answer(request, response) : false;
+    const others = slices(3);
+    expect(await cStore(clinic.gateway, [large(), ...others])).toEqual([0, 0, 0, 0]);
+    await until(
+      () => commitmentOf(clinic.gateway, others),
+      ({ committed }) => committed.length === others.length,
+    );
+    expect(between.interfered).toBeGreaterThan(0);
+    expect((await status(clinic.gateway)).held).toBe(0);
+    between.interfere = undefined;
+    await expectKept([large(), ...others]);
+  });
+});
