@@ -28,6 +28,10 @@ interface Upload {
 /** Parts whose addresses are asked for at a time: signed ones do not hold for long. */
 const PARTS_AT_A_TIME = 8;
 const COMMIT_AGAIN_MS = 2_000;
+/** No archive is asked more often than this, whatever it says (ms). */
+const COMMIT_LEAST_MS = 500;
+/** One that is still storing after so many questions is asked again by the next attempt: other objects go first. */
+const COMMIT_ASKS = 500;
 
 /**
  * Brings one object upstream in parts that are known when they have arrived: what a break interrupts goes on where it was, after a
@@ -115,7 +119,7 @@ class Transaction {
   /** @returns what became of the object */
   async commit(SOPInstanceUID: string): Promise<Verdict> {
     const { context, signal } = this.#tools;
-    for (;;) {
+    for (let asks = 0; asks < COMMIT_ASKS; asks++) {
       const response = await this.#upstream.request({
         method: 'POST',
         path: `${this.#url}/commit`,
@@ -133,8 +137,9 @@ class Transaction {
       await response.discard();
       const asked = retryAfterMs(response.headers['retry-after'], context.clock.now());
       // A gateway that is to stop does not wait for this: the request that follows is given up.
-      await sleep(asked ?? COMMIT_AGAIN_MS, undefined, { signal }).catch(() => {});
+      await sleep(Math.max(asked ?? COMMIT_AGAIN_MS, COMMIT_LEAST_MS), undefined, { signal }).catch(() => {});
     }
+    throw new PacsError('BUSY', 'the archive is still storing');
   }
 
   async #digest(object: SentObject, offset: number, length: number): Promise<string> {

@@ -22,7 +22,8 @@ test('nobody waits for an archive that is still storing when the gateway is to s
   const { promise: asked, resolve: ask } = Promise.withResolvers<void>();
   const request = async ({ path, signal }: UpstreamRequest): Promise<UpstreamResponse> => {
     if (signal?.aborted) throw new PacsError('OUTCOME_UNKNOWN', 'the request was given up');
-    if (!path.endsWith('/commit')) return answer(200, {}, JSON.stringify({ state: 'storing', objects: [] }));
+    const objects = [{ partBytes: 1, parts: 1, arrived: [[1, 1]] }];
+    if (!path.endsWith('/commit')) return answer(200, {}, JSON.stringify({ state: 'storing', objects }));
     ask();
     return answer(202, { 'retry-after': '3600' });
   };
