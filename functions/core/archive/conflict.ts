@@ -20,6 +20,7 @@ import {
   type Tenant,
   type TrashRecord,
 } from './records.ts';
+import { whoseObject, whoseStudy } from './whose.ts';
 
 export type Settlement =
   | { readonly kind: 'duplicate' | 'stored' | 'replaced' }
@@ -148,6 +149,7 @@ async function keepAside(
       sha256,
       receivedAt,
       source,
+      attributes: whoseObject(prepared),
       ...(await why()),
     };
     await putManifest(blobs, tenant, { kind: 'held', held });
@@ -213,6 +215,7 @@ export async function supersede(
     await putManifest(services.blobs, tenant, { kind: 'superseded', blobKey: old.blobKey, by: instance.blobKey, at });
     operations.push({ kind: 'put', key: keys.superseded(tenant, sop, old.version), item: asItem(old) });
   } else {
+    const ofOld = asRecord<StudyRecord>(await services.index.get(keys.study(tenant, old.StudyInstanceUID)));
     const trash: TrashRecord = {
       version: 1,
       id: trashId,
@@ -221,6 +224,7 @@ export async function supersede(
       ...uids(old),
       state: 'complete',
       instanceCount: 1,
+      attributes: whoseStudy(ofOld),
       deletedAt: at,
       purgeAt: at + services.limits.trashMs,
       ...who,

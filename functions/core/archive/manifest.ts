@@ -50,10 +50,16 @@ function keyOf(tenant: Tenant, manifest: Manifest): string {
 const fileOf = (blobKey: string): string => blobKey.slice(blobKey.lastIndexOf('/') + 1);
 const versionOf = (blobKey: string): string => /\.([0-9A-HJKMNP-TV-Z]{26})\./.exec(fileOf(blobKey))?.[1] ?? '';
 
+function withoutPatient(manifest: Manifest): Manifest {
+  if (manifest.kind === 'held') return { ...manifest, held: { ...manifest.held, attributes: undefined } };
+  if (manifest.kind === 'trash') return { ...manifest, trash: { ...manifest.trash, attributes: undefined } };
+  return manifest;
+}
+
 /** Idempotent: a manifest that is there already is left as it is. */
 export async function putManifest(blobs: BlobStore, tenant: Tenant, manifest: Manifest): Promise<void> {
   try {
-    await blobs.put(keyOf(tenant, manifest), Buffer.from(JSON.stringify(manifest)));
+    await blobs.put(keyOf(tenant, manifest), Buffer.from(JSON.stringify(withoutPatient(manifest))));
   } catch (error) {
     if (!(error instanceof PacsError) || error.code !== 'CONFLICT') throw error;
   }

@@ -9,6 +9,7 @@ import { eventWrite } from './feed.ts';
 import { putManifest } from './manifest.ts';
 import { type HeldRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
 import { rescan } from './rescan.ts';
+import { whoseObject } from './whose.ts';
 
 const ATTEMPTS = 20;
 
@@ -114,6 +115,7 @@ export async function discardHeld(
     SOPInstanceUID: held.SOPInstanceUID,
     state: 'complete',
     instanceCount: 1,
+    attributes: whoseObject(prepared),
     deletedAt: at,
     purgeAt: at + services.limits.trashMs,
     ...who,

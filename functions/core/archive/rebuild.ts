@@ -1,5 +1,6 @@
 import { restoreAudit, sealedUpTo } from '../audit/seal.ts';
 import { countRebuiltStudy } from '../costs/count-study.ts';
+import type { DataSet } from '../dicom/types.ts';
 import { asPacsError, PacsError } from '../errors.ts';
 import { lockOf, timeOf } from '../ids.ts';
 import { asItem } from '../ports/index-table.ts';
@@ -9,6 +10,7 @@ import { settleConflict } from './conflict.ts';
 import { readManifests } from './manifest.ts';
 import { type InstanceRecord, keys, type Tenant } from './records.ts';
 import { rescan } from './rescan.ts';
+import { whoseObject } from './whose.ts';
 
 export interface RebuildReport {
   instances: number;
@@ -92,28 +94,31 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
       const { held } = manifest;
       if (!(await services.blobs.head(held.blobKey))) continue;
       setAside.add(held.blobKey);
+      const [found] = await rescanAll(services, tenant, [held.blobKey], report);
+      const attributes = found?.attributes;
       await services.index.write([
-        { kind: 'put', key: keys.held(tenant, held.id), item: asItem(held) },
+        { kind: 'put', key: keys.held(tenant, held.id), item: asItem({ ...held, attributes }) },
         { kind: 'put', key: keys.heldOf(tenant, held.SOPInstanceUID, held.sha256), item: { id: held.id } },
       ]);
       report.held++;
     } else if (manifest.kind === 'trash') {
       const { trash } = manifest;
-      const instances = await rescanAll(services, tenant, manifest.blobKeys, report);
+      const rescanned = await rescanAll(services, tenant, manifest.blobKeys, report);
+      const attributes = rescanned[0]?.attributes;
       for (const blobKey of manifest.blobKeys) setAside.add(blobKey);
-      for (const instance of instances) {
+      for (const { instance } of rescanned) {
         const key = keys.trashed(tenant, trash.id, instance.SOPInstanceUID, instance.version);
         await services.index.write([{ kind: 'put', key, item: asItem(instance) }]);
         if (trash.kind === 'rejected') await claimRejected(services, tenant, instance, trash.id);
       }
-      report.trashed += instances.length;
+      report.trashed += rescanned.length;
       // All its time anew: what a rebuild hides that should not be hidden must be seen before it is purged.
       const purgeAt = trash.purgeAt === null ? null : services.clock.now() + services.limits.trashMs;
-      const complete = { ...trash, state: 'complete', instanceCount: instances.length, purgeAt };
+      const complete = { ...trash, state: 'complete', instanceCount: rescanned.length, attributes, purgeAt };
       await services.index.write([{ kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(complete) }]);
     } else if (manifest.kind === 'superseded') {
       setAside.add(manifest.blobKey);
-      for (const instance of await rescanAll(services, tenant, [manifest.blobKey], report)) {
+      for (const { instance } of await rescanAll(services, tenant, [manifest.blobKey], report)) {
         const key = keys.superseded(tenant, instance.SOPInstanceUID, instance.version);
         await services.index.write([{ kind: 'put', key, item: asItem(instance) }]);
         report.superseded++;
@@ -123,25 +128,31 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
   return setAside;
 }
 
+interface Rescanned {
+  readonly instance: InstanceRecord;
+  /** whose it is */
+  readonly attributes: DataSet;
+}
+
 async function rescanAll(
   services: Services,
   tenant: Tenant,
   blobKeys: readonly string[],
   report: RebuildReport,
-): Promise<InstanceRecord[]> {
-  const instances: InstanceRecord[] = [];
+): Promise<Rescanned[]> {
+  const found: Rescanned[] = [];
   for (const blobKey of blobKeys) {
     const version = OBJECT_KEY.exec(blobKey)?.[1];
     if (version === undefined) continue;
     try {
-      instances.push(
-        (await rescan(services, tenant, { blobKey, version, source: 'rebuild', storedAt: timeOf(version) })).instance,
-      );
+      const stored = { blobKey, version, source: 'rebuild', storedAt: timeOf(version) };
+      const prepared = await rescan(services, tenant, stored);
+      found.push({ instance: prepared.instance, attributes: whoseObject(prepared) });
     } catch (error) {
       report.failed.push({ blobKey, code: asPacsError(error).code });
     }
   }
-  return instances;
+  return found;
 }
 
 async function claimRejected(

@@ -197,6 +197,8 @@ export interface HeldRecord {
   sha256: string;
   receivedAt: number;
   source: string;
+  /** whose it is (archive/whose.ts); absent in records of before */
+  attributes?: DataSet | undefined;
   /** id of the share link by which it came, where it waits for that reason (`uploaded`) */
   link?: string | undefined;
   /** what is in the archive under the UID; where nothing was, `sha256` is empty */
@@ -231,6 +233,8 @@ export interface TrashRecord {
   /** complete: every instance has been moved */
   state: 'moving' | 'complete' | 'restoring' | 'purging';
   instanceCount: number;
+  /** whose it is (archive/whose.ts); absent in records of before */
+  attributes?: DataSet | undefined;
   deletedAt: number;
   /** ms since 1970; null: kept until a person decides */
   purgeAt: number | null;

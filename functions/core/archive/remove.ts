@@ -14,10 +14,12 @@ import {
   keys,
   type SeriesRecord,
   type SopClaim,
+  type StudyRecord,
   type Tenant,
   type TrashRecord,
 } from './records.ts';
 import { forgetSelection, noteUntaken } from './trashed.ts';
+import { whoseStudy } from './whose.ts';
 
 /** claim, instance, metadata, trashed; and once a series: the delta */
 const INSTANCES_PER_WRITE = 20;
@@ -65,6 +67,7 @@ async function removeFound(
   removal: Removal,
 ): Promise<TrashRecord> {
   const at = services.clock.now();
+  const study = asRecord<StudyRecord>(await services.index.get(keys.study(tenant, first!.StudyInstanceUID)));
   const single = others.length === 0 ? first! : { StudyInstanceUID: first!.StudyInstanceUID };
   const trash: TrashRecord = {
     version: 1,
@@ -75,6 +78,7 @@ async function removeFound(
     ...single,
     state: 'moving',
     instanceCount: found.length,
+    attributes: whoseStudy(study),
     deletedAt: at,
     purgeAt: removal.kind === 'deleted' ? at + services.limits.trashMs : null,
     reason: removal.reason,

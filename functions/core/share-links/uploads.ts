@@ -56,7 +56,7 @@ async function isOwn(services: Services, tenant: Tenant, id: string, study: stri
 }
 
 export interface WaitingUploads {
-  readonly items: readonly Omit<HeldRecord, 'blobKey'>[];
+  readonly items: readonly Omit<HeldRecord, 'blobKey' | 'attributes'>[];
   /** whether there are more than are listed */
   readonly more: boolean;
 }
@@ -66,11 +66,11 @@ export async function listUploads(services: Services, tenant: Tenant, id: string
   const { index } = wholeOf(services);
   const { partition } = shareKeys.held(tenant, id, '');
   const page = await index.query({ partition, limit: LISTED });
-  const items: Omit<HeldRecord, 'blobKey'>[] = [];
+  const items: Omit<HeldRecord, 'blobKey' | 'attributes'>[] = [];
   for (const { sort } of page.records) {
     const item = await index.get(keys.held(tenant, sort));
     if (item === undefined) continue;
-    const { blobKey: _, ...shown } = asRecord<HeldRecord>(item);
+    const { blobKey: _, attributes: __, ...shown } = asRecord<HeldRecord>(item);
     items.push(shown);
   }
   return { items, more: page.more };

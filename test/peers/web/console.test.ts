@@ -203,6 +203,8 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
     expect((await fetch(`${nephos.root}/studies/${study}/metadata`)).status).toBe(404);
     await page.goto(`${nephos.origin}/#/trash`);
     await page.getByText('wrong patient').waitFor();
+    // Whoever wants something back looks for a patient, not for a UID.
+    await page.getByRole('row', { name: /^PLA/ }).getByText('wrong patient').waitFor();
     await picture(page, 'trash');
     await page
       .getByRole('row', { name: /wrong patient/ })
@@ -267,8 +269,10 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
   test('a conflict is compared and decided', async () => {
     const { page, complaints } = await openPage(browser);
     await page.goto(`${nephos.origin}/#/quarantine`);
+    await page.getByRole('table', { name: 'Quarantine' }).getByText('HEAD').first().waitFor();
+    await picture(page, 'quarantine-list');
     await page
-      .getByRole('link', { name: /^Compare/ })
+      .getByRole('link', { name: /^Compare HEAD/ })
       .first()
       .click();
     await page.getByRole('heading', { name: /tags? differs?|No tag differs/ }).waitFor();

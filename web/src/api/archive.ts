@@ -1,3 +1,4 @@
+import type { DataSet } from '../dicom/json.ts';
 import { ask, askJson, postJson } from './http.ts';
 
 /** A conflict that the archive holds aside: the same UIDs came again with other bytes. */
@@ -11,6 +12,8 @@ export interface HeldObject {
   readonly receivedAt: number;
   readonly sizeBytes: number;
   readonly sha256: string;
+  /** whose it says it is; absent in what was held before the archive noted it */
+  readonly attributes?: DataSet;
   /** the one in the archive; it may stand in another study or series */
   readonly existing: {
     readonly sha256: string;
@@ -30,6 +33,8 @@ export interface TrashEntry {
   readonly SeriesInstanceUID?: string;
   readonly SOPInstanceUID?: string;
   readonly instanceCount: number;
+  /** whose it is; absent in what was deleted before the archive noted it */
+  readonly attributes?: DataSet;
   /** ms since 1970 */
   readonly deletedAt: number;
   /** null: kept until a person decides */

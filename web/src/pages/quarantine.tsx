@@ -4,6 +4,7 @@ import { PagedTable } from '../components/list-table.tsx';
 import { Empty } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { usePages } from '../components/use-pages.ts';
+import { Whose, whoseInWords } from '../components/whose.tsx';
 import { formatBytes, formatMoment } from '../dicom/json.ts';
 import { href, navigate } from '../router.ts';
 import { Comparison } from './quarantine-comparison.tsx';
@@ -61,12 +62,17 @@ export function QuarantinePage({ selected }: { selected: string }) {
               <span class={`chip ${one.kind === 'otherPatient' ? 'alarming' : 'cold'}`}>{kindOf(one)}</span>
             </td>
             <td>
+              <Whose set={one.attributes} />
               <span class="uid">{one.SOPInstanceUID}</span>
             </td>
             <td data-label="Received">{formatMoment(one.receivedAt)}</td>
             <td data-label="Size">{formatBytes(one.sizeBytes)}</td>
             <td class="actions">
-              <a class="button" href={href('/quarantine', { id: one.id })} aria-label={`Compare ${one.SOPInstanceUID}`}>
+              <a
+                class="button"
+                href={href('/quarantine', { id: one.id })}
+                aria-label={`Compare ${whoseInWords(one.attributes, one.SOPInstanceUID)}`}
+              >
                 Compare
               </a>
             </td>

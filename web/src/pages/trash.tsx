@@ -6,6 +6,7 @@ import { Announcement, Empty } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { messageOf } from '../components/use-loaded.ts';
 import { usePages } from '../components/use-pages.ts';
+import { Whose, whoseInWords } from '../components/whose.tsx';
 import { formatMoment, plural } from '../dicom/json.ts';
 import { href } from '../router.ts';
 
@@ -42,7 +43,10 @@ export function TrashPage() {
         row={(entry) => (
           <tr key={entry.id}>
             <td>
-              <strong class="level">{entry.level}</strong> {entry.kind} · {plural(entry.instanceCount, 'image')}
+              <Whose set={entry.attributes} />
+              <span class="what">
+                <span class="level">{entry.level}</span> {entry.kind} · {plural(entry.instanceCount, 'image')}
+              </span>
               <span class="uid">{entry.SOPInstanceUID ?? entry.SeriesInstanceUID ?? entry.StudyInstanceUID}</span>
             </td>
             <td data-label="Reason">{entry.reason || '–'}</td>
@@ -57,7 +61,11 @@ export function TrashPage() {
                   Study
                 </a>
               )}
-              <button type="button" onClick={() => void restore(entry)}>
+              <button
+                type="button"
+                aria-label={`Restore ${whoseInWords(entry.attributes, entry.StudyInstanceUID)}`}
+                onClick={() => void restore(entry)}
+              >
                 Restore
               </button>
             </td>
