@@ -14,27 +14,43 @@ const session = object(
   },
   ['keepsPeople', 'hasAccount'],
 );
-const held = object({
-  id: text,
-  kind: {
-    enum: [
-      'otherPatient',
-      'otherStudy',
-      'otherSopClass',
-      'otherTransferSyntax',
-      'otherPixels',
-      'otherHeader',
-      'uploaded',
-    ],
+const attributes = {
+  type: 'object',
+  description:
+    'of its patient and its study, in the DICOM JSON Model (PS3.18 Annex F): PatientName, PatientID, IssuerOfPatientID, PatientBirthDate, StudyDate, StudyDescription, Modality or ModalitiesInStudy, SeriesDescription; absent in what was put here before they were kept',
+};
+const held = object(
+  {
+    id: text,
+    kind: {
+      enum: [
+        'otherPatient',
+        'otherStudy',
+        'otherSopClass',
+        'otherTransferSyntax',
+        'otherPixels',
+        'otherHeader',
+        'uploaded',
+      ],
+    },
+    ...uids,
+    sizeBytes: whole,
+    sha256: text,
+    receivedAt: time,
+    source: text,
+    reason: text,
+    attributes,
+    link: { type: 'string', description: 'the share link by which it came' },
+    existing: object({
+      sha256: text,
+      sizeBytes: whole,
+      storedAt: time,
+      StudyInstanceUID: text,
+      SeriesInstanceUID: text,
+    }),
   },
-  ...uids,
-  sizeBytes: whole,
-  sha256: text,
-  receivedAt: time,
-  source: text,
-  reason: text,
-  existing: object({ sha256: text, sizeBytes: whole, storedAt: time, StudyInstanceUID: text, SeriesInstanceUID: text }),
-});
+  ['attributes', 'link'],
+);
 const version = object({
   id: text,
   current: { type: 'boolean' },
@@ -55,12 +71,13 @@ const trash = object(
     ...uids,
     state: { enum: ['moving', 'complete', 'restoring', 'purging'] },
     instanceCount: whole,
+    attributes,
     deletedAt: time,
     purgeAt: { type: ['integer', 'null'], description: 'ms since 1970; null: kept until a person decides' },
     reason: text,
     by: text,
   },
-  ['SeriesInstanceUID', 'SOPInstanceUID'],
+  ['SeriesInstanceUID', 'SOPInstanceUID', 'attributes'],
 );
 const event = object(
   {
