@@ -66,7 +66,8 @@ export async function openGateway(
   const archive = await openArchive({
     dataDir: first.dataDir,
     limits: { wholeObjectBytes: WHOLE_OBJECT_BYTES, ...limits },
-    policy: {},
+    // What a note names is sent on, whichever of them comes first: the archive hides it.
+    policy: { rejectsAhead: false },
     packed: false,
   });
   const disk = new Disk({

@@ -1,7 +1,6 @@
-import { type InstanceRecord, keys } from '#core/archive/records.ts';
+import { keptInstance } from '#core/archive/trashed.ts';
 import { backoffMs, retryAfterMs } from '#core/backoff.ts';
 import { PacsError } from '#core/errors.ts';
-import { asRecord } from '#core/ports/index-table.ts';
 import type { Evidence } from '../config.ts';
 import type { EdgeContext } from '../context.ts';
 import type { Upstream, UpstreamResponse } from '../upstream.ts';
@@ -91,10 +90,7 @@ export class Delivery {
     const items: Item[] = [];
     for (const record of records) {
       const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = record;
-      const found = await services.index.get(
-        keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID),
-      );
-      const instance = asRecord<InstanceRecord>(found);
+      const instance = await keptInstance(services, tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
       if (instance === undefined || instance.sha256 !== record.sha256) {
         await queue.apply([[record, { to: 'held', reason: 'it is no longer stored here' }]]);
         continue;

@@ -1,4 +1,5 @@
-import { type InstanceRecord, keys, type Tenant } from '#core/archive/records.ts';
+import type { Tenant } from '#core/archive/records.ts';
+import { keptInstance } from '#core/archive/trashed.ts';
 import { describeError, PacsError } from '#core/errors.ts';
 import { asRecord, type IndexTable } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
@@ -223,9 +224,9 @@ export class Forwarder {
     const changes: [ForwardRecord, Transition][] = [];
     for (const record of records) {
       const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = record;
-      const item = await services.index.get(keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID));
-      if (item === undefined) continue;
-      const { sha256, sizeBytes } = asRecord<InstanceRecord>(item);
+      const kept = await keptInstance(services, tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
+      if (kept === undefined) continue;
+      const { sha256, sizeBytes } = kept;
       changes.push([record, { to: 'missing', reason: MISSING, here: { sha256, sizeBytes } }]);
     }
     const held = await this.#queue(destination).apply(changes);

@@ -1,6 +1,7 @@
 import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
-import { type ArchiveEvent, type InstanceRecord, keys } from '#core/archive/records.ts';
+import type { ArchiveEvent, InstanceRecord } from '#core/archive/records.ts';
+import { keptInstance } from '#core/archive/trashed.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import { asItem, asRecord, type Key, type WriteOperation } from '#core/ports/index-table.ts';
@@ -121,8 +122,8 @@ class Intake {
     const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = event;
     if (event.type !== 'InstanceStored' || series === undefined || sop === undefined) return;
     const { services, tenant, config } = this.#context;
-    const item = await services.index.get(keys.instance(tenant, study, series, sop));
-    const instance = asRecord<InstanceRecord>(item);
+    // What a rejection note has hidden here since is sent all the same: the archive keeps it, and hides it, too.
+    const instance = await keptInstance(services, tenant, study, series, sop);
     // Other bytes took its place, or it was removed: a later event says so.
     if (instance === undefined || instance.sha256 !== event.sha256 || this.#seen.has(sop)) return;
     this.#seen.add(sop);

@@ -16,6 +16,7 @@ const DEFAULT_POLICY: Policy = {
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
   metadataFrom: 'archive',
+  rejectsAhead: true,
   prices: { kind: 'none' },
   routing: NO_DESTINATIONS,
 };

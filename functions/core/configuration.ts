@@ -78,6 +78,7 @@ export const readPolicy = (env: Environment): Policy => ({
   procedureStepListeners: [],
   placementModalities: PLACEMENT_MODALITIES,
   metadataFrom: 'archive',
+  rejectsAhead: true,
   prices: readDiskPrice(env),
   routing: readAllowedDestinations(env),
 });

@@ -32,6 +32,8 @@ export const DEFAULT_LIMITS = {
   storeMetadataBytes: 256 * 1024 * 1024,
   /** instances, and bytes, of one request for storage commitment by HTTP */
   commitmentInstances: 50_000,
+  /** instances that one rejection note hides before they have come; those that it names beyond are shown when they come */
+  rejectedAheadInstances: 10_000,
   commitmentRequestBytes: 32 * 1024 * 1024,
   /** QIDO: results of one response when `limit` is absent, and the most that may be asked */
   searchDefaultResults: 1_000,

@@ -37,6 +37,8 @@ export interface Policy {
   readonly metadataFrom: 'archive' | 'placement';
   /** by which costs are reckoned */
   readonly prices: PriceSource;
+  /** whether a rejection note also hides what comes after it; not where all that comes has to be sent on */
+  readonly rejectsAhead: boolean;
   /** where objects may be sent by routing; without hosts there is no routing */
   readonly routing: AllowedDestinations;
 }

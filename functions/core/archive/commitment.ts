@@ -154,7 +154,7 @@ async function withDeletions(
 
 const rejected = (item: Item | undefined): { sha256?: string } => {
   const claim = asRecord<SopClaim>(item);
-  return claim?.rejectedBy === undefined ? {} : { sha256: claim.sha256 };
+  return claim?.rejectedBy === undefined || claim.ahead !== undefined ? {} : { sha256: claim.sha256 };
 };
 
 const usable = (item: Item | undefined): SopClaim | undefined => {

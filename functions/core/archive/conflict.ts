@@ -20,6 +20,7 @@ import {
   type Tenant,
   type TrashRecord,
 } from './records.ts';
+import { fileRejected } from './reject.ts';
 import { whoseObject, whoseStudy } from './whose.ts';
 
 export type Settlement =
@@ -49,6 +50,11 @@ export async function settleConflict(
       return { kind: 'stored' };
     }
     const claim = asRecord<SopClaim>(claimItem);
+    if (claim.ahead !== undefined) {
+      if (await fileRejected(services, prepared, claim, claim.ahead)) return { kind: 'stored' };
+      if (await wasGivenUp(services, prepared)) throw givenUp();
+      continue;
+    }
     if (claim.sha256 === instance.sha256) return { kind: 'duplicate' };
     const owner =
       claim.rejectedBy === undefined ? await ownerOf(services, tenant, claim, instance.SOPInstanceUID) : undefined;
@@ -160,7 +166,7 @@ async function keepAside(
       beside,
     ]);
     if (outcome.committed) return { kind: 'held', held };
-    if (await wasGivenUp(services, prepared)) throw new PacsError('BUSY', 'the store took too long and was given up');
+    if (await wasGivenUp(services, prepared)) throw givenUp();
     // The same bytes arrived twice at once, and the other one is held already.
   }
 }
@@ -266,6 +272,8 @@ async function classify(services: Services, prepared: PreparedInstance, owner: I
 }
 
 /** Whether the sweeper was there first (guardedBy). */
+const givenUp = (): PacsError => new PacsError('BUSY', 'the store took too long and was given up');
+
 async function wasGivenUp({ index }: Services, { tenant, instance, guard }: PreparedInstance): Promise<boolean> {
   if (guard === 'none' || guard === 'held') return false;
   const pending = await index.get(keys.pending(tenant, instance.version));

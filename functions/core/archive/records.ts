@@ -143,6 +143,8 @@ export interface SopClaim {
   sha256: string;
   /** a rejection note hides the instance: the id of its trash record */
   rejectedBy?: string | undefined;
+  /** … which has not come yet, so there are no bytes of it (`sha256` is empty), and `rejectedBy` is the note's SOPInstanceUID */
+  ahead?: { reason: string; by: string } | undefined;
 }
 
 /**

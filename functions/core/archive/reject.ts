@@ -1,11 +1,20 @@
+import { wholeOf } from '../access/confine.ts';
 import { firstString } from '../dicom/element-text.ts';
 import type { DataSet, Element } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
-import { isUID } from '../ids.ts';
+import { isUID, lockOf, newVersion } from '../ids.ts';
+import { asItem } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
+import { guardedBy, type PreparedInstance } from './commit.ts';
+import { eventWrite } from './feed.ts';
 import type { Identity } from './instance.ts';
-import type { Tenant } from './records.ts';
+import { putManifest } from './manifest.ts';
+import { keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
 import { moveToTrash, type Selection } from './remove.ts';
+import { whoseObject } from './whose.ts';
+
+/** records of a batch; each is a write of its own, as one of them may be there by then */
+const CLAIMS_AT_ONCE = 100;
 
 export const KEY_OBJECT_SELECTION = '1.2.840.10008.5.1.4.1.1.88.59';
 
@@ -31,7 +40,8 @@ export const isRejectionNote = (dataSet: DataSet): boolean => rejectionTitle(dat
 
 /**
  * Hides what the note names in its Current Requested Procedure Evidence Sequence (0040,A375). The note itself stays visible:
- * it is the record of who rejected what. What is not here (or hidden already) is passed over, so replays change nothing.
+ * it is the record of who rejected what. What is hidden already is passed over, so replays change nothing; what has not come yet is hidden when it
+ * comes, as far as it belongs to the note's own study (decision 0241).
  */
 export async function applyRejectionNote(
   services: Services,
@@ -54,13 +64,92 @@ export async function applyRejectionNote(
     }
   }
   if (selections.length === 0) return;
-  try {
-    await moveToTrash(services, tenant, selections, {
-      kind: 'rejected',
-      reason: rejectionTitle(dataSet) ?? 'rejected',
-      by: `note ${note.SOPInstanceUID}`,
-    });
-  } catch (error) {
-    if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
+  const reason = rejectionTitle(dataSet) ?? 'rejected';
+  const by = `note ${note.SOPInstanceUID}`;
+  const hide = async (some: readonly Selection[]): Promise<void> => {
+    try {
+      await moveToTrash(services, tenant, some, { kind: 'rejected', reason, by });
+    } catch (error) {
+      if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
+    }
+  };
+  await hide(selections);
+  if (!services.policy.rejectsAhead) return;
+  // A note is about the study that it belongs to: of another one it hides what is there, and nothing that is still to come.
+  const own = selections.filter(({ StudyInstanceUID }) => StudyInstanceUID === note.StudyInstanceUID);
+  const came = await claimAhead(services, tenant, own, note.SOPInstanceUID, { reason, by });
+  if (came.length > 0) await hide(came);
+}
+
+/**
+ * Claims the UIDs of what has not come yet, so that it is hidden when it does (fileRejected): senders that send over several connections, or again
+ * what has failed, let a note overtake what it names. @returns what has come in this moment
+ */
+async function claimAhead(
+  confined: Services,
+  tenant: Tenant,
+  selections: readonly Selection[],
+  rejectedBy: string,
+  ahead: { readonly reason: string; readonly by: string },
+): Promise<Selection[]> {
+  const { index, limits, clock } = wholeOf(confined);
+  const came: Selection[] = [];
+  for (let at = 0; at < Math.min(selections.length, limits.rejectedAheadInstances); at += CLAIMS_AT_ONCE) {
+    const batch = selections.slice(at, Math.min(at + CLAIMS_AT_ONCE, limits.rejectedAheadInstances));
+    const claims = await index.getMany(batch.map(({ SOPInstanceUID }) => keys.sop(tenant, SOPInstanceUID!)));
+    const absent = batch.filter((_, i) => claims[i] === undefined);
+    const outcomes = await Promise.all(
+      absent.map(({ StudyInstanceUID, SeriesInstanceUID = '', SOPInstanceUID = '' }) => {
+        const version = lockOf(newVersion(clock));
+        const claim: SopClaim = {
+          ...{ version, StudyInstanceUID, SeriesInstanceUID, instanceVersion: '', sha256: '' },
+          ...{ rejectedBy, ahead },
+        };
+        return index.write([{ kind: 'put', key: keys.sop(tenant, SOPInstanceUID), item: asItem(claim), if: 'absent' }]);
+      }),
+    );
+    came.push(...absent.filter((_, i) => outcomes[i]?.committed === false));
   }
+  return came;
+}
+
+/**
+ * An instance that a note had rejected before it came: its bytes are kept, in the trash, and may be restored like all that was rejected.
+ * @returns false when the claim changed meanwhile, or spoke of another place and was taken back: the caller looks again
+ */
+export async function fileRejected(
+  services: Services,
+  prepared: PreparedInstance,
+  claim: SopClaim,
+  { reason, by }: NonNullable<SopClaim['ahead']>,
+): Promise<boolean> {
+  const { tenant, instance, guard } = prepared;
+  const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, version: instanceVersion, sha256, blobKey } = instance;
+  const key = keys.sop(tenant, SOPInstanceUID);
+  const condition = { version: claim.version };
+  if (claim.StudyInstanceUID !== StudyInstanceUID || claim.SeriesInstanceUID !== SeriesInstanceUID) {
+    await services.index.write([{ kind: 'delete', key, if: condition }]);
+    return false;
+  }
+  const at = services.clock.now();
+  const uids = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID };
+  const trash: TrashRecord = {
+    ...{ version: 1, id: newVersion(services.clock), kind: 'rejected', level: 'instance', ...uids, state: 'complete' },
+    ...{ instanceCount: 1, attributes: whoseObject(prepared), deletedAt: at, purgeAt: null, reason, by },
+  };
+  const next: SopClaim = {
+    ...{ version: claim.version + 1, StudyInstanceUID, SeriesInstanceUID, instanceVersion, sha256 },
+    rejectedBy: trash.id,
+  };
+  await putManifest(services.blobs, tenant, { kind: 'trash', trash, blobKeys: [blobKey] });
+  const outcome = await services.index.write([
+    { kind: 'put', key, item: asItem(next), if: condition },
+    ...guardedBy(guard, tenant, instanceVersion),
+    { kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(trash) },
+    { kind: 'put', key: keys.trashed(tenant, trash.id, SOPInstanceUID, instanceVersion), item: asItem(instance) },
+    eventWrite(tenant, { type: 'Rejected', at, ...uids, id: trash.id, instances: 1 }),
+  ]);
+  // Else a rebuild would hide what the next attempt may show.
+  if (!outcome.committed) await putManifest(services.blobs, tenant, { kind: 'restored', id: trash.id });
+  return outcome.committed;
 }

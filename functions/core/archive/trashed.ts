@@ -2,7 +2,7 @@ import { newVersion } from '../ids.ts';
 import { asRecord, recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { blobKeysOfTrash, putManifest } from './manifest.ts';
-import { type InstanceRecord, keys, type Tenant } from './records.ts';
+import { type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 
 /** What a trash record holds. */
 export async function* trashedInstances(
@@ -13,6 +13,22 @@ export async function* trashedInstances(
   const { partition } = keys.trashed(tenant, id, '', '');
   for await (const { sort, item } of recordsIn(services.index, { partition, limit: 200 }))
     yield { sort, instance: asRecord<InstanceRecord>(item) };
+}
+
+/** The record of an instance whose bytes are here, found by readers or hidden by a rejection note. */
+export async function keptInstance(
+  { index }: Pick<Services, 'index'>,
+  tenant: Tenant,
+  StudyInstanceUID: string,
+  SeriesInstanceUID: string,
+  SOPInstanceUID: string,
+): Promise<InstanceRecord | undefined> {
+  const found = await index.get(keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID));
+  if (found !== undefined) return asRecord<InstanceRecord>(found);
+  const claim = asRecord<SopClaim>(await index.get(keys.sop(tenant, SOPInstanceUID)));
+  if (claim?.rejectedBy === undefined) return undefined;
+  const hidden = await index.get(keys.trashed(tenant, claim.rejectedBy, SOPInstanceUID, claim.instanceVersion));
+  return asRecord<InstanceRecord>(hidden);
 }
 
 /**

@@ -346,31 +346,101 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
 
   describe('rejection notes', () => {
     const code = (value: string) => [{ CodeValue: value, CodingSchemeDesignator: 'DCM', CodeMeaning: 'title' }];
-    const note = (title: string, ...instances: number[]): Uint8Array =>
-      buildDicom({
-        SOPClassUID: '1.2.840.10008.5.1.4.1.1.88.59',
-        SOPInstanceUID: uid(900),
-        SeriesInstanceUID: uid(90),
-        Modality: 'KO',
-        PixelData: undefined,
-        Rows: undefined,
-        Columns: undefined,
-        ConceptNameCodeSequence: code(title),
-        CurrentRequestedProcedureEvidenceSequence: [
-          {
-            StudyInstanceUID: uid(1),
-            ReferencedSeriesSequence: [
-              {
-                SeriesInstanceUID: uid(2),
-                ReferencedSOPSequence: instances.map((n) => ({
-                  ReferencedSOPClassUID: '1.2.840.10008.5.1.4.1.1.2',
-                  ReferencedSOPInstanceUID: uid(100 + n),
-                })),
-              },
-            ],
-          },
-        ],
+    const note = (title: string, ...instances: number[]): Uint8Array => buildDicom(noteOf(title, ...instances));
+    const noteOf = (title: string, ...instances: number[]) => ({
+      SOPClassUID: '1.2.840.10008.5.1.4.1.1.88.59',
+      SOPInstanceUID: uid(900),
+      SeriesInstanceUID: uid(90),
+      Modality: 'KO',
+      PixelData: undefined,
+      Rows: undefined,
+      Columns: undefined,
+      ConceptNameCodeSequence: code(title),
+      CurrentRequestedProcedureEvidenceSequence: [
+        {
+          StudyInstanceUID: uid(1),
+          ReferencedSeriesSequence: [
+            {
+              SeriesInstanceUID: uid(2),
+              ReferencedSOPSequence: instances.map((n) => ({
+                ReferencedSOPClassUID: '1.2.840.10008.5.1.4.1.1.2',
+                ReferencedSOPInstanceUID: uid(100 + n),
+              })),
+            },
+          ],
+        },
+      ],
+    });
+
+    test('that come first hide what they name when it comes; it is kept, and can be had back', async () => {
+      const services = memoryServices();
+      const late = slice(1);
+      await store(services, note('113001', 1, 2));
+      await store(services, slice(3));
+      expect(await store(services, late)).toMatchObject({ kind: 'stored' });
+      expect(await instanceOf(services, 1)).toBeUndefined();
+      expect(await store(services, late)).toMatchObject({ kind: 'duplicate' });
+      expect(await instanceOf(services, 1)).toBeUndefined();
+      expect(await studyRecord(services, uid(1))).toMatchObject({ modalities: { CT: 1, KO: 1 }, instanceCount: 2 });
+      const [trash, ...others] = (await listTrash(services, TENANT, '', 10)).items;
+      expect(others).toEqual([]);
+      expect(trash).toMatchObject({
+        ...{ kind: 'rejected', level: 'instance', instanceCount: 1, purgeAt: null },
+        ...{ reason: 'Rejected for Quality Reasons', by: `note ${uid(900)}`, SOPInstanceUID: uid(101) },
       });
+      const { events } = await readFeed(services.index, TENANT, '', 100);
+      expect(events.at(-1)).toMatchObject({ type: 'Rejected', SOPInstanceUID: uid(101), instances: 1 });
+      expect(await restoreFromTrash(services, TENANT, trash!.id)).toEqual({ restored: 1, conflicting: 0 });
+      expect((await instanceOf(services, 1))?.sha256).toBe(createHash('sha256').update(late).digest('hex'));
+    });
+
+    test('that come first say nothing of the same UID in another series, or of another study', async () => {
+      const services = memoryServices();
+      await store(services, note('113001', 1));
+      await store(services, slice(1, { SeriesInstanceUID: uid(3) }));
+      const inSeries = await services.index.get(keys.instance(TENANT, uid(1), uid(3), uid(101)));
+      expect(inSeries).toBeDefined();
+      const others = memoryServices();
+      await store(others, slice(1, { StudyInstanceUID: uid(7), SOPInstanceUID: uid(102) }));
+      await store(others, buildDicom({ ...noteOf('113001', 1), StudyInstanceUID: uid(7) }));
+      await store(others, slice(1));
+      expect(await instanceOf(others, 1)).toBeDefined();
+    });
+
+    test('hide no more than a limited number before it has come', async () => {
+      const services = memoryServices({ limits: { rejectedAheadInstances: 2 } });
+      await store(services, note('113001', 1, 2, 3));
+      for (const number of [1, 2, 3]) await store(services, slice(number));
+      expect(await instanceOf(services, 1)).toBeUndefined();
+      expect(await instanceOf(services, 2)).toBeUndefined();
+      expect(await instanceOf(services, 3)).toBeDefined();
+    });
+
+    test('and what they name come at the same time: it is hidden, whichever is first', async () => {
+      for (let round = 0; round < 20; round++) {
+        const services = memoryServices();
+        await Promise.all([
+          store(services, note('113001', 1, 2)),
+          store(services, slice(1)),
+          store(services, slice(2)),
+        ]);
+        expect(await instanceOf(services, 1)).toBeUndefined();
+        expect(await instanceOf(services, 2)).toBeUndefined();
+        const kept = (await listTrash(services, TENANT, '', 10)).items;
+        expect(kept.reduce((sum, { instanceCount }) => sum + instanceCount, 0)).toBe(2);
+      }
+    });
+
+    test('that came first hide what came then also after a rebuild', async () => {
+      const services = memoryServices();
+      await store(services, note('113001', 1));
+      await store(services, slice(1));
+      const fresh = memoryServices({ ports: { blobs: services.blobs } });
+      await rebuildIndex(fresh, TENANT);
+      expect(await instanceOf(fresh, 1)).toBeUndefined();
+      expect((await listTrash(fresh, TENANT, '', 10)).items).toMatchObject([{ kind: 'rejected', instanceCount: 1 }]);
+      expect(await store(fresh, slice(1))).toMatchObject({ kind: 'duplicate' });
+    });
 
     test('hide what they name, and sending that again does not bring it back', async () => {
       const services = memoryServices();
