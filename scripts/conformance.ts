@@ -78,7 +78,8 @@ quarantine (\`NEPHOS_CONFLICT_POLICY=keepFirst\`), or made current (\`version\`,
 
 Key Object Selection documents titled ${Object.entries(REJECTION_TITLES)
     .map(([code, meaning]) => `${code} “${meaning}”`)
-    .join(', ')} (IHE RAD IOCM) hide what they name, and what of it is still to come as far as it belongs to the note’s own study.
+    .join(', ')} (IHE RAD IOCM)
+hide what they name, and what of it is still to come as far as it belongs to the note’s own study.
 
 ${table(['code', 'HTTP', 'DIMSE status', 'FailureReason', 'send again'], errors)}`;
 }
