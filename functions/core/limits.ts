@@ -48,6 +48,10 @@ export const DEFAULT_LIMITS = {
   studyQuietMs: 30_000,
   /** how long deleted and rejected objects stay recoverable (ms) */
   trashMs: 30 * 24 * 60 * 60 * 1000,
+  /** after so long without a sweep the clock may have leapt (ms) … */
+  clockLeapMs: 7 * 24 * 60 * 60 * 1000,
+  /** … and for so long nothing is removed for good from trash and worklist (ms) */
+  purgeHoldMs: 24 * 60 * 60 * 1000,
   /** how often who waits in C-MOVE or C-GET, for a restore or an upstream, hears that it is still pending (ms) */
   retrievePendingMs: 10_000,
   /** how long a C-MOVE or C-GET waits for restores from slow media; what is not back by then has failed (ms) */

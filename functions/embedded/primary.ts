@@ -58,7 +58,8 @@ export async function runPrimary(config: Config): Promise<void> {
   const setup = isOwnIssuer && token !== undefined ? await users.setupLink(config.tenant) : undefined;
   const isEmpty = isOwnIssuer && setup === undefined && !(await users.hasAdministrator(config.tenant));
   await archive.close();
-  if (swept.abandoned + swept.folded + swept.purged > 0) log.info('swept', { ...swept });
+  if (swept.abandoned + swept.folded + swept.purged > 0 || swept.purgesFrom !== undefined)
+    log.info('swept', { ...swept });
 
   serveMetrics();
   // Servers accept by themselves: a connection on its way to one that dies would hang in the primary for ever.

@@ -80,8 +80,14 @@ export async function runServer(config: Config): Promise<void> {
   const queues = workQueues(archive.services, `${originOf(config, port)}/dicomweb`, log, stop.signal, dicom.jobs);
   const routing = keepRouting(archive.services, config, log, stop.signal);
   const fixity = keepFixity(archive.services, config, log, stop.signal);
+  let heldUntil: number | undefined;
+  const sweepOnce = async (): Promise<void> => {
+    const { purgesFrom } = await sweep(archive.services, config.tenant);
+    if (purgesFrom !== undefined && purgesFrom !== heldUntil) log.info('purge-held', { purgesFrom });
+    heldUntil = purgesFrom;
+  };
   const sweeper = setInterval(() => {
-    sweep(archive.services, config.tenant).catch((error) => log.error('sweep-failed', describeError(error)));
+    sweepOnce().catch((error) => log.error('sweep-failed', describeError(error)));
   }, SWEEP_MS);
 
   const flushServed = () => served.flush().catch((error) => log.error('served-failed', describeError(error)));

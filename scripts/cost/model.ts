@@ -120,7 +120,11 @@ export function idleCost(p: PriceList, regions: 1 | 2): { readonly [what: string
     'polling of the queues by Lambda': regions * polls,
     'firewalls (CloudFront and API)': (1 + regions) * (p.firewall + ASSUMED.firewallRules * p.firewallRule),
     alarms: regions * ASSUMED.alarms * p.alarm,
-    'the sweeper': ASSUMED.sweepsPerMonth * (ASSUMED.sweepGbSeconds * p.gbSecond + ASSUMED.sweepReadUnits * p.readUnit),
+    'the sweeper':
+      ASSUMED.sweepsPerMonth *
+      (ASSUMED.sweepGbSeconds * p.gbSecond +
+        ASSUMED.sweepReadUnits * p.readUnit +
+        ASSUMED.sweepWriteUnits * p.replicatedUnit),
   };
 }
 

@@ -39,6 +39,8 @@ export const OF_THE_MOMENT: ReadonlySet<string> = new Set([
   'commitment',
   // how far the check of all objects has come, and what it found
   'fixity',
+  // when the last sweep was here
+  'purge',
   'transactions',
   'transaction',
   'evicted',

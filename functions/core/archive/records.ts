@@ -22,6 +22,7 @@ import type { Key } from '../ports/index-table.ts';
  * | held      | t|held                       | {version}           | HeldRecord: a conflict kept in quarantine     |
  * | held by   | t|heldof|{SOP}               | {sha256}            | { id }                                        |
  * | trash     | t|trash                      | {id}                | TrashRecord                                   |
+ * | purge mark| t|purge                      | mark                | PurgeMark                                     |
  * | unfolded  | t|unfolded                   | {delta id}          | { study }                                     |
  * | trashing  | t|trashing|{id}              | {page}              | { instances }: what a removal set out to move |
  * | trashed   | t|trashed|{id}               | {SOP}|{version}     | InstanceRecord                                |
@@ -244,6 +245,15 @@ export interface TrashRecord {
   by: string;
 }
 
+/** What the clock showed at the last sweep (archive/purge-hold.ts). */
+export interface PurgeMark {
+  version: number;
+  /** ms since 1970 */
+  sweptAt: number;
+  /** nothing is removed for good before (ms since 1970) */
+  heldUntil: number;
+}
+
 /** An instance whose bytes another archive holds; this one has let go of its copy (archive/evict.ts). */
 export interface EvictedRecord {
   SeriesInstanceUID: string;
@@ -330,6 +340,7 @@ export const keys = {
   /** held records by what they hold, so that a resend of held bytes is recognised */
   heldOf: (t: Tenant, sop: string, sha256: string): Key => ({ partition: `${t}|heldof|${sop}`, sort: sha256 }),
   trash: (t: Tenant, id: string): Key => ({ partition: `${t}|trash`, sort: id }),
+  purgeMark: (t: Tenant): Key => ({ partition: `${t}|purge`, sort: 'mark' }),
   /** sort ends with the version: one trash record may hold several versions of an instance */
   trashed: (t: Tenant, id: string, sop: string, version: Version): Key => ({
     partition: `${t}|trashed|${id}`,

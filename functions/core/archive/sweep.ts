@@ -9,6 +9,7 @@ import { sweepWorklist } from '../worklist/changes.ts';
 import { finishEvictions } from './evict.ts';
 import { blobKeysOf } from './instance.ts';
 import { takeBackReplacement } from './manifest.ts';
+import { mayPurgeFrom } from './purge-hold.ts';
 import { keys, type PendingRecord, type Tenant } from './records.ts';
 import { purgeTrash } from './trash.ts';
 import { abandonUnsettled } from './unsettled.ts';
@@ -24,6 +25,8 @@ export interface SweepReport {
   readonly folded: number;
   /** instances removed for good from the trash */
   readonly purged: number;
+  /** the clock may have leapt: nothing is removed from trash and worklist before (ms since 1970) */
+  readonly purgesFrom?: number;
   /** store transactions that are over */
   readonly transactions: number;
   /** worklist items of long ago */
@@ -44,14 +47,17 @@ export async function sweep(
   const abandoned =
     (await abandonPending(services, tenant, services.clock.now() - pendingMs)) +
     (await abandonUnsettled(services, pendingMs));
-  const purged = await purgeTrash(services, tenant);
+  const purgesFrom = await mayPurgeFrom(services, tenant);
+  const isHeld = purgesFrom > services.clock.now();
+  const purged = isHeld ? 0 : await purgeTrash(services, tenant);
   await sweepShares(services, tenant);
-  const worklistItems = await sweepWorklist(services, tenant);
+  const worklistItems = isHeld ? 0 : await sweepWorklist(services, tenant);
   await sweepExpired(services);
   await sweepRates(services, tenant);
   await resumeRuns(services, tenant);
   await sweepRoutes(services, tenant, pendingMs === 0);
-  return { folded, abandoned, purged, transactions: await sweepTransactions(services, tenant), worklistItems };
+  const transactions = await sweepTransactions(services, tenant);
+  return { folded, abandoned, purged, ...(isHeld && { purgesFrom }), transactions, worklistItems };
 }
 
 async function foldLeftovers(services: Services, tenant: Tenant): Promise<number> {

@@ -37,5 +37,6 @@ export const ASSUMED = {
   pollsPerQueueMonth: 5 * 3 * 60 * 24 * 30,
   sweepsPerMonth: 6 * 24 * 30,
   sweepGbSeconds: 0.5,
-  sweepReadUnits: 32,
+  sweepReadUnits: 37,
+  sweepWriteUnits: 1,
 } as const;
