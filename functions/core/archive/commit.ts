@@ -4,6 +4,7 @@ import { lockOf, newVersion } from '../ids.ts';
 import {
   asItem,
   type Item,
+  type Key,
   WRITE_LIMIT_OPERATIONS,
   type WriteOperation,
   type WriteOutcome,
@@ -15,9 +16,10 @@ import { type Delta, type InstanceRecord, keys, type SopClaim, type Tenant } fro
 /**
  * What keeps the sweeper from taking the blob of a store for an abandoned one. `pending`: a record, made before the blob was. `unsettled`: the store of
  * blobs remembers it, and the sweeper makes a pending record before it touches the bytes. `held`: it waits in quarantine, and leaves it in the same write, or
- * two decisions about it would both hold. `none`: the blob is known to stay (restore, rebuild).
+ * two decisions about it would both hold. `trashed`: it lies in the trash, under this key, and leaves it in the same write. `none`: the blob is known to
+ * stay (rebuild).
  */
-export type BlobGuard = 'pending' | 'unsettled' | 'held' | 'none';
+export type BlobGuard = 'pending' | 'unsettled' | 'held' | 'none' | { readonly trashed: Key };
 
 /** An instance whose blob is durable and which is not visible yet. */
 export interface PreparedInstance {
@@ -30,7 +32,7 @@ export interface PreparedInstance {
   readonly guard: BlobGuard;
 }
 
-/** What a prepared instance's commit came to. `taken`: another store owns the SOPInstanceUID. */
+/** What a prepared instance's commit came to. `taken`: another store owns the SOPInstanceUID, or it has left the trash already. */
 export type CommitOutcome = 'committed' | 'taken';
 
 interface Entry {
@@ -121,7 +123,7 @@ export class CommitQueue {
           if (owner === undefined) {
             queue.lost++;
             queue.contended = this.#ports.index.conflictsAreCheap === true || !remembered;
-          } else if (owner.asks === 'claim') owner.entry.resolve('taken');
+          } else if (owner.asks === 'claim' || isTrashed(owner.entry.prepared.guard)) owner.entry.resolve('taken');
           else owner.entry.reject(guardFailure(owner.entry.prepared));
           if (owner) settled.add(owner.entry);
         }
@@ -217,15 +219,18 @@ const guardFailure = ({ guard, instance }: PreparedInstance): PacsError =>
     : new PacsError('BUSY', 'the store took too long and was given up');
 
 /**
- * The commit's half of the race with the sweeper (see PendingRecord), or with whoever decides about the same held bytes: it fails when the other was
- * there first.
+ * The commit's half of the race with the sweeper (see PendingRecord), or with whoever decides about the same held bytes, or restores the same from the
+ * trash: it fails when the other was there first.
  */
 export function guardedBy(guard: BlobGuard, tenant: Tenant, version: string): WriteOperation[] {
   const key = keys.pending(tenant, version);
   if (guard === 'pending') return [{ kind: 'delete', key, if: { version: 1 } }];
   if (guard === 'held') return [{ kind: 'delete', key: keys.held(tenant, version), if: 'present' }];
+  if (isTrashed(guard)) return [{ kind: 'delete', key: guard.trashed, if: 'present' }];
   return guard === 'unsettled' ? [{ kind: 'check', key, if: 'absent' }] : [];
 }
+
+const isTrashed = (guard: BlobGuard): guard is { readonly trashed: Key } => typeof guard === 'object';
 
 /** A delta, and the note by which it is found should its writer die before the fold. */
 export const deltaWrites = (tenant: Tenant, study: string, id: string, delta: Delta): WriteOperation[] => [

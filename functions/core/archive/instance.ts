@@ -171,14 +171,19 @@ async function keepPixels(
   return { kind: 'fragments', frames: pixels.frames, tableBlobKey };
 }
 
-/** Side blobs derive from the object: one that an interrupted rebuild left behind is replaced. */
-async function putSide(services: Services, key: string, bytes: Uint8Array): Promise<void> {
+/**
+ * Side blobs derive from the object: one that an interrupted rebuild left behind is replaced. One that says the same stays: a record may speak of it, and
+ * who died between the two calls would leave that without it.
+ */
+async function putSide({ blobs }: Services, key: string, bytes: Uint8Array): Promise<void> {
   try {
-    await services.blobs.put(key, bytes);
+    await blobs.put(key, bytes);
   } catch (error) {
     if (!(error instanceof PacsError) || error.code !== 'CONFLICT') throw error;
-    await services.blobs.delete(key);
-    await services.blobs.put(key, bytes);
+    const there = await blobs.readBytes(key).catch(() => undefined);
+    if (there !== undefined && Buffer.from(bytes).equals(there)) return;
+    await blobs.delete(key);
+    await blobs.put(key, bytes);
   }
 }
 

@@ -163,13 +163,16 @@ async function move(
 ): Promise<TrashRecord> {
   const studies = new Set<string>();
   let moved = 0;
+  let isOver = false;
   for (const group of groupBySeries(found)) {
-    for (let at = 0; at < group.length; at += INSTANCES_PER_WRITE) {
-      moved += await moveBatch(services, tenant, trash, group.slice(at, at + INSTANCES_PER_WRITE));
+    for (let at = 0; at < group.length && !isOver; at += INSTANCES_PER_WRITE) {
+      const count = await moveBatch(services, tenant, trash, group.slice(at, at + INSTANCES_PER_WRITE));
+      moved += count ?? 0;
+      isOver = count === undefined;
     }
     studies.add(group[0]!.StudyInstanceUID);
   }
-  if (moved < trash.instanceCount) await noteUntaken(services, tenant, trash.id);
+  if (moved < trash.instanceCount && !isOver) await noteUntaken(services, tenant, trash.id);
   studies.add(trash.StudyInstanceUID);
   for (const study of studies) await services.folder.fold(tenant, study);
   // Prepared documents still say what the removed objects said.
@@ -200,15 +203,16 @@ const selectionOf = (
 
 /**
  * One atomic write for instances of one series. The claim's lock decides the race with a store that supersedes one of them:
- * whichever instance was changed meanwhile is left out, and stays visible with its new bytes.
- * @returns how many were moved
+ * whichever instance was changed meanwhile is left out, and stays visible with its new bytes. Nothing is moved behind the removal's end: another process
+ * has finished it, and what has been restored since would vanish.
+ * @returns how many were moved; undefined when the removal is over
  */
 async function moveBatch(
   services: Services,
   tenant: Tenant,
   trash: TrashRecord,
   batch: readonly InstanceRecord[],
-): Promise<number> {
+): Promise<number | undefined> {
   let instances = [...batch];
   while (instances.length > 0) {
     const claims = await services.index.getMany(instances.map((instance) => keys.sop(tenant, instance.SOPInstanceUID)));
@@ -218,7 +222,9 @@ async function moveBatch(
     });
     if (owned.length === 0) return 0;
     instances = owned.map(({ instance }) => instance);
-    const operations: WriteOperation[] = [];
+    const operations: WriteOperation[] = [
+      { kind: 'check', key: keys.trash(tenant, trash.id), if: { version: trash.version } },
+    ];
     const owners = new Map<number, InstanceRecord>();
     for (const { instance, claim } of owned) {
       const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
@@ -244,6 +250,7 @@ async function moveBatch(
     operations.push(...deltaWrites(tenant, study, newVersion(services.clock), delta));
     const outcome = await services.index.write(operations);
     if (outcome.committed) return instances.length;
+    if (outcome.failed.includes(0)) return undefined;
     const changed = new Set(outcome.failed.map((operation) => owners.get(operation)));
     instances = instances.filter((instance) => !changed.has(instance));
   }

@@ -1,14 +1,21 @@
 import { wholeOf } from '../access/confine.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { asItem, asRecord } from '../ports/index-table.ts';
+import { asItem, asRecord, type Key, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
-import { deltaOf, deltaWrites, type PreparedInstance } from './commit.ts';
+import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit.ts';
 import { eventWrite } from './feed.ts';
 import { blobKeysOf } from './instance.ts';
 import { deleteManifests, putManifest } from './manifest.ts';
 import { beginPlacementRemoval } from './place.ts';
-import { type InstanceRecord, keys, type SopClaim, type Tenant, type TrashRecord } from './records.ts';
+import {
+  type InstanceRecord,
+  keys,
+  type PendingRecord,
+  type SopClaim,
+  type Tenant,
+  type TrashRecord,
+} from './records.ts';
 import { FINISH_AFTER_MS, FINISH_REMOVAL, finishRemoval } from './remove.ts';
 import { rescan } from './rescan.ts';
 import { forgetSelection, noteUntaken, trashedInstances } from './trashed.ts';
@@ -42,37 +49,47 @@ export async function listTrash(
 /** Goes on with a removal or a restore that was interrupted; nothing to do when it is complete. */
 export async function finishInterrupted(services: Services, tenant: Tenant, id: string): Promise<void> {
   const item = await services.index.get(keys.trash(tenant, id));
-  if (item?.state === 'restoring') await goOnRestoring(services, tenant, asRecord<TrashRecord>(item));
-  else await finishRemoval(services, tenant, id);
+  if (item?.state !== 'restoring') return finishRemoval(services, tenant, id);
+  const { away } = await goOnRestoring(services, tenant, asRecord<TrashRecord>(item));
+  if (away.length === 0) return;
+  for (const { blobKey } of away) await services.blobs.restore(blobKey);
+  await services.jobs.enqueue(FINISH_REMOVAL, { tenant, id }, { delayMs: services.limits.restorePollMs });
 }
 
 /**
  * Brings back what a trash entry holds. Repeatable: one that was interrupted goes on where it stopped, by the queue if nobody asks again.
- * @throws PacsError NOT_FOUND; BEING_STORED while the removal itself is not complete; GONE when it is being purged
+ * @throws PacsError NOT_FOUND; BEING_STORED while the removal itself is not complete; GONE when it is being purged; ARCHIVED when some of it lies on
+ *   slow media: the rest is back, and the queue brings back these
  */
 export async function restoreFromTrash(confined: Services, tenant: Tenant, id: string): Promise<RestoreOutcome> {
   await getTrash(confined, tenant, id);
   const services = wholeOf(confined);
   await services.jobs.enqueue(FINISH_REMOVAL, { tenant, id }, { delayMs: FINISH_AFTER_MS });
-  return goOnRestoring(services, tenant, await enter(services, tenant, id, 'restoring'));
+  const { away, ...outcome } = await goOnRestoring(services, tenant, await enter(services, tenant, id, 'restoring'));
+  if (away.length === 0) return outcome;
+  const retryAfterSeconds = Math.ceil(services.limits.restorePollMs / 1000);
+  throw new PacsError('ARCHIVED', 'the objects are being brought back from slow media', {
+    details: { id, retryAfterSeconds },
+  });
 }
 
-async function goOnRestoring(services: Services, tenant: Tenant, trash: TrashRecord): Promise<RestoreOutcome> {
+/** `away`: what lies on slow media. The entry stays until that is back. */
+async function goOnRestoring(
+  services: Services,
+  tenant: Tenant,
+  trash: TrashRecord,
+): Promise<RestoreOutcome & { readonly away: readonly InstanceRecord[] }> {
   const { id } = trash;
-  let restored = 0;
-  let conflicting = 0;
-  const studies = new Set<string>();
+  const found: Record<Reinstated, InstanceRecord[]> = { restored: [], conflicting: [], away: [], gone: [] };
   for await (const { sort, instance } of trashedInstances(services, tenant, id)) {
-    const prepared = await rescan(services, tenant, instance);
-    if (!(await reinstate(services, tenant, prepared, id))) {
-      conflicting++;
-      continue;
-    }
-    await services.index.write([{ kind: 'delete', key: { partition: `${tenant}|trashed|${id}`, sort } }]);
-    studies.add(instance.StudyInstanceUID);
-    restored++;
+    const key = { partition: `${tenant}|trashed|${id}`, sort };
+    found[await reinstate(services, tenant, instance, key, id)].push(instance);
   }
-  for (const study of studies) await services.folder.fold(tenant, study);
+  const { away } = found;
+  const [restored, conflicting] = [found.restored.length, found.conflicting.length];
+  for (const study of new Set(found.restored.map(({ StudyInstanceUID }) => StudyInstanceUID)))
+    await services.folder.fold(tenant, study);
+  if (away.length > 0) return { restored, conflicting, away };
   const at = services.clock.now();
   const event = eventWrite(tenant, {
     type: 'Restored',
@@ -83,7 +100,10 @@ async function goOnRestoring(services: Services, tenant: Tenant, trash: TrashRec
   });
   if (conflicting === 0) {
     await putManifest(services.blobs, tenant, { kind: 'restored', id });
-    await services.index.write([{ kind: 'delete', key: keys.trash(tenant, id) }, event]);
+    await services.index.write([
+      { kind: 'delete', key: keys.trash(tenant, id), if: { version: trash.version } },
+      event,
+    ]);
     await forgetSelection(services, tenant, id);
   } else {
     await noteUntaken(services, tenant, id);
@@ -93,31 +113,44 @@ async function goOnRestoring(services: Services, tenant: Tenant, trash: TrashRec
       event,
     ]);
   }
-  return { restored, conflicting };
+  return { restored, conflicting, away };
 }
 
-/** True when the instance is visible with these bytes; false when other bytes own its UID. */
+/**
+ * `restored`: visible, with these bytes. `conflicting`: other bytes own its UID, or it is rejected by another note. `away`: on slow media. `gone`: not in
+ * this entry any more, as somebody else has restored it; what has become of it since is not undone.
+ */
+type Reinstated = 'restored' | 'conflicting' | 'away' | 'gone';
+
+/** Each instance leaves the trash in the write that makes it visible, so it is in one of the two, whoever else restores it or dies here. @param key of its row in the trash */
 async function reinstate(
   services: Services,
   tenant: Tenant,
-  prepared: PreparedInstance,
+  instance: InstanceRecord,
+  key: Key,
   trashId: string,
-): Promise<boolean> {
-  const { instance } = prepared;
+): Promise<Reinstated> {
   const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
+  let prepared: PreparedInstance | undefined;
   for (;;) {
-    const item = await services.index.get(keys.sop(tenant, sop));
-    if (!item) {
-      if ((await services.commits.commit(prepared)) === 'committed') return true;
+    const [item, row] = await services.index.getMany([keys.sop(tenant, sop), key]);
+    if (row === undefined) return 'gone';
+    const found = asRecord<SopClaim>(item);
+    if (found !== undefined && found.rejectedBy !== trashId) {
+      if (found.rejectedBy !== undefined || found.sha256 !== instance.sha256) return 'conflicting';
+      return takeOut(services, tenant, instance, key, found);
+    }
+    try {
+      prepared ??= await fromTrash(services, tenant, instance, key);
+    } catch (error) {
+      if (error instanceof PacsError && error.code === 'ARCHIVED') return 'away';
+      throw error;
+    }
+    if (found === undefined) {
+      if ((await services.commits.commit(prepared)) === 'committed') return 'restored';
       continue;
     }
-    const { rejectedBy, ...claim } = asRecord<SopClaim>(item);
-    if (rejectedBy !== trashId) {
-      const isSame = rejectedBy === undefined && claim.sha256 === instance.sha256;
-      // Sent again meanwhile: nobody speaks of this copy any more.
-      if (isSame && claim.instanceVersion !== instance.version) await deleteBlobs(services, instance);
-      return isSame;
-    }
+    const { rejectedBy: _, ...claim } = found;
     const outcome = await services.index.write([
       {
         kind: 'put',
@@ -125,12 +158,49 @@ async function reinstate(
         item: asItem({ ...claim, version: claim.version + 1 }),
         if: { version: claim.version },
       },
-      { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(instance) },
+      { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(prepared.instance) },
       { kind: 'put', key: keys.metadata(tenant, study, series, sop), item: prepared.metadata },
+      ...guardedBy(prepared.guard, tenant, instance.version),
       ...deltaWrites(tenant, study, newVersion(services.clock), deltaOf(prepared)),
     ]);
-    if (outcome.committed) return true;
+    if (outcome.committed) return 'restored';
   }
+}
+
+/** Its bytes read again. What they were when they arrived stays known, whatever has become of them. */
+async function fromTrash(
+  services: Services,
+  tenant: Tenant,
+  trashed: InstanceRecord,
+  key: Key,
+): Promise<PreparedInstance> {
+  const prepared = await rescan(services, tenant, trashed);
+  const { sha256, route } = trashed;
+  const instance: InstanceRecord = { ...prepared.instance, sha256, ...(route !== undefined && { route }) };
+  return { ...prepared, instance, guard: { trashed: key } };
+}
+
+/**
+ * The same bytes are visible, as they have been sent again: nobody needs this copy of them. The note of what is being removed goes with the row, so that
+ * the sweep finishes it.
+ */
+async function takeOut(
+  services: Services,
+  tenant: Tenant,
+  instance: InstanceRecord,
+  key: Key,
+  { instanceVersion }: SopClaim,
+): Promise<Reinstated> {
+  const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, version, blobKey } = instance;
+  const row: WriteOperation = { kind: 'delete', key, if: 'present' };
+  if (instanceVersion === version) return (await services.index.write([row])).committed ? 'restored' : 'gone';
+  const uids = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID };
+  const removing: PendingRecord = { version: 2, ...uids, blobKey, startedAt: services.clock.now() };
+  const note = keys.pending(tenant, version);
+  if (!(await services.index.write([row, { kind: 'put', key: note, item: asItem(removing) }])).committed) return 'gone';
+  await deleteBlobs(services, instance);
+  await services.index.write([{ kind: 'delete', key: note }]);
+  return 'restored';
 }
 
 /** Removes for good what has lain in the trash for its time. Returns how many instances. */
