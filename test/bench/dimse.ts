@@ -15,7 +15,7 @@ import { inParallel, median, percentile, post, STOW_TYPE, stowPieces } from './c
 import { type CtStudy, ctStudy, randomFrom, tinyObject, tinyStudy } from './data.ts';
 import { CT_IMAGE_STORAGE } from './encode.ts';
 import type { Metric, Results } from './results.ts';
-import { CLIENT_AE_TITLE, type MoveDestination, rotated, type Target } from './targets.ts';
+import { CLIENT_AE_TITLE, type MoveDestination, type Target, turns } from './targets.ts';
 
 /**
  * DIMSE, with our own SCU for all: it sends the bytes of data sets as they are and asks for nothing twice, so what it costs is the same
@@ -43,6 +43,7 @@ interface Effort {
 export interface Taker {
   readonly name: Target['name'];
   readonly dicom: RemoteEntity;
+  readonly server?: Target['server'];
   cpuMs(): number;
 }
 
@@ -55,7 +56,7 @@ export async function measureDimse(
   const dir = mkdtempSync(join(tmpdir(), 'nephos-bench-dimse-'));
   const children: ChildProcess[] = [];
   try {
-    const archives = targets.map(({ name, dicom, server }): Taker => ({ name, dicom, cpuMs: server.cpuMs }));
+    const archives = targets.map(({ name, dicom, server }): Taker => ({ name, dicom, server, cpuMs: server.cpuMs }));
     const takers = [...archives];
     if (effort.limit) {
       const port = await freePort();
@@ -95,7 +96,7 @@ async function measureStores(takers: readonly Taker[], results: Results, effort:
       if (size === 'small' && round > 0) continue;
       const count = size === 'ct' ? effort.slices : effort.smallObjects;
       for (const associations of ASSOCIATIONS) {
-        for (const taker of rotated(takers, round)) {
+        for (const taker of turns(takers, round)) {
           const study = ctStudy(seed++, count, size === 'ct' ? 512 : 96);
           const { elapsedMs, cpuMsEach, objectMs } = await storeStudy(taker, study, associations);
           const what = size === 'ct' ? 'CT slices (527 KB)' : 'objects of 21 KB';
@@ -225,7 +226,7 @@ async function measureQueries(targets: readonly Target[], results: Results, effo
     });
   }
   for (let round = 0; round < effort.rounds; round++) {
-    for (const { name, dicom } of rotated(targets, round)) {
+    for (const { name, dicom } of turns(targets, round)) {
       const random = randomFrom(500 + round);
       const session = await open(dicom, proposing([STUDY_ROOT_FIND, [EXPLICIT_VR_LITTLE_ENDIAN]]));
       const times: number[] = [];
@@ -276,7 +277,7 @@ async function measureRetrieval(
   for (const { name, dicom, server } of targets) await storeStudy({ name, dicom, cpuMs: server.cpuMs }, study, 4);
   // The first retrieval is not measured: it finds the objects of one archive in memory and those of another on the disk.
   for (let round = -1; round < effort.rounds; round++) {
-    for (const { name, dicom } of rotated(targets, Math.max(0, round))) {
+    for (const { name, dicom } of turns(targets, Math.max(0, round))) {
       for (const way of ['move', 'get'] as const) {
         const model = way === 'move' ? STUDY_ROOT_MOVE : STUDY_ROOT_GET;
         const got = { bytes: 0 };

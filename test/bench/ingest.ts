@@ -1,7 +1,7 @@
 import { inParallel, median, percentile, post, STOW_TYPE, stowPieces } from './client.ts';
 import { ctStudy } from './data.ts';
 import type { Metric, Results } from './results.ts';
-import { rotated, type Target } from './targets.ts';
+import { type Target, turns } from './targets.ts';
 
 interface Way {
   readonly key: string;
@@ -59,7 +59,7 @@ export async function measureIngest(
   }
   for (let round = 0; round < options.rounds; round++) {
     for (const way of WAYS) {
-      for (const target of rotated(targets, round)) {
+      for (const target of turns(targets, round)) {
         const { megabytesPerSecond, cpuMsEach, requestMs } = await storeStudy(target, seed++, options.slices, way);
         results.add(rate(way), target.name, megabytesPerSecond);
         results.add(cpu(way), target.name, cpuMsEach);

@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import { get, inParallel, median, percentile, post, STOW_TYPE, stowPieces, type WrkResult, wrk } from './client.ts';
 import { type CtStudy, ctStudy } from './data.ts';
 import type { Goal, Metric, Results } from './results.ts';
-import { isNginx, QUIET_MS, rotated, type Target } from './targets.ts';
+import { isNginx, QUIET_MS, type Target, turns } from './targets.ts';
 
 const DICOM_MULTIPART = 'multipart/related; type="application/dicom"';
 const OCTETS_MULTIPART = 'multipart/related; type="application/octet-stream"';
@@ -89,9 +89,9 @@ export async function measureRetrieve(
   for (const count of [200, 1000]) await measureMetadata(targets, results, count, options);
   await warmUp(targets, study, results, options);
   for (let round = 0; round < options.rounds; round++) {
-    for (const target of rotated(targets, round)) await measureInstances(target, study, results, options);
-    for (const target of rotated(targets, round)) await measureStudy(target, study, results);
-    for (const target of rotated(targets, round)) await measureFirstImage(target, study, results, options.repeats);
+    for (const target of turns(targets, round)) await measureInstances(target, study, results, options);
+    for (const target of turns(targets, round)) await measureStudy(target, study, results);
+    for (const target of turns(targets, round)) await measureFirstImage(target, study, results, options.repeats);
   }
 }
 
@@ -197,14 +197,14 @@ async function measureMetadata(
     const plainFirst = round % 2 === 0;
     const path = `${seriesPath(study)}/metadata`;
     const archives = targets.filter((target) => !isNginx(target));
-    for (const target of rotated(archives, round)) await store(target, study);
+    for (const target of turns(archives, round)) await store(target, study);
     for (const nginx of targets.filter(isNginx)) {
       const answer = await get(`${archives[0]!.root}/${path}`, { accept: JSON_TYPE, keepBody: true });
       nginx.server.put(path, answer.body!, { gzip: true });
     }
     // The archive that nginx's copy came from has seen a request already: its own first ones have to be of other series.
     const fresh = Array.from({ length: FRESH_INSTANCES / count }, () => ctStudy(nextSeed++, count, 64));
-    for (const target of rotated(targets, round)) {
+    for (const target of turns(targets, round)) {
       const url = `${target.root}/${path}`;
       const coding = plainFirst ? 'plain' : 'gzip';
       const times: number[] = [];
@@ -225,7 +225,7 @@ async function measureMetadata(
     }
     // A study that gets no more instances has its metadata prepared (Nephos; see QUIET_MS).
     await sleep(QUIET_MS * 3);
-    for (const target of rotated(targets, round)) {
+    for (const target of turns(targets, round)) {
       for (const coding of ['plain', 'gzip'] as const) {
         await measureAgain(
           target,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { get, inParallel, median, percentile, post, STOW_TYPE, stowPieces, wrk } from './client.ts';
 import { DAYS, day, randomFrom, type TinyStudy, tinyObject, tinyStudy } from './data.ts';
 import type { Metric, Results } from './results.ts';
-import { rotated, type Target, type TargetName } from './targets.ts';
+import { type Target, type TargetName, turns } from './targets.ts';
 
 const JSON_TYPE = 'application/dicom+json';
 const MIX_SECONDS = 4;
@@ -197,18 +197,19 @@ export async function measureSearch(
     const present = targets.filter((target) => target.name === 'nephos' || size <= options.peerLimit);
     // Orthanc goes on working for minutes on what it was given ("stable" studies): it would slow the one that is measured.
     for (const target of targets) if (!present.includes(target)) await target.server.stop();
-    for (const target of present) {
+    for (const target of turns(present, 0)) {
       console.log(`  loading ${target.name} to ${sizeName(size)}`);
       await load(target, loaded.get(target.name)!, size, results);
       loaded.set(target.name, size);
     }
-    for (const target of present) results.add(followUpMetric(size), target.name, await rested(target, options.restMs));
+    for (const target of turns(present, 0))
+      results.add(followUpMetric(size), target.name, await rested(target, options.restMs));
     const studies = Array.from({ length: size }, (_, i) => tinyStudy(i));
     for (let round = 0; round < options.rounds; round++) {
-      for (const target of rotated(present, round)) await query(target, studies, round, results);
+      for (const target of turns(present, round)) await query(target, studies, round, results);
     }
     for (let round = 0; round < options.rounds; round++) {
-      for (const target of rotated(present, round)) await mix(target, studies, round, results);
+      for (const target of turns(present, round)) await mix(target, studies, round, results);
     }
   }
   for (const target of targets) addGrowth(target.name, options.sizes, results);

@@ -105,8 +105,28 @@ export const QUIET_MS = 1000;
 
 export const isNginx = (target: Target): target is Target & { server: Nginx } => target.name === 'nginx';
 
-/** The order of round `round`: another target is first each time, so that none always runs on a warm or a tired machine. */
-export function rotated<T>(items: readonly T[], round: number): T[] {
+/**
+ * One after the other, another one first each round, so that none always runs on a warm or a tired machine. Whoever's turn it is has the machine for
+ * himself: the others stand still, whatever they still have to do with what they were given.
+ */
+export function* turns<T extends { readonly server?: Pick<RunningServer, 'pids'> }>(
+  all: readonly T[],
+  round: number,
+): Generator<T> {
+  for (const one of rotated(all, round)) {
+    // Who stood still closes connections that he takes for idle when he wakes.
+    closeConnections();
+    const others = all.filter((other) => other !== one).flatMap(({ server }) => server?.pids() ?? []);
+    for (const pid of others) process.kill(pid, 'SIGSTOP');
+    try {
+      yield one;
+    } finally {
+      for (const pid of others) process.kill(pid, 'SIGCONT');
+    }
+  }
+}
+
+function rotated<T>(items: readonly T[], round: number): T[] {
   const shift = round % items.length;
   return [...items.slice(shift), ...items.slice(0, shift)];
 }
