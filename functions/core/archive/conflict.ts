@@ -10,6 +10,7 @@ import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit
 import { FROM_UPSTREAM, wasEvicted } from './evict.ts';
 import { eventWrite } from './feed.ts';
 import { type Manifest, putManifest, takeBackSuperseded } from './manifest.ts';
+import { giveMissingBytes } from './missing-bytes.ts';
 import {
   type ConflictKind,
   type HeldRecord,
@@ -55,7 +56,10 @@ export async function settleConflict(
       if (await wasGivenUp(services, prepared)) throw givenUp();
       continue;
     }
-    if (claim.sha256 === instance.sha256) return { kind: 'duplicate' };
+    if (claim.sha256 === instance.sha256) {
+      await giveMissingBytes(services, tenant, claim, instance);
+      return { kind: 'duplicate' };
+    }
     const owner =
       claim.rejectedBy === undefined ? await ownerOf(services, tenant, claim, instance.SOPInstanceUID) : undefined;
     if (owner?.source === FROM_UPSTREAM && (await wasEvicted(services, tenant, instance))) return { kind: 'duplicate' };

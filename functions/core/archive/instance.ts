@@ -55,7 +55,7 @@ export function uidsOf(dataSet: DataSet): Partial<Identity> {
 }
 
 /** Keys hold the tenant and UIDs only; the version keeps every set of bytes apart. */
-export const blobKeyOf = (tenant: Tenant, id: Identity, version: Version): string =>
+export const blobKeyOf = (tenant: Tenant, id: Omit<Identity, 'SOPClassUID'>, version: Version): string =>
   `${tenant}/${id.StudyInstanceUID}/${id.SeriesInstanceUID}/${id.SOPInstanceUID}.${version}.dcm`;
 
 /** What the BulkDataURIs of an instance begin with, as kept. */

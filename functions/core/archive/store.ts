@@ -20,6 +20,7 @@ import {
   prepareInstance,
   uidsOf,
 } from './instance.ts';
+import { hasBytes } from './missing-bytes.ts';
 import { ObjectSource } from './object-source.ts';
 import { type HeldRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
 import { applyRejectionNote, isRejectionNote } from './reject.ts';
@@ -144,7 +145,7 @@ class IncomingObject {
     if (claim) {
       // Somebody owns the UID: the hash tells whether there is anything to write at all.
       const sha256 = createHash('sha256').update(bytes).digest('hex');
-      if (sha256 === claim.sha256) {
+      if (sha256 === claim.sha256 && (await hasBytes(this.#services, this.#context.tenant, claim, id))) {
         await this.#complete(scanned, id, 'before');
         return { kind: 'duplicate', id, sha256, warnings: scanned.warnings, supplied: this.#supplied };
       }

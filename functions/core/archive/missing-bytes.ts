@@ -1,0 +1,46 @@
+import { PacsError } from '../errors.ts';
+import type { Services } from '../services.ts';
+import { blobKeyOf, blobKeysOf, type Identity } from './instance.ts';
+import type { InstanceRecord, SopClaim, Tenant } from './records.ts';
+
+/**
+ * A second region knows an instance about a second after the first has stored it, and has its bytes minutes later. Where the first is lost in between,
+ * who sends the instance again brings the only bytes of it that there are.
+ */
+
+const ownedKey = (tenant: Tenant, claim: SopClaim, { SOPInstanceUID }: Pick<Identity, 'SOPInstanceUID'>): string =>
+  blobKeyOf(tenant, { ...claim, SOPInstanceUID }, claim.instanceVersion);
+
+/** Whether the bytes are there that a claim speaks of. A store that packs small objects is one machine's own: no other has written its index. */
+export async function hasBytes(
+  { blobs }: Pick<Services, 'blobs'>,
+  tenant: Tenant,
+  claim: SopClaim,
+  id: Pick<Identity, 'SOPInstanceUID'>,
+): Promise<boolean> {
+  return blobs.packed !== undefined || (await blobs.head(ownedKey(tenant, claim, id))) !== undefined;
+}
+
+/**
+ * Puts the bytes of a duplicate, and what stands beside them, where those that it duplicates are missing. The object last: while it is missing, this is
+ * begun again. What is copied to us after all comes under the same key, with the same bytes.
+ */
+export async function giveMissingBytes(
+  services: Pick<Services, 'blobs'>,
+  tenant: Tenant,
+  claim: SopClaim,
+  duplicate: InstanceRecord,
+): Promise<void> {
+  if (await hasBytes(services, tenant, claim, duplicate)) return;
+  const { blobs } = services;
+  const [given, missing] = [blobKeysOf(duplicate), blobKeysOf({ blobKey: ownedKey(tenant, claim, duplicate) })];
+  for (const [i, from] of [...given.entries()].toReversed()) {
+    if ((await blobs.head(from)) === undefined) continue;
+    try {
+      await blobs.put(missing[i]!, blobs.read(from), i === 0 ? { sha256: claim.sha256 } : {});
+    } catch (error) {
+      // It has come meanwhile, or another sends it too.
+      if (!(error instanceof PacsError) || error.code !== 'CONFLICT') throw error;
+    }
+  }
+}
