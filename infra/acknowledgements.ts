@@ -286,6 +286,7 @@ export function acknowledgeFindings(app: App, settings: Settings): void {
     `${names.bucket('archive', region)}/*`,
     `${names.bucket('landing', region)}/*`,
     `${names.bucket('landing', region)}/_imaging/*`,
+    `${names.bucket('landing', region)}/incoming/*`,
     `${names.bucket('logs', region)}/${INVENTORY.prefix}/*`,
     // what search reads: metadata too long for the index; and the segments of every tenant's trail
     `${names.bucket('archive', region)}/*/*/*/*.json`,

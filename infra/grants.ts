@@ -45,7 +45,11 @@ const OBJECT_ACTIONS = {
   list: [],
   restore: ['s3:RestoreObject'],
   tier: ['s3:PutObjectTagging'],
+  versions: [],
 } as const satisfies Record<BlobGrant, readonly string[]>;
+
+/** Of what senders have put into the landing bucket, and of nothing else: versions of the archive's objects are under lock. */
+const LANDED_VERSION_ACTIONS = ['s3:GetObjectVersion', 's3:DeleteObjectVersion'];
 
 /** S3 and DynamoDB ask KMS in the name of who calls them. An upload in parts is decrypted while it is put together. */
 const OBJECT_KEY_ACTIONS = {
@@ -55,6 +59,7 @@ const OBJECT_KEY_ACTIONS = {
   list: [],
   restore: [],
   tier: [],
+  versions: ['kms:Decrypt'],
 } as const satisfies Record<BlobGrant, readonly string[]>;
 const INDEX_KEY_ACTIONS = [
   'kms:Decrypt',
@@ -98,6 +103,8 @@ export function statementsFor(grants: Grants, resources: Resources): iam.PolicyS
     );
     allow(`${sid}Keys`, blobs.some((grant) => grant === 'read' || grant === 'list') ? ['s3:ListBucket'] : [], [arn]);
   }
+  if (grants.landing.includes('versions'))
+    allow('LandedVersions', LANDED_VERSION_ACTIONS, [`${resources.landingArn}/${LANDING_BUCKET.incomingPrefix}*`]);
   const { imaging } = resources;
   if (imaging && (grants.imaging === 'frames' || grants.imaging === 'read'))
     allow('Frames', ['medical-imaging:GetImageFrame'], [`${imaging.datastoreArn}/imageset/*`]);

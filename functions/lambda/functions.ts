@@ -89,8 +89,11 @@ export interface Grants {
   readonly imaging?: 'frames' | 'read' | 'import' | 'tell';
 }
 
-/** `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. `tier`: the tag that lifecycle rules look at. */
-export type BlobGrant = 'read' | 'write' | 'delete' | 'list' | 'restore' | 'tier';
+/**
+ * `read`: bytes, ranges and size. `write`: create-only puts, large ones in parts. `restore`: from slow media. `tier`: the tag that lifecycle rules look at.
+ * `versions`: each version of what senders put under one name is read and deleted by itself.
+ */
+export type BlobGrant = 'read' | 'write' | 'delete' | 'list' | 'restore' | 'tier' | 'versions';
 
 const get = (path: string): HttpTrigger => ({ kind: 'http', method: 'GET', path });
 const post = (path: string): HttpTrigger => ({ kind: 'http', method: 'POST', path });
@@ -279,7 +282,7 @@ export const FUNCTIONS = {
     grants: {
       index: [ARCHIVE],
       archive: ['read', 'write', 'delete'],
-      landing: ['read', 'delete', 'list'],
+      landing: ['read', 'delete', 'list', 'versions'],
       sends: ['study-quiet', 'finish-removal', 'store-uploaded'],
     },
   },
@@ -347,7 +350,7 @@ export const FUNCTIONS = {
     triggers: [{ kind: 'schedule', schedule: 'rate(10 minutes)' }],
     grants: {
       index: [ARCHIVE],
-      archive: ['delete', 'list'],
+      archive: ['read', 'write', 'delete', 'list'],
       landing: ['delete', 'list'],
       sends: ['study-quiet', 'store-uploaded', 'placement', 'deidentify', 'route'],
       imaging: 'tell',

@@ -11,20 +11,32 @@ const { incomingPrefix } = LANDING_BUCKET;
 /**
  * Stores objects that were put below `incoming/<tenant>/` of the landing bucket, and removes them there when they are safe. Told twice, or
  * told of what is gone: done before. What can never be stored stays where it is until the bucket forgets it, and is said in the log.
+ *
+ * Senders choose the names, and some use one again and again. So it is the very version that the event speaks of which is read and removed; another that
+ * was put under its name, before or while this is stored, has an event of its own.
  */
 export async function storeLanded(archive: CloudArchive, record: SQSRecord): Promise<'done' | 'refused'> {
   let result: 'done' | 'refused' = 'done';
-  for (const key of keysOf(record.body)) if ((await storeOne(archive, key)) === 'refused') result = 'refused';
+  for (const landed of landedIn(record.body)) if ((await storeOne(archive, landed)) === 'refused') result = 'refused';
   await archive.services.audit.flush();
   return result;
 }
 
-async function storeOne({ services, config }: CloudArchive, key: string): Promise<'done' | 'refused'> {
+interface Landed {
+  readonly key: string;
+  /** VersionId; where the bucket keeps versions, as the landing bucket does */
+  readonly version?: string | undefined;
+}
+
+async function storeOne({ services, config }: CloudArchive, { key, version }: Landed): Promise<'done' | 'refused'> {
   const tenant = config.tenants.find((one) => key.startsWith(`${incomingPrefix}${one}/`));
   if (tenant === undefined) return 'refused';
+  // Who has taken his object away again does not want it stored.
   if (!(await services.landing.head(key))) return 'done';
+  const objects = (version !== undefined && services.landing.ofVersion?.(version)) || services.landing;
+  if (objects !== services.landing && !(await objects.head(key))) return 'done';
   services.audit.admit(true);
-  const { outcome } = storeObject(services, { tenant, source: 'INGEST' }, services.landing.read(key));
+  const { outcome } = storeObject(services, { tenant, source: 'INGEST' }, objects.read(key));
   const stored = await outcome;
   if (stored.kind === 'failed' && stored.error.row.resend !== 'never') throw stored.error;
   await recordLanded(services, tenant, stored);
@@ -33,7 +45,7 @@ async function storeOne({ services, config }: CloudArchive, key: string): Promis
     logger.warn('ingest-refused', { tenant, code: stored.error.code, ...stored.id });
     return 'refused';
   }
-  await services.landing.delete(key);
+  await objects.delete(key);
   return 'done';
 }
 
@@ -50,10 +62,17 @@ function recordLanded({ audit, clock }: Services, tenant: string, { kind, id, ..
 }
 
 /** Of S3's own notification, or EventBridge's. */
-function keysOf(body: string): string[] {
-  const event = JSON.parse(body) as Partial<S3Event & EventBridgeEvent<string, { object?: { key?: string } }>>;
-  if (event.Records) return event.Records.map(({ s3 }) => decodeURIComponent(s3.object.key.replaceAll('+', ' ')));
-  if (event.detail?.object?.key !== undefined) return [event.detail.object.key];
+function landedIn(body: string): Landed[] {
+  const event = JSON.parse(body) as Partial<
+    S3Event & EventBridgeEvent<string, { object?: { key?: string; 'version-id'?: string } }>
+  >;
+  if (event.Records)
+    return event.Records.map(({ s3: { object } }) => ({
+      key: decodeURIComponent(object.key.replaceAll('+', ' ')),
+      version: object.versionId,
+    }));
+  const { key, 'version-id': version } = event.detail?.object ?? {};
+  if (key !== undefined) return [{ key, version }];
   if ('Event' in event) return []; // s3:TestEvent, when the notification is set up
   throw new PacsError('BAD_REQUEST', 'a message is no event of S3');
 }

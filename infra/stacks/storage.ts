@@ -61,8 +61,18 @@ export class StorageStack extends NephosStack {
         {
           id: 'expire',
           expiration: Duration.days(LANDING_BUCKET.expireDays),
-          noncurrentVersionExpiration: Duration.days(1),
           abortIncompleteMultipartUploadAfter: Duration.days(LANDING_BUCKET.expireDays),
+        },
+        ...[LANDING_BUCKET.prefix, LANDING_BUCKET.imagingPrefix].map((prefix) => ({
+          id: `deleted-${prefix}`,
+          prefix,
+          noncurrentVersionExpiration: Duration.days(1),
+        })),
+        {
+          // What a sender has overwritten waits to be stored like any other.
+          id: 'overwritten',
+          prefix: LANDING_BUCKET.incomingPrefix,
+          noncurrentVersionExpiration: Duration.days(LANDING_BUCKET.expireDays),
         },
       ],
       cors: [corsRule(settings.corsOrigins, settings.domain?.name, [s3.HttpMethods.PUT])],

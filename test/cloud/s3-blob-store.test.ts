@@ -5,6 +5,8 @@ import {
   HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
   PutObjectLockConfigurationCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
@@ -52,6 +54,24 @@ describe('S3BlobStore on MiniStack, in small parts', () =>
     store: new S3BlobStore({ ...options(), partBytes: 64 * 1024 }),
     close: async () => {},
   })));
+
+test('of what lies under one name each version is read and deleted by itself', async () => {
+  const [Bucket, Key] = ['landing', 'incoming/main/from a CD/IM 0001'];
+  await client.send(new CreateBucketCommand({ Bucket }));
+  await client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: 'Enabled' } }));
+  const put = async (text: string) => (await client.send(new PutObjectCommand({ Bucket, Key, Body: text }))).VersionId!;
+  const landing = new S3BlobStore({ ...options(), bucket: Bucket, foreignKeys: true });
+  const [first, second] = [await put('first'), await put('second')];
+  const textOf = async (version: string) => Buffer.concat(await Array.fromAsync(landing.ofVersion(version).read(Key)));
+  expect(String(await textOf(first))).toBe('first');
+  expect(String(await textOf(second))).toBe('second');
+  await landing.ofVersion(second).delete(Key);
+  expect(await landing.ofVersion(second).head(Key)).toBeUndefined();
+  await expect(textOf(second)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  expect(String(await landing.readBytes(Key))).toBe('first');
+  await landing.ofVersion(first).delete(Key);
+  expect(await landing.head(Key)).toBeUndefined();
+});
 
 test('a stream of many parts keeps every byte, within a few parts of memory', async () => {
   const store = new S3BlobStore({ ...options(), partBytes: 5 * MEBIBYTE });

@@ -13,7 +13,7 @@ import type { Availability, BlobInfo, BlobStore, ByteRange, PutOptions } from '#
 import type { Clock } from '#core/ports/clock.ts';
 import { blobExists, blobNotFound, checkBlobKey, checkSha256, sha256Of } from '../blob-rules.ts';
 import { type Attempts, DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
-import { checkKey, readWhole, streamRange } from './s3-read.ts';
+import { checkKey, NOTHING_THERE, readWhole, streamRange } from './s3-read.ts';
 import { PartSource, uploadParts } from './s3-upload.ts';
 import { LIFECYCLE_TAG, SHA256_METADATA } from './schema.ts';
 
@@ -36,7 +36,10 @@ export interface S3Options {
   readonly foreignKeys?: boolean;
 }
 
-export type S3Settings = Required<S3Options>;
+export interface S3Settings extends Required<S3Options> {
+  /** VersionId of what is read and deleted; undefined: the current version is read, and hidden by a delete marker */
+  readonly version?: string | undefined;
+}
 
 /** Names the put that made an object, so that one whose answer was lost recognises its own. */
 export const WRITER_METADATA = 'writer';
@@ -47,13 +50,13 @@ export const WRITER_METADATA = 'writer';
  * - A put is create-only by `If-None-Match: *`. What fits one part is one request, which S3 checks against its SHA-256; more is a
  *   multipart upload with a SHA-256 of each part, completed only when the source has ended and its hash is known to be right.
  * - In a versioned bucket `delete` leaves a delete marker: the blob is gone for readers and its key is free. The bytes stay as a noncurrent
- *   version until Object Lock lets the bucket's lifecycle remove them.
+ *   version until Object Lock lets the bucket's lifecycle remove them. Of one version (`ofVersion`) nothing is left, and others are not touched.
  * - Blobs in Glacier classes throw ARCHIVED until restored; so do those that Intelligent-Tiering has archived.
  */
 export class S3BlobStore implements BlobStore {
   readonly #settings: S3Settings;
 
-  constructor(options: S3Options) {
+  constructor(options: S3Options & Pick<S3Settings, 'version'>) {
     this.#settings = {
       retry: DEFAULT_RETRY,
       partBytes: 8 * 1024 * 1024,
@@ -161,10 +164,14 @@ export class S3BlobStore implements BlobStore {
     } while (ContinuationToken !== undefined);
   }
 
+  ofVersion(version: string): S3BlobStore {
+    return new S3BlobStore({ ...this.#settings, version });
+  }
+
   async delete(key: string): Promise<void> {
     checkKey(this.#settings, key);
-    const { client, bucket } = this.#settings;
-    const command = new DeleteObjectCommand({ Bucket: bucket, Key: key });
+    const { client, bucket, version } = this.#settings;
+    const command = new DeleteObjectCommand({ Bucket: bucket, Key: key, VersionId: version });
     await this.#call(true, () => client.send(command));
   }
 
@@ -222,13 +229,13 @@ export class S3BlobStore implements BlobStore {
   }
 
   async #head(key: string): Promise<HeadObjectCommandOutput | undefined> {
-    const { client, bucket } = this.#settings;
-    const command = new HeadObjectCommand({ Bucket: bucket, Key: key });
+    const { client, bucket, version } = this.#settings;
+    const command = new HeadObjectCommand({ Bucket: bucket, Key: key, VersionId: version });
     return this.#call(false, async () => {
       try {
         return await client.send(command);
       } catch (error) {
-        if (['NotFound', 'NoSuchKey'].includes(nameOf(error))) return undefined;
+        if (NOTHING_THERE.has(nameOf(error))) return undefined;
         throw error;
       }
     });

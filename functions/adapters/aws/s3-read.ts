@@ -83,6 +83,9 @@ export async function* streamRange(
   }
 }
 
+/** Names of the errors by which S3 says that there is no such object, or no such version of it. */
+export const NOTHING_THERE: ReadonlySet<string> = new Set(['NoSuchKey', 'NotFound', 'NoSuchVersion']);
+
 /** A read that starts where the blob ends. */
 class EmptyEnd extends Error {}
 
@@ -93,14 +96,14 @@ async function open(
   end: number | undefined,
   size: () => Promise<number>,
 ): Promise<Opened> {
-  const { client, bucket, clock, retry } = settings;
+  const { client, bucket, clock, retry, version } = settings;
   const Range = start === 0 && end === undefined ? undefined : `bytes=${start}-${end === undefined ? '' : end - 1}`;
   const answer = await retrying({ clock, policy: retry, changes: false }, async () => {
     try {
-      return await client.send(new GetObjectCommand({ Bucket: bucket, Key: key, Range }));
+      return await client.send(new GetObjectCommand({ Bucket: bucket, Key: key, Range, VersionId: version }));
     } catch (error) {
       const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } };
-      if (name === 'NoSuchKey' || name === 'NotFound') throw blobNotFound(key, error);
+      if (NOTHING_THERE.has(name ?? '')) throw blobNotFound(key, error);
       if (name === 'InvalidObjectState') throw blobArchived(key, error);
       if (name !== 'InvalidRange' && $metadata?.httpStatusCode !== 416) throw error;
       resolveRange({ offset: start, ...(end !== undefined && { length: end - start }) }, await size());

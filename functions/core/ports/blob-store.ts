@@ -53,6 +53,12 @@ export interface BlobStore {
 
   /** For small objects, where the store can keep many of them in one file. */
   readonly packed?: PackedBlobs;
+
+  /**
+   * What was put at one time under a key that others may put anew: a landing zone where senders choose the names. `version` is the store's own word for it.
+   * A store whose blobs are put once has no such method.
+   */
+  ofVersion?(version: string): Pick<BlobStore, 'head' | 'read' | 'delete'>;
 }
 
 /**

@@ -140,10 +140,12 @@ function s3Actions(method: string, url: string): Asked[] | undefined {
     return method === 'GET' && query.has('list-type')
       ? [{ action: 's3:ListBucket', resource: `${bucketArn}?prefix=${query.get('prefix') ?? ''}` }]
       : undefined;
-  if (method === 'GET' || method === 'HEAD') return object('s3:GetObject');
+  const ofVersion = query.has('versionId') ? 'Version' : '';
+  if (method === 'GET' || method === 'HEAD') return object(`s3:GetObject${ofVersion}`);
   if (method === 'PUT') return object(query.has('tagging') ? 's3:PutObjectTagging' : 's3:PutObject');
   if (method === 'POST' && query.has('restore')) return object('s3:RestoreObject');
   if (method === 'POST' && (query.has('uploads') || query.has('uploadId'))) return object('s3:PutObject');
-  if (method === 'DELETE') return object(query.has('uploadId') ? 's3:AbortMultipartUpload' : 's3:DeleteObject');
+  if (method === 'DELETE')
+    return object(query.has('uploadId') ? 's3:AbortMultipartUpload' : `s3:DeleteObject${ofVersion}`);
   return undefined;
 }

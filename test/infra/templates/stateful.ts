@@ -152,8 +152,10 @@ describe('the landing bucket', () => {
       {
         ExpirationInDays: 7,
         AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 },
-        NoncurrentVersionExpiration: { NoncurrentDays: 1 },
       },
+      { Prefix: '_uploads/', NoncurrentVersionExpiration: { NoncurrentDays: 1 } },
+      { Prefix: '_imaging/', NoncurrentVersionExpiration: { NoncurrentDays: 1 } },
+      { Prefix: 'incoming/', NoncurrentVersionExpiration: { NoncurrentDays: 7 } },
     ]);
   });
 
