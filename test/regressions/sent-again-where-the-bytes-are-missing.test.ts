@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { commitmentOf } from '#core/archive/commitment.ts';
 import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
@@ -33,4 +34,32 @@ test.each([
   expect(Buffer.from(await services.blobs.readBytes(blobKey)).equals(bytes)).toBe(true);
   await sweep(services, TENANT, 0);
   expect(await verifyArchive(services, TENANT)).toMatchObject({ intact: 1, damaged: [], orphans: [], miscounted: [] });
+});
+
+/** The index alone was asked: a gateway was told that it may let go of what had not arrived in the region that answered. */
+test('storage commitment is given for no instance whose bytes are missing', async () => {
+  const services = memoryServices();
+  const [CT, MR] = [uid(2), uid(4)];
+  for (const [series, number] of [
+    [CT, 10],
+    [CT, 11],
+    [CT, 12],
+    [MR, 13],
+  ] as const)
+    await store(services, buildDicom({ SeriesInstanceUID: series, SOPInstanceUID: uid(number) }));
+  const item = await services.index.get(keys.instance(TENANT, uid(1), CT, uid(11)));
+  const { blobKey, SOPClassUID, sha256 } = asRecord<InstanceRecord>(item!);
+  const bytes = await services.blobs.readBytes(blobKey);
+  await services.blobs.delete(blobKey);
+  const references = [13, 12, 11, 10].map((number) => ({ SOPClassUID, SOPInstanceUID: uid(number) }));
+  const vouched = async () => {
+    const { committed, failed } = await commitmentOf(services, TENANT, { references });
+    return { committed: committed.map(({ SOPInstanceUID }) => SOPInstanceUID), failed };
+  };
+  expect(await vouched()).toEqual({
+    committed: [13, 12, 10].map(uid),
+    failed: [{ SOPClassUID, SOPInstanceUID: uid(11), reason: 'processingFailure' }],
+  });
+  await services.blobs.put(blobKey, bytes, { sha256 });
+  expect(await vouched()).toMatchObject({ failed: [] });
 });

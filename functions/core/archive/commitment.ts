@@ -6,6 +6,7 @@ import { newVersion } from '../ids.ts';
 import { asItem, asRecord, ITEM_LIMIT_BYTES, type Item } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type Deletion, deletionsOf } from './deletions.ts';
+import { presentBlobs } from './missing-bytes.ts';
 import { type CommitmentRecord, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
 
 /** Queue of the requests that are still to be answered; payload: tenant and id. */
@@ -100,7 +101,10 @@ export async function forgetCommitmentRequest({ index }: Services, tenant: Tenan
   await index.write([{ kind: 'delete', key: keys.commitment(tenant, id) }]);
 }
 
-/** Committed is an instance whose record says which bytes are kept, by their SHA-256: it is written when they are durable. */
+/**
+ * Committed is an instance whose record says which bytes are kept, by their SHA-256: it is written when they are durable. In a second region the record may
+ * come before the bytes; nothing is vouched for that is not there (processingFailure: it may be in a while).
+ */
 export async function commitmentOf(
   services: Services,
   tenant: Tenant,
@@ -108,7 +112,7 @@ export async function commitmentOf(
 ): Promise<OwnCommitment> {
   const confined = confineKept(services, tenant, reach, 'commit');
   const { index } = confined;
-  const committed: (Reference & { readonly sha256: string })[] = [];
+  const found: (OwnCommitment['committed'][number] & { readonly blobKey: string })[] = [];
   const failed: OwnCommitment['failed'][number][] = [];
   for (let at = 0; at < references.length; at += GET_RECORDS) {
     const batch = references.slice(at, at + GET_RECORDS);
@@ -126,9 +130,17 @@ export async function commitmentOf(
         failed.push({ ...reference, reason: 'noSuchInstance', ...rejected(claims[i]) });
       else if (record.SOPClassUID !== reference.SOPClassUID)
         failed.push({ ...reference, reason: 'classInstanceConflict' });
-      else committed.push({ ...reference, sha256: record.sha256 });
+      else found.push({ ...reference, sha256: record.sha256, blobKey: record.blobKey });
     }
   }
+  const present = await presentBlobs(
+    services,
+    found.map(({ blobKey }) => blobKey),
+  );
+  const committed: OwnCommitment['committed'][number][] = [];
+  for (const { blobKey, sha256, ...reference } of found)
+    if (present === undefined || present.has(blobKey)) committed.push({ ...reference, sha256 });
+    else failed.push({ ...reference, reason: 'processingFailure' });
   return { committed, failed: await withDeletions(confined, tenant, references, failed) };
 }
 

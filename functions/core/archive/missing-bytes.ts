@@ -44,3 +44,33 @@ export async function giveMissingBytes(
     }
   }
 }
+
+/** series that are listed at the same time */
+const AT_ONCE = 16;
+
+/**
+ * Which of these blobs are there, by their keys: one listing a series, from the first to the last that is asked for. @returns undefined where the store packs
+ * small objects: there are all that the index knows
+ */
+export async function presentBlobs(
+  { blobs }: Pick<Services, 'blobs'>,
+  blobKeys: readonly string[],
+): Promise<ReadonlySet<string> | undefined> {
+  if (blobs.packed !== undefined) return undefined;
+  const folders = Map.groupBy(blobKeys, (key) => key.slice(0, key.lastIndexOf('/') + 1)).entries();
+  const present = new Set<string>();
+  const look = async (): Promise<void> => {
+    for (const [folder, keys] of folders) {
+      const sorted = keys.toSorted();
+      const [first = '', last = ''] = [sorted[0], sorted.at(-1)];
+      const wanted = new Set(keys);
+      // A key without its last character stands before it.
+      for await (const { key } of blobs.list(folder, first.slice(0, -1))) {
+        if (wanted.has(key)) present.add(key);
+        if (key >= last) break;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, look));
+  return present;
+}
