@@ -16,8 +16,11 @@ export type Manifest =
       readonly blobKeys: readonly string[];
       /** blob key of what took its place, of a trash record of kind `replaced` */
       readonly replacedBy?: string;
+      /** its bytes are being removed for good: some of them may be gone */
+      readonly isBeingPurged?: boolean;
     }
   | { readonly kind: 'restored'; readonly id: string }
+  | { readonly kind: 'purging'; readonly id: string }
   /** of what the trash record was to hold, these are not in it (any more): left where they were, or restored without the others; `part` tells one such note from another */
   | {
       readonly kind: 'except';
@@ -39,6 +42,8 @@ function keyOf(tenant: Tenant, manifest: Manifest): string {
       return `${folder(tenant)}trash.${manifest.trash.id}.json`;
     case 'restored':
       return `${folder(tenant)}trash.${manifest.id}.restored.json`;
+    case 'purging':
+      return `${folder(tenant)}trash.${manifest.id}.purging.json`;
     case 'except':
       return `${folder(tenant)}trash.${manifest.id}.except.${manifest.part}.json`;
     case 'superseded':
@@ -115,6 +120,7 @@ export async function readManifests(blobs: BlobStore, tenant: Tenant): Promise<M
     all.push(await read(blobs, key));
   }
   const excepted = new Set(all.flatMap((m) => (m.kind === 'except' ? m.blobKeys.map((key) => `${m.id} ${key}`) : [])));
+  const purging = new Set(all.flatMap((m) => (m.kind === 'purging' ? [m.id] : [])));
   const undone = new Set(all.flatMap((m) => (m.kind === 'released' || m.kind === 'restored' ? [m.id] : [])));
   const decided = all.filter(
     (m) =>
@@ -127,7 +133,11 @@ export async function readManifests(blobs: BlobStore, tenant: Tenant): Promise<M
     .filter((m) => !waiting.has(replacerOf(m) ?? ''))
     .map((m) =>
       m.kind === 'trash'
-        ? { ...m, blobKeys: m.blobKeys.filter((key) => !waiting.has(key) && !excepted.has(`${m.trash.id} ${key}`)) }
+        ? {
+            ...m,
+            blobKeys: m.blobKeys.filter((key) => !waiting.has(key) && !excepted.has(`${m.trash.id} ${key}`)),
+            isBeingPurged: purging.has(m.trash.id),
+          }
         : m,
     )
     .filter((m) => m.kind !== 'trash' || m.blobKeys.length > 0);

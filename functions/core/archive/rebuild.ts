@@ -4,11 +4,14 @@ import type { DataSet } from '../dicom/types.ts';
 import { asPacsError, PacsError } from '../errors.ts';
 import { lockOf, timeOf } from '../ids.ts';
 import { asItem } from '../ports/index-table.ts';
+import { instanceMetadata } from '../retrieve/metadata.ts';
 import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
+import type { Identity } from './instance.ts';
 import { readManifests } from './manifest.ts';
 import { type InstanceRecord, keys, type Tenant } from './records.ts';
+import { claimAhead, isRejectionNote, KEY_OBJECT_SELECTION } from './reject.ts';
 import { rescan } from './rescan.ts';
 import { whoseObject } from './whose.ts';
 
@@ -39,6 +42,7 @@ export async function rebuildIndex(
   const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [] };
   const setAside = await restoreDecisions(services, tenant, report);
   const studies = new Set<string>();
+  const keyObjects: Identity[] = [];
   let done = 0;
   for await (const { key } of services.blobs.list(`${tenant}/`)) {
     const version = OBJECT_KEY.exec(key)?.[1];
@@ -55,6 +59,7 @@ export async function rebuildIndex(
       else {
         report.instances++;
         studies.add(prepared.instance.StudyInstanceUID);
+        if (prepared.instance.SOPClassUID === KEY_OBJECT_SELECTION) keyObjects.push(prepared.instance);
       }
     } catch (error) {
       report.failed.push({ blobKey: key, code: asPacsError(error).code });
@@ -65,8 +70,17 @@ export async function rebuildIndex(
     await services.folder.fold(tenant, study);
     await countRebuiltStudy(services, tenant, study);
   }
+  for (const note of keyObjects) await rejectAhead(services, tenant, note);
   if ((await sealedUpTo(services, tenant)).segments === 0) await restoreAudit(services, tenant);
   return report;
+}
+
+/** What a rejection note names and is not here is hidden when it comes. What is here was decided, and is in the manifests. */
+async function rejectAhead(services: Services, tenant: Tenant, note: Identity): Promise<void> {
+  const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = note;
+  const metadata = await instanceMetadata(services, tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
+  const dataSet: DataSet = JSON.parse(metadata);
+  if (isRejectionNote(dataSet)) await claimAhead(services, tenant, dataSet, note);
 }
 
 /** The tenants that any object of the store belongs to. */
@@ -103,7 +117,8 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
       report.held++;
     } else if (manifest.kind === 'trash') {
       const { trash } = manifest;
-      const rescanned = await rescanAll(services, tenant, manifest.blobKeys, report);
+      const there = manifest.isBeingPurged ? await onlyKept(services, manifest.blobKeys) : manifest.blobKeys;
+      const rescanned = await rescanAll(services, tenant, there, report);
       const attributes = rescanned[0]?.attributes;
       for (const blobKey of manifest.blobKeys) setAside.add(blobKey);
       for (const { instance } of rescanned) {
@@ -126,6 +141,12 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
     }
   }
   return setAside;
+}
+
+async function onlyKept({ blobs }: Services, blobKeys: readonly string[]): Promise<string[]> {
+  const kept: string[] = [];
+  for (const key of blobKeys) if ((await blobs.head(key)) !== undefined) kept.push(key);
+  return kept;
 }
 
 interface Rescanned {

@@ -49,6 +49,24 @@ export async function applyRejectionNote(
   dataSet: DataSet,
   note: Identity,
 ): Promise<void> {
+  const selections = namedBy(dataSet, note);
+  if (selections.length === 0) return;
+  const reason = rejectionTitle(dataSet) ?? 'rejected';
+  const by = `note ${note.SOPInstanceUID}`;
+  const hide = async (some: readonly Selection[]): Promise<void> => {
+    try {
+      await moveToTrash(services, tenant, some, { kind: 'rejected', reason, by });
+    } catch (error) {
+      if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
+    }
+  };
+  await hide(selections);
+  const came = await claimAhead(services, tenant, dataSet, note);
+  if (came.length > 0) await hide(came);
+}
+
+/** What the note names, without itself. */
+function namedBy(dataSet: DataSet, note: Identity): Selection[] {
   const selections: Selection[] = [];
   for (const study of items(dataSet['0040A375'])) {
     for (const series of items(study['00081115'])) {
@@ -63,37 +81,28 @@ export async function applyRejectionNote(
       }
     }
   }
-  if (selections.length === 0) return;
-  const reason = rejectionTitle(dataSet) ?? 'rejected';
-  const by = `note ${note.SOPInstanceUID}`;
-  const hide = async (some: readonly Selection[]): Promise<void> => {
-    try {
-      await moveToTrash(services, tenant, some, { kind: 'rejected', reason, by });
-    } catch (error) {
-      if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
-    }
-  };
-  await hide(selections);
-  if (!services.policy.rejectsAhead) return;
-  // A note is about the study that it belongs to: of another one it hides what is there, and nothing that is still to come.
-  const own = selections.filter(({ StudyInstanceUID }) => StudyInstanceUID === note.StudyInstanceUID);
-  const came = await claimAhead(services, tenant, own, note.SOPInstanceUID, { reason, by });
-  if (came.length > 0) await hide(came);
+  return selections;
 }
 
 /**
- * Claims the UIDs of what has not come yet, so that it is hidden when it does (fileRejected): senders that send over several connections, or again
- * what has failed, let a note overtake what it names. @returns what has come in this moment
+ * Claims the UIDs of what the note names and has not come yet, so that it is hidden when it does (fileRejected): senders that send over several
+ * connections, or again what has failed, let a note overtake what it names. @returns what has come in this moment
  */
-async function claimAhead(
+export async function claimAhead(
   confined: Services,
   tenant: Tenant,
-  selections: readonly Selection[],
-  rejectedBy: string,
-  ahead: { readonly reason: string; readonly by: string },
+  dataSet: DataSet,
+  note: Identity,
 ): Promise<Selection[]> {
-  const { index, limits, clock } = wholeOf(confined);
+  const { index, limits, clock, policy } = wholeOf(confined);
   const came: Selection[] = [];
+  if (!policy.rejectsAhead) return came;
+  const ahead = { reason: rejectionTitle(dataSet) ?? 'rejected', by: `note ${note.SOPInstanceUID}` };
+  const rejectedBy = note.SOPInstanceUID;
+  // A note is about the study that it belongs to: of another one it hides what is there, and nothing that is still to come.
+  const selections = namedBy(dataSet, note).filter(
+    ({ StudyInstanceUID }) => StudyInstanceUID === note.StudyInstanceUID,
+  );
   for (let at = 0; at < Math.min(selections.length, limits.rejectedAheadInstances); at += CLAIMS_AT_ONCE) {
     const batch = selections.slice(at, Math.min(at + CLAIMS_AT_ONCE, limits.rejectedAheadInstances));
     const claims = await index.getMany(batch.map(({ SOPInstanceUID }) => keys.sop(tenant, SOPInstanceUID!)));

@@ -229,6 +229,8 @@ async function purge(services: Services, tenant: Tenant, id: string): Promise<nu
     studies: [trash.StudyInstanceUID],
     instances: trash.instanceCount,
   });
+  // What a rebuild finds missing of it from now on is no loss.
+  await putManifest(services.blobs, tenant, { kind: 'purging', id });
   let purged = 0;
   const studies = new Set<string>();
   for await (const { sort, instance } of trashedInstances(services, tenant, id)) {
@@ -250,8 +252,9 @@ async function purge(services: Services, tenant: Tenant, id: string): Promise<nu
   return purged;
 }
 
+/** The object last: by it a rebuild finds what stands beside. */
 async function deleteBlobs({ blobs }: Services, instance: InstanceRecord): Promise<void> {
-  for (const key of blobKeysOf(instance)) await blobs.delete(key);
+  for (const key of blobKeysOf(instance).toReversed()) await blobs.delete(key);
 }
 
 /** What is found and read is never purged, whoever has put it into the trash besides. */

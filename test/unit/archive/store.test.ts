@@ -443,6 +443,21 @@ describe.each([{ packed: false }, { packed: true }])('with objects packed: $pack
       expect(await store(fresh, slice(1))).toMatchObject({ kind: 'duplicate' });
     });
 
+    test('that came first hide what comes after a rebuild, and nothing that a person had brought back', async () => {
+      const services = memoryServices();
+      await store(services, note('113001', 1, 2));
+      await store(services, slice(1));
+      const [trash] = (await listTrash(services, TENANT, '', 10)).items;
+      await restoreFromTrash(services, TENANT, trash!.id);
+      const fresh = memoryServices({ ports: { blobs: services.blobs } });
+      await rebuildIndex(fresh, TENANT);
+      expect(await instanceOf(fresh, 1)).toBeDefined();
+      expect(await store(fresh, slice(2))).toMatchObject({ kind: 'stored' });
+      expect(await instanceOf(fresh, 2)).toBeUndefined();
+      const rejected = { kind: 'rejected', SOPInstanceUID: uid(102), by: `note ${uid(900)}` };
+      expect((await listTrash(fresh, TENANT, '', 10)).items).toMatchObject([rejected]);
+    });
+
     test('hide what they name, and sending that again does not bring it back', async () => {
       const services = memoryServices();
       await store(services, slice(1));
