@@ -44,6 +44,10 @@ function services(): string {
 HEAD is answered wherever GET is. OPTIONS answers CORS preflights for configured origins. If-None-Match, If-Modified-Since, If-Match and If-Unmodified-Since are heeded wherever an answer has an ETag
 (304, 412), Range and If-Range where it says Accept-Ranges. Resources of services that are not offered (§1) are 404, and say which service it is.
 
+A study or series in a named transfer syntax: 206 where the index tells that some instances cannot be had so, 406 where none can. An image that turns out not to be decodable only when it is read, of a study or series: as an object it leaves
+as stored, as pixel data its codestream, each under its own Content-Type; as a picture it is a part of \`application/problem+json\`. A frame behind the first of one object breaks the connection off: no answer that is cut looks whole. All
+frames of an object as a single \`application/octet-stream\`: its samples in Explicit VR Little Endian, without padding.
+
 ${table(['transaction', 'resource', 'right asked for'], [...rows('/dicomweb', DICOMWEB_ROUTES), ...rows('/wado', WADO_URI_ROUTES)])}
 
 ### 2.2 Own interface beside DICOMweb

@@ -15,7 +15,7 @@ import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
 import { negotiate, type Offer } from './negotiate.ts';
 import { checkFits } from './response-limits.ts';
-import { allFrameParts, sendAllFrames } from './retrieve-frames.ts';
+import { allFrameParts, hasFrameParts, sendAllFrames } from './retrieve-frames.ts';
 
 const PIXEL_DATA = '7FE00010';
 const ENCAPSULATED_DOCUMENT = '00420011';
@@ -75,27 +75,25 @@ async function checkNamed(context: Context, instance: InstanceRecord, segment: s
 
 /** GET studies/{study}/bulkdata: every bulk value of every instance (PS3.18 §10.4.3.3.5). */
 export const retrieveStudyBulkdata: Handler = (context) =>
-  sendMany(context, instancesOfStudy(context.services, context.principal.tenant, context.params.study!), 'bulkdata');
+  sendMany(context, () => everyInstanceOfStudy(context), 'bulkdata');
 
 export const retrieveSeriesBulkdata: Handler = (context) =>
-  sendMany(
-    context,
-    instancesOfSeries(context.services, context.principal.tenant, context.params.study!, context.params.series!),
-    'bulkdata',
-  );
+  sendMany(context, () => everyInstanceOfSeries(context), 'bulkdata');
 
-export const retrieveInstanceBulkdata: Handler = (context) => sendMany(context, theInstance(context), 'bulkdata');
+export const retrieveInstanceBulkdata: Handler = (context) => sendMany(context, () => theInstance(context), 'bulkdata');
 
 /** GET studies/{study}/pixeldata: every frame of every instance (PS3.18 §10.4.3.3.6). */
 export const retrieveStudyPixelData: Handler = (context) =>
-  sendMany(context, instancesOfStudy(context.services, context.principal.tenant, context.params.study!), 'pixeldata');
+  sendMany(context, () => everyInstanceOfStudy(context), 'pixeldata');
 
 export const retrieveSeriesPixelData: Handler = (context) =>
-  sendMany(
-    context,
-    instancesOfSeries(context.services, context.principal.tenant, context.params.study!, context.params.series!),
-    'pixeldata',
-  );
+  sendMany(context, () => everyInstanceOfSeries(context), 'pixeldata');
+
+const everyInstanceOfStudy = ({ services, principal, params }: Context): AsyncGenerator<InstanceRecord> =>
+  instancesOfStudy(services, principal.tenant, params.study!);
+
+const everyInstanceOfSeries = ({ services, principal, params }: Context): AsyncGenerator<InstanceRecord> =>
+  instancesOfSeries(services, principal.tenant, params.study!, params.series!);
 
 async function* theInstance({ services, principal, params }: Context): AsyncGenerator<InstanceRecord> {
   yield await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
@@ -103,19 +101,30 @@ async function* theInstance({ services, principal, params }: Context): AsyncGene
 
 async function sendMany(
   context: Context,
-  instances: AsyncGenerator<InstanceRecord>,
+  list: () => AsyncGenerator<InstanceRecord>,
   what: 'bulkdata' | 'pixeldata',
 ): Promise<HttpResponse> {
   const { transferSyntax } = negotiate(context.request, [{ type: OCTET_STREAM, packaging: 'multipart' }]);
-  const parts = everyPart(context, instances, what, transferSyntax);
+  // As with whole objects: 206 when the frames of some cannot be had in the syntax that is named (PS3.18 §10.4.3.3). The index tells.
+  const isNamed = transferSyntax !== undefined && transferSyntax !== '*';
+  const complete = !isNamed || (await everyOne(list(), (one) => hasFrameParts(one, transferSyntax)));
+  const parts = everyPart(context, list(), what, transferSyntax);
   // The first part decides the status.
   const first = await parts.next();
+  if (first.done === true && !complete)
+    throw new PacsError('NOT_ACCEPTABLE', 'no pixel data can be had in the transfer syntax that is accepted');
   if (first.done === true)
     throw new PacsError('NOT_FOUND', `there is no ${what === 'bulkdata' ? 'bulk' : 'pixel'} data`);
-  return multipartResponse(context.services.clock, OCTET_STREAM, prepend(first.value, parts), {
+  const response = multipartResponse(context.services.clock, OCTET_STREAM, prepend(first.value, parts), {
     'cache-control': 'private, no-cache',
     vary: 'accept, origin',
   });
+  return complete ? response : { ...response, status: 206 };
+}
+
+async function everyOne<T>(values: AsyncIterable<T>, test: (value: T) => boolean): Promise<boolean> {
+  for await (const value of values) if (!test(value)) return false;
+  return true;
 }
 
 async function* everyPart(

@@ -10,11 +10,13 @@ import {
 } from '#core/pixels/renderable.ts';
 import { type RenderingRequest, renderAnimation, renderFrame, renderState } from '#core/pixels/rendering.ts';
 import { reportHtml, reportText } from '#core/pixels/report.ts';
+import { isUndecodable } from '#core/pixels/undecodable.ts';
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
 import { frameCount, openFrames } from '#core/retrieve/frames.ts';
 import { mediaTypeOf } from '#core/retrieve/media-types.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { etagOf, notModified, rangedResponse, validatorHeaders } from './conditional.ts';
+import { errorResponse } from './error-response.ts';
 import { watermarkOf } from './guest.ts';
 import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
@@ -242,36 +244,49 @@ function stateResponse(
   );
 }
 
+/**
+ * Pictures as parts. One that cannot be drawn is no reason to keep the others back, and must not be missed: in its place stands a part that
+ * says why, problem details under the picture's Content-Location (docs/decisions/0245-one-image-of-many.md).
+ */
 async function partsResponse(
   { services, root }: Context,
   instances: AsyncIterable<InstanceRecord>,
   request: RenderingRequest,
   framesOf: (instance: InstanceRecord) => readonly number[],
 ): Promise<HttpResponse> {
+  let failure: PacsError | undefined;
   async function* parts(): AsyncGenerator<Part, void, undefined> {
     for await (const instance of instances) {
       if (renderableOf(instance) !== 'image') continue;
       for (const frame of framesOf(instance)) {
-        const image = await renderFrame(services, instance, frame, request);
-        yield {
-          headers: {
-            'content-type': image.mediaType,
-            'content-location': `${locationOf(root, instance)}/frames/${frame}/rendered`,
-          },
-          body: image.bytes,
-        };
+        const location = { 'content-location': `${locationOf(root, instance)}/frames/${frame}/rendered` };
+        try {
+          const image = await renderFrame(services, instance, frame, request);
+          yield { headers: { 'content-type': image.mediaType, ...location }, body: image.bytes };
+        } catch (error) {
+          if (!isUndecodable(error)) throw error;
+          failure ??= error;
+          const { headers, body } = errorResponse(error).response;
+          const problem = { 'content-type': headers['content-type']!, ...location };
+          yield { headers: problem, body: Buffer.from(String(body)) };
+        }
       }
     }
   }
-  // The first image is drawn before the status is sent: what cannot be drawn is an error, not a torn body.
   const rest = parts();
-  const first = await rest.next();
-  if (first.done === true) throw noImages();
-  async function* all(head: Part): AsyncGenerator<Part, void, undefined> {
-    yield head;
+  // Drawn before the status is sent, up to the first that can be: where none can, that is an error.
+  const head: Part[] = [];
+  for (;;) {
+    const next = await rest.next();
+    if (next.done === true) throw failure ?? noImages();
+    head.push(next.value);
+    if (next.value.headers['content-type'] === request.mediaType) break;
+  }
+  async function* all(): AsyncGenerator<Part, void, undefined> {
+    yield* head;
     yield* rest;
   }
-  return multipartResponse(services.clock, request.mediaType, all(first.value), {
+  return multipartResponse(services.clock, request.mediaType, all(), {
     'cache-control': 'private, no-cache',
     vary: 'accept',
   });

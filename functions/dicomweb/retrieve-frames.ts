@@ -1,14 +1,15 @@
 import type { InstanceRecord } from '#core/archive/records.ts';
-import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax } from '#core/dicom/transfer-syntaxes.ts';
+import { EXPLICIT_VR_LITTLE_ENDIAN, transferSyntax as syntaxOf } from '#core/dicom/transfer-syntaxes.ts';
 import { PacsError } from '#core/errors.ts';
 import { instead } from '#core/lent-bytes.ts';
 import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
-import { transcodeFrame } from '#core/pixels/transcode.ts';
+import { openPixelData, transcodeFrame } from '#core/pixels/transcode.ts';
+import { isUndecodable } from '#core/pixels/undecodable.ts';
 import { findInstance } from '#core/retrieve/find.ts';
 import { frameCount, openFrame, openFrames } from '#core/retrieve/frames.ts';
 import { COMPRESSED_MEDIA_TYPES, isNativeLittleEndian, mediaTypeOf, OCTET_STREAM } from '#core/retrieve/media-types.ts';
 import { canTranscode } from '#core/retrieve/objects.ts';
-import { type Payload, startAhead } from '#core/retrieve/stream.ts';
+import { type Payload, releasePayload, startAhead } from '#core/retrieve/stream.ts';
 import type { Services } from '#core/services.ts';
 import { cacheControlOf } from './cache-control.ts';
 import { etagOf, notModified, rangedResponse, type Validators, validatorHeaders } from './conditional.ts';
@@ -16,6 +17,7 @@ import type { Context, Handler } from './handler.ts';
 import type { HttpResponse } from './http.ts';
 import { multipartResponse, type Part } from './multipart-writer.ts';
 import { negotiate, type Offer } from './negotiate.ts';
+import { checkFits } from './response-limits.ts';
 
 /** How the frames of an instance leave. */
 interface FrameDelivery {
@@ -41,25 +43,31 @@ export const retrieveFrames: Handler = async (context) => {
   return sendFrames(context, instance, numbers);
 };
 
-/** GET …/instances/{instance}/pixeldata (PS3.18 §10.4.1.1.7): all frames. @throws PacsError NOT_FOUND where there are none */
+/** GET …/instances/{instance}/pixeldata (PS3.18 §10.4.1.1.7): all frames, as parts or joined. @throws PacsError NOT_FOUND where there are none */
 export const retrievePixelData: Handler = async (context) => {
   const { services, principal, params } = context;
   const instance = await findInstance(services, principal.tenant, params.study!, params.series!, params.instance!);
   return sendAllFrames(context, instance);
 };
 
-/** Every frame of an instance, negotiated. @throws PacsError NOT_FOUND, NOT_ACCEPTABLE */
+/**
+ * Every frame of an instance, negotiated. Several in a single part are their samples one behind the other: what is not compressed is
+ * application/octet-stream, however it is stored (PS3.18 §8.7.3.3). @throws PacsError NOT_FOUND, NOT_ACCEPTABLE
+ */
 export function sendAllFrames(context: Context, instance: InstanceRecord): Promise<HttpResponse> {
   const frames = frameCount(instance);
   if (frames === 0) throw new PacsError('NOT_FOUND', 'the instance has no pixel data');
-  return sendFrames(
-    context,
-    instance,
-    Array.from({ length: frames }, (_, i) => i + 1),
-  );
+  return sendFrames(context, instance, allNumbers(frames), frames > 1 ? [joinedOffer(instance)] : []);
 }
 
-/** Every frame of an instance as parts, in a syntax asked for; none where there are no frames or none can be had so. */
+/** Whether the frames of an instance can be had as parts in a syntax asked for; also where it has none. */
+export const hasFrameParts = (instance: InstanceRecord, transferSyntax: string | undefined): boolean =>
+  frameCount(instance) === 0 || frameDelivery(instance, OCTET_STREAM, transferSyntax) !== undefined;
+
+/**
+ * Every frame of an instance as parts, in a syntax asked for; none where there are no frames or none can be had so. Among those of other
+ * instances, what turns out not to be decodable is the codestream as stored, under its own media type and syntax.
+ */
 export async function* allFrameParts(
   { services, root }: Context,
   instance: InstanceRecord,
@@ -69,18 +77,44 @@ export async function* allFrameParts(
   const frames = frameCount(instance);
   if (!delivery || frames === 0) return;
   const numbers = allNumbers(frames);
-  const payloads = openDelivery(services, instance, numbers, delivery);
-  yield* partsOf(payloads, numbers, framesLocation(root, instance), contentTypeOf(delivery));
+  const location = framesLocation(root, instance);
+  if (!delivery.transcode) {
+    yield* partsOf(openFrames(services, instance, numbers), numbers, location, contentTypeOf(delivery));
+    return;
+  }
+  const { transferSyntaxUID } = instance;
+  const { encapsulated } = syntaxOf(transferSyntaxUID);
+  const otherwise: FrameDelivery = { transferSyntaxUID, transcode: false, mediaType: mediaTypeOf(transferSyntaxUID) };
+  yield* startAhead(
+    numbers,
+    async (number): Promise<Part> => {
+      const part = async (as: FrameDelivery): Promise<Part> => ({
+        headers: { 'content-type': contentTypeOf(as), 'content-location': `${location}/${number}` },
+        body: await openOne(services, instance, number, as),
+      });
+      try {
+        return await part(delivery);
+      } catch (error) {
+        // Native samples are not sent in another byte order, nor too few of them.
+        if (!isUndecodable(error) || !encapsulated) throw error;
+        return part(otherwise);
+      }
+    },
+    { ahead: 1, release: ({ body }) => releasePayload(body) },
+  );
 }
 
 async function sendFrames(
   context: Context,
   instance: InstanceRecord,
   numbers: readonly number[],
+  joined: readonly Offer[] = [],
 ): Promise<HttpResponse> {
   const { services, request, root } = context;
-  const choice = negotiate(request, offersFor(instance, numbers.length === 1));
-  const delivery = frameDelivery(instance, choice.type, choice.transferSyntax)!;
+  const choice = negotiate(request, [...offersFor(instance, numbers.length === 1), ...joined]);
+  const isJoined = joined.includes(choice.offer);
+  const asked = isJoined ? EXPLICIT_VR_LITTLE_ENDIAN : choice.transferSyntax;
+  const delivery = frameDelivery(instance, choice.type, asked)!;
   const single = choice.offer.packaging === 'single';
   const name = etagOf(
     instance.sha256,
@@ -97,6 +131,12 @@ async function sendFrames(
 
   const contentType = contentTypeOf(delivery);
   const location = framesLocation(root, instance);
+  if (isJoined) {
+    const { sizeBytes, bytes } = await openPixelData(services, instance);
+    checkFits(services.limits, sizeBytes, 'ask for its frames one by one');
+    const headers = { 'content-type': contentType, 'content-length': String(sizeBytes), ...cache };
+    return { status: 200, headers: { ...headers, ...validatorHeaders(validators) }, body: bytes };
+  }
   if (numbers.length === 1) {
     const body = await openOne(services, instance, numbers[0]!, delivery);
     const headers = { 'content-type': contentType, 'content-location': `${location}/${numbers[0]}` };
@@ -193,12 +233,22 @@ function offersFor(instance: InstanceRecord, single: boolean): Offer[] {
   });
 }
 
+/** All frames in one part: samples, whatever syntax is taken. */
+const joinedOffer = (instance: InstanceRecord): Offer => ({
+  type: OCTET_STREAM,
+  packaging: 'single',
+  accepts: (syntax) =>
+    (syntax === undefined || syntax === '*' || syntax === EXPLICIT_VR_LITTLE_ENDIAN) &&
+    frameDelivery(instance, OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN) !== undefined,
+  transferSyntaxes: () => [EXPLICIT_VR_LITTLE_ENDIAN],
+});
+
 /** what OHIF and static-wado say for HTJ2K, from before it had UIDs; any of them will do */
 const PROVISIONAL_HTJ2K = '3.2.840.10008.1.2.4.96';
 
 /** Says how a whole data set is written, nothing of frames: those would be native ones, little endian. */
 function isOfDataSets(transferSyntaxUID: string): boolean {
-  const { deflated, littleEndian } = transferSyntax(transferSyntaxUID);
+  const { deflated, littleEndian } = syntaxOf(transferSyntaxUID);
   return deflated || !littleEndian;
 }
 

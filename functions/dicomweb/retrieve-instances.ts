@@ -5,7 +5,7 @@ import { PacsError } from '#core/errors.ts';
 import { PRODUCED_SYNTAXES } from '#core/pixels/syntaxes.ts';
 import { findInstance, instancesOfSeries, instancesOfStudy } from '#core/retrieve/find.ts';
 import { OCTET_STREAM } from '#core/retrieve/media-types.ts';
-import { type Delivery, deliveryOf, openEither, readDelivery } from '#core/retrieve/objects.ts';
+import { asStored, type Delivery, deliveryOf, openEither, readDelivery } from '#core/retrieve/objects.ts';
 import { type Payload, releasePayload, startAhead } from '#core/retrieve/stream.ts';
 import { writeZip, type ZipEntry } from '#core/retrieve/zip.ts';
 import type { Services } from '#core/services.ts';
@@ -133,6 +133,7 @@ function deliver(services: Services, instance: InstanceRecord, choices: readonly
   return undefined;
 }
 
+/** What turns out not to be decodable leaves as stored, and says so: by then the status is sent (docs/decisions/0245-one-image-of-many.md). */
 async function* deliverable(
   services: Services,
   instances: AsyncIterable<InstanceRecord>,
@@ -140,7 +141,7 @@ async function* deliverable(
 ): AsyncGenerator<Delivery, void, undefined> {
   for await (const instance of instances) {
     const delivery = deliver(services, instance, choices);
-    if (delivery) yield delivery;
+    if (delivery) yield delivery.transcode ? { ...delivery, otherwise: asStored(services, instance) } : delivery;
   }
 }
 

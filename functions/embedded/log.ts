@@ -1,3 +1,6 @@
+import { describeError } from '#core/errors.ts';
+import { isUndecodable } from '#core/pixels/undecodable.ts';
+
 /** One JSON line an event. Never values of data sets, never queries or paths with names: route names, UIDs, codes, sizes. */
 export interface Log {
   debug(event: string, fields?: Record<string, unknown>): void;
@@ -17,4 +20,12 @@ export function createLog(level: keyof typeof LEVELS, write: (line: string) => v
   return { debug: at('debug'), info: at('info'), error: at('error') };
 }
 
-export { describeError } from '#core/errors.ts';
+/** What went wrong while an answer was being sent, and broke it off: a defect, unless the object that was read is such that nobody can decode it. */
+export const logBrokenAnswer =
+  (log: Log) =>
+  (error: unknown): void =>
+    isUndecodable(error)
+      ? log.info('answer-broken-off', describeError(error))
+      : log.error('defect', describeError(error));
+
+export { describeError };

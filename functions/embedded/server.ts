@@ -13,7 +13,7 @@ import { keepFixity } from './fixity.ts';
 import { createHttpHost } from './http-host.ts';
 import { openLogin } from './issuer/login.ts';
 import { workQueues } from './jobs.ts';
-import { createLog, describeError } from './log.ts';
+import { createLog, describeError, logBrokenAnswer } from './log.ts';
 import { observe, startMetrics } from './metrics.ts';
 import { keepRouting } from './routing.ts';
 
@@ -43,7 +43,7 @@ export async function runServer(config: Config): Promise<void> {
     tls,
     publicUrl: config.publicUrl,
     connections: config.connections,
-    onDefect: (error) => log.error('defect', describeError(error)),
+    onDefect: logBrokenAnswer(log),
     onDone: ({ route, tenant, status, seconds, received, sent }) => {
       const transaction = route ?? 'none';
       observe({ transaction, status, seconds, received, sent });

@@ -4,7 +4,7 @@ import { PacsError } from '#core/errors.ts';
 import { errorResponse } from '#dicomweb/error-response.ts';
 import type { HttpRequest } from '#dicomweb/http.ts';
 import { type Answer, createHttpHost } from '#embedded/http-host.ts';
-import { describeError, type Log } from '#embedded/log.ts';
+import { describeError, type Log, logBrokenAnswer } from '#embedded/log.ts';
 import { cloudApp, type ReadSecret } from '#lambda/cloud-app.ts';
 import type { CloudPorts } from '#lambda/cloud-throttle.ts';
 import type { CloudConfig } from '#lambda/config.ts';
@@ -51,7 +51,7 @@ export async function startService({
   const server = createHttpHost({
     answer,
     publicUrl: config.publicUrl,
-    onDefect: (error) => log.error('defect', describeError(error)),
+    onDefect: logBrokenAnswer(log),
     onDone: ({ route = 'none', tenant, status, seconds, received, sent }) => {
       // The health check asks every few seconds.
       if (route !== 'Health' || status >= 400)

@@ -97,15 +97,52 @@ export async function* transcodeInstance(
   const header = await dataSetOf(services, instance);
   if (header[PIXEL_DATA] === undefined) throw unfit(targetSyntaxUID);
   const first = await reencode(services, instance, 1, targetSyntaxUID);
-  const rest = startAhead(
-    Array.from({ length: frames - 1 }, (_, i) => i + 2),
-    (number) => reencode(services, instance, number, targetSyntaxUID),
-    { ahead: AHEAD },
-  );
+  const rest = laterFrames(services, instance, frames, targetSyntaxUID);
   const content = await pixelContent(first, rest, frames);
   const changes = { ...rewrite.changes, ...headerChanges(header, first, instance.transferSyntaxUID) };
   yield* rewritePart10({ ...rewrite, frames: content, changes });
 }
+
+/**
+ * The pixels of all frames one behind the other, as native PixelData of Explicit VR Little Endian has them, without a padding byte; read
+ * frame by frame. Whoever got it reads the bytes or releases them.
+ * @throws PacsError as transcodeFrame, for the first frame; the bytes as transcodeFrame, for later ones
+ */
+export async function openPixelData(
+  services: Uses,
+  instance: InstanceRecord,
+): Promise<{ readonly sizeBytes: number; readonly bytes: AsyncIterable<Uint8Array> }> {
+  const frames = frameCount(instance);
+  const first = await reencode(services, instance, 1, EXPLICIT_VR_LITTLE_ENDIAN);
+  const { image, codestream } = first;
+  const pixels = image.Rows * image.Columns;
+  const isPacked = image.BitsAllocated === 1;
+  async function* samples(): AsyncGenerator<Uint8Array, void, undefined> {
+    yield codestream;
+    for await (const frame of laterFrames(services, instance, frames, EXPLICIT_VR_LITTLE_ENDIAN)) {
+      if (frame.codestream.length !== codestream.length) throw uneven();
+      yield frame.codestream;
+    }
+  }
+  return {
+    sizeBytes: isPacked ? Math.ceil((pixels * frames) / 8) : codestream.length * frames,
+    bytes: isPacked ? joinBits(samples(), pixels) : samples(),
+  };
+}
+
+const uneven = (): PacsError => new PacsError('UNREADABLE_DATASET', 'the frames are of different sizes');
+
+const laterFrames = (
+  services: Uses,
+  instance: InstanceRecord,
+  frames: number,
+  targetSyntaxUID: string,
+): AsyncGenerator<EncodedFrame, void, undefined> =>
+  startAhead(
+    Array.from({ length: frames - 1 }, (_, i) => i + 2),
+    (number) => reencode(services, instance, number, targetSyntaxUID),
+    { ahead: AHEAD },
+  );
 
 const unfit = (transferSyntaxUID: string): PacsError =>
   new PacsError('UNSUPPORTED_TRANSFER_SYNTAX', 'these pixels cannot be compressed', { details: { transferSyntaxUID } });

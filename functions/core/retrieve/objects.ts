@@ -1,9 +1,9 @@
 import type { InstanceRecord } from '../archive/records.ts';
 import { EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, transferSyntax } from '../dicom/transfer-syntaxes.ts';
-import { PacsError } from '../errors.ts';
 import { instead } from '../lent-bytes.ts';
 import { type Coding, holdsWideColour, PIXEL_SYNTAXES } from '../pixels/syntaxes.ts';
 import { transcodeInstance } from '../pixels/transcode.ts';
+import { isUndecodable } from '../pixels/undecodable.ts';
 import type { ReadOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
 import { type Payload, payloadOf, WHOLE_READ_BYTES } from './stream.ts';
@@ -20,7 +20,7 @@ export interface Delivery {
   readonly sizeBytes: number | undefined;
   /** names these very bytes: input for a strong ETag */
   readonly identity: string;
-  /** what is delivered where the pixels turn out not to be decodable, to who named no syntax */
+  /** what is delivered where the pixels turn out not to be decodable: to who named no syntax, and among others */
   readonly otherwise?: Delivery;
 }
 
@@ -51,7 +51,7 @@ export function deliveryOf(services: Services, instance: InstanceRecord, asked: 
 
 const hasPixels = (instance: InstanceRecord): boolean => instance.pixels !== undefined;
 
-function asStored({ policy }: Services, instance: InstanceRecord): Delivery {
+export function asStored({ policy }: Services, instance: InstanceRecord): Delivery {
   return {
     instance,
     transferSyntaxUID: instance.transferSyntaxUID,
@@ -98,7 +98,7 @@ export const openDelivery = (services: Services, delivery: Delivery, options?: R
 
 /**
  * As `openDelivery`, with what is delivered in the end. That the pixels of an object cannot be decoded is known when they are: one such image
- * must not keep the others of its study from who named no syntax.
+ * must not keep the others of its study from anybody.
  */
 export async function openEither(
   services: Services,
@@ -113,10 +113,6 @@ export async function openEither(
     return { delivery: otherwise, body: await openDelivery(services, otherwise, options) };
   }
 }
-
-const isUndecodable = (error: unknown): boolean =>
-  error instanceof PacsError &&
-  (error.code === 'UNREADABLE_DATASET' || error.code === 'UNSUPPORTED_TRANSFER_SYNTAX' || error.code === 'TOO_LARGE');
 
 /** The bytes of a delivery; of a stored object those of `range`, in one array when they are few. */
 export function readDelivery(
