@@ -59,7 +59,7 @@ export async function finishInterrupted(services: Services, tenant: Tenant, id: 
 /**
  * Brings back what a trash entry holds. Repeatable: one that was interrupted goes on where it stopped, by the queue if nobody asks again.
  * @throws PacsError NOT_FOUND; BEING_STORED while the removal itself is not complete; GONE when it is being purged; ARCHIVED when some of it lies on
- *   slow media: the rest is back, and the queue brings back these
+ *   slow media: the rest is back, and the queue brings back these; CONFLICT when some of it cannot be read: the rest is back
  */
 export async function restoreFromTrash(confined: Services, tenant: Tenant, id: string): Promise<RestoreOutcome> {
   await getTrash(confined, tenant, id);
@@ -73,7 +73,7 @@ export async function restoreFromTrash(confined: Services, tenant: Tenant, id: s
   });
 }
 
-/** `away`: what lies on slow media. The entry stays until that is back. */
+/** `away`: what lies on slow media. The entry stays until that is back. @throws PacsError CONFLICT when all others are back, and some cannot be read */
 async function goOnRestoring(
   services: Services,
   tenant: Tenant,
@@ -81,15 +81,29 @@ async function goOnRestoring(
 ): Promise<RestoreOutcome & { readonly away: readonly InstanceRecord[] }> {
   const { id } = trash;
   const found: Record<Reinstated, InstanceRecord[]> = { restored: [], conflicting: [], away: [], gone: [] };
+  let unreadable: PacsError | undefined;
   for await (const { sort, instance } of trashedInstances(services, tenant, id)) {
     const key = { partition: `${tenant}|trashed|${id}`, sort };
-    found[await reinstate(services, tenant, instance, key, id)].push(instance);
+    try {
+      found[await reinstate(services, tenant, instance, key, id)].push(instance);
+    } catch (error) {
+      // One whose bytes are missing or spoiled holds up no other.
+      if (!(error instanceof PacsError && UNREADABLE.has(error.code))) throw error;
+      unreadable ??= error;
+    }
   }
   const { away } = found;
   const [restored, conflicting] = [found.restored.length, found.conflicting.length];
   for (const study of new Set(found.restored.map(({ StudyInstanceUID }) => StudyInstanceUID)))
     await services.folder.fold(tenant, study);
+  // These may be waited for longer than anybody waits to rebuild an index.
+  if (restored > 0 && (away.length > 0 || unreadable)) await noteUntaken(services, tenant, id);
   if (away.length > 0) return { restored, conflicting, away };
+  if (unreadable)
+    throw new PacsError('CONFLICT', 'some of the objects cannot be read; the others have been restored', {
+      cause: unreadable,
+      details: { id, restored },
+    });
   const at = services.clock.now();
   const event = eventWrite(tenant, {
     type: 'Restored',
@@ -115,6 +129,9 @@ async function goOnRestoring(
   }
   return { restored, conflicting, away };
 }
+
+/** What is said of an object that is gone, or no longer what was received. */
+const UNREADABLE: ReadonlySet<string> = new Set(['NOT_FOUND', 'UNREADABLE_DATASET']);
 
 /**
  * `restored`: visible, with these bytes. `conflicting`: other bytes own its UID, or it is rejected by another note. `away`: on slow media. `gone`: not in
