@@ -79,6 +79,26 @@ const trash = object(
   },
   ['SeriesInstanceUID', 'SOPInstanceUID', 'attributes'],
 );
+const verification = object(
+  {
+    damaged: { ...whole, description: 'objects that are known to be damaged' },
+    pass: {
+      ...object({ startedAt: time, endedAt: time, objects: whole, bytes: whole }, ['endedAt']),
+      description: 'the one that goes on (no endedAt), or the last one; absent: there was none yet',
+    },
+  },
+  ['pass'],
+);
+const damaged = object(
+  {
+    ...uids,
+    blobKey: { ...text, description: 'where its bytes stand, below the folder of objects' },
+    problem: { enum: ['missing', 'altered', 'unreadable'] },
+    foundAt: time,
+    attributes,
+  },
+  ['attributes'],
+);
 const event = object(
   {
     cursor: text,
@@ -224,6 +244,15 @@ export const ARCHIVE_OPERATIONS: Readonly<Record<string, Operation>> = {
     summary: 'Restore an entry of the trash',
     requestBody: object({ action: { enum: ['restore'] } }),
     response: { schema: object({ id: text, restored: whole, conflicting: whole }) },
+  },
+  GetVerification: {
+    summary: 'How far the archive has come with comparing its objects with their SHA-256, and how many are damaged',
+    response: { schema: verification },
+  },
+  ListDamaged: {
+    summary: 'Objects that are not, or not readable, as they arrived',
+    parameters: paging,
+    response: { schema: page(damaged) },
   },
   PutTransaction: {
     summary:

@@ -33,6 +33,7 @@ import { tokenRoutes } from './tokens.ts';
 import { TRANSACTION_ROUTES } from './transactions.ts';
 import { decideTrashed, getTrashed, listTrashed } from './trash.ts';
 import { userRoutes } from './users.ts';
+import { getVerification, listDamagedObjects } from './verification.ts';
 import { getVersionContent, getVersions } from './versions.ts';
 import { WORKLIST_ROUTES } from './worklist.ts';
 
@@ -128,6 +129,14 @@ export function apiRoutes(
     { method: 'GET', path: '/trash', action: 'restore', name: 'ListTrash', handler: listTrashed },
     { method: 'GET', path: '/trash/{id}', action: 'restore', name: 'GetTrashed', handler: getTrashed },
     { method: 'POST', path: '/trash/{id}', action: 'restore', name: 'DecideTrashed', handler: decideTrashed },
+    { method: 'GET', path: '/verification', action: 'administer', name: 'GetVerification', handler: getVerification },
+    {
+      method: 'GET',
+      path: '/verification/damaged',
+      action: 'administer',
+      name: 'ListDamaged',
+      handler: listDamagedObjects,
+    },
     ...TRANSACTION_ROUTES,
     ...WORKLIST_ROUTES,
     ...DEIDENTIFICATION_ROUTES,

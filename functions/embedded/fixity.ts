@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkFixity, damagedObjects } from '#core/archive/fixity.ts';
+import { checkFixity, countDamaged } from '#core/archive/fixity.ts';
 import type { Services } from '#core/services.ts';
 import type { Config } from './config.ts';
 import { describeError, type Log } from './log.ts';
@@ -38,7 +38,7 @@ export async function keepFixity(
           },
           signal,
         );
-        for await (const _ of damagedObjects(services, tenant)) damaged++;
+        damaged += await countDamaged(services, tenant);
       }
       observeDamaged(damaged);
     } catch (error) {

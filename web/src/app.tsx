@@ -12,6 +12,7 @@ import { AuditPage } from './pages/audit.tsx';
 import { ClientsPage } from './pages/clients.tsx';
 import { CostsPage } from './pages/costs.tsx';
 import { GatewaysPage } from './pages/gateways.tsx';
+import { IntegrityPage } from './pages/integrity.tsx';
 import { PeoplePage } from './pages/people.tsx';
 import { QuarantinePage } from './pages/quarantine.tsx';
 import { RoutingPage } from './pages/routing.tsx';
@@ -88,6 +89,8 @@ function Page({ route }: { route: Route }) {
       return <SharesPage selected={route.query.get('id') ?? ''} />;
     case '/trash':
       return <TrashPage />;
+    case '/integrity':
+      return <IntegrityPage />;
     case '/audit':
       return <AuditPage params={route.query} />;
     case '/clients':

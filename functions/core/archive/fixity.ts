@@ -1,10 +1,12 @@
+import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { asItem, asRecord, type Key, recordsIn } from '../ports/index-table.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
-import type { Tenant } from './records.ts';
+import { keys, type StudyRecord, type Tenant } from './records.ts';
 import { isKnown } from './unsettled.ts';
 import { objectsAside, objectsOfStudy, type Problem, placesOfStudies, problemOf, type Stored } from './verify.ts';
+import { whoseStudy } from './whose.ts';
 
 /**
  * Looks at every object that the archive keeps, slowly and again and again, and compares it with its SHA-256: a disk spoils bytes without a
@@ -80,6 +82,30 @@ export async function* damagedObjects({ index }: Pick<Services, 'index'>, tenant
   const { partition } = fixityKeys.pass(tenant);
   for await (const { item } of recordsIn(index, { partition, prefix: DAMAGED, limit: 500 }))
     yield asRecord<Damaged>(item);
+}
+
+export async function countDamaged(services: Pick<Services, 'index'>, tenant: Tenant): Promise<number> {
+  let count = 0;
+  for await (const _ of damagedObjects(services, tenant)) count++;
+  return count;
+}
+
+/** A page of them for people, in the order of their blob keys: those of a study stand together. */
+export async function listDamaged(
+  { index }: Pick<Services, 'index'>,
+  tenant: Tenant,
+  after: string,
+  limit: number,
+): Promise<{ items: (Damaged & { attributes?: DataSet | undefined })[]; next?: string }> {
+  const { partition } = fixityKeys.pass(tenant);
+  const page = await index.query({ partition, prefix: DAMAGED, limit, ...(after !== '' && { after }) });
+  const damaged = page.records.map(({ item }) => asRecord<Damaged>(item));
+  const studies = [...new Set(damaged.map(({ StudyInstanceUID }) => StudyInstanceUID))];
+  const records = await index.getMany(studies.map((study) => keys.study(tenant, study)));
+  const whose = new Map(studies.map((study, i) => [study, whoseStudy(asRecord<StudyRecord>(records[i]))]));
+  const items = damaged.map((one) => ({ ...one, attributes: whose.get(one.StudyInstanceUID) }));
+  const last = page.records.at(-1);
+  return page.more && last ? { items, next: last.sort } : { items };
 }
 
 /**

@@ -47,6 +47,7 @@ const PAGES: readonly (readonly [path: string, drawn: string])[] = [
   ['/shares', '.notice.empty'],
   ['/quarantine', '.quarantine tbody tr'],
   ['/trash', '.notice.empty'],
+  ['/integrity', '.notice.empty'],
   ['/costs', '.costs'],
   ['/gateways', '.notice.empty'],
   ['/access', '.notice.empty'],

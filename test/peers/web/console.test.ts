@@ -214,6 +214,45 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
     await page.context().close();
   });
 
+  test('images that the disk has spoiled are named on every page, and listed with whose they are', async () => {
+    const { page, complaints } = await openPage(browser);
+    const pass = {
+      startedAt: Date.UTC(2026, 1, 3, 8),
+      endedAt: Date.UTC(2026, 1, 5, 9),
+      objects: 48_211,
+      bytes: 2.6e10,
+    };
+    const of = (PatientName: string, modality: string) => ({
+      '00100010': { vr: 'PN', Value: [{ Alphabetic: PatientName }] },
+      '00080061': { vr: 'CS', Value: [modality] },
+      '00080020': { vr: 'DA', Value: ['20260201'] },
+    });
+    const spoiled = (n: number, problem: string, attributes?: object) => ({
+      ...{ StudyInstanceUID: `1.2.${n}`, SeriesInstanceUID: `1.3.${n}`, SOPInstanceUID: `1.4.${n}` },
+      ...{ blobKey: `main/1.2.${n}/1.3.${n}/1.4.${n}.01JKXYZ.dcm`, problem, foundAt: pass.endedAt, attributes },
+    });
+    const items = [
+      spoiled(1, 'altered', of('LIND^ANNA', 'CT')),
+      spoiled(2, 'missing', of('BERG^NILS', 'MR')),
+      spoiled(3, 'unreadable'),
+    ];
+    await page.route('**/api/verification', (route) => route.fulfill({ json: { damaged: 3, pass } }));
+    await page.route('**/api/verification/damaged*', (route) => route.fulfill({ json: { items } }));
+    await page.goto(`${nephos.origin}/#/studies`);
+    await page
+      .getByRole('link', { name: /Integrity/ })
+      .getByText('3', { exact: true })
+      .waitFor();
+    await page.getByRole('link', { name: /Integrity/ }).click();
+    await page.getByText('3 images damaged').waitFor();
+    await page.getByRole('row', { name: /LIND, ANNA.*bytes are not those that arrived/ }).waitFor();
+    await page.getByRole('row', { name: /BERG, NILS.*file is missing/ }).waitFor();
+    await page.getByText('48,211 images (24.2 GB) read').waitFor();
+    await picture(page, 'integrity');
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
   test('a list that somebody has gone through further does not begin again under his eyes', async () => {
     const { page } = await openPage(browser);
     const entry = (id: string) => ({
@@ -298,6 +337,7 @@ describe.runIf(hasCorpus)('the console of an archive that is open to its own mac
         ['/upload', page.getByText('Choose files')],
         ['/quarantine', page.getByText('Nothing is held')],
         ['/trash', page.getByRole('heading', { name: 'Trash' })],
+        ['/integrity', page.getByText('No image is known to be damaged')],
       ] as const) {
         await page.goto(`${nephos.origin}/#${path}`);
         await shown.waitFor();

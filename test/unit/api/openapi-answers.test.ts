@@ -51,6 +51,8 @@ const ASKED: readonly (readonly [method: string, path: string, body?: object | u
   ['GET', '/audit?format=dicom'],
   ['GET', '/audit?format=fhir'],
   ['GET', '/routing'],
+  ['GET', '/verification'],
+  ['GET', '/verification/damaged'],
 ];
 
 test('what is answered is what the document says is answered', async () => {

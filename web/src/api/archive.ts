@@ -49,7 +49,8 @@ export interface PageOf<T> {
   readonly next?: string | null;
 }
 
-const after = (cursor: string | undefined) => (cursor ? `?after=${encodeURIComponent(cursor)}` : '');
+/** The cursor as a query. */
+export const after = (cursor: string | undefined): string => (cursor ? `?after=${encodeURIComponent(cursor)}` : '');
 
 export const listQuarantine = (cursor?: string): Promise<PageOf<HeldObject>> =>
   askJson(`/api/quarantine${after(cursor)}`);

@@ -3,6 +3,7 @@ import { type SignedIn, signOut } from '../api/session.ts';
 import { forgetReturn, href, navigate, type Route } from '../router.ts';
 import { forget } from '../upload/queue.ts';
 import { AlarmBadge } from './alarm-badge.tsx';
+import { DamagedBadge } from './damaged-badge.tsx';
 import { UploadBadge } from './upload-badge.tsx';
 
 /** The pages, and the action (docs/roles.md) without which there is nothing to see there. */
@@ -13,6 +14,7 @@ const PAGES = [
   { path: '/shares', label: 'Shared', action: 'share' },
   { path: '/quarantine', label: 'Quarantine', action: 'administer' },
   { path: '/trash', label: 'Trash', action: 'restore' },
+  { path: '/integrity', label: 'Integrity', action: 'administer' },
   { path: '/routing', label: 'Routing', action: 'readRouting' },
   { path: '/costs', label: 'Costs', action: 'readCosts' },
   { path: '/gateways', label: 'Gateways', action: 'monitor' },
@@ -93,6 +95,7 @@ export function Navigation({ session, route }: { session: SignedIn; route: Route
             {label}
             {path === '/upload' && <UploadBadge />}
             {path === '/access' && <AlarmBadge />}
+            {path === '/integrity' && <DamagedBadge />}
           </a>
         ))}
       </nav>
