@@ -2,6 +2,7 @@ import { FROM_UPSTREAM } from '#core/archive/evict.ts';
 import { readFeed } from '#core/archive/feed.ts';
 import type { ArchiveEvent, InstanceRecord } from '#core/archive/records.ts';
 import { keptInstance } from '#core/archive/trashed.ts';
+import { Part10Scanner } from '#core/dicom/scanner.ts';
 import type { DataSet } from '#core/dicom/types.ts';
 import { PacsError } from '#core/errors.ts';
 import { asItem, asRecord, type Key, type WriteOperation } from '#core/ports/index-table.ts';
@@ -22,6 +23,7 @@ import {
   queueKeyOf,
   type StudyOrder,
 } from './records.ts';
+import { hideIfRejected, rememberRejections } from './rejected.ts';
 import { scheduledPriority, statedPriority, urgent } from './urgent.ts';
 
 /** events of one atomic write; few enough for its 100 operations whatever is configured */
@@ -130,6 +132,7 @@ class Intake {
     // It was fetched from there, and is never forwarded back.
     if (instance.source === FROM_UPSTREAM) return this.#cameFrom(config.upstreams[0].name, instance, event.cursor);
     const facts = new InstanceFacts(this.#context, instance);
+    await rememberRejections(this.#context, instance, () => facts.dataSet());
     const wanted: UpstreamConfig[] = [];
     for (const upstream of config.upstreams)
       if (upstream.when === undefined || (await facts.satisfy(upstream.when))) wanted.push(upstream);
@@ -140,6 +143,7 @@ class Intake {
       this.#put(instance, NOBODY, { state: 'unwanted', queueKey }, asRecord<ForwardRecord>(known));
     }
     for (const { name } of wanted) await this.#enqueue(instance, name, queueKey);
+    await hideIfRejected(this.#context, instance);
   }
 
   /** It was fetched from there: so it is there. */
@@ -281,12 +285,12 @@ class InstanceFacts {
   }
 
   async satisfy(condition: Condition): Promise<boolean> {
-    await this.#read();
+    await this.dataSet();
     return holds(condition, factsOf(this.#instance, this.#dataSet));
   }
 
   async priority(): Promise<SendPriority | undefined> {
-    const dataSet = await this.#read();
+    const dataSet = await this.dataSet();
     const requests = (dataSet[REQUEST_ATTRIBUTES]?.Value ?? []) as DataSet[];
     for (const one of [dataSet, ...requests]) {
       const stated = statedPriority(one);
@@ -295,7 +299,7 @@ class InstanceFacts {
     return undefined;
   }
 
-  async #read(): Promise<DataSet> {
+  async dataSet(): Promise<DataSet> {
     const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = this.#instance;
     const { services, tenant } = this.#context;
     try {
@@ -304,9 +308,21 @@ class InstanceFacts {
       ) as DataSet;
     } catch (error) {
       if (!(error instanceof PacsError) || error.code !== 'NOT_FOUND') throw error;
-      // Removed just now: it must not stop those behind it.
-      this.#dataSet = {};
+      this.#dataSet = await this.#hidden();
     }
     return this.#dataSet;
+  }
+
+  /** Of what a rejection note has hidden there are the bytes. Removed just now, it has none: it must not stop those behind it. */
+  async #hidden(): Promise<DataSet> {
+    const { blobs, limits } = this.#context.services;
+    const scanner = new Part10Scanner(limits);
+    try {
+      for await (const chunk of blobs.read(this.#instance.blobKey)) scanner.push(chunk);
+      return scanner.end().dataSet;
+    } catch (error) {
+      if (!(error instanceof PacsError)) throw error;
+      return {};
+    }
   }
 }

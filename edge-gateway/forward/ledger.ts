@@ -5,6 +5,7 @@ import { describeError } from '#core/errors.ts';
 import { asRecord, recordsIn, type WriteOperation } from '#core/ports/index-table.ts';
 import type { BackgroundWorker, EdgeContext } from '../context.ts';
 import { type ForwardRecord, forwardKeys, NOBODY, type StudyOrder } from './records.ts';
+import { rejectedKey } from './rejected.ts';
 
 /**
  * The ledger is what is known of every instance that ever came through: its forward records, and that it was evicted. It answers storage
@@ -131,6 +132,7 @@ async function forgetInstance(
       }),
     ),
     { kind: 'delete', key: keys.evicted(tenant, study, sop) },
+    { kind: 'delete', key: rejectedKey(tenant, sop) },
     ...(order !== undefined && asRecord<StudyOrder>(order).lastAt <= before
       ? [forwardKeys.study(tenant, study), forwardKeys.told(tenant, study)].map(
           (key) => ({ kind: 'delete', key }) as const,

@@ -9,6 +9,7 @@ import type { Services } from '#core/services.ts';
 import type { BackgroundWorker } from '../context.ts';
 import type { ForwardKnowledge } from './knowledge.ts';
 import { readSideOf } from './read-side.ts';
+import { evictRejections } from './rejected.ts';
 import type { StudyUsage } from './usage.ts';
 
 export interface CacheLimits {
@@ -157,6 +158,9 @@ export const cacheWorker: BackgroundWorker = {
           roomBytes,
           unaskedAfterMs: unaskedAfterHours * HOUR_MS,
         };
+        const unaskedBefore = roomBytes > 0 ? clock.now() - limits.unaskedAfterMs : 0;
+        const rejected = await evictRejections(context, side.knowledge, side.usage, unaskedBefore, signal);
+        if (rejected.instances > 0) log.info('rejected-evicted', { ...rejected });
         const state = await evictCache(services, tenant, side.knowledge, side.usage, limits, signal);
         if (state.evicted.instances > 0) log.info('evicted', { ...state.evicted });
         side.cache = { ...state, at: clock.now() };

@@ -4,8 +4,17 @@ import { sweepSeriesDocuments } from '../retrieve/prepare.ts';
 import type { Services } from '../services.ts';
 import { deltaWrites } from './commit.ts';
 import { blobKeysOf } from './instance.ts';
-import { type EvictedRecord, type InstanceRecord, keys, type SopClaim, type Tenant } from './records.ts';
+import { deleteManifests } from './manifest.ts';
+import {
+  type EvictedRecord,
+  type InstanceRecord,
+  keys,
+  type SopClaim,
+  type Tenant,
+  type TrashRecord,
+} from './records.ts';
 import { groupBySeries, negativeDelta } from './remove.ts';
+import { forgetSelection, trashedInstances } from './trashed.ts';
 
 /** The source of copies that were fetched back from the archive that holds them: longer than an AE title can be, so no sender has it. */
 export const FROM_UPSTREAM = 'fetched from upstream';
@@ -43,7 +52,7 @@ export async function evictInstances(
   for (const [first] of groupBySeries(gone))
     await sweepSeriesDocuments(services, tenant, first!.StudyInstanceUID, first!.SeriesInstanceUID);
   for (const instance of gone) await removeBlobs(services, tenant, instance.version, instance.blobKey);
-  return { instances: gone.length, bytes: gone.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+  return evictionOf(gone);
 }
 
 /** @returns the instances that are no longer found */
@@ -96,6 +105,54 @@ async function evictBatch(
   }
   return [];
 }
+
+/**
+ * The same of what a rejection note has hidden: the other archive keeps it, and hides it, too. Its UIDs are free then. What was restored or put elsewhere
+ * since its record was read stays. The entry of the trash goes with the last of its instances.
+ */
+export async function evictRejected(
+  services: Services,
+  tenant: Tenant,
+  trash: TrashRecord,
+  instances: readonly InstanceRecord[],
+): Promise<Eviction> {
+  const gone: InstanceRecord[] = [];
+  for (const instance of instances) if (await evictHidden(services, tenant, trash, instance)) gone.push(instance);
+  for (const instance of gone) await removeBlobs(services, tenant, instance.version, instance.blobKey);
+  for await (const _ of trashedInstances(services, tenant, trash.id)) return evictionOf(gone);
+  const key = keys.trash(tenant, trash.id);
+  const outcome = await services.index.write([{ kind: 'delete', key, if: { version: trash.version } }]);
+  if (outcome.committed) {
+    await forgetSelection(services, tenant, trash.id);
+    await deleteManifests(services.blobs, tenant, 'trash', trash.id);
+  }
+  return evictionOf(gone);
+}
+
+/** The locks of the entry and of the claim decide the races with a restore and with a store. @returns whether it was evicted */
+async function evictHidden(
+  { index }: Services,
+  tenant: Tenant,
+  trash: TrashRecord,
+  { StudyInstanceUID: study, SOPInstanceUID: sop, version, blobKey }: InstanceRecord,
+): Promise<boolean> {
+  const claim = asRecord<SopClaim>(await index.get(keys.sop(tenant, sop)));
+  if (claim?.rejectedBy !== trash.id || claim.instanceVersion !== version) return false;
+  const outcome = await index.write([
+    { kind: 'check', key: keys.trash(tenant, trash.id), if: { version: trash.version } },
+    { kind: 'delete', key: keys.sop(tenant, sop), if: { version: claim.version } },
+    { kind: 'delete', key: keys.trashed(tenant, trash.id, sop, version), if: 'present' },
+    { kind: 'put', key: keys.evicting(tenant, version), item: { blobKey } },
+    // It is missing to nobody who reads the study while the other archive does not answer.
+    { kind: 'delete', key: keys.evicted(tenant, study, sop) },
+  ]);
+  return outcome.committed;
+}
+
+const evictionOf = (gone: readonly InstanceRecord[]): Eviction => ({
+  instances: gone.length,
+  bytes: gone.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+});
 
 function earlierOf(before: EvictedRecord | undefined, sha256: string): Pick<EvictedRecord, 'earlier'> {
   if (before === undefined) return {};

@@ -65,8 +65,8 @@ export async function applyRejectionNote(
   if (came.length > 0) await hide(came);
 }
 
-/** What the note names, without itself. */
-function namedBy(dataSet: DataSet, note: Identity): Selection[] {
+/** What the note names, without itself: instances, each with its series and study. */
+export function namedBy(dataSet: DataSet, note: Identity): Selection[] {
   const selections: Selection[] = [];
   for (const study of items(dataSet['0040A375'])) {
     for (const series of items(study['00081115'])) {
