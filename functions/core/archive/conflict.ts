@@ -56,6 +56,11 @@ export async function settleConflict(
       if (await wasGivenUp(services, prepared)) throw givenUp();
       continue;
     }
+    // Our own commit, which was told twice and refused the second time: its bytes are no copy.
+    if (claim.instanceVersion === instance.version) {
+      await services.folder.fold(tenant, instance.StudyInstanceUID);
+      return { kind: 'stored' };
+    }
     if (claim.sha256 === instance.sha256) {
       await giveMissingBytes(services, tenant, claim, instance);
       return { kind: 'duplicate' };
@@ -65,6 +70,8 @@ export async function settleConflict(
     if (owner?.source === FROM_UPSTREAM && (await wasEvicted(services, tenant, instance))) return { kind: 'duplicate' };
     if (onlyDataSetSent && owner !== undefined && (await haveSameDataSet(services, owner, instance)))
       return { kind: 'duplicate' };
+    // The other archive keeps it: what is here stays as it is.
+    if (instance.source === FROM_UPSTREAM) return { kind: 'duplicate' };
     // A rejected instance keeps its UID: no policy brings it back under other bytes.
     if (services.policy.conflict === 'keepFirst' || claim.rejectedBy !== undefined)
       return hold(services, prepared, claim);

@@ -354,6 +354,7 @@ class IncomingObject {
       case 'stored':
       case 'replaced':
         this.#owned();
+        await this.#complete(scanned, id, 'now');
         return { kind: settled.kind, id, sha256, warnings, supplied };
     }
   }
