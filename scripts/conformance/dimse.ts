@@ -122,7 +122,7 @@ UIDs are listed in the final one. Objects on slow media are brought back; until 
 
 A request is kept in the index before it is answered, so it survives a restart. The answer (N-EVENT-REPORT) goes over the same association while that is open,
 otherwise over an association to the destination configured under the AE title that asked, tried for a week until it is taken. Committed are instances whose record holds the
-SHA-256 of their durable bytes; the others are listed with 0112 (no such instance) or 0119 (of another class).
+SHA-256 of their durable bytes; the others are listed with 0112 (no such instance), 0119 (of another class) or 0110 (in a second region of AWS, while the bytes are not there yet).
 
 By HTTP (PS3.18 §13) the answer to a request is always its result (200): it is found at once, and no request is kept, so a Result Check is answered by 404. Instances are taken in the
 Referenced SOP Sequence; the Referenced Study Sequence is refused (400). A committed instance has the SHA-256 of its bytes in the private elements of the Store response (§3); so does one that a rejection note hides, among those that failed. Instances of patients who are
