@@ -9,6 +9,7 @@ import type { EdgeContext } from '../context.ts';
 import { questionsOf } from './keys.ts';
 import { isMatch, keyOfRow, mergedMatch, remoteMatch } from './merge.ts';
 import { readSideOf } from './read-side.ts';
+import { withoutHidden } from './rejected.ts';
 import type { UpstreamArchive } from './upstream-archive.ts';
 
 /** rows of which it is looked up at a time what is here */
@@ -32,7 +33,7 @@ export const edgeSearch = (context: EdgeContext): SearchRecords => {
           return [{ key, row }];
         });
         const local = await localMatches(services, tenant, query, found);
-        for (const { key, row } of found) {
+        for (const { key, row } of query.level === 'instance' ? await shownHere(context, found) : found) {
           const here = local.get(key);
           if (here === undefined) yield remoteMatch(key, row);
           else {
@@ -53,6 +54,12 @@ export const edgeSearch = (context: EdgeContext): SearchRecords => {
     }
   };
 };
+
+const shownHere = async <T extends { readonly key: string }>(context: EdgeContext, found: readonly T[]): Promise<T[]> =>
+  withoutHidden(
+    context,
+    found.map((one) => ({ ...one, SOPInstanceUID: one.key })),
+  );
 
 async function* upstreamRows(
   archive: UpstreamArchive,

@@ -10,6 +10,7 @@ import type { StudyUsage } from './usage.ts';
 type Context = Pick<EdgeContext, 'services' | 'tenant' | 'forwarder' | 'upstreams'>;
 
 const ENTRIES = 100;
+const GET_RECORDS = 100;
 
 /**
  * Evicts what rejection notes have hidden here, once every archive has confirmed it, and the note: before that, an archive would show what is hidden here
@@ -60,4 +61,21 @@ async function isNoteThere(
   const { known, destinations } = await forwarder.evidenceOf(note);
   if (!known) return (await services.index.get(keys.sop(tenant, note))) === undefined;
   return destinations.some(({ destination, state }) => destination === upstreams[0]!.name && state === 'confirmed');
+}
+
+/**
+ * Of what the archive shows, that which a rejection note has not hidden here: until the note has come there, it shows what nobody is to read any more.
+ * @param instances with unique SOP Instance UIDs
+ */
+export async function withoutHidden<T extends { readonly SOPInstanceUID: string }>(
+  { services, tenant }: Pick<EdgeContext, 'services' | 'tenant'>,
+  instances: readonly T[],
+): Promise<T[]> {
+  const shown: T[] = [];
+  for (let at = 0; at < instances.length; at += GET_RECORDS) {
+    const some = instances.slice(at, at + GET_RECORDS);
+    const claims = await services.index.getMany(some.map(({ SOPInstanceUID }) => keys.sop(tenant, SOPInstanceUID)));
+    shown.push(...some.filter((_, i) => claims[i]?.rejectedBy === undefined));
+  }
+  return shown;
 }

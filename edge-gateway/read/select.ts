@@ -26,6 +26,7 @@ import type { EdgeContext } from '../context.ts';
 import type { WantedInstance } from './fetch-run.ts';
 import { uidsIn } from './keys.ts';
 import { readSideOf } from './read-side.ts';
+import { withoutHidden } from './rejected.ts';
 import type { UpstreamArchive, UpstreamPath } from './upstream-archive.ts';
 
 /** An instance that upstream has. */
@@ -67,7 +68,7 @@ export const edgeSelect = (context: EdgeContext): SelectInstances => {
     let remote: readonly RemoteInstance[] = [];
     const lost: Unavailable[] = [];
     try {
-      remote = await remoteInstances(archive(), identifier, level, signal);
+      remote = await withoutHidden(context, await remoteInstances(archive(), identifier, level, signal));
     } catch (error) {
       if (asPacsError(error).code === 'INTERNAL') throw error;
       log.info('upstream-selection-failed', { queryLevel: level, ...describeError(error) });
