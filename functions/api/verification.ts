@@ -1,4 +1,5 @@
-import { countDamaged, fixityPass, listDamaged } from '#core/archive/fixity.ts';
+import { countDamaged, listDamaged } from '#core/archive/damage.ts';
+import { fixityPass } from '#core/archive/fixity.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import { json, wholeNumber } from './json.ts';
 

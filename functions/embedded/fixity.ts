@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkFixity, countDamaged } from '#core/archive/fixity.ts';
+import { countDamaged } from '#core/archive/damage.ts';
+import { checkFixity } from '#core/archive/fixity.ts';
 import type { Services } from '#core/services.ts';
 import type { Config } from './config.ts';
 import { describeError, type Log } from './log.ts';

@@ -10,6 +10,7 @@ import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit
 import { FROM_UPSTREAM, wasEvicted } from './evict.ts';
 import { eventWrite } from './feed.ts';
 import { type Manifest, putManifest, takeBackSuperseded } from './manifest.ts';
+import { mend } from './mend.ts';
 import { giveMissingBytes } from './missing-bytes.ts';
 import {
   type ConflictKind,
@@ -62,6 +63,12 @@ export async function settleConflict(
       return { kind: 'stored' };
     }
     if (claim.sha256 === instance.sha256) {
+      const outcome = await mend(services, prepared, claim);
+      if (outcome === 'mended') return { kind: 'stored' };
+      if (outcome === 'changed') {
+        if (await wasGivenUp(services, prepared)) throw givenUp();
+        continue;
+      }
       await giveMissingBytes(services, tenant, claim, instance);
       return { kind: 'duplicate' };
     }

@@ -1,12 +1,11 @@
-import type { DataSet } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
-import { asItem, asRecord, type Key, recordsIn } from '../ports/index-table.ts';
+import { asItem, asRecord, type Key } from '../ports/index-table.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
-import { keys, type StudyRecord, type Tenant } from './records.ts';
+import { type Damaged, damagedKey, damagedObjects, type Problem, problemOf, type Stored } from './damage.ts';
+import type { Tenant } from './records.ts';
 import { isKnown } from './unsettled.ts';
-import { objectsAside, objectsOfStudy, type Problem, placesOfStudies, problemOf, type Stored } from './verify.ts';
-import { whoseStudy } from './whose.ts';
+import { objectsAside, objectsOfStudy, placesOfStudies } from './verify.ts';
 
 /**
  * Looks at every object that the archive keeps, slowly and again and again, and compares it with its SHA-256: a disk spoils bytes without a
@@ -15,7 +14,7 @@ import { whoseStudy } from './whose.ts';
  * | record  | partition  | sort                | holds                                                          |
  * |---------|------------|---------------------|----------------------------------------------------------------|
  * | pass    | t|fixity   | pass                | FixityPass: the one that goes on, or the last one               |
- * | damaged | t|fixity   | damaged|{blob key}  | Damaged: as it was found last; taken away when it is sound again |
+ * | damaged | t|fixity   | damaged|{blob key}  | Damaged (damage.ts): as it was found last; taken away when it is sound again |
  */
 export interface FixityPass {
   /** optimistic lock: of several processes one works on */
@@ -31,16 +30,6 @@ export interface FixityPass {
   bytes: number;
   /** found by this pass */
   damaged: number;
-}
-
-export interface Damaged {
-  readonly StudyInstanceUID: string;
-  readonly SeriesInstanceUID: string;
-  readonly SOPInstanceUID: string;
-  readonly blobKey: string;
-  readonly problem: Problem;
-  /** ms since 1970 */
-  readonly foundAt: number;
 }
 
 export interface FixityOptions {
@@ -65,47 +54,12 @@ const LISTED = 10_000;
 /** what is being moved or purged just now stands elsewhere a moment later (ms) */
 const SETTLES_MS = 2_000;
 
-const DAMAGED = 'damaged|';
-const fixityKeys = {
-  pass: (t: Tenant): Key => ({ partition: `${t}|fixity`, sort: 'pass' }),
-  damaged: (t: Tenant, blobKey: string): Key => ({ partition: `${t}|fixity`, sort: DAMAGED + blobKey }),
-};
+const passKey = (t: Tenant): Key => ({ partition: `${t}|fixity`, sort: 'pass' });
 
 /** The pass that goes on, or the last one; undefined: there was none. */
 export async function fixityPass({ index }: Pick<Services, 'index'>, tenant: Tenant): Promise<FixityPass | undefined> {
-  const item = await index.get(fixityKeys.pass(tenant));
+  const item = await index.get(passKey(tenant));
   return item && asRecord<FixityPass>(item);
-}
-
-/** What was found damaged and not been found sound since. */
-export async function* damagedObjects({ index }: Pick<Services, 'index'>, tenant: Tenant): AsyncGenerator<Damaged> {
-  const { partition } = fixityKeys.pass(tenant);
-  for await (const { item } of recordsIn(index, { partition, prefix: DAMAGED, limit: 500 }))
-    yield asRecord<Damaged>(item);
-}
-
-export async function countDamaged(services: Pick<Services, 'index'>, tenant: Tenant): Promise<number> {
-  let count = 0;
-  for await (const _ of damagedObjects(services, tenant)) count++;
-  return count;
-}
-
-/** A page of them for people, in the order of their blob keys: those of a study stand together. */
-export async function listDamaged(
-  { index }: Pick<Services, 'index'>,
-  tenant: Tenant,
-  after: string,
-  limit: number,
-): Promise<{ items: (Damaged & { attributes?: DataSet | undefined })[]; next?: string }> {
-  const { partition } = fixityKeys.pass(tenant);
-  const page = await index.query({ partition, prefix: DAMAGED, limit, ...(after !== '' && { after }) });
-  const damaged = page.records.map(({ item }) => asRecord<Damaged>(item));
-  const studies = [...new Set(damaged.map(({ StudyInstanceUID }) => StudyInstanceUID))];
-  const records = await index.getMany(studies.map((study) => keys.study(tenant, study)));
-  const whose = new Map(studies.map((study, i) => [study, whoseStudy(asRecord<StudyRecord>(records[i]))]));
-  const items = damaged.map((one) => ({ ...one, attributes: whose.get(one.StudyInstanceUID) }));
-  const last = page.records.at(-1);
-  return page.more && last ? { items, next: last.sort } : { items };
 }
 
 /**
@@ -211,7 +165,7 @@ class Pass {
   async end(): Promise<void> {
     for await (const { blobKey } of damagedObjects(this.#services, this.#tenant))
       if ((await isKnown(this.#services, blobKey)) === false)
-        await this.#services.index.write([{ kind: 'delete', key: fixityKeys.damaged(this.#tenant, blobKey) }]);
+        await this.#services.index.write([{ kind: 'delete', key: damagedKey(this.#tenant, blobKey) }]);
     this.#record.endedAt = this.#services.clock.now();
     await this.#note();
   }
@@ -237,7 +191,7 @@ class Pass {
       [
         {
           kind: 'put',
-          key: fixityKeys.pass(this.#tenant),
+          key: passKey(this.#tenant),
           item: asItem(this.#record),
           if: before === undefined ? 'absent' : { version: before },
         },
@@ -277,7 +231,7 @@ class Pass {
   async #remember(stored: Stored, problem: Problem | undefined): Promise<void> {
     const { index, clock } = this.#services;
     const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, blobKey } = stored;
-    const key = fixityKeys.damaged(this.#tenant, blobKey);
+    const key = damagedKey(this.#tenant, blobKey);
     if (problem === undefined) {
       if ((await index.get(key)) !== undefined) await index.write([{ kind: 'delete', key }]);
       return;

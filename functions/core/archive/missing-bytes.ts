@@ -1,6 +1,7 @@
 import { PacsError } from '../errors.ts';
 import type { Services } from '../services.ts';
 import { blobKeyOf, blobKeysOf, type Identity } from './instance.ts';
+import { knownDamage } from './mend.ts';
 import type { InstanceRecord, SopClaim, Tenant } from './records.ts';
 
 /**
@@ -11,14 +12,18 @@ import type { InstanceRecord, SopClaim, Tenant } from './records.ts';
 const ownedKey = (tenant: Tenant, claim: SopClaim, { SOPInstanceUID }: Pick<Identity, 'SOPInstanceUID'>): string =>
   blobKeyOf(tenant, { ...claim, SOPInstanceUID }, claim.instanceVersion);
 
-/** Whether the bytes are there that a claim speaks of. A store that packs small objects is one machine's own: no other has written its index. */
+/**
+ * Whether the bytes are there that a claim speaks of, and sound as far as is known (mend.ts). A store that packs small objects is one machine's own: no
+ * other has written its index.
+ */
 export async function hasBytes(
-  { blobs }: Pick<Services, 'blobs'>,
+  { blobs, index }: Pick<Services, 'blobs' | 'index'>,
   tenant: Tenant,
   claim: SopClaim,
   id: Pick<Identity, 'SOPInstanceUID'>,
 ): Promise<boolean> {
-  return blobs.packed !== undefined || (await blobs.head(ownedKey(tenant, claim, id))) !== undefined;
+  const isThere = blobs.packed !== undefined || (await blobs.head(ownedKey(tenant, claim, id))) !== undefined;
+  return isThere && (await knownDamage({ index }, tenant, claim, id.SOPInstanceUID)) === undefined;
 }
 
 /**
@@ -31,8 +36,8 @@ export async function giveMissingBytes(
   claim: SopClaim,
   duplicate: InstanceRecord,
 ): Promise<void> {
-  if (await hasBytes(services, tenant, claim, duplicate)) return;
   const { blobs } = services;
+  if (blobs.packed !== undefined || (await blobs.head(ownedKey(tenant, claim, duplicate))) !== undefined) return;
   const [given, missing] = [blobKeysOf(duplicate), blobKeysOf({ blobKey: ownedKey(tenant, claim, duplicate) })];
   for (const [i, from] of [...given.entries()].toReversed()) {
     if ((await blobs.head(from)) === undefined) continue;

@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto';
-import { asPacsError } from '../errors.ts';
 import { asRecord, recordsIn } from '../ports/index-table.ts';
 import { partitions } from '../search/postings.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
+import { type Problem, problemOf, type Stored } from './damage.ts';
 import { listHeld } from './quarantine.ts';
 import { type InstanceRecord, keys, type StudyRecord, type Tenant } from './records.ts';
 import { selectedInstances } from './remove.ts';
@@ -22,15 +21,6 @@ export interface VerifyReport {
   /** studies whose counts differ from their instances */
   miscounted: { StudyInstanceUID: string; counted: number; recorded: number }[];
 }
-
-/** What is wrong with an object: its bytes are gone, are others than were received, or cannot be read. */
-export type Problem = 'missing' | 'altered' | 'unreadable';
-
-/** An object that the archive keeps. */
-export type Stored = Pick<
-  InstanceRecord,
-  'blobKey' | 'sha256' | 'StudyInstanceUID' | 'SeriesInstanceUID' | 'SOPInstanceUID' | 'sizeBytes'
->;
 
 /**
  * Fixity: reads every object the archive keeps (current, held, in the trash, superseded) and compares it with the SHA-256 taken
@@ -97,27 +87,6 @@ async function lookAgain(services: Services, report: VerifyReport): Promise<void
     ),
   );
   report.damaged = report.damaged.filter((_, i) => !isGone[i]);
-}
-
-/**
- * Reads an object and compares it with its SHA-256.
- * @param pace is waited for after each piece of so many bytes
- */
-export async function problemOf(
-  services: Pick<Services, 'blobs'>,
-  stored: Pick<Stored, 'blobKey' | 'sha256'>,
-  pace?: (bytes: number) => Promise<void>,
-): Promise<Problem | undefined> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of services.blobs.read(stored.blobKey)) {
-      hash.update(chunk);
-      await pace?.(chunk.byteLength);
-    }
-  } catch (error) {
-    return asPacsError(error).code === 'NOT_FOUND' ? 'missing' : 'unreadable';
-  }
-  return hash.digest('hex') === stored.sha256 ? undefined : 'altered';
 }
 
 /** The current objects of a study, and those that they superseded. */

@@ -1,8 +1,8 @@
 import { beforeEach, expect, test } from 'vitest';
-import { checkFixity, damagedObjects, type FixityOptions, fixityPass } from '#core/archive/fixity.ts';
+import { damagedObjects, type Problem } from '#core/archive/damage.ts';
+import { checkFixity, type FixityOptions, fixityPass } from '#core/archive/fixity.ts';
 import { moveToTrash, selectedInstances } from '#core/archive/remove.ts';
 import { purgeTrash } from '#core/archive/trash.ts';
-import type { Problem } from '#core/archive/verify.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 

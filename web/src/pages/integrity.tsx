@@ -30,8 +30,9 @@ export function IntegrityPage() {
         <div class="notice failure" role="alert">
           <p class="notice-title">{plural(value.damaged, 'image')} damaged</p>
           <p>
-            Put the files back from a backup that is older than the damage, but not older than the image. The next pass,
-            or <code>npm run nephos -- verify</code>, says whether they are sound.
+            Send the same images again, or import them: their bytes take the place of the spoiled ones at once. Or put
+            the files back from a backup that is older than the damage, but not older than the image; the next pass, or{' '}
+            <code>npm run nephos -- verify</code>, says whether they are sound.
           </p>
         </div>
       )}

@@ -1,0 +1,73 @@
+/** The bytes of an object that the disk had spoiled were let go when they were sent again: they were taken for a duplicate of what was no longer there. */
+import { describe, expect, test, vi } from 'vitest';
+import { damagedObjects } from '#core/archive/damage.ts';
+import { checkFixity } from '#core/archive/fixity.ts';
+import { rebuildIndex } from '#core/archive/rebuild.ts';
+import { type InstanceRecord, keys } from '#core/archive/records.ts';
+import { sweep } from '#core/archive/sweep.ts';
+import { verifyArchive } from '#core/archive/verify.ts';
+import { asRecord } from '#core/ports/index-table.ts';
+import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
+import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
+
+const SOUND = { intact: 2, damaged: [], orphans: [], miscounted: [] };
+const bytes = buildDicom({ ImageComments: 'as it was sent' });
+
+/** An archive of two objects, whose check has found that the first one is not as it was. */
+async function spoiled(how: 'altered' | 'missing', packed: boolean) {
+  const services = memoryServices({ packed });
+  await store(services, bytes);
+  await store(services, buildDicom({ SOPInstanceUID: uid(4) }));
+  const record = async () =>
+    asRecord<InstanceRecord>((await services.index.get(keys.instance(TENANT, uid(1), uid(2), uid(3))))!);
+  const { blobKey } = await record();
+  await services.blobs.delete(blobKey);
+  if (how === 'altered') await services.blobs.put(blobKey, bytes.with(bytes.length - 1, 1));
+  const verify = () =>
+    checkFixity(services, TENANT, { everyMs: 1, bytesPerSecond: 1e12 }, () => {}, new AbortController().signal);
+  await verify();
+  expect(await Array.fromAsync(damagedObjects(services, TENANT))).toMatchObject([{ problem: how, blobKey }]);
+  return { services, record, blobKey, verify };
+}
+
+describe.each([true, false])('with small objects packed: %s', (packed) => {
+  test.each(['altered', 'missing'] as const)('what was %s is whole when it has been sent again', async (how) => {
+    const { services, record, verify } = await spoiled(how, packed);
+    expect((await store(services, bytes)).kind).not.toBe('held');
+    const { blobKey, sha256 } = await record();
+    expect(Buffer.from(await services.blobs.readBytes(blobKey)).equals(bytes)).toBe(true);
+    await sweep(services, TENANT, 0);
+    expect(await verifyArchive(services, TENANT)).toMatchObject(SOUND);
+    services.clock.advance(1_000);
+    await verify();
+    expect(await Array.fromAsync(damagedObjects(services, TENANT))).toEqual([]);
+    expect((await store(services, bytes)).kind).toBe('duplicate');
+    const fresh = memoryServices({ ports: { blobs: services.blobs } });
+    expect(await rebuildIndex(fresh, TENANT)).toMatchObject({ instances: 2, held: 0, failed: [] });
+    expect((await record()).sha256).toBe(sha256);
+  });
+});
+
+test('what is sound again by itself stays where it is', async () => {
+  const { services, record, blobKey } = await spoiled('altered', true);
+  await services.blobs.delete(blobKey);
+  await services.blobs.put(blobKey, bytes);
+  expect((await store(services, bytes)).kind).toBe('duplicate');
+  expect((await record()).blobKey).toBe(blobKey);
+  expect(await Array.fromAsync(damagedObjects(services, TENANT))).toEqual([]);
+});
+
+test('who dies before the spoiled bytes are removed leaves them to the sweeper', async () => {
+  const { services, record, blobKey } = await spoiled('altered', true);
+  const remove = services.blobs.delete.bind(services.blobs);
+  vi.spyOn(services.blobs, 'delete').mockImplementation(async (key) => {
+    if (key === blobKey) throw new Error('killed');
+    await remove(key);
+  });
+  expect(await store(services, bytes)).toMatchObject({ kind: 'failed' });
+  vi.restoreAllMocks();
+  expect((await store(services, bytes)).kind).toBe('duplicate');
+  await sweep(services, TENANT, 0);
+  expect((await record()).blobKey).not.toBe(blobKey);
+  expect(await verifyArchive(services, TENANT)).toMatchObject(SOUND);
+});
