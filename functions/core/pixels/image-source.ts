@@ -5,7 +5,7 @@ import type { DataSet, Element } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
 import type { EncodedFrame, ImageDescription } from '../ports/pixel-engine.ts';
-import { readFrame } from '../retrieve/frames.ts';
+import { readFrame, readFrameOfWords } from '../retrieve/frames.ts';
 import { inflatedRange } from '../retrieve/inflated.ts';
 import { instanceMetadata } from '../retrieve/metadata.ts';
 import type { Services } from '../services.ts';
@@ -67,27 +67,17 @@ export function bulkReader(services: Reads, instance: InstanceRecord): (element:
 /** A frame, from 1, as the engine takes it. @throws PacsError NOT_FOUND */
 export async function encodedFrame(services: Reads, instance: InstanceRecord, number: number): Promise<EncodedFrame> {
   const image = imageDescription(await dataSetOf(services, instance));
-  const codestream = await readFrame(services, instance, number);
+  const read = isInWords(instance, image) ? readFrameOfWords : readFrame;
   return {
-    codestream: bytesInOrder(codestream, instance, image),
+    codestream: await read(services, instance, number),
     transferSyntaxUID: instance.transferSyntaxUID,
     image,
   };
 }
 
-/**
- * Pixels of 8 bits and less in big endian words (VR OW) lie swapped in pairs (PS3.5 §8.1.1). Frames of an odd number of bytes end
- * inside a word; their last byte is taken as it stands.
- */
-function bytesInOrder(
-  bytes: Uint8Array,
-  { pixels, transferSyntaxUID }: InstanceRecord,
-  image: ImageDescription,
-): Uint8Array {
-  const swapped =
-    transferSyntaxUID === EXPLICIT_VR_BIG_ENDIAN &&
-    image.BitsAllocated <= 8 &&
-    pixels?.kind === 'native' &&
-    pixels.vr === 'OW';
-  return swapped ? swapBytes(bytes, 2) : bytes;
-}
+/** Pixels of 8 bits and less in big endian words (VR OW) lie swapped in pairs (PS3.5 §8.1.1). */
+const isInWords = ({ pixels, transferSyntaxUID }: InstanceRecord, image: ImageDescription): boolean =>
+  transferSyntaxUID === EXPLICIT_VR_BIG_ENDIAN &&
+  image.BitsAllocated <= 8 &&
+  pixels?.kind === 'native' &&
+  pixels.vr === 'OW';

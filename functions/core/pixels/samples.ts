@@ -53,9 +53,10 @@ export function interleave(planes: Uint8Array, pixels: number, samples: number, 
 export const plain = (bytes: Uint8Array): Uint8Array =>
   bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** Exchanges the bytes of every sample of 2, 4 or 8 bytes. */
+/** A copy with the bytes of every sample of 2, 4 or 8 bytes exchanged. */
 export function swapBytes(bytes: Uint8Array, size: number): Uint8Array {
-  const own = bytes.slice();
+  // `slice` of a Buffer copies nothing, and a small Buffer shares its memory with others.
+  const own = new Uint8Array(bytes);
   const copy = Buffer.from(own.buffer);
   const even = copy.subarray(0, copy.length - (copy.length % size));
   if (size === 2) even.swap16();

@@ -10,6 +10,7 @@ import {
 import type { PixelLayout } from '../dicom/types.ts';
 import { PacsError } from '../errors.ts';
 import { instead } from '../lent-bytes.ts';
+import { swapBytes } from '../pixels/samples.ts';
 import type { ReadOptions } from '../ports/blob-store.ts';
 import type { Services } from '../services.ts';
 import { inflatedRange } from './inflated.ts';
@@ -38,6 +39,22 @@ export async function readFrame(services: Reads, instance: InstanceRecord, numbe
   const [range] = await rangesOf(services, instance, [number]);
   const { offset, length } = range!;
   return frameOf(instance, range!, await readRange(services, instance, offset, length));
+}
+
+/**
+ * One frame of native pixel data whose bytes lie in big endian words of 16 bits (OW; PS3.5 §8.1.1), in their order. A frame may begin
+ * and end within a word: words are those of the whole value. @throws as `readFrame`
+ */
+export async function readFrameOfWords(services: Reads, instance: InstanceRecord, number: number): Promise<Uint8Array> {
+  const [range] = await rangesOf(services, instance, [number]);
+  const { pixels } = instance;
+  if (pixels?.kind !== 'native') throw new Error('compressed frames are no words');
+  const { offset, length } = range!;
+  const from = offset - ((offset - pixels.offset) % 2);
+  const valueEnd = pixels.offset + pixels.length;
+  const end = Math.min(valueEnd, offset + length + ((offset + length - pixels.offset) % 2));
+  const words = swapBytes(await readRange(services, instance, from, end - from), 2);
+  return frameOf(instance, range!, words.subarray(offset - from, offset - from + length));
 }
 
 /**
