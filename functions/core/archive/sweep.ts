@@ -1,3 +1,4 @@
+import { Attempts } from '../attempts.ts';
 import { resumeRuns } from '../deidentify/runs.ts';
 import { sweepExpired } from '../expiring.ts';
 import { asItem, asRecord, recordsIn } from '../ports/index-table.ts';
@@ -34,29 +35,33 @@ export interface SweepReport {
 }
 
 /**
- * Puts right what interruptions left. Safe at any time, from several processes at once, and repeatable.
+ * Puts right what interruptions left. Safe at any time, from several processes at once, and repeatable. What fails holds up nothing else.
  * @param pendingMs stores that began longer ago than this are given up; 0 when no other process can be storing
+ * @throws what failed first, when all else has been done
  */
 export async function sweep(
   services: Services,
   tenant: Tenant,
   pendingMs: number = services.limits.pendingMs,
 ): Promise<SweepReport> {
-  const folded = await foldLeftovers(services, tenant);
-  await finishEvictions(services, tenant);
+  const { clock } = services;
+  const attempts = new Attempts();
+  const folded = await attempts.make(() => foldLeftovers(services, tenant), 0);
+  await attempts.make(() => finishEvictions(services, tenant), 0);
   const abandoned =
-    (await abandonPending(services, tenant, services.clock.now() - pendingMs)) +
-    (await abandonUnsettled(services, pendingMs));
-  const purgesFrom = await mayPurgeFrom(services, tenant);
-  const isHeld = purgesFrom > services.clock.now();
-  const purged = isHeld ? 0 : await purgeTrash(services, tenant);
-  await sweepShares(services, tenant);
-  const worklistItems = isHeld ? 0 : await sweepWorklist(services, tenant);
-  await sweepExpired(services);
-  await sweepRates(services, tenant);
-  await resumeRuns(services, tenant);
-  await sweepRoutes(services, tenant, pendingMs === 0);
-  const transactions = await sweepTransactions(services, tenant);
+    (await attempts.make(() => abandonPending(services, tenant, clock.now() - pendingMs), 0)) +
+    (await attempts.make(() => abandonUnsettled(services, pendingMs), 0));
+  const purgesFrom = await attempts.make(() => mayPurgeFrom(services, tenant), Number.POSITIVE_INFINITY);
+  const isHeld = purgesFrom > clock.now();
+  const purged = isHeld ? 0 : await attempts.make(() => purgeTrash(services, tenant), 0);
+  await attempts.make(() => sweepShares(services, tenant), 0);
+  const worklistItems = isHeld ? 0 : await attempts.make(() => sweepWorklist(services, tenant), 0);
+  await attempts.make(() => sweepExpired(services), 0);
+  await attempts.make(() => sweepRates(services, tenant), 0);
+  await attempts.make(() => resumeRuns(services, tenant), 0);
+  await attempts.make(() => sweepRoutes(services, tenant, pendingMs === 0), undefined);
+  const transactions = await attempts.make(() => sweepTransactions(services, tenant), 0);
+  attempts.end();
   return { folded, abandoned, purged, ...(isHeld && { purgesFrom }), transactions, worklistItems };
 }
 

@@ -1,4 +1,5 @@
 import { wholeOf } from '../access/confine.ts';
+import { Attempts } from '../attempts.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
 import { asItem, asRecord, type Key, type WriteOperation } from '../ports/index-table.ts';
@@ -220,9 +221,13 @@ async function takeOut(
   return 'restored';
 }
 
-/** Removes for good what has lain in the trash for its time. Returns how many instances. */
+/**
+ * Removes for good what has lain in the trash for its time. Returns how many instances.
+ * @throws what failed first, when all other entries have been looked at
+ */
 export async function purgeTrash(services: Services, tenant: Tenant): Promise<number> {
   const now = services.clock.now();
+  const attempts = new Attempts();
   let purged = 0;
   let after = '';
   for (;;) {
@@ -230,11 +235,13 @@ export async function purgeTrash(services: Services, tenant: Tenant): Promise<nu
     for (const trash of page.items) {
       const due =
         trash.purgeAt !== null && trash.purgeAt <= now && trash.state !== 'moving' && trash.state !== 'restoring';
-      if (due) purged += await purge(services, tenant, trash.id);
+      if (due) purged += await attempts.make(() => purge(services, tenant, trash.id), 0);
     }
-    if (page.next === undefined) return purged;
+    if (page.next === undefined) break;
     after = page.next;
   }
+  attempts.end();
+  return purged;
 }
 
 async function purge(services: Services, tenant: Tenant, id: string): Promise<number> {
