@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, type Dirent, readFileSync } from 'node:fs';
+import { createReadStream, type Dirent, existsSync, readFileSync } from 'node:fs';
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -9,7 +9,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { PacsError } from '#core/errors.ts';
 import { isGatewayId } from '#core/gateways.ts';
-import { type Archive, openArchive } from './archive.ts';
+import { type Archive, INDEX_FILE, openArchive } from './archive.ts';
 import {
   type AuditOptions,
   describeReport,
@@ -21,6 +21,7 @@ import { clientsCommand, enrolmentCommand } from './clients-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { deidentifyCommand } from './deidentify-command.ts';
 import { hashPasscode } from './dicom-users.ts';
+import { isOfFiles } from './file-errors.ts';
 import { gatewayCommand } from './gateway-command.ts';
 import { keysCommand } from './keys-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
@@ -49,7 +50,7 @@ const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, defa
   nephos deidentify …                    de-identified copies of files, without an archive (see nephos deidentify --help)
   nephos query-retrieve …                ask another PACS and get from it, by DIMSE (see nephos query-retrieve --help)
 
-import, export, verify, sweep, backup, token, clients, enrol and audit also work while the archive is running.
+import, export, verify, sweep, backup, token, clients, enrol, users, audit and query-retrieve also work while the archive is running.
 `;
 
 type Command = (
@@ -134,10 +135,6 @@ async function* filesBelow(path: string, onUnreadable: (error: unknown) => void)
     else if (entry.isFile() && entry.name !== 'DICOMDIR') yield child;
   }
 }
-
-/** What the system says of files: a person can put it right, or put the file aside. */
-const isOfFiles = (error: unknown): error is NodeJS.ErrnoException =>
-  error instanceof Error && 'syscall' in error && 'code' in error;
 
 /** A Part 10 file by its magic; a folder of a CD holds viewers and pictures too. */
 async function looksLikeDicom(path: string): Promise<boolean> {
@@ -257,13 +254,22 @@ const audit: Command = async (archive, config, [act, folder], options) => {
   return report.defect === undefined ? 0 : 1;
 };
 
-const COMMANDS: Readonly<Record<string, Command>> = {
-  import: importFolders,
-  export: exportStudy,
-  verify,
-  sweep: sweepNow,
-  token,
-  audit,
+interface Named {
+  readonly run: Command;
+  /** words that may follow it */
+  readonly most: number;
+  readonly options: readonly string[];
+  /** it begins an archive where there is none */
+  readonly begins?: boolean;
+}
+
+const COMMANDS: Readonly<Record<string, Named>> = {
+  import: { run: importFolders, most: Number.POSITIVE_INFINITY, options: [], begins: true },
+  export: { run: exportStudy, most: 1, options: ['to'] },
+  verify: { run: verify, most: 0, options: [] },
+  sweep: { run: sweepNow, most: 0, options: [] },
+  token: { run: token, most: 0, options: ['gateway'], begins: true },
+  audit: { run: audit, most: 2, options: ['to', 'keys', 'expect'] },
 };
 
 const openOwn = async (): Promise<[Archive, Config]> => {
@@ -271,30 +277,58 @@ const openOwn = async (): Promise<[Archive, Config]> => {
   return [await openArchive(config), config];
 };
 
+const isOfArguments = (error: unknown): error is Error =>
+  error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
+
 /** What a person has to put right is said in a line. */
 async function told(code: Promise<number>): Promise<number> {
   return code.catch((error: unknown) => {
-    if (!(error instanceof ConfigError) && !(error instanceof PacsError) && !isOfFiles(error)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    const isOwn = error instanceof ConfigError || error instanceof PacsError;
+    if (!isOwn && !isOfFiles(error) && !isOfArguments(error)) throw error;
+    // What node adds about arguments that begin with a dash helps nobody here.
+    process.stderr.write(`${error.message.replace(/\. To specify a positional argument .*/s, '')}\n`);
     return 2;
   });
 }
 
+async function passcode(args: readonly string[]): Promise<number> {
+  if (args.length > 0)
+    throw new ConfigError('nephos passcode: the passcode comes by standard input, as arguments can be read by others');
+  const given = readFileSync(0, 'utf8').replace(/\r?\n$/, '');
+  if (given === '') throw new ConfigError('nephos passcode: there is none on standard input');
+  say(await hashPasscode(given));
+  return 0;
+}
+
 async function main(): Promise<number> {
-  if (process.argv[2] === 'gateway') return gatewayCommand(process.argv.slice(3));
-  if (process.argv[2] === 'keys') return keysCommand(process.argv.slice(3), process.env, say);
-  if (process.argv[2] === 'passcode') {
-    // Not an argument: those can be read by others on the machine.
-    say(await hashPasscode(readFileSync(0, 'utf8').replace(/\r?\n$/, '')));
-    return 0;
+  const rest = process.argv.slice(3);
+  switch (process.argv[2]) {
+    case 'gateway':
+      return gatewayCommand(rest);
+    case 'keys':
+      return keysCommand(rest, process.env, say);
+    case 'passcode':
+      return passcode(rest);
+    case 'rebuild':
+      return rebuildCommand(rest, readConfig(process.env), say);
+    case 'backup':
+      return backupCommand(rest, readConfig(process.env), say);
+    case 'clients':
+      return clientsCommand(rest, openOwn, say);
+    case 'enrol':
+      return enrolmentCommand(rest, openOwn, say);
+    case 'users':
+      return usersCommand(rest, openOwn, say);
+    case 'deidentify':
+      return deidentifyCommand(rest, say);
+    case 'query-retrieve':
+      return queryRetrieve(rest, process.env);
+    default:
+      return ownCommand();
   }
-  if (process.argv[2] === 'rebuild') return told(rebuildCommand(process.argv.slice(3), readConfig(process.env), say));
-  if (process.argv[2] === 'backup') return told(backupCommand(process.argv.slice(3), readConfig(process.env), say));
-  if (process.argv[2] === 'clients') return told(clientsCommand(process.argv.slice(3), openOwn, say));
-  if (process.argv[2] === 'enrol') return told(enrolmentCommand(process.argv.slice(3), openOwn, say));
-  if (process.argv[2] === 'users') return told(usersCommand(process.argv.slice(3), openOwn, say));
-  if (process.argv[2] === 'deidentify') return told(deidentifyCommand(process.argv.slice(3), say));
-  if (process.argv[2] === 'query-retrieve') return queryRetrieve(process.argv.slice(3), process.env);
+}
+
+async function ownCommand(): Promise<number> {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
     options: {
@@ -305,16 +339,22 @@ async function main(): Promise<number> {
       help: { type: 'boolean' },
     },
   });
-  const [name = '', ...args] = positionals;
-  const command = COMMANDS[name];
-  if (!command || values.help) {
+  const [name, ...args] = positionals;
+  if (name === undefined || name === 'help' || values.help) {
     process.stdout.write(USAGE);
-    return values.help ? 0 : 2;
+    return name === undefined && !values.help ? 2 : 0;
   }
+  const command = COMMANDS[name];
+  if (!command) throw new ConfigError(`there is no command ${name}; nephos --help names them`);
+  const odd = [...args.slice(command.most), ...Object.keys(values).filter((one) => !command.options.includes(one))];
+  if (odd.length > 0) throw new ConfigError(`nephos ${name} knows nothing of ${odd.join(' ')}; see nephos --help`);
   const config = readConfig(process.env);
+  const isElsewhere = name === 'audit' && args.length > 1;
+  if (!command.begins && !isElsewhere && !existsSync(join(config.dataDir, INDEX_FILE)))
+    throw new ConfigError(`there is no index of an archive in ${config.dataDir} (NEPHOS_DATA_DIR)`);
   const archive = await openArchive(config);
   try {
-    return await told(command(archive, config, args, values));
+    return await command.run(archive, config, args, values);
   } finally {
     await archive.close();
   }
@@ -322,4 +362,4 @@ async function main(): Promise<number> {
 
 // As the archive itself: what is imported, exported or backed up is its owner's.
 process.umask(0o077);
-process.exitCode = await main();
+process.exitCode = await told(main());

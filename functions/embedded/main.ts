@@ -1,5 +1,6 @@
 import cluster from 'node:cluster';
 import { ConfigError, readConfig } from './config.ts';
+import { isOfFiles } from './file-errors.ts';
 
 // What is written here is of patients: whoever else has an account on the machine reads none of it.
 process.umask(0o077);
@@ -11,7 +12,7 @@ try {
   if (cluster.isPrimary) await (await import('./primary.ts')).runPrimary(config);
   else await (await import('./server.ts')).runServer(config);
 } catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
+  if (!(error instanceof ConfigError) && !isOfFiles(error)) throw error;
   process.stderr.write(`${error.message}\n`);
   process.exit(2);
 }

@@ -13,7 +13,7 @@ import { keepFixity } from './fixity.ts';
 import { createHttpHost } from './http-host.ts';
 import { openLogin } from './issuer/login.ts';
 import { workQueues } from './jobs.ts';
-import { createLog, describeError, logBrokenAnswer } from './log.ts';
+import { createLog, describeError, type Log, logBrokenAnswer } from './log.ts';
 import { observe, startMetrics } from './metrics.ts';
 import { keepRouting } from './routing.ts';
 
@@ -33,6 +33,21 @@ export async function runServer(config: Config): Promise<void> {
   startMetrics();
   const archive = await openArchive(config);
   const closeArchive = guardExit(archive);
+  try {
+    orphaned = await serve(archive, closeArchive, config, log);
+  } catch (error) {
+    await closeArchive();
+    throw error;
+  }
+}
+
+/** @returns what ends it in good order */
+async function serve(
+  archive: Archive,
+  closeArchive: () => Promise<void>,
+  config: Config,
+  log: Log,
+): Promise<() => void> {
   const audit = await keepAudit(archive.services, config, log);
   const login = await openLogin(archive, config, (error) => log.error('issuer-failed', describeError(error)));
   const served = new ServedCounts(archive.services);
@@ -52,18 +67,14 @@ export async function runServer(config: Config): Promise<void> {
     },
   });
   // Before HTTP: whoever has had an answer from /healthz may count on all of it.
-  const dicom = await listenDicom(archive.services, config, log, archive.tokens).catch(async (error: unknown) => {
-    await closeArchive();
-    throw error;
-  });
+  const dicom = await listenDicom(archive.services, config, log, archive.tokens);
   server.listen(config.httpPort, config.bind);
   try {
     await once(server, 'listening');
   } catch (error) {
     await dicom.close();
-    await closeArchive();
     throw new ConfigError(
-      `cannot listen on ${config.bind}:${config.httpPort}: ${(error as NodeJS.ErrnoException).code}`,
+      `cannot listen on ${config.bind}:${config.httpPort} (NEPHOS_BIND, NEPHOS_HTTP_PORT): ${(error as NodeJS.ErrnoException).code}`,
     );
   }
   if (config.tls && 'setSecureContext' in server) {
@@ -115,7 +126,7 @@ export async function runServer(config: Config): Promise<void> {
   process.on('SIGINT', () => {
     // A terminal sends it to all processes: the primary decides.
   });
-  orphaned = () => void shutDown();
+  return () => void shutDown();
 }
 
 /**
