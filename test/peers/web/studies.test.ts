@@ -2,7 +2,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { type Nephos, startNephos } from '../helpers/nephos.ts';
-import { openBrowser, openPage, store } from './browser.ts';
+import { openBrowser, openPage, picture, store } from './browser.ts';
 import { issueToken, openSignedIn, printedToken } from './signed-in.ts';
 
 let browser: Browser;
@@ -86,6 +86,51 @@ describe('the list of studies', () => {
     await page.getByRole('link', { name: 'View Report, Only, 1 object' }).click();
     await page.getByRole('region', { name: 'Report' }).waitFor();
     expect(await page.getByRole('link', { name: 'Open in viewer' }).count()).toBe(0);
+    await page.context().close();
+  });
+
+  test('accession numbers and patient IDs that differ at their ends alone are shown whole, on the desk and on a phone', async () => {
+    const twins = ['1', '2'].map((last) => ({
+      AccessionNumber: `200805041717310${last}`,
+      PatientID: `${'9'.repeat(40)}${last}`,
+    }));
+    await store(
+      nephos.root,
+      twins.map((twin, n) =>
+        slice(500 + n, { StudyInstanceUID: uid(200 + n), SeriesInstanceUID: uid(210 + n), ...twin }),
+      ),
+    );
+    for (const viewport of [
+      { width: 1440, height: 900 },
+      { width: 390, height: 844 },
+    ]) {
+      const { page } = await openPage(browser, { viewport });
+      await page.goto(`${nephos.origin}/#/studies?mrn=${'9'.repeat(40)}`);
+      const cells = page.locator('.study-list tbody td:is(.mrn, .accession)');
+      await expect.poll(() => cells.count()).toBe(4);
+      const cut = await page.evaluate<string[]>(`
+        [...document.querySelectorAll('.study-list tbody td:is(.mrn, .accession)')]
+          .filter((cell) => cell.scrollWidth > cell.clientWidth)
+          .map((cell) => cell.textContent)`);
+      await picture(page, `long-numbers-${viewport.width}`);
+      expect({ width: viewport.width, cut }).toEqual({ width: viewport.width, cut: [] });
+      await page.context().close();
+    }
+  });
+
+  test('the calendar button of a date field shows that it has the focus', async () => {
+    const { page } = await openPage(browser);
+    await page.goto(`${nephos.origin}/#/worklist`);
+    const day = page.getByLabel('Day');
+    await day.focus();
+    // Month, day, year and the button: the focus is on one after the other.
+    for (let part = 0; part < 4; part++) {
+      const { type, outline } = await page.evaluate<{ type: string; outline: string }>(
+        '({ type: document.activeElement.type, outline: getComputedStyle(document.activeElement).outlineStyle })',
+      );
+      expect({ part, type, outline }).toEqual({ part, type: 'date', outline: 'solid' });
+      await page.keyboard.press('Tab');
+    }
     await page.context().close();
   });
 
