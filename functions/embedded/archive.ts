@@ -9,6 +9,7 @@ import { LmdbIndexTable } from '#adapters/local/lmdb-index-table.ts';
 import { WorkerPixelEngine } from '#adapters/local/worker-pixel-engine.ts';
 import { systemClock } from '#adapters/system-clock.ts';
 import { assemble } from '#core/assemble.ts';
+import { isBehindSegments } from '#core/audit/seal.ts';
 import { ConfigError } from '#core/configuration.ts';
 import { DEFAULT_LIMITS } from '#core/limits.ts';
 import type { BlobStore } from '#core/ports/blob-store.ts';
@@ -65,6 +66,22 @@ export async function openArchive(
       await blobs.close();
     },
   };
+}
+
+/**
+ * Before anything is removed that the index does not know.
+ * @throws ConfigError when the index is an older copy than the objects beside it
+ */
+export async function checkIndexIsOfNow(
+  { services }: Archive,
+  { dataDir }: Config,
+  tenants: readonly string[],
+): Promise<void> {
+  for (const tenant of tenants)
+    if (await isBehindSegments(services, tenant))
+      throw new ConfigError(
+        `${join(dataDir, INDEX_FILE)} is older than the objects beside it: make it anew by nephos rebuild (see nephos rebuild --help)`,
+      );
 }
 
 /**

@@ -9,7 +9,7 @@ import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { PacsError } from '#core/errors.ts';
 import { isGatewayId } from '#core/gateways.ts';
-import { type Archive, INDEX_FILE, openArchive } from './archive.ts';
+import { type Archive, checkIndexIsOfNow, INDEX_FILE, openArchive } from './archive.ts';
 import {
   type AuditOptions,
   describeReport,
@@ -217,8 +217,9 @@ const verify: Command = async ({ services }, config) => {
   return report.damaged.length + report.miscounted.length > 0 ? 1 : 0;
 };
 
-const sweepNow: Command = async ({ services }, config) => {
-  say(JSON.stringify(await sweep(services, config.tenant)));
+const sweepNow: Command = async (archive, config) => {
+  await checkIndexIsOfNow(archive, config, [config.tenant]);
+  say(JSON.stringify(await sweep(archive.services, config.tenant)));
   return 0;
 };
 

@@ -3,13 +3,14 @@ import { mkdir } from 'node:fs/promises';
 import { LINK_PATH } from '#api/users.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { type GivenLink, Users } from '#core/users/directory.ts';
-import { openArchive } from './archive.ts';
+import { checkIndexIsOfNow, openArchive } from './archive.ts';
 import { readCertificate } from './certificate.ts';
 import { type Config, originOf } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
 import { createLog } from './log.ts';
 import { serveMetrics } from './metrics.ts';
 import { reclaimJobs } from './reclaim.ts';
+import { tenantsOf } from './tenants.ts';
 
 /** How long servers may take to finish what they are doing when the archive is stopped (ms). */
 const STOP_MS = 20_000;
@@ -47,6 +48,10 @@ export async function runPrimary(config: Config): Promise<void> {
   const unlock = await lockDataDir(config.dataDir);
   process.once('exit', unlock);
   const archive = await openArchive(config);
+  await checkIndexIsOfNow(archive, config, tenantsOf(config)).catch(async (error: unknown) => {
+    await archive.close();
+    throw error;
+  });
   await archive.blobs.sweep(0, Date.now());
   const swept = await sweep(archive.services, config.tenant, 0);
   await reclaimJobs(archive.jobs);

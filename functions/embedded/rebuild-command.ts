@@ -4,8 +4,9 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { syncUpwards } from '#adapters/local/durable-directories.ts';
 import { copyIndex } from '#adapters/local/lmdb-copy.ts';
-import { keptByBackup, keptByRebuild, kindOf } from '#core/archive/kept-records.ts';
+import { isOfAudit, keptByBackup, keptByRebuild, kindOf } from '#core/archive/kept-records.ts';
 import { type RebuildReport, rebuildIndex, tenantsIn } from '#core/archive/rebuild.ts';
+import { isBehindSegments } from '#core/audit/seal.ts';
 import { INDEX_FILE, openArchive } from './archive.ts';
 import { type Config, ConfigError } from './config.ts';
 import { lockDataDir } from './data-lock.ts';
@@ -87,7 +88,14 @@ export async function rebuildCommand(
   try {
     const fresh = join(config.dataDir, NEW_INDEX);
     await removeIndex(fresh);
-    if (!values['objects-alone']) say(`${await keep(config.dataDir, values.from, fresh)} records kept`);
+    if (!values['objects-alone']) {
+      say(`${await keep(config.dataDir, values.from, fresh, keptByRebuild)} records kept`);
+      if (values.from === undefined && (await isOld(config))) {
+        await removeIndex(fresh);
+        await keep(config.dataDir, values.from, fresh, (kept) => keptByRebuild(kept) && !isOfAudit(kept));
+        say('they are older than the objects: the audit trail is taken from its segments');
+      }
+    }
     const failed = await rebuildAll(config, say);
     const index = join(config.dataDir, INDEX_FILE);
     if (existsSync(index)) {
@@ -105,13 +113,30 @@ export async function rebuildCommand(
   }
 }
 
+/** Whether the audit trail that was kept ends before the segments beside the objects do. */
+async function isOld(config: Config): Promise<boolean> {
+  const archive = await openArchive({ ...config, index: NEW_INDEX });
+  try {
+    for (const tenant of await tenantsIn(archive.services))
+      if (await isBehindSegments(archive.services, tenant)) return true;
+    return false;
+  } finally {
+    await archive.close();
+  }
+}
+
 /** Copies what no object tells into the new index. @throws ConfigError where there is nothing to keep it from */
-async function keep(dataDir: string, backup: unknown, fresh: string): Promise<number> {
+async function keep(
+  dataDir: string,
+  backup: unknown,
+  fresh: string,
+  keeps: (partition: string) => boolean,
+): Promise<number> {
   const from = typeof backup === 'string' ? backup : join(dataDir, INDEX_FILE);
   const instead = 'name a backup (--from FILE), or go without accounts, grants and links (--objects-alone)';
   if (!existsSync(from)) throw new ConfigError(`there is no ${from}: ${instead}`);
   try {
-    return await copyIndex(from, fresh, { keeps: keptByRebuild, countsOn: keptByRebuild });
+    return await copyIndex(from, fresh, { keeps, countsOn: keeps });
   } catch (error) {
     throw new ConfigError(`${from} cannot be read (${(error as Error).message}): ${instead}`);
   }

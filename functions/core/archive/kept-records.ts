@@ -69,6 +69,9 @@ export function kindOf(partition: string): string {
   return first === 'queue' ? first : second;
 }
 
+/** The audit trail, and how far it has been sealed and handed over. */
+export const isOfAudit = (partition: string): boolean => kindOf(partition).startsWith('audit');
+
 export const keptByRebuild = (partition: string): boolean => !MADE_ANEW.has(kindOf(partition));
 
 /** What people have decided and nothing else remembers: accounts, tokens, clients, grants, links, gateways, worklist, procedure steps, … */

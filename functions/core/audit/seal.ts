@@ -211,3 +211,19 @@ export async function cursorBehind({ index }: Pick<Services, 'index'>, tenant: s
   });
   return (records[0]?.item.to as string | undefined) ?? '';
 }
+
+/**
+ * Whether sealed segments stand beside the objects that the index knows nothing of: it is an older copy. One more there may be at any time, as a blob is
+ * written before the head is moved.
+ */
+export async function isBehindSegments(
+  { index, blobs }: Pick<Services, 'index' | 'blobs'>,
+  tenant: string,
+): Promise<boolean> {
+  for (;;) {
+    const { segments } = await sealedUpTo({ index }, tenant);
+    if ((await blobs.head(segmentKey(tenant, segments + 1))) === undefined) return false;
+    // Another process may be sealing.
+    if ((await sealedUpTo({ index }, tenant)).segments === segments) return true;
+  }
+}
