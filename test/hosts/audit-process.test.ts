@@ -57,8 +57,9 @@ test('who signs in, stores, looks and is turned away is in the trail; the trail 
   expect((await ask('/api/audit?event=Nonsense')).status).toBe(400);
 
   await archive.stop();
-  // Before an archive has ever been started there is no trail, and no key of one.
-  expect(await nephos(join(data, '..', 'unused'), 'audit', 'verify')).toMatchObject({ code: 0 });
+  // A folder without an archive has no trail: who has mistyped its name must not hear that all is well.
+  const nowhere = await nephos(join(data, '..', 'unused'), 'audit', 'verify');
+  expect(nowhere).toMatchObject({ code: 2, output: expect.stringContaining('there is no index of an archive') });
   const whole = await nephos(data, 'audit', 'verify');
   expect(whole).toMatchObject({ code: 0 });
   const head = /newest seal ([0-9a-f]{64})/.exec(whole.output)![1]!;
