@@ -60,6 +60,11 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
       (existing as { StudyInstanceUID: string }).StudyInstanceUID,
     ],
   },
+  // A damaged object is of a study, the pass that found it of none.
+  fixity: {
+    by: 'record',
+    studies: ({ StudyInstanceUID }) => (StudyInstanceUID === undefined ? [] : [StudyInstanceUID as string]),
+  },
   // An alarm names no study, and is for everybody who follows the feed.
   feed: {
     by: 'record',
@@ -88,7 +93,7 @@ export const RECORD_KINDS: Readonly<Record<string, Judged>> = {
   unfolded: nothing,
   trashing: nothing,
   evicting: nothing,
-  fixity: nothing,
+  purge: nothing,
   access: nothing,
   tier: nothing,
   tiering: nothing,
