@@ -199,7 +199,7 @@ describe('the menu of a narrow screen', () => {
     expect(await nav.isVisible()).toBe(false);
     await menu.click();
     const links = await nav.getByRole('link').all();
-    expect(links).toHaveLength(14);
+    expect(links).toHaveLength(15);
     for (const link of links) {
       const box = (await link.boundingBox())!;
       expect(box.x + box.width).toBeLessThanOrEqual(360);
