@@ -54,6 +54,8 @@ export async function startNephos(options: NephosOptions = {}): Promise<Nephos> 
     },
     logFile: join(dataDir, 'server.log'),
     readyUrl: `${origin}/healthz`,
+    // The first of its servers answers before the others listen: were it killed then, nobody would for a moment.
+    readyText: 'Nephos is running',
   });
   return {
     ...server,

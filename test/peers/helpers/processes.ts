@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,12 +32,16 @@ export interface ServerCommand {
   readonly logFile: string;
   /** The server counts as started when a GET of this answers with any status below 500. */
   readonly readyUrl: string;
+  /** ... and when it has printed this besides. */
+  readonly readyText?: string;
   readonly readyTimeoutMs?: number;
 }
 
 /** @throws Error with the end of the log when the server exits or does not answer in time. */
 export async function startServer(command: ServerCommand): Promise<RunningServer> {
   const log = openSync(command.logFile, 'a');
+  const { size: logBefore } = fstatSync(log);
+  const hasPrinted = (text: string): boolean => readFileSync(command.logFile).includes(text, logBefore);
   const child = spawn(command.command, command.args, {
     cwd: command.cwd,
     env: { ...process.env, ...command.env },
@@ -100,7 +104,9 @@ export async function startServer(command: ServerCommand): Promise<RunningServer
     },
   };
   const deadline = Date.now() + (command.readyTimeoutMs ?? 120_000);
-  while (!(await answers(command.readyUrl))) {
+  const isReady = async (): Promise<boolean> =>
+    (await answers(command.readyUrl)) && (command.readyText === undefined || hasPrinted(command.readyText));
+  while (!(await isReady())) {
     if (gone || Date.now() > deadline) {
       const fate = gone ? `exited (${child.exitCode ?? child.signalCode})` : 'did not answer';
       await server.kill9();
