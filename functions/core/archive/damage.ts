@@ -34,6 +34,7 @@ export const damagedKey = (t: Tenant, blobKey: string): Key => ({ partition: `${
 /**
  * Reads an object and compares it with its SHA-256.
  * @param pace is waited for after each piece of so many bytes
+ * @throws PacsError ARCHIVED: it lies on slow media, and nothing can be said of it
  */
 export async function problemOf(
   services: Pick<Services, 'blobs'>,
@@ -47,7 +48,9 @@ export async function problemOf(
       await pace?.(chunk.byteLength);
     }
   } catch (error) {
-    return asPacsError(error).code === 'NOT_FOUND' ? 'missing' : 'unreadable';
+    const { code } = asPacsError(error);
+    if (code === 'ARCHIVED') throw error;
+    return code === 'NOT_FOUND' ? 'missing' : 'unreadable';
   }
   return hash.digest('hex') === stored.sha256 ? undefined : 'altered';
 }

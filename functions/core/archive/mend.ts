@@ -24,22 +24,24 @@ export async function knownDamage(
  * Whoever sends the bytes of a spoiled object again mends it: they take its place, and nothing else changes. What is spoiled is removed; should we die
  * before, the sweeper does it.
  * @param prepared a duplicate of what the claim speaks of, with the same SHA-256
+ * @param suspected look at the bytes also where nothing is known against them
  * @returns `changed`: the claim is another by now
  */
 export async function mend(
   services: Services,
   prepared: PreparedInstance,
   claim: SopClaim,
+  { suspected = false }: { readonly suspected?: boolean } = {},
 ): Promise<'mended' | 'sound' | 'changed'> {
   const { tenant, instance } = prepared;
   const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
   const damaged = await knownDamage(services, tenant, claim, sop);
-  if (damaged === undefined) return 'sound';
+  if (damaged === undefined && !suspected) return 'sound';
   const old = asRecord<InstanceRecord>(await services.index.get(keys.instance(tenant, study, series, sop)));
   if (old?.version !== claim.instanceVersion || old.sha256 !== instance.sha256) return 'sound';
-  const known: WriteOperation = { kind: 'delete', key: damagedKey(tenant, damaged.blobKey) };
+  const known: WriteOperation = { kind: 'delete', key: damagedKey(tenant, damaged?.blobKey ?? old.blobKey) };
   if ((await problemOf(services, old)) === undefined) {
-    await services.index.write([known]);
+    if (damaged !== undefined) await services.index.write([known]);
     return 'sound';
   }
   const { storedAt, source, route } = old;

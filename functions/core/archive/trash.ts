@@ -5,9 +5,11 @@ import { newVersion } from '../ids.ts';
 import { asItem, asRecord, type Key, type WriteOperation } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit.ts';
+import { type Problem, problemOf } from './damage.ts';
 import { eventWrite } from './feed.ts';
 import { blobKeysOf } from './instance.ts';
 import { deleteManifests, putManifest } from './manifest.ts';
+import { mend } from './mend.ts';
 import { beginPlacementRemoval } from './place.ts';
 import {
   type InstanceRecord,
@@ -156,7 +158,10 @@ async function reinstate(
     const found = asRecord<SopClaim>(item);
     if (found !== undefined && found.rejectedBy !== trashId) {
       if (found.rejectedBy !== undefined || found.sha256 !== instance.sha256) return 'conflicting';
-      return takeOut(services, tenant, instance, key, found);
+      if (found.instanceVersion === instance.version) return takeOut(services, tenant, instance, key, found);
+      const visible = await visibleOf(services, tenant, found, sop);
+      if (visible === undefined) return 'conflicting';
+      if (!(await isSpoiled(services, visible))) return takeOut(services, tenant, instance, key, found);
     }
     try {
       prepared ??= await fromTrash(services, tenant, instance, key);
@@ -166,6 +171,13 @@ async function reinstate(
     }
     if (found === undefined) {
       if ((await services.commits.commit(prepared)) === 'committed') return 'restored';
+      continue;
+    }
+    if (found.rejectedBy === undefined) {
+      // This copy is the one that is left: it takes the place of the visible one, if it is whole itself.
+      const problem = await problemOf(services, instance);
+      if (problem !== undefined) throw spoiledTwice(instance, problem);
+      if ((await mend(services, prepared, found, { suspected: true })) === 'mended') return 'restored';
       continue;
     }
     const { rejectedBy: _, ...claim } = found;
@@ -197,6 +209,29 @@ async function fromTrash(
   const instance: InstanceRecord = { ...prepared.instance, sha256, ...(route !== undefined && { route }) };
   return { ...prepared, instance, guard: { trashed: key } };
 }
+
+/** What readers find; undefined: it is just being removed, too. */
+async function visibleOf({ index }: Services, tenant: Tenant, claim: SopClaim, sop: string) {
+  const key = keys.instance(tenant, claim.StudyInstanceUID, claim.SeriesInstanceUID, sop);
+  const found = asRecord<InstanceRecord>(await index.get(key));
+  return found?.version === claim.instanceVersion ? found : undefined;
+}
+
+/** Whether these bytes are not what was received any more: who removed a copy of them would remove the last one. */
+async function isSpoiled(services: Services, visible: InstanceRecord): Promise<boolean> {
+  try {
+    return (await problemOf(services, visible)) !== undefined;
+  } catch (error) {
+    // It keeps what it has; to look, hours would have to be waited for.
+    if (error instanceof PacsError && error.code === 'ARCHIVED') return false;
+    throw error;
+  }
+}
+
+const spoiledTwice = ({ SOPInstanceUID }: InstanceRecord, problem: Problem): PacsError =>
+  new PacsError('UNREADABLE_DATASET', 'neither the copy in the trash nor the one sent again is as it was received', {
+    details: { SOPInstanceUID, problem },
+  });
 
 /**
  * The same bytes are visible, as they have been sent again: nobody needs this copy of them. The note of what is being removed goes with the row, so that
