@@ -1,10 +1,7 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, type Dirent, existsSync, readFileSync } from 'node:fs';
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { selectedInstances } from '#core/archive/remove.ts';
-import { storeObject } from '#core/archive/store.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { PacsError } from '#core/errors.ts';
@@ -21,12 +18,14 @@ import { clientsCommand, enrolmentCommand } from './clients-command.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { deidentifyCommand } from './deidentify-command.ts';
 import { hashPasscode } from './dicom-users.ts';
+import { exportStudy } from './export-command.ts';
 import { isOfFiles } from './file-errors.ts';
 import { gatewayCommand } from './gateway-command.ts';
+import { importFolders } from './import-command.ts';
 import { keysCommand } from './keys-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
 import { backupCommand, rebuildCommand } from './rebuild-command.ts';
-import { recordCommand, recordRepeated } from './recorded-command.ts';
+import { recordCommand } from './recorded-command.ts';
 import { usersCommand } from './users-command.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
@@ -63,144 +62,6 @@ type Command = (
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
-
-/** How many objects an import makes durable at the same time. */
-const IMPORT_CONCURRENCY = 8;
-
-const importFolders: Command = async ({ services }, config, folders) => {
-  if (folders.length === 0) throw new ConfigError('name at least one folder');
-  const counts = { stored: 0, duplicate: 0, replaced: 0, held: 0, failed: 0, skipped: 0 };
-  const running = new Set<Promise<void>>();
-  // One file of a scratched disc keeps no other one from being stored.
-  const unreadable = (error: unknown): void => {
-    if (!isOfFiles(error)) throw error;
-    counts.failed++;
-    say(`unread   ${error.message}`);
-  };
-  const importFile = async (path: string): Promise<void> => {
-    if (!(await looksLikeDicom(path))) {
-      counts.skipped++;
-      return;
-    }
-    services.audit.admit(true);
-    const body = createReadStream(path, { highWaterMark: 1024 * 1024 });
-    const { outcome } = storeObject(services, { tenant: config.tenant, source: 'import' }, body);
-    const result = await outcome;
-    counts[result.kind]++;
-    const { StudyInstanceUID } = result.id;
-    const isStored = result.kind !== 'failed';
-    if (StudyInstanceUID !== undefined)
-      await recordRepeated(services, config.tenant, StudyInstanceUID, {
-        ...{ event: 'DataImport', action: 'C', transaction: 'ImportFiles' },
-        ...(!isStored && { outcome: 4, error: result.error.code }),
-      });
-    if (result.kind === 'failed') say(`refused  ${path}: ${result.error.code} ${result.error.message}`);
-    if (result.kind === 'held') say(`held     ${path}: ${result.held.kind}`);
-  };
-  for (const folder of folders) {
-    for await (const path of filesBelow(folder, unreadable)) {
-      const job: Promise<void> = importFile(path)
-        .catch(unreadable)
-        .finally(() => running.delete(job));
-      running.add(job);
-      if (running.size >= IMPORT_CONCURRENCY) await Promise.race(running);
-    }
-  }
-  await Promise.all(running);
-  await services.audit.flush(true);
-  say(
-    Object.entries(counts)
-      .map(([kind, count]) => `${count} ${kind}`)
-      .join(', '),
-  );
-  return counts.failed > 0 ? 1 : 0;
-};
-
-/** `onUnreadable` hears of folders that cannot be read; what they hold is passed over. */
-async function* filesBelow(path: string, onUnreadable: (error: unknown) => void): AsyncGenerator<string> {
-  let entries: Dirent[];
-  try {
-    if (!(await stat(path)).isDirectory()) {
-      yield path;
-      return;
-    }
-    entries = await readdir(path, { withFileTypes: true });
-  } catch (error) {
-    onUnreadable(error);
-    return;
-  }
-  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const child = join(path, entry.name);
-    if (entry.isDirectory()) yield* filesBelow(child, onUnreadable);
-    else if (entry.isFile() && entry.name !== 'DICOMDIR') yield child;
-  }
-}
-
-/** A Part 10 file by its magic; a folder of a CD holds viewers and pictures too. */
-async function looksLikeDicom(path: string): Promise<boolean> {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(132), 0, 132, 0);
-    return bytesRead === 132 && buffer.toString('latin1', 128) === 'DICM';
-  } finally {
-    await file.close();
-  }
-}
-
-const exportStudy: Command = async ({ services }, config, [study], { to }) => {
-  if (study === undefined || to === undefined) throw new ConfigError('name a StudyInstanceUID and --to FOLDER');
-  let count = 0;
-  services.audit.admit(false);
-  for await (const instance of selectedInstances(services, config.tenant, [{ StudyInstanceUID: study }])) {
-    // The first before anything is written outside of the archive.
-    await recordRepeated(services, config.tenant, study, {
-      ...{ event: 'DataExport', action: 'R', transaction: 'ExportStudy' },
-    });
-    const path = join(to, instance.SeriesInstanceUID, `${instance.SOPInstanceUID}.dcm`);
-    await mkdir(dirname(path), { recursive: true });
-    if (!(await isThere(path, instance.sha256)))
-      await writeNewFile(path, services.blobs.read(instance.blobKey), instance.sha256);
-    count++;
-  }
-  await services.audit.flush(true);
-  if (count === 0) throw new PacsError('NOT_FOUND', 'there is no such study');
-  say(`${count} objects of study ${basename(study)} written to ${to}`);
-  return 0;
-};
-
-/**
- * Whether an export before this one has written the object: it may have been broken off, and is gone on with.
- * @throws PacsError CONFLICT when something else is there
- */
-async function isThere(path: string, sha256: string): Promise<boolean> {
-  if ((await stat(path).catch(() => undefined)) === undefined) return false;
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
-  if (hash.digest('hex') === sha256) return true;
-  throw new PacsError('CONFLICT', `${path} is there already, and is not the object`);
-}
-
-/**
- * Durable when it resolves; what fails on the way leaves nothing that could pass for the object.
- * @throws PacsError INTERNAL when the bytes are not those that were received
- */
-async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, sha256: string): Promise<void> {
-  const file = await open(path, 'wx');
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of bytes) {
-      hash.update(chunk);
-      await file.writeFile(chunk);
-    }
-    if (hash.digest('hex') !== sha256) throw new PacsError('INTERNAL', `${basename(path)} is not as it was received`);
-    await file.sync();
-  } catch (error) {
-    await rm(path);
-    throw error;
-  } finally {
-    await file.close();
-  }
-}
 
 const verify: Command = async ({ services }, config) => {
   const report = await verifyArchive(services, config.tenant, (done) => {
@@ -265,8 +126,17 @@ interface Named {
 }
 
 const COMMANDS: Readonly<Record<string, Named>> = {
-  import: { run: importFolders, most: Number.POSITIVE_INFINITY, options: [], begins: true },
-  export: { run: exportStudy, most: 1, options: ['to'] },
+  import: {
+    run: (archive, config, folders) => importFolders(archive, config, folders, say),
+    most: Number.POSITIVE_INFINITY,
+    options: [],
+    begins: true,
+  },
+  export: {
+    run: (archive, config, study, options) => exportStudy(archive, config, study, options, say),
+    most: 1,
+    options: ['to'],
+  },
   verify: { run: verify, most: 0, options: [] },
   sweep: { run: sweepNow, most: 0, options: [] },
   token: { run: token, most: 0, options: ['gateway'], begins: true },
