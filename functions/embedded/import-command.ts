@@ -2,6 +2,7 @@ import { createReadStream, type Dirent } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { storeObject } from '#core/archive/store.ts';
+import { looksLikeDicom, PREAMBLE_BYTES } from '#core/dicom/scanner.ts';
 import type { Archive } from './archive.ts';
 import { type Config, ConfigError } from './config.ts';
 import { isOfFiles } from './file-errors.ts';
@@ -27,7 +28,7 @@ export async function importFolders(
     say(`unread   ${error.message}`);
   };
   const importFile = async (path: string): Promise<void> => {
-    if (!(await looksLikeDicom(path))) {
+    if (!(await mayBeDicom(path))) {
       counts.skipped++;
       return;
     }
@@ -85,12 +86,12 @@ async function* filesBelow(path: string, onUnreadable: (error: unknown) => void)
   }
 }
 
-/** A Part 10 file by its magic; a folder of a CD holds viewers and pictures too. */
-async function looksLikeDicom(path: string): Promise<boolean> {
+/** A folder of a CD holds viewers and pictures too. */
+async function mayBeDicom(path: string): Promise<boolean> {
   const file = await open(path);
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(132), 0, 132, 0);
-    return bytesRead === 132 && buffer.toString('latin1', 128) === 'DICM';
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(PREAMBLE_BYTES), 0, PREAMBLE_BYTES, 0);
+    return looksLikeDicom(buffer.subarray(0, bytesRead));
   } finally {
     await file.close();
   }

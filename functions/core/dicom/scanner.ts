@@ -15,7 +15,8 @@ import {
 import type { DataSet, PixelLayout, ScannedObject } from './types.ts';
 import { looksLikeVr, vrOfBytes } from './vr.ts';
 
-const PREAMBLE_BYTES = 132;
+/** of the preamble and the mark behind it (PS3.10 §7.1) */
+export const PREAMBLE_BYTES = 132;
 const SERIES_INSTANCE_UID = 0x0020000e;
 const TRANSFER_SYNTAX_UID = 0x00020010;
 const WARNINGS = 100;
@@ -145,11 +146,11 @@ export class Part10Scanner {
   }
 
   #begin(bytes: Buffer): void {
-    if (bytes.length >= PREAMBLE_BYTES && bytes.toString('latin1', 128, 132) === 'DICM') {
+    if (hasPreamble(bytes)) {
       this.#beginMeta(bytes, PREAMBLE_BYTES);
       return;
     }
-    if (bytes.length >= 8 && bytes[0] === 2 && bytes[1] === 0 && bytes[3] === 0) {
+    if (beginsWithFileMeta(bytes)) {
       this.#warn('NO_PREAMBLE');
       this.#beginMeta(bytes, 0);
       return;
@@ -213,6 +214,13 @@ export class Part10Scanner {
     else this.#parser!.push(bytes);
   }
 }
+
+/** Whether what begins so (with its first PREAMBLE_BYTES, or all of it) can be an object at all: with a preamble, without one, or a data set alone. */
+export const looksLikeDicom = (head: Buffer): boolean =>
+  hasPreamble(head) || beginsWithFileMeta(head) || guessTransferSyntax(head) !== undefined;
+
+const hasPreamble = (b: Buffer): boolean => b.length >= PREAMBLE_BYTES && b.toString('latin1', 128, 132) === 'DICM';
+const beginsWithFileMeta = (b: Buffer): boolean => b.length >= 8 && b[0] === 2 && b[1] === 0 && b[3] === 0;
 
 /** The native encoding that the first element header shows, where it is one of group 0008: nothing else is believed. */
 function guessTransferSyntax(b: Buffer): string | undefined {
