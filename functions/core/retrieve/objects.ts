@@ -35,9 +35,12 @@ export type AskedSyntax = string | undefined;
  */
 export function deliveryOf(services: Services, instance: InstanceRecord, asked: AskedSyntax): Delivery | undefined {
   const stored = instance.transferSyntaxUID;
-  if (asked === '*' || asked === stored) return asStored(services, instance);
+  if (asked === '*') return asStored(services, instance);
+  // A data set that came alone is no object of Part 10 as it is stored: one is made of it for all who do not ask for the very bytes.
+  const isPart10 = instance.dataSetOffset > 0;
+  if (asked === stored && isPart10) return asStored(services, instance);
   if (asked === undefined) {
-    if (stored === EXPLICIT_VR_LITTLE_ENDIAN || (hasPixels(instance) && transferSyntax(stored).lossy)) {
+    if ((stored === EXPLICIT_VR_LITTLE_ENDIAN && isPart10) || (hasPixels(instance) && transferSyntax(stored).lossy)) {
       return asStored(services, instance);
     }
     const plain = transcoded(services, instance, EXPLICIT_VR_LITTLE_ENDIAN);
@@ -121,27 +124,42 @@ export function readDelivery(
   range: { readonly offset: number; readonly length: number },
   options?: ReadOptions,
 ): AsyncIterable<Uint8Array> | Promise<Uint8Array> {
-  const sanitize = services.policy.sanitizePreamble && instance.dataSetOffset > PREAMBLE_BYTES;
-  if (transcode) {
-    const bytes = transcodeInstance(services, instance, transferSyntaxUID);
-    return sanitize ? withoutPreamble(bytes, 0) : bytes;
-  }
-  const inPreamble = sanitize && range.offset < PREAMBLE_BYTES;
-  if (range.length <= WHOLE_READ_BYTES) {
-    const bytes = services.blobs.readBytes(instance.blobKey, range, options);
-    return inPreamble ? bytes.then((whole) => instead(whole, zeroed(whole, PREAMBLE_BYTES - range.offset))) : bytes;
-  }
-  const bytes = services.blobs.read(instance.blobKey, range);
-  return inPreamble ? withoutPreamble(bytes, range.offset) : bytes;
+  if (transcode) return transcodeInstance(services, instance, transferSyntaxUID);
+  const { blobs, policy } = services;
+  const isWhole = range.length <= WHOLE_READ_BYTES;
+  if (!policy.sanitizePreamble || range.offset >= PREAMBLE_BYTES)
+    return isWhole ? blobs.readBytes(instance.blobKey, range, options) : blobs.read(instance.blobKey, range);
+  return isWhole ? wholeWithoutPreamble(blobs, instance, range, options) : withoutPreamble(blobs, instance, range);
 }
 
-/** Zeroes what of `bytes`, which start `offset` bytes into the object, lies in the preamble. */
-async function* withoutPreamble(bytes: AsyncIterable<Uint8Array>, offset: number): AsyncGenerator<Uint8Array> {
-  let left = PREAMBLE_BYTES - offset;
-  for await (const chunk of bytes) {
+async function wholeWithoutPreamble(
+  blobs: Services['blobs'],
+  instance: InstanceRecord,
+  range: { readonly offset: number; readonly length: number },
+  options?: ReadOptions,
+): Promise<Uint8Array> {
+  const whole = await blobs.readBytes(instance.blobKey, range, options);
+  if (!(await hasPreamble(blobs, instance))) return whole;
+  return instead(whole, zeroed(whole, PREAMBLE_BYTES - range.offset));
+}
+
+async function* withoutPreamble(
+  blobs: Services['blobs'],
+  instance: InstanceRecord,
+  range: { readonly offset: number; readonly length: number },
+): AsyncGenerator<Uint8Array> {
+  let left = (await hasPreamble(blobs, instance)) ? PREAMBLE_BYTES - range.offset : 0;
+  for await (const chunk of blobs.read(instance.blobKey, range)) {
     yield left > 0 ? zeroed(chunk, left) : chunk;
     left -= chunk.length;
   }
+}
+
+/** Objects that came without one begin with their file meta, or with the data set. */
+async function hasPreamble(blobs: Services['blobs'], { blobKey, sizeBytes }: InstanceRecord): Promise<boolean> {
+  if (sizeBytes < PREAMBLE_BYTES + 4) return false;
+  const mark = await blobs.readBytes(blobKey, { offset: PREAMBLE_BYTES, length: 4 });
+  return Buffer.from(mark).toString('latin1') === 'DICM';
 }
 
 /** A copy, as the array may be the store's own memory, with the first `count` bytes 0. */
