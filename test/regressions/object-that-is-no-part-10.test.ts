@@ -41,7 +41,10 @@ test.each([
 /** Where preambles are zeroed on the way out, the file meta of an object without one was taken for it. */
 test('an object without a preamble keeps its file meta where preambles are zeroed', async () => {
   const services = memoryServices({ policy: { sanitizePreamble: true } });
-  const object = buildDicom({}, { preamble: false });
+  const object = buildDicom(
+    {},
+    { preamble: false, fileMeta: { SourceApplicationEntityTitle: 'CT1', PrivateInformation: '0'.repeat(64) } },
+  );
   await store(services, object);
   const whole = await ask(services, retrieveInstance, params, { accept: ANY });
   expect(whole.body.equals(object)).toBe(true);
