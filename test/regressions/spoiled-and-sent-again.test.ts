@@ -7,6 +7,7 @@ import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { asRecord } from '#core/ports/index-table.ts';
+import type { Services } from '#core/services.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 
@@ -57,8 +58,10 @@ test('what is sound again by itself stays where it is', async () => {
   expect(await Array.fromAsync(damagedObjects(services, TENANT))).toEqual([]);
 });
 
-test('who dies before the spoiled bytes are removed leaves them to the sweeper', async () => {
-  const { services, record, blobKey } = await spoiled('altered', true);
+/** An archive that died when the bytes sent again had taken the place of the spoiled ones, and before these were removed. */
+async function dead(packed: boolean) {
+  const found = await spoiled('altered', packed);
+  const { services, blobKey } = found;
   const remove = services.blobs.delete.bind(services.blobs);
   vi.spyOn(services.blobs, 'delete').mockImplementation(async (key) => {
     if (key === blobKey) throw new Error('killed');
@@ -66,8 +69,30 @@ test('who dies before the spoiled bytes are removed leaves them to the sweeper',
   });
   expect(await store(services, bytes)).toMatchObject({ kind: 'failed' });
   vi.restoreAllMocks();
+  return found;
+}
+
+const notesOf = async ({ blobs }: Services): Promise<string[]> =>
+  (await Array.fromAsync(blobs.list(`${TENANT}/_manifests/`))).map(({ key }) => key);
+
+test('who dies before the spoiled bytes are removed leaves them to the sweeper', async () => {
+  const { services, record, blobKey } = await dead(true);
   expect((await store(services, bytes)).kind).toBe('duplicate');
   await sweep(services, TENANT, 0);
   expect((await record()).blobKey).not.toBe(blobKey);
   expect(await verifyArchive(services, TENANT)).toMatchObject(SOUND);
+  expect(await notesOf(services)).toEqual([]);
+});
+
+/** The spoiled bytes came first, and the good ones were taken for others under the same UID. */
+test.each([true, false])('a rebuild right then takes the good bytes (packed: %s)', async (packed) => {
+  const { services } = await dead(packed);
+  const fresh = memoryServices({ packed, ports: { blobs: services.blobs } });
+  expect(await rebuildIndex(fresh, TENANT)).toMatchObject({ instances: 2, held: 0, failed: [] });
+  const record = await fresh.index.get(keys.instance(TENANT, uid(1), uid(2), uid(3)));
+  const { blobKey } = asRecord<InstanceRecord>(record!);
+  expect(Buffer.from(await fresh.blobs.readBytes(blobKey)).equals(bytes)).toBe(true);
+  await sweep(fresh, TENANT, 0);
+  expect(await verifyArchive(fresh, TENANT)).toMatchObject(SOUND);
+  expect(await notesOf(fresh)).toEqual([]);
 });

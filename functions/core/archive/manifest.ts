@@ -28,7 +28,14 @@ export type Manifest =
       readonly part: string;
       readonly blobKeys: readonly string[];
     }
-  | { readonly kind: 'superseded'; readonly blobKey: string; readonly by: string; readonly at: number };
+  | {
+      readonly kind: 'superseded';
+      readonly blobKey: string;
+      readonly by: string;
+      readonly at: number;
+      /** no version of its own: the disk has spoiled it, and the other one is as it was received */
+      readonly isSpoiled?: boolean;
+    };
 
 const folder = (tenant: Tenant): string => `${tenant}/_manifests/`;
 
@@ -95,7 +102,7 @@ export async function takeBackReplacement(blobs: BlobStore, tenant: Tenant, repl
   }
 }
 
-/** The same, of policy `version` alone. */
+/** The same, of policy `version` alone; and what was noted of spoiled bytes that are gone. */
 export async function takeBackSuperseded(
   blobs: BlobStore,
   tenant: Tenant,
@@ -103,7 +110,9 @@ export async function takeBackSuperseded(
 ): Promise<void> {
   for await (const { key } of blobs.list(`${folder(tenant)}superseded.${SOPInstanceUID}.`)) {
     const manifest = await read(blobs, key);
-    if (manifest.kind === 'superseded' && manifest.by === blobKey) await blobs.delete(key);
+    if (manifest.kind !== 'superseded') continue;
+    const isOver = manifest.by === blobKey || (manifest.isSpoiled && manifest.blobKey === blobKey);
+    if (isOver) await blobs.delete(key);
   }
 }
 

@@ -4,6 +4,7 @@ import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit.ts';
 import { type Damaged, damagedKey, problemOf } from './damage.ts';
 import { blobKeyOf, blobKeysOf } from './instance.ts';
+import { putManifest, takeBackSuperseded } from './manifest.ts';
 import { type InstanceRecord, keys, type PendingRecord, type SopClaim, type Tenant } from './records.ts';
 
 /** What the check of all objects found wrong with the bytes that a claim speaks of. */
@@ -22,7 +23,7 @@ export async function knownDamage(
 
 /**
  * Whoever sends the bytes of a spoiled object again mends it: they take its place, and nothing else changes. What is spoiled is removed; should we die
- * before, the sweeper does it.
+ * before, the sweeper does it, and a rebuild knows by the note beside the blobs which of the two is whole.
  * @param prepared a duplicate of what the claim speaks of, with the same SHA-256
  * @param suspected look at the bytes also where nothing is known against them
  * @returns `changed`: the claim is another by now
@@ -47,9 +48,12 @@ export async function mend(
   const { storedAt, source, route } = old;
   const mended: InstanceRecord = { ...instance, storedAt, source, ...(route !== undefined && { route }) };
   const next: SopClaim = { ...claim, version: claim.version + 1, instanceVersion: instance.version };
+  const at = services.clock.now();
   const uids = { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop };
-  const spoiled: PendingRecord = { version: 2, ...uids, blobKey: old.blobKey, startedAt: services.clock.now() };
+  const spoiled: PendingRecord = { version: 2, ...uids, blobKey: old.blobKey, startedAt: at };
   const note = keys.pending(tenant, old.version);
+  const by = instance.blobKey;
+  await putManifest(services.blobs, tenant, { kind: 'superseded', blobKey: old.blobKey, by, at, isSpoiled: true });
   const outcome = await services.index.write([
     { kind: 'put', key: keys.sop(tenant, sop), item: asItem(next), if: { version: claim.version } },
     { kind: 'put', key: keys.instance(tenant, study, series, sop), item: asItem(mended) },
@@ -65,8 +69,12 @@ export async function mend(
     { kind: 'put', key: note, item: asItem(spoiled) },
     known,
   ]);
-  if (!outcome.committed) return 'changed';
+  if (!outcome.committed) {
+    await takeBackSuperseded(services.blobs, tenant, instance);
+    return 'changed';
+  }
   for (const key of blobKeysOf(old)) await services.blobs.delete(key);
+  await takeBackSuperseded(services.blobs, tenant, old);
   await services.index.write([{ kind: 'delete', key: note }]);
   await services.folder.fold(tenant, study);
   return 'mended';

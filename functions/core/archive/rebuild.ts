@@ -9,8 +9,8 @@ import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
 import type { Identity } from './instance.ts';
-import { readManifests } from './manifest.ts';
-import { type InstanceRecord, keys, type Tenant } from './records.ts';
+import { type Manifest, readManifests } from './manifest.ts';
+import { type InstanceRecord, keys, type PendingRecord, type Tenant } from './records.ts';
 import { claimAhead, isRejectionNote, KEY_OBJECT_SELECTION } from './reject.ts';
 import { rescan } from './rescan.ts';
 import { whoseObject } from './whose.ts';
@@ -100,9 +100,10 @@ async function firstBehind(blobs: Services['blobs'], after: string): Promise<str
   return undefined;
 }
 
-/** Writes the records of held, trashed and superseded objects; returns their blob keys. */
+/** Writes the records of held, trashed and superseded objects; returns their blob keys, and those of what the sweeper is to remove. */
 async function restoreDecisions(services: Services, tenant: Tenant, report: RebuildReport): Promise<Set<string>> {
   const setAside = new Set<string>();
+  const spoiled: Extract<Manifest, { kind: 'superseded' }>[] = [];
   for (const manifest of await readManifests(services.blobs, tenant)) {
     if (manifest.kind === 'held') {
       const { held } = manifest;
@@ -131,6 +132,8 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
       const purgeAt = trash.purgeAt === null ? null : services.clock.now() + services.limits.trashMs;
       const complete = { ...trash, state: 'complete', instanceCount: rescanned.length, attributes, purgeAt };
       await services.index.write([{ kind: 'put', key: keys.trash(tenant, trash.id), item: asItem(complete) }]);
+    } else if (manifest.kind === 'superseded' && manifest.isSpoiled) {
+      spoiled.push(manifest);
     } else if (manifest.kind === 'superseded') {
       setAside.add(manifest.blobKey);
       for (const { instance } of await rescanAll(services, tenant, [manifest.blobKey], report)) {
@@ -140,7 +143,23 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
       }
     }
   }
+  for (const { blobKey, by } of spoiled) {
+    // Only what is whole and visible takes the place of anything.
+    if (setAside.has(by) || (await services.blobs.head(by)) === undefined) continue;
+    setAside.add(blobKey);
+    await leaveToSweeper(services, tenant, blobKey);
+  }
   return setAside;
+}
+
+/** As the removal that was cut off would have. */
+async function leaveToSweeper(services: Services, tenant: Tenant, blobKey: string): Promise<void> {
+  const [, StudyInstanceUID = '', SeriesInstanceUID = '', file = ''] = blobKey.split('/');
+  const version = OBJECT_KEY.exec(blobKey)?.[1];
+  if (version === undefined) return;
+  const uids = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID: file.slice(0, file.indexOf(`.${version}`)) };
+  const pending: PendingRecord = { version: 2, ...uids, blobKey, startedAt: services.clock.now() };
+  await services.index.write([{ kind: 'put', key: keys.pending(tenant, version), item: asItem(pending) }]);
 }
 
 async function onlyKept({ blobs }: Services, blobKeys: readonly string[]): Promise<string[]> {
