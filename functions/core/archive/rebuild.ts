@@ -55,7 +55,10 @@ export async function rebuildIndex(
         storedAt: timeOf(version),
       });
       const outcome = await services.commits.commit(prepared);
-      if (outcome === 'taken' && (await settleConflict(services, prepared)).kind === 'held') report.held++;
+      const settled = outcome === 'taken' ? (await settleConflict(services, prepared)).kind : outcome;
+      if (settled === 'held') report.held++;
+      // The same bytes once more: a copy whose removal was cut off.
+      else if (settled === 'duplicate') await leaveToSweeper(services, tenant, key);
       else {
         report.instances++;
         studies.add(prepared.instance.StudyInstanceUID);

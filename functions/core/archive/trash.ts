@@ -2,7 +2,7 @@ import { wholeOf } from '../access/confine.ts';
 import { Attempts } from '../attempts.ts';
 import { PacsError } from '../errors.ts';
 import { newVersion } from '../ids.ts';
-import { asItem, asRecord, type Key, type WriteOperation } from '../ports/index-table.ts';
+import { asItem, asRecord, type Key } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { deltaOf, deltaWrites, guardedBy, type PreparedInstance } from './commit.ts';
 import { type Problem, problemOf } from './damage.ts';
@@ -84,11 +84,12 @@ async function goOnRestoring(
 ): Promise<RestoreOutcome & { readonly away: readonly InstanceRecord[] }> {
   const { id } = trash;
   const found: Record<Reinstated, InstanceRecord[]> = { restored: [], conflicting: [], away: [], gone: [] };
+  const spare: InstanceRecord[] = [];
   let unreadable: PacsError | undefined;
   for await (const { sort, instance } of trashedInstances(services, tenant, id)) {
     const key = { partition: `${tenant}|trashed|${id}`, sort };
     try {
-      found[await reinstate(services, tenant, instance, key, id)].push(instance);
+      found[await reinstate(services, tenant, instance, key, id, spare)].push(instance);
     } catch (error) {
       // One whose bytes are missing or spoiled holds up no other.
       if (!(error instanceof PacsError && UNREADABLE.has(error.code))) throw error;
@@ -100,7 +101,10 @@ async function goOnRestoring(
   for (const study of new Set(found.restored.map(({ StudyInstanceUID }) => StudyInstanceUID)))
     await services.folder.fold(tenant, study);
   // These may be waited for longer than anybody waits to rebuild an index.
-  if (restored > 0 && (away.length > 0 || unreadable)) await noteUntaken(services, tenant, id);
+  if (restored > 0 && (away.length > 0 || unreadable)) {
+    await noteUntaken(services, tenant, id);
+    await removeSpare(services, tenant, spare);
+  }
   if (away.length > 0) return { restored, conflicting, away };
   if (unreadable)
     throw new PacsError('CONFLICT', 'some of the objects cannot be read; the others have been restored', {
@@ -130,6 +134,7 @@ async function goOnRestoring(
       event,
     ]);
   }
+  await removeSpare(services, tenant, spare);
   return { restored, conflicting, away };
 }
 
@@ -142,13 +147,18 @@ const UNREADABLE: ReadonlySet<string> = new Set(['NOT_FOUND', 'UNREADABLE_DATASE
  */
 type Reinstated = 'restored' | 'conflicting' | 'away' | 'gone';
 
-/** Each instance leaves the trash in the write that makes it visible, so it is in one of the two, whoever else restores it or dies here. @param key of its row in the trash */
+/**
+ * Each instance leaves the trash in the write that makes it visible, so it is in one of the two, whoever else restores it or dies here.
+ * @param key of its row in the trash
+ * @param spare takes up copies that nobody needs any more
+ */
 async function reinstate(
   services: Services,
   tenant: Tenant,
   instance: InstanceRecord,
   key: Key,
   trashId: string,
+  spare: InstanceRecord[],
 ): Promise<Reinstated> {
   const { StudyInstanceUID: study, SeriesInstanceUID: series, SOPInstanceUID: sop } = instance;
   let prepared: PreparedInstance | undefined;
@@ -158,10 +168,17 @@ async function reinstate(
     const found = asRecord<SopClaim>(item);
     if (found !== undefined && found.rejectedBy !== trashId) {
       if (found.rejectedBy !== undefined || found.sha256 !== instance.sha256) return 'conflicting';
-      if (found.instanceVersion === instance.version) return takeOut(services, tenant, instance, key, found);
+      if (found.instanceVersion === instance.version) {
+        const taken = await services.index.write([{ kind: 'delete', key, if: 'present' }]);
+        return taken.committed ? 'restored' : 'gone';
+      }
       const visible = await visibleOf(services, tenant, found, sop);
       if (visible === undefined) return 'conflicting';
-      if (!(await isSpoiled(services, visible))) return takeOut(services, tenant, instance, key, found);
+      if (!(await isSpoiled(services, visible))) {
+        if (!(await takeOut(services, tenant, instance, key))) return 'gone';
+        spare.push(instance);
+        return 'restored';
+      }
     }
     try {
       prepared ??= await fromTrash(services, tenant, instance, key);
@@ -235,25 +252,25 @@ const spoiledTwice = ({ SOPInstanceUID }: InstanceRecord, problem: Problem): Pac
 
 /**
  * The same bytes are visible, as they have been sent again: nobody needs this copy of them. The note of what is being removed goes with the row, so that
- * the sweep finishes it.
+ * the sweep finishes it. @returns whether it was there
  */
-async function takeOut(
-  services: Services,
-  tenant: Tenant,
-  instance: InstanceRecord,
-  key: Key,
-  { instanceVersion }: SopClaim,
-): Promise<Reinstated> {
+async function takeOut(services: Services, tenant: Tenant, instance: InstanceRecord, key: Key): Promise<boolean> {
   const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, version, blobKey } = instance;
-  const row: WriteOperation = { kind: 'delete', key, if: 'present' };
-  if (instanceVersion === version) return (await services.index.write([row])).committed ? 'restored' : 'gone';
   const uids = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID };
   const removing: PendingRecord = { version: 2, ...uids, blobKey, startedAt: services.clock.now() };
-  const note = keys.pending(tenant, version);
-  if (!(await services.index.write([row, { kind: 'put', key: note, item: asItem(removing) }])).committed) return 'gone';
-  await deleteBlobs(services, instance);
-  await services.index.write([{ kind: 'delete', key: note }]);
-  return 'restored';
+  const { committed } = await services.index.write([
+    { kind: 'delete', key, if: 'present' },
+    { kind: 'put', key: keys.pending(tenant, version), item: asItem(removing) },
+  ]);
+  return committed;
+}
+
+/** When the notes beside the blobs say that the trash does not hold them any more: a rebuild would miss them. */
+async function removeSpare(services: Services, tenant: Tenant, spare: readonly InstanceRecord[]): Promise<void> {
+  for (const instance of spare) {
+    await deleteBlobs(services, instance);
+    await services.index.write([{ kind: 'delete', key: keys.pending(tenant, instance.version) }]);
+  }
 }
 
 /**
