@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { selectedInstances } from '#core/archive/remove.ts';
 import { PacsError } from '#core/errors.ts';
@@ -8,7 +8,7 @@ import type { Archive } from './archive.ts';
 import { type Config, ConfigError } from './config.ts';
 import { recordRepeated } from './recorded-command.ts';
 
-/** Writes a study's objects, as received, one file each, durable when it resolves. @returns the exit code */
+/** Writes a study's objects, as received, one file each. @returns the exit code */
 export async function exportStudy(
   { services }: Pick<Archive, 'services'>,
   { tenant }: Pick<Config, 'tenant'>,
@@ -49,23 +49,27 @@ async function isThere(path: string, sha256: string): Promise<boolean> {
 }
 
 /**
- * Durable when it resolves; what fails on the way leaves nothing that could pass for the object.
+ * The bytes are durable when it resolves; who is killed on the way leaves nothing that could pass for the object.
  * @throws PacsError INTERNAL when the bytes are not those that were received
  */
 async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, sha256: string): Promise<void> {
-  const file = await open(path, 'wx');
+  const partial = `${path}.partial`;
   const hash = createHash('sha256');
   try {
-    for await (const chunk of bytes) {
-      hash.update(chunk);
-      await file.writeFile(chunk);
+    const file = await open(partial, 'w');
+    try {
+      for await (const chunk of bytes) {
+        hash.update(chunk);
+        await file.writeFile(chunk);
+      }
+      if (hash.digest('hex') !== sha256) throw new PacsError('INTERNAL', `${basename(path)} is not as it was received`);
+      await file.sync();
+    } finally {
+      await file.close();
     }
-    if (hash.digest('hex') !== sha256) throw new PacsError('INTERNAL', `${basename(path)} is not as it was received`);
-    await file.sync();
+    await rename(partial, path);
   } catch (error) {
-    await rm(path);
+    await rm(partial, { force: true });
     throw error;
-  } finally {
-    await file.close();
   }
 }

@@ -96,11 +96,18 @@ export async function startArchive(dataDir: string, env: Record<string, string> 
   };
 }
 
+/** What runs `nephos …` on a data folder. */
+export const commandOf = (dataDir: string, args: readonly string[]) => ({
+  file: process.execPath,
+  argv: ['functions/embedded/cli.ts', ...args],
+  options: { cwd: ROOT, env: environment(dataDir, {}) },
+});
+
 /** `nephos …` on a data folder. */
 export const nephos = (dataDir: string, ...args: string[]): Promise<{ code: number; output: string }> =>
   new Promise((resolve) => {
-    const options = { cwd: ROOT, env: environment(dataDir, {}) };
-    execFile(process.execPath, ['functions/embedded/cli.ts', ...args], options, (error, stdout, stderr) => {
+    const { file, argv, options } = commandOf(dataDir, args);
+    execFile(file, argv, options, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : error ? 1 : 0, output: stdout + stderr });
     });
   });
