@@ -5,20 +5,30 @@ import { switchesOf } from '../forward/switches.ts';
 import { takeUpAgain } from '../queues/owed.ts';
 import { releaseSteps } from '../queues/procedure-steps.ts';
 import { readSideOf } from '../read/read-side.ts';
+import { discardConflict, takeConflict } from './conflicts.ts';
 
 /** What a person can do from the status page. */
-const ACTIONS = ['retry', 'pause', 'resume', 'sendNow', 'retrySteps', 'takeUp', 'drop', 'letGo', 'inventory'] as const;
+const ACTIONS = [
+  ...(['retry', 'pause', 'resume', 'sendNow', 'drop', 'letGo'] as const),
+  ...(['retrySteps', 'takeUp', 'inventory', 'takeConflict', 'discardConflict'] as const),
+] as const;
 export type Action = (typeof ACTIONS)[number];
 
 /** Those that are not about one destination. */
-const OF_NONE: ReadonlySet<Action> = new Set(['retrySteps', 'takeUp', 'inventory']);
+const OF_NONE: ReadonlySet<Action> = new Set([
+  ...(['retrySteps', 'takeUp', 'inventory', 'takeConflict', 'discardConflict'] as const),
+]);
+
+const OF_CONFLICTS: ReadonlySet<Action> = new Set(['takeConflict', 'discardConflict']);
 
 export interface ActionRequest {
   readonly action: Action;
-  /** none: retrySteps, takeUp, inventory; of drop: one that is no longer configured */
+  /** none: those that are not about one; of drop: one that is no longer configured */
   readonly destination: string;
   /** retry, letGo: one held instance; all of the destination without it */
   readonly SOPInstanceUID?: string | undefined;
+  /** takeConflict, discardConflict: which */
+  readonly conflict?: string | undefined;
 }
 
 /** @throws PacsError BAD_REQUEST, NOT_FOUND */
@@ -31,7 +41,10 @@ export async function readAction(context: EdgeContext, form: URLSearchParams): P
   const SOPInstanceUID = form.get('SOPInstanceUID') ?? undefined;
   if (SOPInstanceUID !== undefined && !isUID(SOPInstanceUID))
     throw new PacsError('BAD_REQUEST', 'SOPInstanceUID is no UID');
-  return { action, destination, SOPInstanceUID };
+  const conflict = form.get('conflict') ?? undefined;
+  if (OF_CONFLICTS.has(action) && !/^[0-9A-HJKMNP-TV-Z]{26}$/.test(conflict ?? ''))
+    throw new PacsError('BAD_REQUEST', 'conflict is no conflict’s id');
+  return { action, destination, SOPInstanceUID, conflict };
 }
 
 const isKnown = async ({ forwarder, upstream }: EdgeContext, action: Action, destination: string): Promise<boolean> =>
@@ -40,9 +53,14 @@ const isKnown = async ({ forwarder, upstream }: EdgeContext, action: Action, des
 
 /** @returns what has been done, in words @throws PacsError CONFLICT: what waits for a configured destination is not dropped */
 export async function perform(context: EdgeContext, request: ActionRequest): Promise<string> {
-  const { action, destination, SOPInstanceUID } = request;
+  const { action, destination, SOPInstanceUID, conflict = '' } = request;
   const { forwarder, log } = context;
-  log.info('asked-by-a-person', { action, destination, ...(SOPInstanceUID !== undefined && { SOPInstanceUID }) });
+  log.info('asked-by-a-person', {
+    action,
+    destination,
+    ...(SOPInstanceUID !== undefined && { SOPInstanceUID }),
+    ...(conflict !== '' && { conflict }),
+  });
   switch (action) {
     case 'retry': {
       const count = await forwarder.release(destination, SOPInstanceUID);
@@ -59,6 +77,12 @@ export async function perform(context: EdgeContext, request: ActionRequest): Pro
     case 'inventory':
       readSideOf(context).isInventoryWanted = true;
       return 'Every archive is asked for what is here and it has confirmed.';
+    case 'takeConflict':
+      await takeConflict(context, conflict);
+      return 'They take the place of those that were here, and are sent on.';
+    case 'discardConflict':
+      await discardConflict(context, conflict);
+      return 'They are in the trash of this gateway, and are removed in its time.';
     case 'retrySteps':
       return `${await releaseSteps(context)} messages about procedure steps are sent again.`;
     case 'takeUp': {

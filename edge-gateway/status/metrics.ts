@@ -56,6 +56,11 @@ export async function gatewayMetrics(status: GatewayStatus): Promise<string> {
   const left = gauge('left_instances', 'Instances that wait for a destination that is no longer configured', of);
   for (const { name, pending, held: count } of status.left) left.set({ destination: name }, pending + count);
 
+  gauge('conflicts', 'Objects under a UID that other bytes have, which wait for a person, counted up to 100').set(
+    status.conflicts.count,
+  );
+  gauge('conflict_bytes', 'Bytes of these').set(status.conflicts.sizeBytes);
+
   const { disk } = status;
   gauge('disk_free_bytes', 'Free where the data folder stands').set(disk.freeBytes);
   gauge('disk_reserve_bytes', 'With less than this free, new objects are refused').set(disk.reserveBytes);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Html, html } from '#core/markup.ts';
 import { OWED_LIMIT, type Owed } from '../queues/owed.ts';
 import type { Inventory } from '../read/inventory.ts';
+import { CONFLICTS_LIMIT } from './conflicts.ts';
 import type { DestinationState, GatewayStatus } from './snapshot.ts';
 
 const STYLE = `
@@ -75,6 +76,7 @@ ${status.destinations.map((one) => destination(one, status.at))}
 </section>
 ${status.left.length > 0 && leftTable(status)}
 ${status.destinations.filter(({ held }) => held > 0).map(heldTable)}
+${status.conflicts.count > 0 && conflictTable(status)}
 <section aria-labelledby="worklist"><h2 id="worklist">Worklist and procedure steps</h2>
 ${procedures(status)}
 </section>
@@ -105,7 +107,7 @@ ${failed && html`<p class="bad" role="alert">The token is not valid.</p>`}
 <p><button>Sign in</button></p></form></main>`,
   );
 
-function summary({ untaken, destinations, disk, left, identity, owed: owes }: GatewayStatus): Html {
+function summary({ untaken, destinations, conflicts, disk, left, identity, owed: owes }: GatewayStatus): Html {
   const held = destinations.reduce((sum, one) => sum + one.held, 0);
   const waiting = destinations.reduce((sum, one) => sum + one.pending, 0);
   const waits = waitingInstances(destinations);
@@ -115,6 +117,8 @@ function summary({ untaken, destinations, disk, left, identity, owed: owes }: Ga
   if (identity?.refusal !== undefined)
     return html`<strong class="bad">The archive gives this gateway no access: ${identity.refusal}. ${waits} wait here, safe.</strong>`;
   if (held > 0) return html`<strong class="bad">${count(held, 'instance')} held: somebody has to look.</strong>`;
+  if (conflicts.count > 0)
+    return html`<strong class="bad">${count(conflicts.count, 'object')}${conflicts.count >= CONFLICTS_LIMIT && ' or more'} under a UID that other bytes have: somebody has to decide.</strong>`;
   if (left.length > 0)
     return html`<strong class="bad">Instances wait for ${listed(left.map(({ name }) => name))}, which the configuration no longer has: somebody has to look.</strong>`;
   if (owes.givenUp.length > 0)
@@ -203,6 +207,21 @@ ${heldInstances.map(
     html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td><div class="actions">${action('retry', name, 'Retry', one.SOPInstanceUID)}${one.missing && action('letGo', name, 'Let go', one.SOPInstanceUID)}</div></td></tr>`,
 )}
 </tbody></table></div></section>`;
+
+const conflictTable = ({ conflicts: { count: all, listed }, at }: GatewayStatus): Html =>
+  html`<section aria-labelledby="conflicts"><h2 id="conflicts">Conflicts</h2>
+<p class="hint">Other bytes came in under a SOP Instance UID that is here, or was. Who sent them was told that they were not taken; they go nowhere until somebody decides. Taken, they take the place of those that are here, and are sent on: the archive then has its own say. The copy that is not wanted stays in the trash of this gateway for its time.${
+    all >= CONFLICTS_LIMIT && ` The newest ${CONFLICTS_LIMIT}.`
+  }</p>
+<div class="wide"><table><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">From</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
+${listed.map(
+  (one) =>
+    html`<tr><td>${one.reason}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${one.source}, ${ago(at, one.receivedAt)}</td><td>${bytes(one.sizeBytes)}</td><td><div class="actions">${decision('takeConflict', one.id, 'Take these', one.SOPInstanceUID)}${decision('discardConflict', one.id, 'Discard these', one.SOPInstanceUID)}</div></td></tr>`,
+)}
+</tbody></table></div></section>`;
+
+const decision = (name: string, conflict: string, label: string, SOPInstanceUID: string): Html =>
+  html`<form method="post" action="/status/actions"><input type="hidden" name="action" value="${name}"><input type="hidden" name="conflict" value="${conflict}"><button aria-label="${label}: ${SOPInstanceUID}">${label}</button></form>`;
 
 const leftTable = ({ left, at }: GatewayStatus): Html =>
   html`<section aria-labelledby="left"><h2 id="left">Waiting for what is not configured</h2>

@@ -10,6 +10,7 @@ import { worklistStatus } from '../queues/worklist.ts';
 import type { Inventory } from '../read/inventory.ts';
 import { readSideOf } from '../read/read-side.ts';
 import type { CallerActivity } from './activity.ts';
+import { type Conflicts, conflictsOf } from './conflicts.ts';
 import type { SendRate } from './rates.ts';
 import { statusSideOf } from './status-side.ts';
 
@@ -31,6 +32,8 @@ export interface GatewayStatus {
   readonly destinations: readonly DestinationState[];
   /** no longer configured, and waited for */
   readonly left: readonly LeftDestination[];
+  /** other bytes under a UID that is taken: a person has to decide */
+  readonly conflicts: Conflicts;
   readonly disk: DiskState;
   /** the last time that the archives were asked for all that is here; undefined: not since the start */
   readonly inventory: Inventory | undefined;
@@ -110,6 +113,7 @@ export async function gatewayStatus(context: EdgeContext): Promise<GatewayStatus
     untaken,
     destinations,
     left,
+    conflicts: await conflictsOf(context),
     disk: await diskState(context, waitingBytes),
     inventory: readSideOf(context).inventory,
     worklist: await worklistStatus(context),

@@ -1,5 +1,5 @@
 import { METADATA_BASE } from '#core/archive/metadata-record.ts';
-import { discardHeld, getHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
+import { discardHeld, getHeld, HELD_REASONS, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
 import type { HeldRecord } from '#core/archive/records.ts';
 import { rescan } from '#core/archive/rescan.ts';
 import { PacsError } from '#core/errors.ts';
@@ -9,18 +9,8 @@ import { json, readJson, wholeNumber } from './json.ts';
 
 /** What is shown of a held record: everything but where its bytes stand. */
 function view({ blobKey: _, ...held }: HeldRecord) {
-  return { ...held, reason: REASONS[held.kind] };
+  return { ...held, reason: HELD_REASONS[held.kind] };
 }
-
-const REASONS: Record<HeldRecord['kind'], string> = {
-  otherPatient: 'the same SOPInstanceUID arrived for another patient',
-  otherStudy: 'the same SOPInstanceUID arrived in another study',
-  otherSopClass: 'the same SOPInstanceUID arrived as another kind of object',
-  otherTransferSyntax: 'the same SOPInstanceUID arrived in another transfer syntax',
-  otherPixels: 'the same SOPInstanceUID arrived with other pixel data',
-  otherHeader: 'the same pixel data arrived with another header',
-  uploaded: 'it was sent in by a share link',
-};
 
 /** Conflicts in quarantine, newest first. */
 export const listQuarantine: Handler = async ({ request, services, principal }) => {

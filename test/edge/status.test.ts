@@ -82,18 +82,22 @@ const start = async (members: object = {}): Promise<void> => {
 };
 afterEach(() => gateway?.close());
 
-async function store(n: number, callingAETitle = 'CT1'): Promise<void> {
+/** @returns the status of the C-STORE */
+async function send(n: number, callingAETitle = 'CT1', ImageComments = ''): Promise<number> {
   const session = await associate(
     { aeTitle: 'NEPHOS', host: '127.0.0.1', port: gateway.listeners.port! },
     { callingAETitle, contexts: proposing([CT_IMAGE_STORAGE, [EXPLICIT_LE]], [VERIFICATION, [EXPLICIT_LE]]) },
   );
-  const object = buildDicom({ SOPInstanceUID: uid(40_000 + n), PatientName: 'Secret^Name', PatientID: 'MRN-77' });
+  const identity = { SOPInstanceUID: uid(40_000 + n), PatientName: 'Secret^Name', PatientID: 'MRN-77' };
+  const object = buildDicom({ ...identity, ImageComments });
   const dataSet = object.subarray(scanPart10(object, DEFAULT_LIMITS).dataSetOffset);
   await sendEcho(session, VERIFICATION);
   const { status } = await sendObject(session, session.contexts.get(1)!, uid(40_000 + n), dataSet);
-  expect(status).toBe(0);
   await session.release();
+  return status;
 }
+const store = async (n: number, callingAETitle?: string): Promise<void> =>
+  expect(await send(n, callingAETitle)).toBe(0);
 const get = async (path: string, headers: Record<string, string> = {}) => {
   const response = await fetch(origin + path, { headers, redirect: 'manual' });
   return { status: response.status, text: await response.text(), headers: response.headers };
@@ -229,6 +233,56 @@ describe('what the archive refuses', () => {
     await confirmed().toMatchObject({ held: 0, pending: 1 });
     server.close();
     server.closeAllConnections();
+  });
+});
+
+describe('other bytes under a UID that is taken', () => {
+  const conflicts = async () => (await gatewayStatus(gateway)).conflicts;
+  const instance = `${uid(1)}/series/${uid(2)}/instances`;
+  const commentAtArchive = async (n: number): Promise<unknown> => {
+    const answer = await fetch(`${archive.origin}/dicomweb/studies/${instance}/${uid(40_000 + n)}/metadata`);
+    const [found] = (await answer.json()) as Record<string, { Value?: unknown[] }>[];
+    return found?.['00204000']?.Value?.[0];
+  };
+  const decide = async (action: string): Promise<unknown> => {
+    const { listed } = await conflicts();
+    const done = await act({ action, conflict: listed[0]!.id }, { accept: 'application/json' });
+    expect(done.status).toBe(200);
+    return done.json();
+  };
+
+  test('are shown, with nothing of the patient, and sent on when somebody takes them', async () => {
+    await start();
+    expect(await send(20, 'CT1', 'first')).toBe(0);
+    await confirmed().toMatchObject({ confirmed: 1, pending: 0 });
+    expect(await send(20, 'CT1', 'other')).toBe(0x0110);
+    expect(await conflicts()).toMatchObject({ count: 1, listed: [{ SOPInstanceUID: uid(40_020), source: 'CT1' }] });
+    const { text } = await get('/status');
+    expect(text).toContain('1 object under a UID that other bytes have: somebody has to decide.');
+    expect(text).toContain('the same pixel data arrived with another header');
+    expect(text).not.toMatch(/Secret|MRN-77/);
+    expect((await get('/metrics')).text).toMatch(/^nephos_edge_conflicts 1$/m);
+
+    expect(await decide('takeConflict')).toEqual({ said: expect.stringContaining('are sent on') });
+    expect(await conflicts()).toMatchObject({ count: 0, listed: [] });
+    // The archive has its own say: it keeps what it had first, and shows the conflict where people decide.
+    const quarantine = async () =>
+      ((await (await fetch(`${archive.origin}/api/quarantine`)).json()) as { items: { SOPInstanceUID: string }[] })
+        .items;
+    await expect
+      .poll(async () => (await quarantine()).map(({ SOPInstanceUID }) => SOPInstanceUID), { timeout: 60_000 })
+      .toContain(uid(40_020));
+    expect(await commentAtArchive(20)).toBe('first');
+  });
+
+  test('are discarded, also while nothing can be sent', async () => {
+    await start({ upstreams: [{ name: 'cloud', url: 'http://127.0.0.1:9/dicomweb' }] });
+    expect(await send(21, 'CT1', 'first')).toBe(0);
+    expect(await send(21, 'CT1', 'other')).toBe(0x0110);
+    expect(await decide('discardConflict')).toEqual({ said: expect.stringContaining('in the trash') });
+    expect(await conflicts()).toMatchObject({ count: 0 });
+    expect((await act({ action: 'discardConflict', conflict: 'x' })).status).toBe(400);
+    expect((await act({ action: 'takeConflict', conflict: '0'.repeat(26) })).status).toBe(404);
   });
 });
 
