@@ -96,7 +96,8 @@ export async function rebuildCommand(
         say('they are older than the objects: the audit trail is taken from its segments');
       }
     }
-    const failed = await rebuildAll(config, say);
+    const isReadable = values.from === undefined && !values['objects-alone'];
+    const failed = await rebuildAll(config, isReadable, say);
     const index = join(config.dataDir, INDEX_FILE);
     if (existsSync(index)) {
       const before = `${index}.before-${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}`;
@@ -142,33 +143,43 @@ async function keep(
   }
 }
 
-/** @returns how many objects could not be read */
-async function rebuildAll(config: Config, say: (text: string) => void): Promise<number> {
+/**
+ * @param isReadable the index before is asked what the objects were when they arrived
+ * @returns how many objects could not be read, or are not what they were
+ */
+async function rebuildAll(config: Config, isReadable: boolean, say: (text: string) => void): Promise<number> {
   const archive = await openArchive({ ...config, index: NEW_INDEX });
-  const sum = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: 0 };
+  const before = isReadable ? await openArchive(config) : undefined;
+  const sum = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: 0, altered: 0 };
   try {
     for (const tenant of await tenantsIn(archive.services)) {
-      const report: RebuildReport = await rebuildIndex(archive.services, tenant, (done) => {
+      const tell = (done: number): void => {
         if (done % 10_000 === 0) say(`${done} objects read`);
-      });
+      };
+      const report: RebuildReport = await rebuildIndex(archive.services, tenant, tell, before?.services.index);
       for (const { blobKey, code } of report.failed) say(`${code}  ${blobKey}`);
+      for (const blobKey of report.altered) say(`altered  ${blobKey}`);
       sum.instances += report.instances;
       sum.held += report.held;
       sum.trashed += report.trashed;
       sum.superseded += report.superseded;
       sum.failed += report.failed.length;
+      sum.altered += report.altered.length;
     }
     await recordCommand(archive.services, config.tenant, {
       ...{ event: 'SecurityConfiguration', action: 'U', transaction: 'RebuildIndex' },
       instances: sum.instances,
     });
   } finally {
+    await before?.close();
     await archive.close();
   }
+  const { instances, held, trashed, superseded, failed, altered } = sum;
   say(
-    `${sum.instances} instances, ${sum.held} held, ${sum.trashed} in the trash, ${sum.superseded} superseded, ${sum.failed} failed`,
+    `${instances} instances, ${held} held, ${trashed} in the trash, ${superseded} superseded, ${failed} failed` +
+      (altered > 0 ? `, ${altered} not as they were received` : ''),
   );
-  return sum.failed;
+  return failed + altered;
 }
 
 const removeIndex = async (path: string): Promise<void> => {

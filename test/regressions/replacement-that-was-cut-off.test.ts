@@ -53,7 +53,7 @@ describe('a replacement that was cut off between its note and the index', () => 
 
       const fresh = memoryServices({ ports: { blobs: services.blobs }, policy: { conflict } });
       const report = await rebuildIndex(fresh, TENANT);
-      expect(report).toEqual({ instances: 1, held: 0, trashed: 0, superseded: 0, failed: [] });
+      expect(report).toEqual({ instances: 1, held: 0, trashed: 0, superseded: 0, failed: [], altered: [] });
       expect((await current(fresh)).sha256).toBe(first.sha256);
     },
   );

@@ -4,6 +4,7 @@ import { damagedObjects } from '#core/archive/damage.ts';
 import { checkFixity } from '#core/archive/fixity.ts';
 import { rebuildIndex } from '#core/archive/rebuild.ts';
 import { type InstanceRecord, keys } from '#core/archive/records.ts';
+import { moveToTrash } from '#core/archive/remove.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { asRecord } from '#core/ports/index-table.ts';
@@ -46,6 +47,31 @@ describe.each([true, false])('with small objects packed: %s', (packed) => {
     const fresh = memoryServices({ ports: { blobs: services.blobs } });
     expect(await rebuildIndex(fresh, TENANT)).toMatchObject({ instances: 2, held: 0, failed: [] });
     expect((await record()).sha256).toBe(sha256);
+  });
+});
+
+/** What a rebuild read was what had been received, by definition: what the check of all objects had found was forgotten, and nobody was told again. */
+describe('an index made anew beside the one before', () => {
+  test.each([true, false])('knows what the disk has spoiled, and mends it (packed: %s)', async (packed) => {
+    const { services, record, verify } = await spoiled('altered', packed);
+    const { blobKey, sha256 } = await record();
+    const fresh = memoryServices({ packed, ports: { blobs: services.blobs } });
+    const report = await rebuildIndex(fresh, TENANT, () => {}, services.index);
+    expect(report).toMatchObject({ instances: 2, held: 0, failed: [], altered: [blobKey] });
+    const found = await fresh.index.get(keys.instance(TENANT, uid(1), uid(2), uid(3)));
+    expect(asRecord<InstanceRecord>(found!).sha256).toBe(sha256);
+    expect((await verifyArchive(fresh, TENANT)).damaged).toMatchObject([{ blobKey, problem: 'altered' }]);
+    await verify();
+    expect(await Array.fromAsync(damagedObjects(services, TENANT))).toHaveLength(1);
+  });
+
+  test('tells of what lies in the trash, too', async () => {
+    const { services, blobKey } = await spoiled('altered', true);
+    const why = { kind: 'deleted', reason: 'wrong', by: 'admin' } as const;
+    await moveToTrash(services, TENANT, [{ StudyInstanceUID: uid(1) }], why);
+    const fresh = memoryServices({ packed: true, ports: { blobs: services.blobs } });
+    const report = await rebuildIndex(fresh, TENANT, () => {}, services.index);
+    expect(report).toMatchObject({ trashed: 2, failed: [], altered: [blobKey] });
   });
 });
 

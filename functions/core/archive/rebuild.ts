@@ -3,7 +3,7 @@ import { countRebuiltStudy } from '../costs/count-study.ts';
 import type { DataSet } from '../dicom/types.ts';
 import { asPacsError, PacsError } from '../errors.ts';
 import { lockOf, timeOf } from '../ids.ts';
-import { asItem } from '../ports/index-table.ts';
+import { asItem, asRecord, type IndexTable, type Key } from '../ports/index-table.ts';
 import { instanceMetadata } from '../retrieve/metadata.ts';
 import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
@@ -22,6 +22,8 @@ export interface RebuildReport {
   superseded: number;
   /** blobs that could not be read, with the code of the error */
   failed: { blobKey: string; code: string }[];
+  /** blobs whose bytes are not those that were received, as far as the index before knows; they are filed with the SHA-256 that they had */
+  altered: string[];
 }
 
 /** `<tenant>/<Study>/<Series>/<SOP>.<version>.dcm`; before the end, the store may have said where it stands */
@@ -30,17 +32,20 @@ export const OBJECT_KEY = /^[^/]+\/[0-9.]+\/[0-9.]+\/[0-9.]+\.([0-9A-HJKMNP-TV-Z
 /**
  * Makes the index of a tenant anew from its blobs; the index must hold no study, but may hold what no blob tells (kept-records.ts). Decisions (deleted, held, superseded) come
  * from the manifests; a UID that two blobs claim and no manifest speaks of goes through the conflict policy, oldest first.
+ * @param before the index that is made anew, where it can be read: what the disk has spoiled since must not pass for what was received
  * @throws PacsError CONFLICT when the index holds studies already
  */
 export async function rebuildIndex(
   services: Services,
   tenant: Tenant,
   onProgress: (done: number) => void = () => {},
+  before?: Pick<IndexTable, 'get'>,
 ): Promise<RebuildReport> {
   const listed = await services.index.query({ partition: partitions.list(tenant), limit: 1, keysOnly: true });
   if (listed.records.length > 0) throw new PacsError('CONFLICT', 'the index holds studies already');
-  const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [] };
-  const setAside = await restoreDecisions(services, tenant, report);
+  const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [], altered: [] };
+  const received = new Received(before, report);
+  const setAside = await restoreDecisions(services, tenant, report, received);
   const studies = new Set<string>();
   const keyObjects: Identity[] = [];
   let done = 0;
@@ -48,19 +53,19 @@ export async function rebuildIndex(
     const version = OBJECT_KEY.exec(key)?.[1];
     if (version === undefined || setAside.has(key)) continue;
     try {
-      const prepared = await rescan(services, tenant, {
-        blobKey: key,
-        version,
-        source: 'rebuild',
-        storedAt: timeOf(version),
-      });
+      const stored = { blobKey: key, version, source: 'rebuild', storedAt: timeOf(version) };
+      const scanned = await rescan(services, tenant, stored);
+      const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = scanned.instance;
+      const before = keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
+      const prepared = { ...scanned, instance: await received.asReceived(scanned.instance, before) };
       const outcome = await services.commits.commit(prepared);
       const settled = outcome === 'taken' ? (await settleConflict(services, prepared)).kind : outcome;
       if (settled === 'held') report.held++;
       // The same bytes once more: a copy whose removal was cut off.
       else if (settled === 'duplicate') await leaveToSweeper(services, tenant, key);
       else {
-        report.instances++;
+        // What takes the place of spoiled bytes under the same UID is no further one.
+        if (outcome === 'committed') report.instances++;
         studies.add(prepared.instance.StudyInstanceUID);
         if (prepared.instance.SOPClassUID === KEY_OBJECT_SELECTION) keyObjects.push(prepared.instance);
       }
@@ -76,6 +81,31 @@ export async function rebuildIndex(
   for (const note of keyObjects) await rejectAhead(services, tenant, note);
   if ((await sealedUpTo(services, tenant)).segments === 0) await restoreAudit(services, tenant);
   return report;
+}
+
+/** What objects were when they arrived, by the index before: bytes alone do not tell whether they are what was received. */
+class Received {
+  #before: Pick<IndexTable, 'get'> | undefined;
+  readonly #report: RebuildReport;
+
+  constructor(before: Pick<IndexTable, 'get'> | undefined, report: RebuildReport) {
+    this.#before = before;
+    this.#report = report;
+  }
+
+  /** @param key of its record before */
+  async asReceived(instance: InstanceRecord, key: Key): Promise<InstanceRecord> {
+    let known: InstanceRecord | undefined;
+    try {
+      known = asRecord<InstanceRecord>(await this.#before?.get(key));
+    } catch {
+      // It is made anew because it cannot be read: then nothing is known of it.
+      this.#before = undefined;
+    }
+    if (known?.version !== instance.version || known.sha256 === instance.sha256) return instance;
+    this.#report.altered.push(instance.blobKey);
+    return { ...instance, sha256: known.sha256 };
+  }
 }
 
 /** What a rejection note names and is not here is hidden when it comes. What is here was decided, and is in the manifests. */
@@ -104,7 +134,12 @@ async function firstBehind(blobs: Services['blobs'], after: string): Promise<str
 }
 
 /** Writes the records of held, trashed and superseded objects; returns their blob keys, and those of what the sweeper is to remove. */
-async function restoreDecisions(services: Services, tenant: Tenant, report: RebuildReport): Promise<Set<string>> {
+async function restoreDecisions(
+  services: Services,
+  tenant: Tenant,
+  report: RebuildReport,
+  received: Received,
+): Promise<Set<string>> {
   const setAside = new Set<string>();
   const spoiled: Extract<Manifest, { kind: 'superseded' }>[] = [];
   for (const manifest of await readManifests(services.blobs, tenant)) {
@@ -125,8 +160,9 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
       const rescanned = await rescanAll(services, tenant, there, report);
       const attributes = rescanned[0]?.attributes;
       for (const blobKey of manifest.blobKeys) setAside.add(blobKey);
-      for (const { instance } of rescanned) {
-        const key = keys.trashed(tenant, trash.id, instance.SOPInstanceUID, instance.version);
+      for (const { instance: scanned } of rescanned) {
+        const key = keys.trashed(tenant, trash.id, scanned.SOPInstanceUID, scanned.version);
+        const instance = await received.asReceived(scanned, key);
         await services.index.write([{ kind: 'put', key, item: asItem(instance) }]);
         if (trash.kind === 'rejected') await claimRejected(services, tenant, instance, trash.id);
       }
@@ -139,8 +175,9 @@ async function restoreDecisions(services: Services, tenant: Tenant, report: Rebu
       spoiled.push(manifest);
     } else if (manifest.kind === 'superseded') {
       setAside.add(manifest.blobKey);
-      for (const { instance } of await rescanAll(services, tenant, [manifest.blobKey], report)) {
-        const key = keys.superseded(tenant, instance.SOPInstanceUID, instance.version);
+      for (const { instance: scanned } of await rescanAll(services, tenant, [manifest.blobKey], report)) {
+        const key = keys.superseded(tenant, scanned.SOPInstanceUID, scanned.version);
+        const instance = await received.asReceived(scanned, key);
         await services.index.write([{ kind: 'put', key, item: asItem(instance) }]);
         report.superseded++;
       }
