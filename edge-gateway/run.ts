@@ -1,7 +1,9 @@
 import { unwatchFile, watchFile } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigError } from '#embedded/config.ts';
 import { createLog } from '#embedded/log.ts';
 import { startMetrics } from '#embedded/metrics.ts';
+import { notedEnvironment } from '#embedded/unread-variables.ts';
 import { configFileOf, ownConfigFile, readEdgeConfig } from './config.ts';
 import { enrolCommand } from './enrolment/enrol.ts';
 import { type Gateway, openGateway } from './gateway.ts';
@@ -9,6 +11,9 @@ import { type EffectiveConfig, effectiveConfig, withSigned } from './status/remo
 import { statusSideOf } from './status/status-side.ts';
 
 const WATCH_MS = 2_000;
+/** The status page is waited for so long before the gateway says that it runs (ms). */
+const STATUS_MS = 2_000;
+const LOOK_MS = 20;
 
 let closed = false;
 
@@ -17,7 +22,13 @@ if (process.argv[2] === 'enrol')
 
 /** `npm run edge`: the gateway until SIGTERM. SIGHUP, and a changed configuration file, are read in without an association being dropped. */
 try {
-  const { config, ...first } = effectiveConfig(process.env);
+  const [odd] = process.argv.slice(2);
+  if (odd !== undefined) throw new ConfigError(`there is no command ${odd}: it is edge, or edge enrol`);
+  const { env, unread } = notedEnvironment(process.env);
+  const { config, ...first } = effectiveConfig(env);
+  // Secrets may stand in variables that the configuration names.
+  const named = JSON.stringify(config);
+  for (const line of unread()) if (!named.includes(`"${line.split(' ', 1)[0]}"`)) process.stderr.write(`${line}\n`);
   const log = createLog(config.log, (line) => process.stdout.write(line));
   startMetrics();
   const gateway = await openGateway(config, { log });
@@ -30,7 +41,7 @@ try {
   tell(first);
   side.reload = (given) => gateway.reload(withSigned(process.env, readEdgeConfig(process.env), given));
   guardExit();
-  greet(gateway);
+  greet(gateway, await statusPort(side));
 
   let reloading = Promise.resolve();
   const reload = (): void => {
@@ -72,14 +83,23 @@ function guardExit(): void {
   });
 }
 
-function greet({ config, listeners, upstreams }: Gateway): void {
+/** Undefined: the port cannot be had; it is tried again, and nothing else waits for it. */
+async function statusPort(side: { readonly httpPort: number | undefined }): Promise<number | undefined> {
+  for (let waited = 0; waited < STATUS_MS && side.httpPort === undefined; waited += LOOK_MS) await sleep(LOOK_MS);
+  return side.httpPort;
+}
+
+function greet({ config, listeners, upstreams }: Gateway, httpPort: number | undefined): void {
+  const { bind, port } = config.http;
   const lines = [
     '',
     `  The Nephos edge gateway is running.`,
     `  DICOM      ${config.aeTitle}@${config.bind}:${listeners.port}`,
     ...(listeners.tlsPort === undefined ? [] : [`  DICOM TLS  ${config.aeTitle}@${config.bind}:${listeners.tlsPort}`]),
     ...upstreams.map(({ name, config: { url } }) => `  Forwards   to ${url} (${name})`),
-    `  Status     http://${config.http.bind}:${config.http.port}/status`,
+    httpPort === undefined
+      ? `  Status     none yet: port ${port} of ${bind} cannot be had (see the log)`
+      : `  Status     http://${bind}:${httpPort}/status`,
     `  Data       ${config.dataDir}`,
   ];
   process.stderr.write(`${lines.join('\n')}\n\n`);

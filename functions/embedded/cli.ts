@@ -26,6 +26,7 @@ import { keysCommand } from './keys-command.ts';
 import { queryRetrieve } from './query-retrieve.ts';
 import { backupCommand, rebuildCommand } from './rebuild-command.ts';
 import { recordCommand } from './recorded-command.ts';
+import { notedEnvironment } from './unread-variables.ts';
 import { usersCommand } from './users-command.ts';
 
 const USAGE = `nephos — the archive in this data folder (NEPHOS_DATA_DIR, default ./data)
@@ -143,8 +144,16 @@ const COMMANDS: Readonly<Record<string, Named>> = {
   audit: { run: audit, most: 2, options: ['to', 'keys', 'expect'] },
 };
 
+/** @throws ConfigError */
+function ownConfig(): Config {
+  const { env, unread } = notedEnvironment(process.env);
+  const config = readConfig(env);
+  for (const line of unread()) process.stderr.write(`${line}\n`);
+  return config;
+}
+
 const openOwn = async (): Promise<[Archive, Config]> => {
-  const config = readConfig(process.env);
+  const config = ownConfig();
   return [await openArchive(config), config];
 };
 
@@ -181,9 +190,9 @@ async function main(): Promise<number> {
     case 'passcode':
       return passcode(rest);
     case 'rebuild':
-      return rebuildCommand(rest, readConfig(process.env), say);
+      return rebuildCommand(rest, ownConfig(), say);
     case 'backup':
-      return backupCommand(rest, readConfig(process.env), say);
+      return backupCommand(rest, ownConfig(), say);
     case 'clients':
       return clientsCommand(rest, openOwn, say);
     case 'enrol':
@@ -219,7 +228,7 @@ async function ownCommand(): Promise<number> {
   if (!command) throw new ConfigError(`there is no command ${name}; nephos --help names them`);
   const odd = [...args.slice(command.most), ...Object.keys(values).filter((one) => !command.options.includes(one))];
   if (odd.length > 0) throw new ConfigError(`nephos ${name} knows nothing of ${odd.join(' ')}; see nephos --help`);
-  const config = readConfig(process.env);
+  const config = ownConfig();
   const isElsewhere = name === 'audit' && args.length > 1;
   if (!command.begins && !isElsewhere && !existsSync(join(config.dataDir, INDEX_FILE)))
     throw new ConfigError(`there is no index of an archive in ${config.dataDir} (NEPHOS_DATA_DIR)`);

@@ -1,6 +1,8 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -348,6 +350,38 @@ test('the socket is held back while the disk is slow: no more is taken than is b
   // The rest lay in the buffers of sockets and of the object's beginning, whatever its size.
   expect(most).toBeLessThan(SIZE / 4);
   await session.release();
+});
+
+test('npm run edge knows no other words, and says where its status page cannot be had', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'nephos-edge-'));
+  const cwd = join(import.meta.dirname, '../..');
+  const run = promisify(execFile)(process.execPath, ['edge-gateway/main.ts', 'enroll'], { cwd, env: bareEnvironment });
+  await expect(run).rejects.toMatchObject({
+    code: 2,
+    stderr: 'there is no command enroll: it is edge, or edge enrol\n',
+  });
+
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const env = {
+    ...{ ...bareEnvironment, NEPHOS_UPSTREAM: 'http://127.0.0.1:9/dicomweb', NEPHOS_DATA_DIR: folder },
+    ...{ NEPHOS_DICOM_PORT: '0', NEPHOS_HTTP_PORT: String(port), NEPHOS_DATADIR: folder },
+  };
+  const child = spawn(process.execPath, ['edge-gateway/main.ts'], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  await expect.poll(() => said, { timeout: 60_000 }).toContain('Data  ');
+  expect(said).toContain('did you mean NEPHOS_DATA_DIR?');
+  expect(said).toContain(`Status     none yet: port ${port} of 127.0.0.1 cannot be had (see the log)`);
+  expect(said).not.toContain('/status');
+  const gone = once(child, 'close');
+  child.kill('SIGKILL');
+  await gone;
+  taken.close();
+  await rm(folder, { recursive: true });
 });
 
 test('npm run edge says what is wrong with its configuration, and ends with 2', async () => {

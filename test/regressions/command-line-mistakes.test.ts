@@ -23,6 +23,12 @@ function run(program: 'cli' | 'main', args: readonly string[], env: NodeJS.Proce
   });
 }
 
+test('a name of a variable that nothing reads is told', async () => {
+  const { code, stderr } = await run('cli', ['verify'], { NEPHOS_DATADIR: folder });
+  expect(stderr).toContain('NEPHOS_DATADIR has no effect: nothing reads it; did you mean NEPHOS_DATA_DIR?\n');
+  expect(code).toBe(2);
+});
+
 test.each([
   [['frob'], 'there is no command frob'],
   [['verify', '--foo'], "Unknown option '--foo'\n"],
