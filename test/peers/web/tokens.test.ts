@@ -105,6 +105,13 @@ describe('the console’s page of access tokens', () => {
     await page.context().close();
   });
 
+  test('signs in to no account that could be changed', async () => {
+    const { page } = await openSignedIn(browser, nephos, admin, '/account');
+    await page.getByText('Nothing to change here').waitFor();
+    expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(0);
+    await page.context().close();
+  });
+
   test.each(['light', 'dark'] as const)('fits a desk and a phone, %s', async (colorScheme) => {
     const names = { name: 'CT of the emergency department, second floor', subject: 'ct.emergency' };
     await issueToken(nephos, admin, { ...names, roles: ['sender', 'committer', 'worklistReader'], expiresInDays: 365 });

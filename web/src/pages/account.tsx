@@ -1,14 +1,31 @@
 import { useState } from 'preact/hooks';
+import { session } from '../api/session.ts';
 import { type Account, changePassword, dropSecondFactor, getAccount } from '../api/users.ts';
-import { Announcement, Failure } from '../components/notice.tsx';
+import { Announcement, Empty, Failure } from '../components/notice.tsx';
 import { PageTitle } from '../components/page-title.tsx';
 import { messageOf, useLoaded } from '../components/use-loaded.ts';
 import { formatMoment } from '../dicom/json.ts';
+import { useStore } from '../store.ts';
 import { SecondFactorForm } from './second-factor.tsx';
 import { ROLE_WORDS, wordFor } from './words.ts';
 
 /** One's own account: password and second factor. */
 export function AccountPage() {
+  const current = useStore(session);
+  return current.state === 'signedIn' && !current.hasAccount ? <NoAccount /> : <OwnAccount />;
+}
+
+/** Signed in by a token, or by an issuer elsewhere that keeps the password. */
+const NoAccount = () => (
+  <div class="account">
+    <PageTitle title="Your account" />
+    <Empty title="Nothing to change here">
+      <p>You are signed in without an account of this archive: by a token, or at an issuer that keeps your password.</p>
+    </Empty>
+  </div>
+);
+
+function OwnAccount() {
   const { value, error, reload } = useLoaded('account', getAccount);
   const [said, setSaid] = useState('');
   const done = (text: string) => {
