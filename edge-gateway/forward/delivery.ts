@@ -13,7 +13,7 @@ import { inPieces, UnreadableHere, wholeObject } from './pieces.ts';
 import type { DestinationQueue, Transition, Waiting } from './queue.ts';
 import { type ForwardRecord, STAT_PREFIX } from './records.ts';
 import { storeByTransaction } from './store-transaction.ts';
-import { isForNow, type Parcel, storeRequest, type Verdict, verdictsIn } from './stow.ts';
+import { isForNow, type Parcel, refusalInWords, storeRequest, type Verdict, verdictsIn } from './stow.ts';
 
 /** What an attempt came to, for who paces them. */
 export type Delivered =
@@ -256,9 +256,8 @@ export class Delivery {
       if (verdict === undefined)
         changes.push([item, this.#again(item, 'it did not say what became of it', { ask: true })]);
       else if (verdict.kind === 'refused') {
-        const code = verdict.failureReason.toString(16).toUpperCase().padStart(4, '0');
         const own = isForNow(verdict.failureReason) ? 'failed' : 'refused';
-        changes.push([item, this.#again(item, `it refused it: ${code}H`, { own })]);
+        changes.push([item, this.#again(item, refusalInWords(verdict), { own })]);
       } else if (verdict.sha256 === item.object.sha256) changes.push([item, { to: 'confirmed', evidence: 'digest' }]);
       else if (verdict.sha256 !== undefined) changes.push([item, this.#otherBytes(item)]);
       else if (this.#tools.upstream.config.evidence === 'accepted')

@@ -6,7 +6,7 @@ import { newBoundary, type Part, writeMultipart } from '#dicomweb/multipart-writ
 import type { UpstreamRequest } from '../upstream.ts';
 import type { SentObject } from './records.ts';
 
-export { isForNow, type Verdict, verdictsIn } from '#core/routing/verdicts.ts';
+export { isForNow, refusalInWords, type Verdict, verdictsIn } from '#core/routing/verdicts.ts';
 
 /** An instance and the bytes that stand for it on the way: as received, or compressed. */
 export interface Parcel {

@@ -1,4 +1,5 @@
-import { discardHeld, HELD_REASONS, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
+import { HELD_REASONS } from '#core/archive/held-reasons.ts';
+import { discardHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
 import type { EdgeContext } from '../context.ts';
 
 /**

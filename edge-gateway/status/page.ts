@@ -25,6 +25,7 @@ table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.4rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
 td.uid{font-family:ui-monospace,monospace;font-size:.8125rem;overflow-wrap:anywhere}
 .wide{overflow-x:auto}
+@media (max-width:40rem){.decide thead{display:none}.decide tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}.decide td,.decide th{display:block;border:0;padding:.1rem 0}.decide td[data-label]::before{content:attr(data-label) ': ';color:var(--muted);font-family:system-ui,sans-serif}}
 form{display:inline}
 button{font:inherit;padding:.3rem .8rem;min-height:2.25rem;border:1px solid var(--line);border-radius:.375rem;background:var(--soft);color:inherit;cursor:pointer}
 input{font:inherit;padding:.3rem .5rem;min-height:2.25rem;width:100%;max-width:26rem}
@@ -201,10 +202,10 @@ const heldTable = ({ name, held, heldInstances }: DestinationState): Html =>
     heldInstances.some(({ missing }) => missing) &&
     ' What it had confirmed and does not have any more was lost there, as by restoring an older backup: send it again. Or it was deleted on purpose: let it go.'
   }${held > heldInstances.length && ` The first ${heldInstances.length} of ${held}.`}</p>
-<div class="wide"><table><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
+<div class="wide"><table class="decide"><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
 ${heldInstances.map(
   (one) =>
-    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${bytes(one.sizeBytes)}</td><td><div class="actions">${action('retry', name, 'Retry', one.SOPInstanceUID)}${one.missing && action('letGo', name, 'Let go', one.SOPInstanceUID)}</div></td></tr>`,
+    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid" data-label="Instance">${one.SOPInstanceUID}</td><td class="uid" data-label="Study">${one.StudyInstanceUID}</td><td data-label="Size">${bytes(one.sizeBytes)}</td><td><div class="actions">${action('retry', name, 'Retry', one.SOPInstanceUID)}${one.missing && action('letGo', name, 'Let go', one.SOPInstanceUID)}</div></td></tr>`,
 )}
 </tbody></table></div></section>`;
 
@@ -213,10 +214,10 @@ const conflictTable = ({ conflicts: { count: all, listed }, at }: GatewayStatus)
 <p class="hint">Other bytes came in under a SOP Instance UID that is here, or was. Who sent them was told that they were not taken; they go nowhere until somebody decides. Taken, they take the place of those that are here, and are sent on: the archive then has its own say. The copy that is not wanted stays in the trash of this gateway for its time.${
     all >= CONFLICTS_LIMIT && ` The newest ${CONFLICTS_LIMIT}.`
   }</p>
-<div class="wide"><table><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">From</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
+<div class="wide"><table class="decide"><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">From</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
 ${listed.map(
   (one) =>
-    html`<tr><td>${one.reason}</td><td class="uid">${one.SOPInstanceUID}</td><td class="uid">${one.StudyInstanceUID}</td><td>${one.source}, ${ago(at, one.receivedAt)}</td><td>${bytes(one.sizeBytes)}</td><td><div class="actions">${decision('takeConflict', one.id, 'Take these', one.SOPInstanceUID)}${decision('discardConflict', one.id, 'Discard these', one.SOPInstanceUID)}</div></td></tr>`,
+    html`<tr><td>${one.reason}</td><td class="uid" data-label="Instance">${one.SOPInstanceUID}</td><td class="uid" data-label="Study">${one.StudyInstanceUID}</td><td data-label="From">${one.source}, ${ago(at, one.receivedAt)}</td><td data-label="Size">${bytes(one.sizeBytes)}</td><td><div class="actions">${decision('takeConflict', one.id, 'Take these', one.SOPInstanceUID)}${decision('discardConflict', one.id, 'Discard these', one.SOPInstanceUID)}</div></td></tr>`,
 )}
 </tbody></table></div></section>`;
 

@@ -1,5 +1,6 @@
+import { HELD_REASONS } from '#core/archive/held-reasons.ts';
 import { METADATA_BASE } from '#core/archive/metadata-record.ts';
-import { discardHeld, getHeld, HELD_REASONS, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
+import { discardHeld, getHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.ts';
 import type { HeldRecord } from '#core/archive/records.ts';
 import { rescan } from '#core/archive/rescan.ts';
 import { PacsError } from '#core/errors.ts';

@@ -1,3 +1,4 @@
+import { heldComment } from '#core/archive/held-reasons.ts';
 import type { StoreOutcome } from '#core/archive/store.ts';
 import { dataSetToJson } from '#core/dicom/json.ts';
 import type { DataSet, Element } from '#core/dicom/types.ts';
@@ -105,7 +106,7 @@ const comment = (text: string): Element => ({
 
 /** LO holds 64 characters. */
 function commentOf(outcome: Extract<StoreOutcome, { kind: 'failed' | 'held' }>): string {
-  if (outcome.kind === 'held') return `held in quarantine: ${outcome.held.kind}`.slice(0, 64);
+  if (outcome.kind === 'held') return heldComment(outcome.held.kind).slice(0, 64);
   const error: PacsError = outcome.error;
   return (error.code === 'INTERNAL' ? 'internal error' : error.message).slice(0, 64);
 }

@@ -262,7 +262,10 @@ test('an instance that is refused for good is held with the reason, the others g
     (now) => now.held === 1 && now.confirmed === 5,
   );
   const [held] = await clinic.gateway.forwarder.held('cloud', 10);
-  expect(held).toMatchObject({ SOPInstanceUID: uid(1012), reason: 'it refused it: 0110H' });
+  expect(held).toMatchObject({
+    SOPInstanceUID: uid(1012),
+    reason: expect.stringMatching(/^it keeps it aside, for a person to decide there: .* \(0110H\)$/),
+  });
   expect((await status(clinic.gateway)).failures).toMatchObject({ transient: 0, ambiguous: 0 });
   expect((await status(clinic.gateway)).failures.permanent).toBeGreaterThan(0);
   expect((await clinic.gateway.forwarder.evidenceOf(uid(1012))).confirmed).toBe(false);

@@ -273,6 +273,11 @@ describe('other bytes under a UID that is taken', () => {
       .poll(async () => (await quarantine()).map(({ SOPInstanceUID }) => SOPInstanceUID), { timeout: 60_000 })
       .toContain(uid(40_020));
     expect(await commentAtArchive(20)).toBe('first');
+    await confirmed().toMatchObject({
+      heldInstances: [
+        { reason: expect.stringMatching(/^it keeps it aside, .*: the same pixel data .* header \(0110H\)$/) },
+      ],
+    });
   });
 
   test('are discarded, also while nothing can be sent', async () => {

@@ -13,17 +13,6 @@ import { whoseObject } from './whose.ts';
 
 const ATTEMPTS = 20;
 
-/** Why an object was held, in words for a person. */
-export const HELD_REASONS: Readonly<Record<HeldRecord['kind'], string>> = {
-  otherPatient: 'the same SOPInstanceUID arrived for another patient',
-  otherStudy: 'the same SOPInstanceUID arrived in another study',
-  otherSopClass: 'the same SOPInstanceUID arrived as another kind of object',
-  otherTransferSyntax: 'the same SOPInstanceUID arrived in another transfer syntax',
-  otherPixels: 'the same SOPInstanceUID arrived with other pixel data',
-  otherHeader: 'the same pixel data arrived with another header',
-  uploaded: 'it was sent in by a share link',
-};
-
 export async function getHeld(services: Services, tenant: Tenant, id: string): Promise<HeldRecord> {
   const item = await services.index.get(keys.held(tenant, id));
   if (!item) throw new PacsError('NOT_FOUND', 'there is no such entry in quarantine', { details: { id } });

@@ -4,7 +4,7 @@ import { asPacsError, PacsError } from '../errors.ts';
 import type { SendAnswer, SentObject } from '../ports/object-sender.ts';
 import type { Services } from '../services.ts';
 import type { DestinationRecord, FailureClass } from './records.ts';
-import { isForNow, verdictsIn } from './verdicts.ts';
+import { isForNow, refusalInWords, verdictsIn } from './verdicts.ts';
 import type { Outcome, Waiting } from './waiting.ts';
 
 /** Why nothing can be sent to a destination now; no instance's fault. */
@@ -162,10 +162,9 @@ function outcomeOf(
     if (verdict.sha256 === undefined || verdict.sha256 === sha256) return { SOPInstanceUID, kind: 'sent' };
     return { SOPInstanceUID, kind: 'refused', reason: 'it keeps other bytes under this SOP Instance UID' };
   }
-  const code = verdict.failureReason.toString(16).toUpperCase().padStart(4, '0');
   return {
     SOPInstanceUID,
     kind: isForNow(verdict.failureReason) ? 'later' : 'refused',
-    reason: `it refused it: ${code}H`,
+    reason: refusalInWords(verdict),
   };
 }

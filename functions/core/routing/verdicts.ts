@@ -1,3 +1,5 @@
+import { HELD_REASONS, heldKindOf } from '../archive/held-reasons.ts';
+import type { ConflictKind } from '../archive/records.ts';
 import type { DataSet } from '../dicom/types.ts';
 
 /**
@@ -11,12 +13,13 @@ export const DELETION = { deletedAt: '00091002', reason: '00091003' } as const;
 /** What a receiver said of one instance. */
 export type Verdict =
   | { readonly kind: 'stored'; readonly sha256: string | undefined }
-  /** `sha256`: the bytes are kept all the same, and hidden. `deletedAt`: they lie in the trash since (ms since 1970) */
+  /** `sha256`: the bytes are kept all the same, and hidden. `deletedAt`: they lie in the trash since (ms since 1970). `held`: they are kept aside, and why */
   | {
       readonly kind: 'refused';
       readonly failureReason: number;
       readonly sha256?: string | undefined;
       readonly deletedAt?: number | undefined;
+      readonly held?: ConflictKind | undefined;
     };
 
 /** By SOPInstanceUID (PS3.18 Table I.1-1); undefined when that is no Store Instances Response. */
@@ -36,14 +39,24 @@ export function verdictsIn(text: string): ReadonlyMap<string, Verdict> | undefin
   for (const item of itemsOf(response, '00081198')) {
     const sha256 = digestIn(item);
     const failureReason = Number(firstOf(item, '00081197') ?? 0x0110);
+    const held = heldKindOf(firstOf(itemsOf(item, '00741048')[0] ?? {}, '00000902'));
     const deletedAt = sha256 === undefined ? undefined : timeIn(firstOf(item, DELETION.deletedAt));
     verdicts.set(String(firstOf(item, '00081155')), {
       ...{ kind: 'refused', failureReason },
       ...(sha256 && { sha256 }),
       ...(deletedAt !== undefined && { deletedAt }),
+      ...(held !== undefined && { held }),
     });
   }
   return verdicts;
+}
+
+/** Why a receiver refused an instance, in words for a person, with the Failure Reason (0008,1197) in hexadecimal. */
+export function refusalInWords({ failureReason, held }: Extract<Verdict, { kind: 'refused' }>): string {
+  const code = `${failureReason.toString(16).toUpperCase().padStart(4, '0')}H`;
+  return held === undefined
+    ? `it refused it: ${code}`
+    : `it keeps it aside, for a person to decide there: ${HELD_REASONS[held]} (${code})`;
 }
 
 function digestIn(item: DataSet): string | undefined {
