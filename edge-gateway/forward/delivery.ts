@@ -220,10 +220,8 @@ export class Delivery {
     if (status === 200 || status === 202 || status === 409) {
       const verdicts = verdictsIn(await response.text());
       if (verdicts !== undefined) return this.#judge(sending, verdicts, bytes);
-      await this.#apply(
-        sending.map((item) => [item, { to: 'pending', ask: true, reason: 'its answer cannot be read' }]),
-      );
-      return { kind: 'blocked', reason: 'its answer cannot be read' };
+      const how = { ask: true, apart: wereAsked, retryAfterMs: undefined };
+      return this.#blocked(sending, 'its answer cannot be read', how);
     }
     capabilities.learn(headers);
     await response.discard();
@@ -273,7 +271,9 @@ export class Delivery {
         if (error instanceof UnreadableHere) return this.#apply([[item, this.#unreadableHere(item, error)]]);
         if (!(error instanceof PacsError)) throw error;
         blocked = error.message;
-        await this.#apply([[item, { to: 'pending', ask: true, reason: error.message }]]);
+        const isItsOwn = error.details.ofInstance === true;
+        const later: Transition = { to: 'pending', ask: true, reason: blocked };
+        await this.#apply([[item, isItsOwn ? this.#again(item, blocked, { ask: true }) : later]]);
       }
     });
     if (blocked !== undefined) return { kind: 'blocked', reason: blocked };

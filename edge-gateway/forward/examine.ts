@@ -140,7 +140,9 @@ export async function retrieveAndCompare(
     await response.discard();
     throw unknown(response.status);
   }
-  const theirs = await digestOfFirst(response);
+  const theirs = await digestOfFirst(response).catch((error: unknown) => {
+    throw signal.aborted ? error : brokenOff(error);
+  });
   const ours = createHash('sha256');
   let skip = object.dataSetOffset;
   for await (const piece of wholeObject(blobs, object)) {
@@ -150,14 +152,23 @@ export async function retrieveAndCompare(
   return theirs === ours.digest('hex') ? 'same' : 'other';
 }
 
-/** SHA-256 of the data set of the answer's only object; undefined when it holds none that can be read. */
+/** An answer that has begun and cannot be read to its end is about this one: perhaps it always breaks off there, and others can be asked about. */
+function brokenOff(error: unknown): unknown {
+  if (!(error instanceof PacsError)) return error;
+  const { message, details } = error;
+  return new PacsError('OUTCOME_UNKNOWN', message, { cause: error, details: { ...details, ofInstance: true } });
+}
+
+/** SHA-256 of the data set of the answer's first object; undefined when it holds none that can be read. */
 async function digestOfFirst(response: UpstreamResponse): Promise<string | undefined> {
   const media = parseMediaType(response.headers['content-type'] ?? '');
   if (media.type !== 'multipart/related') return dataSetDigest(response.body);
-  let digest: string | undefined;
-  for await (const part of readMultipart(response.body, media.parameters.boundary ?? ''))
-    digest = await dataSetDigest(part.body);
-  return digest;
+  let first: { readonly digest: string | undefined } | undefined;
+  for await (const part of readMultipart(response.body, media.parameters.boundary ?? '')) {
+    const digest = await dataSetDigest(part.body);
+    first ??= { digest };
+  }
+  return first?.digest;
 }
 
 /** Of what follows the file meta information of a Part 10 object (PS3.10 §7.1); undefined when it is none. */

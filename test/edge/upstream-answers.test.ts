@@ -179,6 +179,67 @@ describe('an upstream that fails at one instance alone', () => {
   });
 });
 
+/** What the upstream said of it could never be read to its end; it kept its place at the head of the queue, and nothing behind it was sent. */
+describe('an upstream whose answers about one instance cannot be read', () => {
+  const slow = { timeoutMs: 20_000, retry: { ...RETRY, mostMs: 2_000 } };
+  const cut =
+    'HTTP/1.1 200 OK\r\ncontent-type: multipart/related; boundary=x\r\ncontent-length: 999\r\n\r\n--x\r\n\r\n';
+
+  test('when it is fetched back: the others arrive, and it does when the upstream has been mended', async () => {
+    await clinic.restart({ ...upstream(), ...slow, evidence: 'retrieve' });
+    let losing = true;
+    between.interfere = (request) => {
+      if (request.method === 'GET' && request.url?.endsWith(`/instances/${sop(1)}`)) {
+        losing = false;
+        return raw(cut)(request);
+      }
+      if (!losing || request.method !== 'POST') return false;
+      request.socket.resetAndDestroy();
+      return true;
+    };
+    await cStore(clinic.gateway, slices(6));
+    await until(
+      () => commitmentOf(clinic.gateway, slices(6)),
+      ({ committed }) => [0, 2, 3, 4, 5].every((i) => committed.includes(sop(i))),
+    );
+    expect((await status(clinic.gateway)).held).toBe(0);
+    between.interfere = undefined;
+    await expectKept(slices(6));
+  });
+
+  test('when it is stored, and is not asked about: likewise', async () => {
+    await clinic.restart({ ...upstream(), ...slow, evidence: 'accepted' });
+    const { confirmed: before } = await status(clinic.gateway);
+    clinic.archive.intercept = (answer) => async (request) => {
+      if (request.method !== 'POST' || request.path !== '/dicomweb/studies') return answer(request);
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of request.body ?? []) chunks.push(chunk);
+      const body = Buffer.concat(chunks);
+      if (body.includes(sop(1)))
+        return {
+          response: { status: 200, headers: { 'content-type': 'application/dicom+json' }, body: '{' },
+          route: undefined,
+        };
+      return answer({
+        ...request,
+        body: (async function* () {
+          yield body;
+        })(),
+      });
+    };
+    await cStore(clinic.gateway, slices(6));
+    await until(
+      () => status(clinic.gateway),
+      ({ confirmed, held }) => confirmed === before + 5 && held === 0,
+    );
+    clinic.archive.intercept = undefined;
+    await until(
+      () => status(clinic.gateway),
+      ({ confirmed, pending }) => confirmed === before + 6 && pending === 0,
+    );
+  });
+});
+
 // Whoever answered a store transaction with a page to sign in was taken for a defect of ours, and nothing went out any more.
 describe('an upstream that answers what it likes to a store transaction', () => {
   beforeAll(() =>
