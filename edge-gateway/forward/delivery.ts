@@ -255,7 +255,9 @@ export class Delivery {
         changes.push([item, this.#again(item, 'it did not say what became of it', { ask: true })]);
       else if (verdict.kind === 'refused') {
         const own = isForNow(verdict.failureReason) ? 'failed' : 'refused';
-        changes.push([item, this.#again(item, refusalInWords(verdict), { own })]);
+        const transition = this.#again(item, refusalInWords(verdict), { own });
+        const isAside = transition.to === 'held' && verdict.held !== undefined;
+        changes.push([item, isAside ? { ...transition, keptAside: true } : transition]);
       } else if (verdict.sha256 === item.object.sha256) changes.push([item, { to: 'confirmed', evidence: 'digest' }]);
       else if (verdict.sha256 !== undefined) changes.push([item, this.#otherBytes(item)]);
       else if (this.#tools.upstream.config.evidence === 'accepted')

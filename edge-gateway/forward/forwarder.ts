@@ -51,6 +51,8 @@ export interface HeldInstance {
   readonly reason: string | undefined;
   /** it had been confirmed, and then was not there any more */
   readonly missing: boolean;
+  /** the destination keeps it aside, for a person to decide there */
+  readonly keptAside: boolean;
   /** continue behind this one */
   readonly cursor: string;
 }
@@ -189,9 +191,9 @@ export class Forwarder {
     return waiting.flatMap(({ SOPInstanceUID, queueKey }) => {
       const record = records.get(SOPInstanceUID);
       if (record === undefined) return [];
-      const { StudyInstanceUID, SeriesInstanceUID, sizeBytes, reason, missing = false } = record;
+      const { StudyInstanceUID, SeriesInstanceUID, sizeBytes, reason, missing = false, keptAside = false } = record;
       const instance = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, sizeBytes };
-      return [{ destination, ...instance, reason, missing, cursor: queueKey }];
+      return [{ destination, ...instance, reason, missing, keptAside, cursor: queueKey }];
     });
   }
 
@@ -234,7 +236,8 @@ export class Forwarder {
   }
 
   /**
-   * A person says that what was found missing there, as all of it or one of it, has been deleted on purpose: its copy here may be evicted.
+   * A person says that what was found missing there, as all of it or one of it, has been deleted on purpose, or that what is kept aside there is decided there: its
+   * copy here may be evicted.
    * @returns how many
    */
   async letGo(destination: string, SOPInstanceUID?: string): Promise<number> {
@@ -244,10 +247,13 @@ export class Forwarder {
       const page: readonly { SOPInstanceUID: string; queueKey?: string }[] =
         SOPInstanceUID === undefined ? await queue.held(RELEASE_AT_A_TIME, after) : [{ SOPInstanceUID }];
       const records = (await queue.records(page.map((one) => one.SOPInstanceUID))).filter(
-        ({ state, missing }) => state === 'held' && missing,
+        ({ state, missing, keptAside }) => state === 'held' && (missing || keptAside),
       );
       const changed = await queue.apply(records.map((record) => [record, { to: 'confirmed', evidence: 'person' }]));
       count += changed.length;
+      const gone = new Set(changed.map((one) => one.SOPInstanceUID));
+      for (const { SOPInstanceUID: sop, sent } of records)
+        if (sent !== undefined && gone.has(sop)) await this.#context.services.blobs.delete(sent.blobKey);
       after = page.at(-1)?.queueKey;
       if (after === undefined) return count;
     }

@@ -31,7 +31,7 @@ export type FailureClass = 'transient' | 'ambiguous' | 'permanent';
 export type Transition =
   | { readonly to: 'sending' }
   | { readonly to: 'confirmed'; readonly evidence: Evidence | 'person' }
-  | { readonly to: 'held'; readonly reason: string }
+  | { readonly to: 'held'; readonly reason: string; readonly keptAside?: boolean }
   /** it had been confirmed, and is not there any more: the copy here, which may be another encoding of it, is what is left */
   | { readonly to: 'missing'; readonly reason: string; readonly here: Pick<InstanceRecord, 'sha256' | 'sizeBytes'> }
   /** a person has said that it need not go there */
@@ -266,9 +266,16 @@ function after(record: ForwardRecord, transition: Transition, now: number): Forw
         evidence: transition.evidence,
         upstreamSha256: record.sent?.sha256,
         missing: undefined,
+        keptAside: undefined,
       };
     case 'held':
-      return { ...next, state: 'held', due: undefined, reason: transition.reason };
+      return {
+        ...next,
+        state: 'held',
+        due: undefined,
+        reason: transition.reason,
+        keptAside: transition.keptAside,
+      };
     case 'missing':
       return {
         ...next,
@@ -291,6 +298,7 @@ function after(record: ForwardRecord, transition: Transition, now: number): Forw
         ask: transition.ask || undefined,
         reason: transition.reason ?? record.reason,
         missing: undefined,
+        keptAside: undefined,
         attempts: record.attempts + (transition.own === undefined ? 0 : 1),
         refusals: record.refusals + (transition.own === 'refused' ? 1 : 0),
       };

@@ -54,6 +54,8 @@ export interface ForwardRecord {
   upstreamSha256?: string | undefined;
   /** of a held one: it had been confirmed, and then was not there any more */
   missing?: boolean | undefined;
+  /** of a held one: the destination has other bytes under its UID, and keeps these aside for a person to decide there */
+  keptAside?: boolean | undefined;
   /** it came from there: confirmed, and never counted */
   fetched?: boolean | undefined;
 }

@@ -184,7 +184,7 @@ ${lastError !== undefined && html`<p class="hint">Last error, ${ago(now, lastErr
 ${one.paused ? action('resume', name, 'Resume') : action('pause', name, 'Pause')}
 ${action('sendNow', name, 'Send now')}
 ${one.held > 0 && action('retry', name, 'Retry all that is held')}
-${one.heldInstances.some(({ missing }) => missing) && action('letGo', name, 'Let go of all that is missing there')}
+${one.heldInstances.some(mayGo) && action('letGo', name, 'Let go of all that is missing or kept aside there')}
 </div>
 </article>`;
 }
@@ -196,16 +196,21 @@ const action = (name: string, destination: string, label: string, SOPInstanceUID
     SOPInstanceUID !== undefined && html`<input type="hidden" name="SOPInstanceUID" value="${SOPInstanceUID}">`
   }<button aria-label="${label}: ${SOPInstanceUID ?? destination}">${label}</button></form>`;
 
+const mayGo = ({ missing, keptAside }: { readonly missing: boolean; readonly keptAside: boolean }): boolean =>
+  missing || keptAside;
+
 const heldTable = ({ name, held, heldInstances }: DestinationState): Html =>
   html`<section aria-label="Held for ${name}"><h2>Held for ${name}</h2>
 <p class="hint">Refused for good. What was wrong has to be put right there, or here; then send again.${
     heldInstances.some(({ missing }) => missing) &&
     ' What it had confirmed and does not have any more was lost there, as by restoring an older backup: send it again. Or it was deleted on purpose: let it go.'
+  }${
+    heldInstances.some(({ keptAside }) => keptAside) && ' What it keeps aside is decided there: then let it go here.'
   }${held > heldInstances.length && ` The first ${heldInstances.length} of ${held}.`}</p>
 <div class="wide"><table class="decide"><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
 ${heldInstances.map(
   (one) =>
-    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid" data-label="Instance">${one.SOPInstanceUID}</td><td class="uid" data-label="Study">${one.StudyInstanceUID}</td><td data-label="Size">${bytes(one.sizeBytes)}</td><td><div class="actions">${action('retry', name, 'Retry', one.SOPInstanceUID)}${one.missing && action('letGo', name, 'Let go', one.SOPInstanceUID)}</div></td></tr>`,
+    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid" data-label="Instance">${one.SOPInstanceUID}</td><td class="uid" data-label="Study">${one.StudyInstanceUID}</td><td data-label="Size">${bytes(one.sizeBytes)}</td><td><div class="actions">${action('retry', name, 'Retry', one.SOPInstanceUID)}${mayGo(one) && action('letGo', name, 'Let go', one.SOPInstanceUID)}</div></td></tr>`,
 )}
 </tbody></table></div></section>`;
 

@@ -278,6 +278,10 @@ describe('other bytes under a UID that is taken', () => {
         { reason: expect.stringMatching(/^it keeps it aside, .*: the same pixel data .* header \(0110H\)$/) },
       ],
     });
+    expect((await get('/status')).text).toContain('What it keeps aside is decided there: then let it go here.');
+    const gone = await act({ action: 'letGo', destination: 'cloud' }, { accept: 'application/json' });
+    expect(await gone.json()).toEqual({ said: '1 instance need not be in cloud any more.' });
+    await confirmed().toMatchObject({ held: 0, confirmed: 1, heldInstances: [] });
   });
 
   test('are discarded, also while nothing can be sent', async () => {
