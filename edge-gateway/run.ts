@@ -41,7 +41,7 @@ try {
   tell(first);
   side.reload = (given) => gateway.reload(withSigned(process.env, readEdgeConfig(process.env), given));
   guardExit();
-  greet(gateway, await statusPort(side));
+  void statusPort(side).then((port) => greet(gateway, port));
 
   let reloading = Promise.resolve();
   const reload = (): void => {
