@@ -7,6 +7,7 @@ import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
 import { sweep } from '#core/archive/sweep.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
+import { newVersion } from '#core/ids.ts';
 import { asRecord } from '#core/ports/index-table.ts';
 import type { Services } from '#core/services.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
@@ -63,6 +64,26 @@ describe('an index made anew beside the one before', () => {
     expect((await verifyArchive(fresh, TENANT)).damaged).toMatchObject([{ blobKey, problem: 'altered' }]);
     await verify();
     expect(await Array.fromAsync(damagedObjects(services, TENANT))).toHaveLength(1);
+  });
+
+  /** What nobody had found yet: the good copy passed for a duplicate of the spoiled one, which has its SHA-256, and was left to the sweeper. */
+  test('puts a good copy that is there besides in its place', async () => {
+    const services = memoryServices();
+    await store(services, bytes);
+    const record = async (of: Services) =>
+      asRecord<InstanceRecord>((await of.index.get(keys.instance(TENANT, uid(1), uid(2), uid(3))))!);
+    const { blobKey, version } = await record(services);
+    await services.blobs.delete(blobKey);
+    await services.blobs.put(blobKey, bytes.with(bytes.length - 1, 1));
+    services.clock.advance(1_000);
+    const copy = blobKey.replace(version, newVersion(services.clock));
+    await services.blobs.put(copy, bytes);
+    const fresh = memoryServices({ ports: { blobs: services.blobs } });
+    const report = await rebuildIndex(fresh, TENANT, () => {}, services.index);
+    expect(report).toMatchObject({ instances: 1, held: 0, failed: [], altered: [blobKey] });
+    await sweep(fresh, TENANT, 0);
+    expect((await record(fresh)).blobKey).toBe(copy);
+    expect(await verifyArchive(fresh, TENANT)).toMatchObject({ intact: 1, damaged: [], orphans: [], miscounted: [] });
   });
 
   test('tells of what lies in the trash, too', async () => {

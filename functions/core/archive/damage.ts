@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { DataSet } from '../dicom/types.ts';
 import { asPacsError } from '../errors.ts';
-import { asRecord, type Key, recordsIn } from '../ports/index-table.ts';
+import { asItem, asRecord, type Key, recordsIn } from '../ports/index-table.ts';
 import type { Services } from '../services.ts';
 import { type InstanceRecord, keys, type StudyRecord, type Tenant } from './records.ts';
 import { whoseStudy } from './whose.ts';
@@ -53,6 +53,18 @@ export async function problemOf(
     return code === 'NOT_FOUND' ? 'missing' : 'unreadable';
   }
   return hash.digest('hex') === stored.sha256 ? undefined : 'altered';
+}
+
+/** It is listed from now on, and whoever sends the same bytes again mends it (mend.ts). */
+export async function noteDamaged(
+  { index, clock }: Pick<Services, 'index' | 'clock'>,
+  tenant: Tenant,
+  { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, blobKey }: Omit<Stored, 'sha256' | 'sizeBytes'>,
+  problem: Problem,
+): Promise<void> {
+  const uids = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID };
+  const found: Damaged = { ...uids, blobKey, problem, foundAt: clock.now() };
+  await index.write([{ kind: 'put', key: damagedKey(tenant, blobKey), item: asItem(found) }]);
 }
 
 /** What was found damaged and not been found sound since. */

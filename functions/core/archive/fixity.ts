@@ -2,7 +2,7 @@ import { PacsError } from '../errors.ts';
 import { asItem, asRecord, type Key } from '../ports/index-table.ts';
 import { studyOfSort } from '../search/study-list.ts';
 import type { Services } from '../services.ts';
-import { type Damaged, damagedKey, damagedObjects, type Problem, problemOf, type Stored } from './damage.ts';
+import { damagedKey, damagedObjects, noteDamaged, type Problem, problemOf, type Stored } from './damage.ts';
 import type { Tenant } from './records.ts';
 import { isKnown } from './unsettled.ts';
 import { objectsAside, objectsOfStudy, placesOfStudies } from './verify.ts';
@@ -229,16 +229,12 @@ class Pass {
   }
 
   async #remember(stored: Stored, problem: Problem | undefined): Promise<void> {
-    const { index, clock } = this.#services;
-    const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, blobKey } = stored;
-    const key = damagedKey(this.#tenant, blobKey);
     if (problem === undefined) {
+      const { index } = this.#services;
+      const key = damagedKey(this.#tenant, stored.blobKey);
       if ((await index.get(key)) !== undefined) await index.write([{ kind: 'delete', key }]);
       return;
     }
-    if (this.#record.damaged > LISTED) return;
-    const uids = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID };
-    const found: Damaged = { ...uids, blobKey, problem, foundAt: clock.now() };
-    await index.write([{ kind: 'put', key, item: asItem(found) }]);
+    if (this.#record.damaged <= LISTED) await noteDamaged(this.#services, this.#tenant, stored, problem);
   }
 }

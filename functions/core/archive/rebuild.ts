@@ -8,6 +8,7 @@ import { instanceMetadata } from '../retrieve/metadata.ts';
 import { partitions } from '../search/postings.ts';
 import type { Services } from '../services.ts';
 import { settleConflict } from './conflict.ts';
+import { noteDamaged } from './damage.ts';
 import type { Identity } from './instance.ts';
 import { type Manifest, readManifests } from './manifest.ts';
 import { type InstanceRecord, keys, type PendingRecord, type Tenant } from './records.ts';
@@ -44,7 +45,7 @@ export async function rebuildIndex(
   const listed = await services.index.query({ partition: partitions.list(tenant), limit: 1, keysOnly: true });
   if (listed.records.length > 0) throw new PacsError('CONFLICT', 'the index holds studies already');
   const report: RebuildReport = { instances: 0, held: 0, trashed: 0, superseded: 0, failed: [], altered: [] };
-  const received = new Received(before, report);
+  const received = new Received(services, tenant, before, report);
   const setAside = await restoreDecisions(services, tenant, report, received);
   const studies = new Set<string>();
   const keyObjects: Identity[] = [];
@@ -56,8 +57,8 @@ export async function rebuildIndex(
       const stored = { blobKey: key, version, source: 'rebuild', storedAt: timeOf(version) };
       const scanned = await rescan(services, tenant, stored);
       const { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = scanned.instance;
-      const before = keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
-      const prepared = { ...scanned, instance: await received.asReceived(scanned.instance, before) };
+      const record = keys.instance(tenant, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID);
+      const prepared = { ...scanned, instance: await received.asReceived(scanned.instance, record) };
       const outcome = await services.commits.commit(prepared);
       const settled = outcome === 'taken' ? (await settleConflict(services, prepared)).kind : outcome;
       if (settled === 'held') report.held++;
@@ -85,15 +86,22 @@ export async function rebuildIndex(
 
 /** What objects were when they arrived, by the index before: bytes alone do not tell whether they are what was received. */
 class Received {
+  readonly #services: Services;
+  readonly #tenant: Tenant;
   #before: Pick<IndexTable, 'get'> | undefined;
   readonly #report: RebuildReport;
 
-  constructor(before: Pick<IndexTable, 'get'> | undefined, report: RebuildReport) {
+  constructor(services: Services, tenant: Tenant, before: Pick<IndexTable, 'get'> | undefined, report: RebuildReport) {
+    this.#services = services;
+    this.#tenant = tenant;
     this.#before = before;
     this.#report = report;
   }
 
-  /** @param key of its record before */
+  /**
+   * What has been altered is known as damaged before it is filed: of two copies under one UID the good one must not pass for a duplicate of it (mend.ts).
+   * @param key of its record before
+   */
   async asReceived(instance: InstanceRecord, key: Key): Promise<InstanceRecord> {
     let known: InstanceRecord | undefined;
     try {
@@ -103,7 +111,10 @@ class Received {
       this.#before = undefined;
     }
     if (known?.version !== instance.version || known.sha256 === instance.sha256) return instance;
-    this.#report.altered.push(instance.blobKey);
+    const { blobKey, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID } = instance;
+    const uids = { StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID };
+    await noteDamaged(this.#services, this.#tenant, { ...uids, blobKey }, 'altered');
+    this.#report.altered.push(blobKey);
     return { ...instance, sha256: known.sha256 };
   }
 }
