@@ -1,4 +1,5 @@
-import { getTrash, listTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { restoreFromTrash } from '#core/archive/restore-from-trash.ts';
+import { getTrash, listTrash } from '#core/archive/trash.ts';
 import { PacsError } from '#core/errors.ts';
 import type { Handler } from '#dicomweb/handler.ts';
 import { json, readJson, wholeNumber } from './json.ts';

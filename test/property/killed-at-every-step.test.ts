@@ -5,8 +5,9 @@ import { discardHeld, listHeld, replaceByHeld } from '#core/archive/quarantine.t
 import { rebuildIndex } from '#core/archive/rebuild.ts';
 import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { FINISH_REMOVAL, moveToTrash } from '#core/archive/remove.ts';
+import { restoreFromTrash } from '#core/archive/restore-from-trash.ts';
 import { sweep } from '#core/archive/sweep.ts';
-import { listTrash, purgeTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { listTrash, purgeTrash } from '#core/archive/trash.ts';
 import { allStudies, objectsAside, objectsOfStudy, verifyArchive } from '#core/archive/verify.ts';
 import { PacsError } from '#core/errors.ts';
 import { ARCHIVE_JOBS } from '#core/jobs.ts';

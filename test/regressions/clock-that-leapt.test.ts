@@ -1,8 +1,9 @@
 /** A clock that was set ahead by more than the trash keeps things had all that lay there removed for good at the next sweep. */
 import { expect, test } from 'vitest';
 import { moveToTrash } from '#core/archive/remove.ts';
+import { restoreFromTrash } from '#core/archive/restore-from-trash.ts';
 import { sweep } from '#core/archive/sweep.ts';
-import { listTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { listTrash } from '#core/archive/trash.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';
 

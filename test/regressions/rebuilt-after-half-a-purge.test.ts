@@ -2,8 +2,9 @@
 import { expect, test, vi } from 'vitest';
 import { rebuildIndex } from '#core/archive/rebuild.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
+import { restoreFromTrash } from '#core/archive/restore-from-trash.ts';
 import { sweep } from '#core/archive/sweep.ts';
-import { listTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { listTrash } from '#core/archive/trash.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
 import { memoryServices, store, TENANT } from '#test/fixtures/services.ts';

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { moveToTrash } from '#core/archive/remove.ts';
-import { finishInterrupted, listTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { finishInterrupted, restoreFromTrash } from '#core/archive/restore-from-trash.ts';
+import { listTrash } from '#core/archive/trash.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import type { WriteOperation } from '#core/ports/index-table.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';

@@ -1,7 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { rebuildIndex } from '#core/archive/rebuild.ts';
 import { FINISH_REMOVAL, moveToTrash } from '#core/archive/remove.ts';
-import { listTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { restoreFromTrash } from '#core/archive/restore-from-trash.ts';
+import { listTrash } from '#core/archive/trash.ts';
 import { ARCHIVE_JOBS } from '#core/jobs.ts';
 import type { Services } from '#core/services.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { type InstanceRecord, keys } from '#core/archive/records.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
+import { restoreFromTrash } from '#core/archive/restore-from-trash.ts';
 import { sweep } from '#core/archive/sweep.ts';
-import { listTrash, restoreFromTrash } from '#core/archive/trash.ts';
+import { listTrash } from '#core/archive/trash.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { asRecord } from '#core/ports/index-table.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';

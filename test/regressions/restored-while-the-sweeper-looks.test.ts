@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { keys } from '#core/archive/records.ts';
 import { moveToTrash } from '#core/archive/remove.ts';
-import { restoreFromTrash } from '#core/archive/trash.ts';
+import { restoreFromTrash } from '#core/archive/restore-from-trash.ts';
 import { abandonUnsettled } from '#core/archive/unsettled.ts';
 import { verifyArchive } from '#core/archive/verify.ts';
 import { buildDicom, uid } from '#test/fixtures/dicom-builder.ts';
