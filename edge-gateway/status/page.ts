@@ -3,7 +3,9 @@ import { Html, html } from '#core/markup.ts';
 import { OWED_LIMIT, type Owed } from '../queues/owed.ts';
 import type { Inventory } from '../read/inventory.ts';
 import { CONFLICTS_LIMIT } from './conflicts.ts';
+import { action, conflictTable, heldTable, leftTable, mayGo } from './decisions.ts';
 import type { DestinationState, GatewayStatus } from './snapshot.ts';
+import { ago, bytes, clockTime, count, span } from './words.ts';
 
 const STYLE = `
 :root{color-scheme:light dark;--line:#c9d1d9;--soft:#f3f5f7;--muted:#57606a;--good:#116329;--bad:#a40e26;--warn:#7d4e00}
@@ -191,54 +193,6 @@ ${one.heldInstances.some(mayGo) && action('letGo', name, 'Let go of all that is 
 
 const pair = (term: string, value: Html | string | number): Html => html`<div><dt>${term}</dt><dd>${value}</dd></div>`;
 
-const action = (name: string, destination: string, label: string, SOPInstanceUID?: string): Html =>
-  html`<form method="post" action="/status/actions"><input type="hidden" name="action" value="${name}"><input type="hidden" name="destination" value="${destination}">${
-    SOPInstanceUID !== undefined && html`<input type="hidden" name="SOPInstanceUID" value="${SOPInstanceUID}">`
-  }<button aria-label="${label}: ${SOPInstanceUID ?? destination}">${label}</button></form>`;
-
-const mayGo = ({ missing, keptAside }: { readonly missing: boolean; readonly keptAside: boolean }): boolean =>
-  missing || keptAside;
-
-const heldTable = ({ name, held, heldInstances }: DestinationState): Html =>
-  html`<section aria-label="Held for ${name}"><h2>Held for ${name}</h2>
-<p class="hint">Refused for good. What was wrong has to be put right there, or here; then send again.${
-    heldInstances.some(({ missing }) => missing) &&
-    ' What it had confirmed and does not have any more was lost there, as by restoring an older backup: send it again. Or it was deleted on purpose: let it go.'
-  }${
-    heldInstances.some(({ keptAside }) => keptAside) && ' What it keeps aside is decided there: then let it go here.'
-  }${held > heldInstances.length && ` The first ${heldInstances.length} of ${held}.`}</p>
-<div class="wide"><table class="decide"><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
-${heldInstances.map(
-  (one) =>
-    html`<tr><td>${one.reason ?? 'unknown'}</td><td class="uid" data-label="Instance">${one.SOPInstanceUID}</td><td class="uid" data-label="Study">${one.StudyInstanceUID}</td><td data-label="Size">${bytes(one.sizeBytes)}</td><td><div class="actions">${action('retry', name, 'Retry', one.SOPInstanceUID)}${mayGo(one) && action('letGo', name, 'Let go', one.SOPInstanceUID)}</div></td></tr>`,
-)}
-</tbody></table></div></section>`;
-
-const conflictTable = ({ conflicts: { count: all, listed }, at }: GatewayStatus): Html =>
-  html`<section aria-labelledby="conflicts"><h2 id="conflicts">Conflicts</h2>
-<p class="hint">Other bytes came in under a SOP Instance UID that is here, or was. Who sent them was told that they were not taken; they go nowhere until somebody decides. Taken, they take the place of those that are here, and are sent on: the archive then has its own say. The copy that is not wanted stays in the trash of this gateway for its time.${
-    all >= CONFLICTS_LIMIT && ` The newest ${CONFLICTS_LIMIT}.`
-  }</p>
-<div class="wide"><table class="decide"><thead><tr><th scope="col">Why</th><th scope="col">Instance</th><th scope="col">Study</th><th scope="col">From</th><th scope="col">Size</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
-${listed.map(
-  (one) =>
-    html`<tr><td>${one.reason}</td><td class="uid" data-label="Instance">${one.SOPInstanceUID}</td><td class="uid" data-label="Study">${one.StudyInstanceUID}</td><td data-label="From">${one.source}, ${ago(at, one.receivedAt)}</td><td data-label="Size">${bytes(one.sizeBytes)}</td><td><div class="actions">${decision('takeConflict', one.id, 'Take these', one.SOPInstanceUID)}${decision('discardConflict', one.id, 'Discard these', one.SOPInstanceUID)}</div></td></tr>`,
-)}
-</tbody></table></div></section>`;
-
-const decision = (name: string, conflict: string, label: string, SOPInstanceUID: string): Html =>
-  html`<form method="post" action="/status/actions"><input type="hidden" name="action" value="${name}"><input type="hidden" name="conflict" value="${conflict}"><button aria-label="${label}: ${SOPInstanceUID}">${label}</button></form>`;
-
-const leftTable = ({ left, at }: GatewayStatus): Html =>
-  html`<section aria-labelledby="left"><h2 id="left">Waiting for what is not configured</h2>
-<p class="hint">The configuration no longer has these destinations. What waits for them stays here: it is sent when the destination is back under its name, and need not go there once it is dropped. Dropping deletes nothing.</p>
-<div class="wide"><table><thead><tr><th scope="col">Destination</th><th scope="col">Waiting</th><th scope="col">Held</th><th scope="col">Oldest</th><th scope="col"><span class="hint">Action</span></th></tr></thead><tbody>
-${left.map(
-  (one) =>
-    html`<tr><th scope="row">${one.name}</th><td>${count(one.pending, 'instance')}, ${bytes(one.pendingBytes)}</td><td>${one.held}</td><td>${one.oldestAt === undefined ? 'none waits' : `for ${span(at - one.oldestAt)}`}</td><td>${action('drop', one.name, 'Drop')}</td></tr>`,
-)}
-</tbody></table></div></section>`;
-
 function procedures({ worklist, procedureSteps }: GatewayStatus): Html {
   const { state, ageMs = 0, reason = '' } = worklist;
   const { waiting, held } = procedureSteps;
@@ -330,28 +284,3 @@ function reports({ report, configuration, id, at }: GatewayStatus): Html {
 <p>Configuration: ${number === null ? 'its own file' : `signed configuration ${number}, over its own file`}.</p>
 ${refused !== undefined && html`<p class="bad">Signed configuration ${refused.number} was refused: ${refused.reason}</p>`}`;
 }
-
-const count = (number: number, one: string, many = `${one}s`): string => `${number} ${number === 1 ? one : many}`;
-
-function bytes(size: number): string {
-  const units = ['bytes', 'KB', 'MB', 'GB', 'TB', 'PB'];
-  let value = size;
-  let unit = 0;
-  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
-
-function span(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 90) return count(seconds, 'second');
-  if (seconds < 5_400) return count(Math.round(seconds / 60), 'minute');
-  return seconds < 172_800 ? count(Math.round(seconds / 3_600), 'hour') : count(Math.round(seconds / 86_400), 'day');
-}
-
-const ago = (now: number, at: number): string => `${span(now - at)} ago`;
-/** Local time, as the schedule's is. */
-const clockTime = (at: number): Html => {
-  const time = new Date(at);
-  const two = (part: number): string => String(part).padStart(2, '0');
-  return html`<time datetime="${time.toISOString()}">${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}</time>`;
-};
