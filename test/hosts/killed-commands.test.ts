@@ -77,7 +77,7 @@ async function killEverywhere(
 
 /** What a start puts right is put right, and all is there, whole, counted, and nothing besides. */
 async function expectWhole(data: string): Promise<void> {
-  const archive = await startArchive(data);
+  const archive = await startArchive(data, { NEPHOS_WORKERS: '1' });
   const studies = (await (
     await fetch(`${archive.origin}/dicomweb/studies?includefield=00201208`, { headers: { connection: 'close' } })
   ).json()) as Record<string, { Value: unknown[] }>[];
